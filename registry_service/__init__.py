@@ -1,0 +1,1 @@
+"""Identity of agent workspaces: tokens, registration, incarnations, liveness."""

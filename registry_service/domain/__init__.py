@@ -1,0 +1,1 @@
+"""Pure rules: no gRPC, no SQL, no protobuf, no clock, no randomness."""

@@ -1,0 +1,17 @@
+"""Who is calling, as the edge established it from the credential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A platform service or a person. `tenants` None means all of them."""
+
+    name: str
+    roles: frozenset[str]
+    tenants: frozenset[str] | None
+
+    def may_act_for(self, tenant_id: str) -> bool:
+        return self.tenants is None or tenant_id in self.tenants

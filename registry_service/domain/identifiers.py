@@ -1,0 +1,47 @@
+"""Identifiers and the shapes they must have.
+
+Each `parse_*` returns the value, or the violation that says what is wrong with
+it; a caller collects the violations of all fields before it refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NewType
+
+from registry_service.domain.refusals import Violation
+
+WorkspaceId = NewType("WorkspaceId", str)
+TenantId = NewType("TenantId", str)
+TokenId = NewType("TokenId", str)
+RequestId = NewType("RequestId", str)
+
+# fullmatch, not `$`, which would let a trailing newline through.
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+UUID_WANTED: Final = "must be a UUID in canonical lower-case form"
+TENANT_WANTED: Final = "must be 1 to 128 of A-Z a-z 0-9 . _ - and start with a letter or a digit"
+SHA256_WANTED: Final = "must be a SHA-256 as 64 lower-case hexadecimal digits"
+
+
+def parse_workspace_id(text: str, field: str = "workspace_id") -> WorkspaceId | Violation:
+    return WorkspaceId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
+
+
+def parse_token_id(text: str, field: str = "token_id") -> TokenId | Violation:
+    return TokenId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
+
+
+def parse_request_id(text: str, field: str = "request_id") -> RequestId | Violation:
+    return RequestId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
+
+
+def parse_tenant_id(text: str, field: str = "tenant_id") -> TenantId | Violation:
+    return TenantId(text) if _TENANT.fullmatch(text) else Violation(field, TENANT_WANTED)
+
+
+def parse_sha256(text: str, field: str = "token_sha256") -> bytes | Violation:
+    """The 32 bytes of the digest."""
+    return bytes.fromhex(text) if _SHA256.fullmatch(text) else Violation(field, SHA256_WANTED)

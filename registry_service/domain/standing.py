@@ -1,0 +1,157 @@
+"""What one Register is judged by: facts read in one transaction, under the workspace's lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum, unique
+
+from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
+from registry_service.domain.tokens import Token, TokenKind
+
+
+@unique
+class BootstrapPolicy(StrEnum):
+    """`REGISTRY_BOOTSTRAP_POLICY`: who may bootstrap without a ticket."""
+
+    ADAPTIVE = "adaptive"
+    OPEN = "open"
+    STRICT = "strict"
+
+
+@unique
+class Fence(StrEnum):
+    """Set by a revocation with this reason, cleared by BeginIncarnation."""
+
+    COMPROMISED = "COMPROMISED"
+    SUSPENDED = "SUSPENDED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    # Number of the newest launch; 0 means that no ticket was ever issued.
+    incarnation: int = 0
+    # The newest incarnation that ever registered; 0 before any.
+    registered_incarnation: int = 0
+    ticket_required: bool = False
+    fence: Fence | None = None
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One attempt to register, and everything that decides it.
+
+    Rows of another workspace or of a kind that proves nothing in their place are treated as
+    absent, so a lookup by hash alone may be passed as it came.
+    """
+
+    workspace: Workspace | None
+    policy: BootstrapPolicy
+    # The database's clock, read after the workspace was locked.
+    now: datetime
+    bearer_presented: bool = False
+    # The row the presented bearer hashes to.
+    bearer: Token | None = None
+    ticket_presented: bool = False
+    # The row the presented bootstrap ticket hashes to.
+    ticket: Token | None = None
+    # The instance token minted last with `minted_on` = the presented ticket, dead or alive.
+    ticket_token: Token | None = None
+    # The newest ticket of the newest incarnation, presented or not.
+    current_ticket: Token | None = None
+    live_instance_tokens: tuple[Token, ...] = ()
+    # What the box asks for. `hash_owner` is the row anywhere that already has this hash.
+    token_sha256: bytes | None = None
+    hash_owner: Token | None = None
+    request_id: RequestId | None = None
+
+    # Evidence
+
+    def own_instance(self) -> Token | None:
+        """The bearer, if it is or was an instance token of this workspace."""
+        return self._own(self.bearer, TokenKind.INSTANCE)
+
+    def live_instance(self) -> Token | None:
+        bearer = self.own_instance()
+        return bearer if bearer and bearer.is_live(self.now) else None
+
+    def live_api(self) -> Token | None:
+        bearer = self._own(self.bearer, TokenKind.API)
+        return bearer if bearer and bearer.is_live(self.now) else None
+
+    def own_ticket(self) -> Token | None:
+        """The presented ticket, if it was issued for this workspace, void or not."""
+        return self._own(self.ticket, TokenKind.TICKET)
+
+    def presented_current(self) -> Token | None:
+        """The current ticket, if that is what was presented."""
+        ticket, current = self.own_ticket(), self.current()
+        return current if ticket and current and ticket.token_id == current.token_id else None
+
+    def redeemed(self) -> Token | None:
+        """The current ticket, if it is presented and was redeemed before."""
+        ticket = self.presented_current()
+        return ticket if ticket and ticket.is_redeemed() else None
+
+    def token_of_ticket(self) -> Token | None:
+        """The newest instance token minted on the presented ticket, dead or alive."""
+        ticket, token = self.own_ticket(), self._own(self.ticket_token, TokenKind.INSTANCE)
+        return token if ticket and token and token.minted_on == ticket.token_id else None
+
+    def evidence(self) -> tuple[Token, ...]:
+        """What was presented and issued for this workspace: an instance token or a ticket,
+        dead or alive, or a live api token."""
+        found = (self.own_instance(), self.live_api(), self.own_ticket())
+        return tuple(token for token in found if token)
+
+    def older_evidence(self) -> int | None:
+        """The newest earlier incarnation evidence was presented of; None without any.
+
+        Never with the current ticket: its holder is the box that was launched last.
+        """
+        if self.workspace is None or self.presented_current():
+            return None
+        numbers = [
+            token.incarnation
+            for token in (self.own_instance(), self.own_ticket())
+            if token and token.incarnation < self.workspace.incarnation
+        ]
+        return max(numbers, default=None)
+
+    # State
+
+    def fenced(self) -> bool:
+        return self.workspace is not None and self.workspace.fence is not None
+
+    def current(self) -> Token | None:
+        """The ticket of the newest incarnation, unless void."""
+        ticket = self._own(self.current_ticket, TokenKind.TICKET)
+        if ticket is None or self.workspace is None or ticket.is_revoked():
+            return None
+        return ticket if ticket.incarnation == self.workspace.incarnation else None
+
+    def outstanding(self) -> Token | None:
+        current = self.current()
+        return current if current and current.is_outstanding(self.now) else None
+
+    def live(self) -> tuple[Token, ...]:
+        """The live instance tokens of this workspace."""
+        return tuple(
+            token
+            for token in self.live_instance_tokens
+            if self._own(token, TokenKind.INSTANCE) and token.is_live(self.now)
+        )
+
+    def never_used(self, *minted_on: TokenId) -> tuple[Token, ...]:
+        """Live instance tokens minted on this evidence of which nobody has proven to know them."""
+        return tuple(
+            token for token in self.live() if not token.is_used() and token.minted_on in minted_on
+        )
+
+    def _own(self, token: Token | None, kind: TokenKind) -> Token | None:
+        if token is None or self.workspace is None or token.kind is not kind:
+            return None
+        return token if token.workspace_id == self.workspace.workspace_id else None

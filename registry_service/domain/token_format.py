@@ -1,0 +1,112 @@
+"""How our token strings look, and how a box derives its own.
+
+`<prefix><payload><checksum>`: the prefix names the kind (`awi_` instance, `awa_` api,
+`awt_` ticket); the payload is 32 bytes as base64url without padding, 43 characters; the
+checksum is CRC-32 over prefix and payload as 6 base62 characters (0-9 A-Z a-z, most
+significant first, padded with 0). 53 characters in all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import zlib
+from enum import StrEnum, unique
+from typing import Final
+
+from registry_service.domain.secret import Secret
+
+SECRET_BYTES: Final = 32
+DISPLAY_CHARACTERS: Final = 8
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CHECKSUM_CHARACTERS: Final = 6
+_DERIVATION: Final = "agentworkspace/instance/v1"
+
+
+@unique
+class TokenKind(StrEnum):
+    INSTANCE = "INSTANCE"
+    API = "API"
+    TICKET = "TICKET"
+
+
+PREFIX: Final[dict[TokenKind, str]] = {
+    TokenKind.INSTANCE: "awi_",
+    TokenKind.API: "awa_",
+    TokenKind.TICKET: "awt_",
+}
+_PREFIXES: Final = tuple(PREFIX.values())
+# The last payload character carries 4 bits, so only 16 of the 64 can stand there.
+_OURS: Final = re.compile(
+    r"(?P<prefix>aw[iat]_)"
+    r"(?P<payload>[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
+    r"(?P<checksum>[0-9A-Za-z]{6})",
+    re.ASCII,
+)
+
+
+def assemble(kind: TokenKind, random32: bytes) -> Secret:
+    """The token string of these 32 random bytes. ValueError for any other length."""
+    if len(random32) != SECRET_BYTES:
+        raise ValueError(f"a token needs {SECRET_BYTES} random bytes, not {len(random32)}")
+    payload = base64.urlsafe_b64encode(random32).rstrip(b"=").decode("ascii")
+    body = PREFIX[kind] + payload
+    return Secret(body + _checksum(body))
+
+
+def looks_ours(text: str) -> bool:
+    """It starts with one of our prefixes, whatever follows."""
+    return text.startswith(_PREFIXES)
+
+
+def checksum_ok(text: str) -> bool:
+    """It is exactly one of our tokens: prefix, payload and a right checksum."""
+    found = _OURS.fullmatch(text)
+    return found is not None and found["checksum"] == _checksum(found["prefix"] + found["payload"])
+
+
+def is_junk(text: str) -> bool:
+    """Nothing, or our prefix with a wrong remainder: refused without asking the store.
+
+    Text of any other shape may be a token that a caller brought, and is looked up by hash.
+    """
+    return not text or (looks_ours(text) and not checksum_ok(text))
+
+
+def token_sha256(text: str) -> bytes:
+    """The only thing ever stored of a token: SHA-256 of the whole string."""
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def display_prefix(text: str) -> str:
+    """The first 8 payload characters of one of our tokens; empty for any other text."""
+    start = len(PREFIX[TokenKind.API])
+    return text[start : start + DISPLAY_CHARACTERS] if checksum_ok(text) else ""
+
+
+def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
+    """The instance token a box computes for itself: same ticket, same token, always.
+
+    payload = base64url(HMAC-SHA256(key, message)); key = the 32 bytes which the 43 payload
+    characters of the ticket decode to (not the characters); message = the ASCII text
+    `agentworkspace/instance/v1/<workspace_id>/<incarnation>`, incarnation in decimal.
+    ValueError when `ticket` is not a bootstrap ticket in our format.
+    """
+    text = ticket.reveal()
+    found = _OURS.fullmatch(text)
+    if found is None or found["prefix"] != PREFIX[TokenKind.TICKET] or not checksum_ok(text):
+        raise ValueError("not a bootstrap ticket in our format")
+    key = base64.urlsafe_b64decode(found["payload"] + "=")
+    message = f"{_DERIVATION}/{workspace_id}/{incarnation}".encode("ascii")
+    return assemble(TokenKind.INSTANCE, hmac.new(key, message, hashlib.sha256).digest())
+
+
+def _checksum(body: str) -> str:
+    rest = zlib.crc32(body.encode("ascii"))
+    digits = ""
+    for _ in range(_CHECKSUM_CHARACTERS):
+        rest, digit = divmod(rest, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
