@@ -136,7 +136,9 @@ def compare(fresh_root: Path) -> Iterator[tuple[Path, str]]:
 def generated_files(root: Path) -> set[Path]:
     """What the compiler makes, as far as it is there, relative to `root`."""
     stubs = (
-        path for path in (root / "agentworkspace").rglob("*") if path.name.endswith(GENERATED_SUFFIXES)
+        path
+        for path in (root / "agentworkspace").rglob("*")
+        if path.name.endswith(GENERATED_SUFFIXES)
     )
     protoset = (path for path in [root / PROTOSET] if path.is_file())
     return {path.relative_to(root) for path in (*stubs, *protoset)}
