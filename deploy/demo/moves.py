@@ -1,0 +1,68 @@
+"""The calls that the incidents are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentworkspace.provision.v1 import provision_pb2, workspace_pb2, workspace_service_pb2
+from agentworkspace.registry.v1 import registration_service_pb2
+
+from deploy.demo.stage import Answer, Stage, fresh_id
+
+
+def create(
+    stage: Stage, tenant: str, model: str, secrets: Mapping[str, str], **request: str
+) -> Answer[workspace_service_pb2.CreateWorkspaceResponse]:
+    return stage.as_admin(
+        stage.workspaces.CreateWorkspace,
+        workspace_service_pb2.CreateWorkspaceRequest(
+            request_id=fresh_id(),
+            tenant_id=tenant,
+            workspace=workspace_pb2.Workspace(name="demo", runtime="claude-code", model=model),
+            secrets=secrets,
+            **request,
+        ),
+    )
+
+
+def launch(
+    stage: Stage, workspace: str, reason: str
+) -> Answer[workspace_service_pb2.ProvisionWorkspaceResponse]:
+    return stage.as_admin(
+        stage.workspaces.ProvisionWorkspace,
+        workspace_service_pb2.ProvisionWorkspaceRequest(
+            workspace_id=workspace,
+            reason=provision_pb2.ProvisionReason.Value(f"PROVISION_REASON_{reason}"),
+            request_id=fresh_id(),
+        ),
+    )
+
+
+def started(stage: Stage, provision: str) -> None:
+    """Tell that the box of this launch was started, which frees the claim."""
+    stage.as_admin(
+        stage.workspaces.CompleteProvision,
+        workspace_service_pb2.CompleteProvisionRequest(
+            provision_id=provision, outcome=provision_pb2.PROVISION_OUTCOME_SUCCEEDED
+        ),
+    )
+
+
+def register(
+    stage: Stage, workspace: str, *, ticket: str = "", bearer: str = ""
+) -> Answer[registration_service_pb2.RegisterResponse]:
+    return stage.as_box(
+        stage.registrations.Register,
+        registration_service_pb2.RegisterRequest(
+            workspace_id=workspace, bootstrap_ticket=ticket, request_id=fresh_id()
+        ),
+        bearer,
+    )
+
+
+def status(stage: Stage, workspace: str) -> str:
+    answer = stage.as_admin(
+        stage.workspaces.GetWorkspace,
+        workspace_service_pb2.GetWorkspaceRequest(workspace_id=workspace),
+    )
+    return workspace_pb2.WorkspaceStatus.Name(answer.message.workspace.status)
