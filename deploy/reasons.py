@@ -1,0 +1,66 @@
+"""The README's table of error reasons, made from the protos and both services' tables.
+
+python -m deploy.reasons            write it
+python -m deploy.reasons --check    exit 1 when the README says otherwise
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from provision_service.api.errors import MEANINGS as PROVISION
+from registry_service.api.errors import MEANINGS as REGISTRY
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BEGIN = "<!-- reasons: written by deploy/reasons.py -->"
+END = "<!-- end of reasons -->"
+# A value's comment: the code, the sentence, then the example.
+VALUE = re.compile(
+    r"// (?P<code>[A-Z_]+): (?P<text>[^\n]+)\n(?:  //[^\n]*\n)*  ERROR_REASON_(?P<reason>\w+) ="
+)
+WHO = {(True, True): "both", (True, False): "registry", (False, True): "provision"}
+
+
+def sentences(service: str) -> dict[str, tuple[str, str]]:
+    """Code and meaning of each reason, as the proto's comments have them."""
+    proto = ROOT / "protos" / "agentworkspace" / service / "v1" / "error_reason.proto"
+    found = VALUE.finditer(proto.read_text())
+    return {match["reason"]: (match["code"], match["text"]) for match in found}
+
+
+def table() -> str:
+    registry, provision = sentences("registry"), sentences("provision")
+    recoveries: dict[str, list[str]] = {}
+    for meanings in (REGISTRY, PROVISION):
+        for each, meaning in meanings.items():
+            recoveries.setdefault(str(each), []).append(f"`{meaning.recovery}`")
+    rows = [
+        "| reason | code | recovery | raised by | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for reason, (code, text) in (registry | provision).items():
+        who = WHO[reason in registry, reason in provision]
+        recovery = ", ".join(dict.fromkeys(recoveries[reason]))
+        rows.append(f"| `{reason}` | {code} | {recovery} | {who} | {text} |")
+    note = "The recovery is what is said unless the refusal knows better."
+    return "\n".join([BEGIN, note, "", *rows, END])
+
+
+def main() -> int:
+    readme = README.read_text()
+    head, _, rest = readme.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    wanted = head + table() + tail
+    if "--check" not in sys.argv:
+        README.write_text(wanted)
+    elif readme != wanted:
+        print("README.md: the table of reasons is out of date; run: python -m deploy.reasons")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
