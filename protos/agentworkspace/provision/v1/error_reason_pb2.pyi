@@ -297,35 +297,42 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 40
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 40
+    """UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
+    """
+    ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 41
     """ABORTED: Lost a race against another change several times over; call again.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_CONFLICT", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_DEADLINE: _ErrorReason.ValueType  # 41
+    ERROR_REASON_DEADLINE: _ErrorReason.ValueType  # 42
     """DEADLINE_EXCEEDED: The deadline passed before the answer was ready. The change may have been made: repeat with the same request_id.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_DEADLINE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 42
+    ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 43
     """CANCELLED: The caller hung up.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_CANCELLED", "domain": "agentworkspace.provision", "metadata": {}}
     """
-    ERROR_REASON_NOT_AVAILABLE_YET: _ErrorReason.ValueType  # 43
+    ERROR_REASON_NOT_AVAILABLE_YET: _ErrorReason.ValueType  # 44
     """UNIMPLEMENTED: The method exists, but this version does not do it.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_NOT_AVAILABLE_YET", "domain": "agentworkspace.provision", "metadata": {"method": "/agentworkspace…/Name"}}
     """
-    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 44
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 45
     """INTERNAL: A fault of the service; the log has it under the correlation id.
 
     Example of an ErrorInfo:
@@ -611,35 +618,42 @@ Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 40
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 40
+"""UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
+"""
+ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 41
 """ABORTED: Lost a race against another change several times over; call again.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_CONFLICT", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_DEADLINE: ErrorReason.ValueType  # 41
+ERROR_REASON_DEADLINE: ErrorReason.ValueType  # 42
 """DEADLINE_EXCEEDED: The deadline passed before the answer was ready. The change may have been made: repeat with the same request_id.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_DEADLINE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 42
+ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 43
 """CANCELLED: The caller hung up.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_CANCELLED", "domain": "agentworkspace.provision", "metadata": {}}
 """
-ERROR_REASON_NOT_AVAILABLE_YET: ErrorReason.ValueType  # 43
+ERROR_REASON_NOT_AVAILABLE_YET: ErrorReason.ValueType  # 44
 """UNIMPLEMENTED: The method exists, but this version does not do it.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_NOT_AVAILABLE_YET", "domain": "agentworkspace.provision", "metadata": {"method": "/agentworkspace…/Name"}}
 """
-ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 44
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 45
 """INTERNAL: A fault of the service; the log has it under the correlation id.
 
 Example of an ErrorInfo:

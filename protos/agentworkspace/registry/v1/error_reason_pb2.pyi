@@ -199,35 +199,42 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 26
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 26
+    """UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
+    """
+    ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 27
     """ABORTED: Lost a race against another change several times over; call again.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_CONFLICT", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_DEADLINE: _ErrorReason.ValueType  # 27
+    ERROR_REASON_DEADLINE: _ErrorReason.ValueType  # 28
     """DEADLINE_EXCEEDED: The deadline passed before the answer was ready. The change may have been made: repeat with the same request_id.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_DEADLINE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
     """
-    ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 28
+    ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 29
     """CANCELLED: The caller hung up.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_CANCELLED", "domain": "agentworkspace.registry", "metadata": {}}
     """
-    ERROR_REASON_NOT_AVAILABLE_YET: _ErrorReason.ValueType  # 29
+    ERROR_REASON_NOT_AVAILABLE_YET: _ErrorReason.ValueType  # 30
     """UNIMPLEMENTED: The method exists, but this version does not do it.
 
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_NOT_AVAILABLE_YET", "domain": "agentworkspace.registry", "metadata": {"method": "/agentworkspace…/Name"}}
     """
-    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 30
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 31
     """INTERNAL: A fault of the service; the log has it under the correlation id.
 
     Example of an ErrorInfo:
@@ -415,35 +422,42 @@ Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 26
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 26
+"""UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
+"""
+ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 27
 """ABORTED: Lost a race against another change several times over; call again.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_CONFLICT", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_DEADLINE: ErrorReason.ValueType  # 27
+ERROR_REASON_DEADLINE: ErrorReason.ValueType  # 28
 """DEADLINE_EXCEEDED: The deadline passed before the answer was ready. The change may have been made: repeat with the same request_id.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_DEADLINE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
 """
-ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 28
+ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 29
 """CANCELLED: The caller hung up.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_CANCELLED", "domain": "agentworkspace.registry", "metadata": {}}
 """
-ERROR_REASON_NOT_AVAILABLE_YET: ErrorReason.ValueType  # 29
+ERROR_REASON_NOT_AVAILABLE_YET: ErrorReason.ValueType  # 30
 """UNIMPLEMENTED: The method exists, but this version does not do it.
 
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_NOT_AVAILABLE_YET", "domain": "agentworkspace.registry", "metadata": {"method": "/agentworkspace…/Name"}}
 """
-ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 30
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 """INTERNAL: A fault of the service; the log has it under the correlation id.
 
 Example of an ErrorInfo:

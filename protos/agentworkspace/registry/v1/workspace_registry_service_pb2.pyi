@@ -327,7 +327,7 @@ class AdmitWorkspaceRequest(_message.Message):
     tenant_id: _builtins.str
     """Its tenant."""
     request_id: _builtins.str
-    """UUID of this request; required with first_token."""
+    """UUID of this request; with first_token it lets a lost answer be asked for again."""
     ticket_required: _builtins.bool
     """True: only a ticket opens the first registration (closes admission lines 11 and 16). Never unset again."""
     @_builtins.property
