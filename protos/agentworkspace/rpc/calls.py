@@ -1,0 +1,75 @@
+"""The call being served: who calls, under which correlation id, and how long is left."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from agentworkspace.rpc.redaction import Secret, is_token_shaped
+
+_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_current: Final[ContextVar[Call | None]] = ContextVar("agentworkspace_call", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CallerIdentity:
+    """A caller named in the credentials file; `tenants` None means all of them.
+
+    `roles` are the effective ones: admin has been expanded to include the others.
+    """
+
+    name: str
+    roles: frozenset[str]
+    tenants: frozenset[str] | None
+
+
+@dataclass(slots=True)
+class Call:
+    """What the edge established about a call before the servicer saw it.
+
+    `caller` is set when the credentials file knows the presented secret; `bearer` when the
+    method also takes workspace tokens, and the command has to look at what was presented.
+    `deadline` is in seconds of `time.monotonic()`; infinite for a stream without one.
+    """
+
+    method: str
+    correlation_id: str
+    deadline: float = math.inf
+    caller: CallerIdentity | None = None
+    bearer: Secret | None = None
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+def current() -> Call:
+    """The call being served. LookupError outside of one."""
+    call = _current.get()
+    if call is None:
+        raise LookupError("no call is being served here")
+    return call
+
+
+def current_or_none() -> Call | None:
+    return _current.get()
+
+
+def current_correlation_id() -> str | None:
+    """The id to send along with a call made on behalf of the one being served."""
+    call = _current.get()
+    return None if call is None else call.correlation_id
+
+
+def enter(call: Call) -> None:
+    """Make this the current call of the running task (and of contexts copied from it)."""
+    _current.set(call)
+
+
+def is_correlation_id(text: str) -> bool:
+    """Acceptable from a stranger: short, plain, and no token put there by mistake."""
+    return _CORRELATION_ID.fullmatch(text) is not None and not is_token_shaped(text)

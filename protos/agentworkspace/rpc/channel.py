@@ -1,0 +1,215 @@
+"""Client channels, asyncio and blocking, that behave alike towards our servers."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from typing_extensions import override
+
+from agentworkspace.rpc.calls import current_correlation_id
+from agentworkspace.rpc.errors import CORRELATION_KEY
+from agentworkspace.rpc.redaction import Secret
+
+Bearer = Secret | Callable[[], Secret | None] | None
+Metadata = tuple[tuple[str, str], ...]
+
+_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_MAX_METADATA_BYTES: Final = 32 * 1024
+# UNAVAILABLE only: the one status that says nothing was decided. No timeout in here: set from
+# Python it can fire early; every call passes its own.
+SERVICE_CONFIG: Final = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """PEM files; without `ca_file` the system's roots, without a pair no client certificate.
+
+    `server_name` replaces the name that the server's certificate is checked for.
+    """
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """OSError when a file cannot be read."""
+        return grpc.ssl_channel_credentials(
+            root_certificates=_bytes_of(self.ca_file),
+            private_key=_bytes_of(self.key_file),
+            certificate_chain=_bytes_of(self.certificate_file),
+        )
+
+
+def aio_channel(
+    address: str,
+    *,
+    bearer: Bearer = None,
+    tls: ClientTls | None = None,
+    correlation_id: Callable[[], str | None] = current_correlation_id,
+    retries: bool = True,
+) -> grpc.aio.Channel:
+    """An asyncio channel whose calls carry the bearer and a correlation id.
+
+    Metadata that a call already carries is left alone. The id is that of the call being
+    served, so that one id crosses services; a fresh one otherwise.
+    """
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        _AioUnaryUnary(bearer, correlation_id),
+        _AioUnaryStream(bearer, correlation_id),
+    ]
+    options = _options(tls, retries=retries)
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
+    return grpc.aio.secure_channel(
+        address, tls.credentials(), options=options, interceptors=interceptors
+    )
+
+
+def blocking_channel(
+    address: str,
+    *,
+    bearer: Bearer = None,
+    tls: ClientTls | None = None,
+    correlation_id: Callable[[], str | None] = current_correlation_id,
+    retries: bool = True,
+) -> grpc.Channel:
+    """The same for threads. Contexts do not follow into a pool by themselves: a service that
+    calls from one passes its own `correlation_id`, or copies the context."""
+    options = _options(tls, retries=retries)
+    if tls is None:
+        channel = grpc.insecure_channel(address, options=options)
+    else:
+        channel = grpc.secure_channel(address, tls.credentials(), options=options)
+    return grpc.intercept_channel(channel, _Blocking(bearer, correlation_id))
+
+
+def call_metadata(*, bearer: Secret | None = None, correlation_id: str | None = None) -> Metadata:
+    """Metadata of one call, for `metadata=`; it wins over what the channel would add."""
+    pairs: list[tuple[str, str]] = []
+    if bearer is not None:
+        pairs.append(("authorization", f"Bearer {bearer.reveal()}"))
+    if correlation_id is not None:
+        pairs.append((CORRELATION_KEY, correlation_id))
+    return tuple(pairs)
+
+
+def _options(tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A server that comes back after minutes is found again within seconds.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.enable_retries", int(retries)),
+    ]
+    if retries:
+        options.append(("grpc.service_config", SERVICE_CONFIG))
+    if tls is not None and tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return options
+
+
+class _Adding:
+    """Adds what is missing; keeps no secret in text form between calls."""
+
+    def __init__(self, bearer: Bearer, correlation_id: Callable[[], str | None]) -> None:
+        self._bearer = bearer
+        self._correlation_id = correlation_id
+
+    def missing(self, present: Sequence[tuple[str, Any]]) -> Metadata:
+        keys = {key for key, _ in present}
+        bearer = None
+        if "authorization" not in keys:
+            bearer = self._bearer() if callable(self._bearer) else self._bearer
+        correlation_id = None
+        if CORRELATION_KEY not in keys:
+            correlation_id = self._correlation_id() or uuid.uuid4().hex
+        return call_metadata(bearer=bearer, correlation_id=correlation_id)
+
+    def for_aio(self, details: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        for key, value in self.missing(tuple(metadata)):
+            metadata.add(key, value)
+        return details._replace(metadata=metadata)
+
+
+class _AioUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):
+    @override
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return await continuation(self.for_aio(client_call_details), request)
+
+
+class _AioUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):
+    @override
+    async def intercept_unary_stream(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return await continuation(self.for_aio(client_call_details), request)
+
+
+class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    @override
+    def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return continuation(self._with_missing(client_call_details), request)
+
+    @override
+    def intercept_unary_stream(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return continuation(self._with_missing(client_call_details), request)
+
+    def _with_missing(self, details: Any) -> grpc.ClientCallDetails:
+        present = tuple(details.metadata or ())
+        return _Details(
+            details.method,
+            details.timeout,
+            (*present, *self.missing(present)),
+            details.credentials,
+            getattr(details, "wait_for_ready", None),
+            getattr(details, "compression", None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Details(grpc.ClientCallDetails):
+    method: str
+    timeout: float | None
+    metadata: tuple[tuple[str, Any], ...]
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+def _bytes_of(path: Path | None) -> bytes | None:
+    return None if path is None else path.read_bytes()

@@ -1,0 +1,70 @@
+"""Where a server listens and how it is protected there."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+
+class ListenRefused(ValueError):
+    """The listener would be open to strangers, or the address is not one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTls:
+    """PEM files. With `client_ca_file`, only clients with a certificate of that CA get in."""
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """OSError when a file cannot be read."""
+        pair = (self.key_file.read_bytes(), self.certificate_file.read_bytes())
+        client_ca = self.client_ca_file.read_bytes() if self.client_ca_file else None
+        return grpc.ssl_server_credentials(
+            [pair], root_certificates=client_ca, require_client_auth=client_ca is not None
+        )
+
+
+def is_loopback(listen: str) -> bool:
+    """`127.0.0.0/8`, `::1`, `localhost` and unix sockets; any other name may be anywhere."""
+    if listen.startswith(("unix:", "unix-abstract:")):
+        return True
+    host, separator, port = listen.rpartition(":")
+    if not separator or not port.isdigit():
+        raise ListenRefused(f"{listen!r}: expected host:port")
+    host = host.removeprefix("[").removesuffix("]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(
+    server: grpc.aio.Server, listen: str, *, tls: ServerTls | None = None, insecure: bool = False
+) -> int:
+    """Open the listener and return its port (useful with port 0).
+
+    ListenRefused for plaintext off loopback without `insecure`, and for an address in use.
+    """
+    if tls is None and not insecure and not is_loopback(listen):
+        raise ListenRefused(
+            f"{listen} is not loopback: configure TLS, or set INSECURE=1 to accept plaintext"
+        )
+    try:
+        if tls is None:
+            port = server.add_insecure_port(listen)
+        else:
+            port = server.add_secure_port(listen, tls.credentials())
+    except RuntimeError as error:
+        raise ListenRefused(f"cannot listen on {listen}: is it in use?") from error
+    if port == 0:
+        raise ListenRefused(f"cannot listen on {listen}: is it in use?")
+    return port

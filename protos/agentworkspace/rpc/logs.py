@@ -1,0 +1,85 @@
+"""Log set-up for a service: one line per event, redacted, with the correlation id bound."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+
+from agentworkspace.rpc.calls import current_correlation_id
+from agentworkspace.rpc.redaction import redact_event
+
+# Built once: json.dumps makes an encoder of its own for every call with options.
+_ENCODER: Final = json.JSONEncoder(default=repr)
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure(*, as_json: bool = True, level: str = "info", stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging, which other packages use.
+
+    `level` is one of LEVELS. Everything goes through `redact_event`, also exceptions' text;
+    tracebacks are rendered without local variables, which would hold secrets.
+    """
+    stream = stream or sys.stderr
+    number = LEVELS[level]
+    # Redaction runs after whatever renders exceptions, and before what we add ourselves.
+    shared: list[Any] = [
+        bind_correlation_id,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact_event,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render = _render_json if as_json else _render_text
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *shared,
+                render,
+            ]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+
+
+def bind_correlation_id(
+    _logger: object, _level: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """The id of the call being served, unless the event names one."""
+    if "correlation_id" not in event:
+        correlation_id = current_correlation_id()
+        if correlation_id is not None:
+            event["correlation_id"] = correlation_id
+    return event
+
+
+_render_text: Final = structlog.dev.ConsoleRenderer(
+    colors=False,
+    exception_formatter=structlog.dev.plain_traceback,  # the pretty one prints local variables
+)
+
+
+def _render_json(_logger: object, _level: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODER.encode(event)

@@ -1,0 +1,45 @@
+"""What a call brings in its metadata: a secret and a correlation id, both from strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Final
+
+from agentworkspace.rpc.errors import CORRELATION_KEY
+
+AUTHORIZATION_KEY: Final = "authorization"
+_SCHEME: Final = "bearer "
+Pairs = Iterable[tuple[str, str | bytes]]
+_arrived: Final[ContextVar[Pairs]] = ContextVar("agentworkspace_metadata", default=())
+
+
+def arrive(metadata: Pairs) -> None:
+    """Keep a call's metadata for its own task: gRPC builds it anew whenever asked."""
+    _arrived.set(metadata)
+
+
+def read() -> tuple[str | None, str | None]:
+    """(secret, correlation id) of the call of this task, each None when absent or blank.
+
+    Two different authorization values name nobody: joined, as HTTP reads a repeated header,
+    they match no credential. A value under another scheme is taken whole, and matches none
+    either; an empty bearer is a box that lost its token, and counts as none presented.
+    """
+    secret: str | None = None
+    correlation_id: str | None = None
+    for key, value in _arrived.get():
+        if key == AUTHORIZATION_KEY and isinstance(value, str):
+            secret = value if secret is None or secret == value else f"{secret}, {value}"
+        elif key == CORRELATION_KEY and isinstance(value, str):
+            correlation_id = value
+    if secret is not None:
+        secret = _without_scheme(secret) or None
+    return secret, correlation_id or None
+
+
+def _without_scheme(value: str) -> str:
+    if value[: len(_SCHEME)].lower() == _SCHEME:
+        return value[len(_SCHEME) :].strip()
+    value = value.strip()
+    return "" if value.lower() == _SCHEME.strip() else value

@@ -1,0 +1,143 @@
+"""TLS and mutual TLS, with certificates made here and now."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agentworkspace.rpc.channel import ClientTls, aio_channel
+from agentworkspace.rpc.listening import ServerTls
+from tests.rpc.echo_server import SAY, Text, serving, story
+
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime.now(dt.UTC)
+
+
+@dataclass
+class Authority:
+    """A certificate authority that writes PEM files into a directory."""
+
+    directory: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
+        certificate = self._builder(self._subject, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.file = self._write(f"{self.name}.pem", certificate.sign(self._key, hashes.SHA256()))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """(certificate, key) good for 127.0.0.1 and for the name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)]
+        )
+        certificate = self._builder(subject, key).add_extension(names, critical=False)
+        key_file = self.directory / f"{self.name}-{name}.key"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        signed = certificate.sign(self._key, hashes.SHA256())
+        return self._write(f"{self.name}-{name}.pem", signed), key_file
+
+    def _builder(self, subject: x509.Name, key: Any) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - DAY)
+            .not_valid_after(NOW + DAY)
+        )
+
+    def _write(self, name: str, certificate: x509.Certificate) -> Path:
+        path = self.directory / name
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+
+def server_tls(authority: Authority, client_ca: Path | None = None) -> ServerTls:
+    certificate, key = authority.issue("server")
+    return ServerTls(certificate_file=certificate, key_file=key, client_ca_file=client_ca)
+
+
+async def say(port: int, tls: ClientTls | None) -> str:
+    async with aio_channel(f"127.0.0.1:{port}", tls=tls, retries=False) as channel:
+        call = channel.unary_unary(
+            SAY,
+            request_serializer=Text.SerializeToString,
+            response_deserializer=Text.FromString,
+        )
+        answer: Text = await call(Text(value="over the wire"), timeout=10)
+        return answer.value
+
+
+async def refused(port: int, tls: ClientTls | None) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await say(port, tls)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@story
+async def test_a_client_that_trusts_the_authority_is_served(tmp_path: Path) -> None:
+    ours = Authority(tmp_path, "ours")
+    async with serving(server={"tls": server_tls(ours)}) as parts:
+        assert await say(parts.port, ClientTls(ca_file=ours.file)) == "over the wire"
+
+
+@story
+async def test_plaintext_and_strange_authorities_get_nowhere(tmp_path: Path) -> None:
+    ours, other = Authority(tmp_path, "ours"), Authority(tmp_path, "other")
+    async with serving(server={"tls": server_tls(ours)}) as parts:
+        await refused(parts.port, None)
+        await refused(parts.port, ClientTls(ca_file=other.file))
+
+
+@story
+async def test_with_mutual_tls_only_certified_clients_are_served(tmp_path: Path) -> None:
+    ours, other = Authority(tmp_path, "ours"), Authority(tmp_path, "other")
+    certificate, key = ours.issue("client")
+    strange_certificate, strange_key = other.issue("client")
+    async with serving(server={"tls": server_tls(ours, client_ca=ours.file)}) as parts:
+        known = ClientTls(ca_file=ours.file, certificate_file=certificate, key_file=key)
+        strange = ClientTls(
+            ca_file=ours.file, certificate_file=strange_certificate, key_file=strange_key
+        )
+        assert await say(parts.port, known) == "over the wire"
+        await refused(parts.port, ClientTls(ca_file=ours.file))
+        await refused(parts.port, strange)
+
+
+@story
+async def test_with_tls_a_listener_off_loopback_needs_no_permission(tmp_path: Path) -> None:
+    ours = Authority(tmp_path, "ours")
+    listen = "0.0.0.0:0"
+    async with serving(server={"listen": listen, "tls": server_tls(ours)}) as parts:
+        assert await say(parts.port, ClientTls(ca_file=ours.file)) == "over the wire"
+
+
+@story
+async def test_a_server_known_under_another_name_can_be_checked_for_that(tmp_path: Path) -> None:
+    ours = Authority(tmp_path, "ours")
+    async with serving(server={"tls": server_tls(ours)}) as parts:
+        assert await say(parts.port, ClientTls(ca_file=ours.file, server_name="server"))
+        await refused(parts.port, ClientTls(ca_file=ours.file, server_name="elsewhere"))
