@@ -1,0 +1,1 @@
+"""One file per use case; each decides and changes within one transaction."""

@@ -1,0 +1,152 @@
+"""AdmitWorkspace: the registry learns of a workspace, and issues its first api token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from registry_service.commands import grounds, issuing, recording, registration_view
+from registry_service.commands.issued import Issued, NewSecret
+from registry_service.commands.issuing import Claim, Replayed
+from registry_service.commands.origin import Origin
+from registry_service.commands.views import Registration
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, TenantId, WorkspaceId
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.storage import workspaces
+from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstToken:
+    label: str = ""
+    scopes: tuple[str, ...] = ()
+    ttl: timedelta | None = None
+    token_sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitWorkspace:
+    origin: Origin
+    caller: Caller
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    request_id: RequestId | None = None
+    first_token: FirstToken | None = None
+    ticket_required: bool = False
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmittedWorkspace:
+    registration: Registration
+    issued: Issued | None
+
+
+def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> AdmittedWorkspace:
+    """Refusals: TENANT_MISMATCH, WORKSPACE_REMOVED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED,
+    TENANT_FORBIDDEN.
+    """
+    claim = _claim(command, command.first_token) if command.first_token else None
+    with store.transaction() as connection:
+        known = _introduce(connection, command)
+        issued = None
+        if command.first_token and claim:
+            issued = _first_token(
+                connection,
+                command,
+                wanted=command.first_token,
+                claim=claim,
+                known=known,
+                new_secret=new_secret,
+            )
+        registration = registration_view.read(
+            connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+        )
+        if issued and issued.lost:
+            recording.publish(connection, recording.entries([issued.lost], RevokeReason.ROTATED))
+        return AdmittedWorkspace(
+            registration=registration, issued=issued.issued if issued else None
+        )
+
+
+def _introduce(connection: Connection, command: AdmitWorkspace) -> Known:
+    """The workspace, known from here on, and locked."""
+    grounds.require_tenant(command.caller, command.tenant_id)
+    new = workspaces.insert(
+        connection,
+        command.workspace_id,
+        command.tenant_id,
+        ticket_required=command.ticket_required,
+    )
+    known = workspaces.lock_present(connection, command.workspace_id)
+    workspace = known.workspace
+    # A tombstone of an id that was never known belongs to nobody.
+    if workspace.tenant_id not in (command.tenant_id, ""):
+        raise Refusal(
+            Reason.TENANT_MISMATCH,
+            "the workspace id belongs to another tenant",
+            metadata={"workspace_id": command.workspace_id},
+        )
+    if workspace.retired:
+        raise grounds.workspace_removed(command.workspace_id)
+    required = str(command.ticket_required or workspace.ticket_required).lower()
+    if new:
+        facts = {"ticket_required": required}
+        recording.record(
+            connection,
+            command.origin,
+            [recording.change(workspace, "workspace.admitted", details=facts)],
+        )
+    elif command.ticket_required and not workspace.ticket_required:
+        workspaces.require_ticket(connection, command.workspace_id)
+        recording.record(
+            connection, command.origin, [recording.change(workspace, "workspace.ticket_required")]
+        )
+    return known
+
+
+def _first_token(
+    connection: Connection,
+    command: AdmitWorkspace,
+    *,
+    wanted: FirstToken,
+    claim: Claim,
+    known: Known,
+    new_secret: NewSecret,
+) -> Replayed:
+    earlier = issuing.earlier_token(connection, claim)
+    if earlier:
+        replayed = issuing.again(connection, claim, earlier, now=known.now, new_secret=new_secret)
+        issuing.note(connection, command.origin, known.workspace, replayed)
+        return replayed
+    draft = issuing.Draft(
+        kind=TokenKind.API,
+        label=wanted.label,
+        scopes=wanted.scopes,
+        expire_time=issuing.expiry(known.now, wanted.ttl),
+    )
+    issued = issuing.fresh(connection, claim, draft, now=known.now, new_secret=new_secret)
+    recording.record(connection, command.origin, [recording.minted(known.workspace, issued.token)])
+    return Replayed(issued=issued, lost=None)
+
+
+def _claim(command: AdmitWorkspace, wanted: FirstToken) -> Claim:
+    return Claim(
+        caller=command.caller.name,
+        method="AdmitWorkspace",
+        workspace_id=command.workspace_id,
+        request_id=command.request_id,
+        token_sha256=wanted.token_sha256,
+        params={
+            "tenant_id": command.tenant_id,
+            "label": wanted.label,
+            "scopes": issuing.scopes_as_param(wanted.scopes),
+            "ttl": wanted.ttl,
+        },
+    )

@@ -1,0 +1,128 @@
+"""Carrying out an admission: everything it writes, in the transaction that decided it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.commands import first_use, recording
+from registry_service.commands.issued import NewSecret
+from registry_service.commands.origin import Origin
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import Standing
+from registry_service.domain.tokens import (
+    RevokeReason,
+    Token,
+    TokenKind,
+    display_prefix,
+    token_sha256,
+)
+from registry_service.domain.verdicts import Admitted, Mint, SameToken
+from registry_service.storage import registrations, token_ends, token_uses, tokens, workspaces
+from registry_service.storage.audit import Change
+from registry_service.storage.feed import Entry
+from registry_service.storage.registrations import Arrival
+from registry_service.storage.tokens import NewToken
+
+# The line that repeats an answer and writes nothing.
+LOST_ANSWER: Final = 4
+
+
+class Admission:
+    """One verdict, and the workspace it is about, which is locked."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        standing: Standing,
+        admitted: Admitted,
+        arrival: Arrival,
+        origin: Origin,
+    ) -> None:
+        if standing.workspace is None:
+            raise AssertionError("nobody is admitted to an unknown workspace")
+        self.connection = connection
+        self.standing = standing
+        self.workspace = standing.workspace
+        self.admitted = admitted
+        self.arrival = arrival
+        self.origin = origin
+        self.changes: list[Change] = []
+        self.news: list[Entry] = []
+
+    def carry_out(self, new_secret: NewSecret) -> tuple[Token, Secret | None] | None:
+        """The token that stands for the box, and its secret if one was made here.
+
+        None: the hash was taken meanwhile, so the transaction must not be committed.
+        """
+        act, secret = self.admitted.act, None
+        self._use_bearer()
+        if isinstance(act, Mint):
+            secret = None if act.token_sha256 else new_secret(TokenKind.INSTANCE)
+            token = self._mint(act, secret)
+            if token is None:
+                return None
+        else:
+            token = act.token
+        if not (isinstance(act, SameToken) and self.admitted.line == LOST_ANSWER):
+            self._arrive()
+        recording.record(self.connection, self.origin, self.changes)
+        if self.news:
+            recording.publish(self.connection, self.news)
+        return token, secret
+
+    def _use_bearer(self) -> None:
+        if self.admitted.used is None:
+            return
+        use = first_use.Use(token=self.admitted.used, workspace=self.workspace, origin=self.origin)
+        self.news += first_use.write(self.connection, [use], now=self.standing.now).news
+
+    def _mint(self, act: Mint, secret: Secret | None) -> Token | None:
+        now = self.standing.now
+        if act.redeem_ticket:
+            token_uses.redeem(self.connection, act.redeem_ticket, now)
+        self._revoke_others(act)
+        text = secret.reveal() if secret else ""
+        new = NewToken(
+            workspace_id=self.workspace.workspace_id,
+            kind=TokenKind.INSTANCE,
+            token_sha256=act.token_sha256 or token_sha256(text),
+            prefix=display_prefix(text),
+            incarnation=act.incarnation,
+            create_time=now,
+            outcome=act.outcome,
+            replaces=act.replaces,
+            minted_on=act.minted_on,
+            client_made=secret is None,
+            request_id=act.request_id,
+            created_by=f"workspace:{self.workspace.workspace_id}",
+        )
+        token = tokens.insert(self.connection, new)
+        if token:
+            facts = {"outcome": act.outcome, "line": self.admitted.line}
+            self.changes.append(recording.minted(self.workspace, token, **facts))
+        return token
+
+    def _revoke_others(self, act: Mint) -> None:
+        reason, now = RevokeReason.ROTATED, self.standing.now
+        if act.revoke_every_other:
+            gone = token_ends.revoke_kinds(
+                self.connection,
+                self.workspace.workspace_id,
+                frozenset({TokenKind.INSTANCE}),
+                reason=reason,
+                now=now,
+                spared=[act.replaces] if act.replaces else [],
+            )
+        else:
+            gone = token_ends.revoke(self.connection, act.revoke, reason=reason, now=now)
+        self.changes += recording.revoked(self.workspace, gone, reason)
+        self.news += recording.entries(gone, reason)
+
+    def _arrive(self) -> None:
+        workspace_id, incarnation = self.workspace.workspace_id, self.admitted.incarnation
+        registrations.lock(self.connection, workspace_id)
+        registrations.arrive(self.connection, [self.arrival], alone=True)
+        if incarnation > self.workspace.registered_incarnation:
+            workspaces.note_registered(self.connection, workspace_id, incarnation)

@@ -1,0 +1,103 @@
+"""Register of many boxes that show a live bearer and want no new token (line 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from registry_service.commands import agent_card, evidence, first_use
+from registry_service.commands.register import Register, Registered, arrival_of
+from registry_service.domain.admission import decide
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.refusals import Refusal
+from registry_service.domain.standing import Standing
+from registry_service.domain.tokens import Outcome
+from registry_service.domain.verdicts import Admitted, Keep
+from registry_service.storage import registrations, standings
+from registry_service.storage.standings import Bearer
+from registry_service.storage.store import Store
+
+
+def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
+    """One answer each, in order; None: not that simple, run `register` for it alone.
+
+    Pass only commands with a bearer and without token_sha256; any other is answered None.
+    """
+    hashes = [_hash(command) for command in commands]
+    with store.transaction() as connection:
+        found = standings.bearers(connection, [item for item in hashes if item is not None])
+        simple: dict[int, Bearer] = {}
+        taken: set[WorkspaceId] = set()
+        for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
+            bearer = found.by_hash.get(item) if item else None
+            if bearer is None or command.workspace_id in taken:
+                continue
+            if _is_simple(command, bearer, found.now):
+                simple[place] = bearer
+                taken.add(command.workspace_id)
+        uses = [
+            first_use.Use(
+                token=bearer.token, workspace=bearer.workspace, origin=commands[place].origin
+            )
+            for place, bearer in simple.items()
+        ]
+        used = first_use.write(connection, uses, now=found.now, patient=False)
+        arrivals = [
+            arrival_of(
+                commands[place],
+                bearer.token.incarnation,
+                agent_card.encode(commands[place].agent_card),
+            )
+            for place, bearer in simple.items()
+            if bearer.token.token_id not in used.died | used.busy
+        ]
+        written = registrations.arrive(connection, arrivals) if arrivals else frozenset()
+    return [
+        _registered(simple[place], found.now)
+        if place in simple and command.workspace_id in written
+        else None
+        for place, command in enumerate(commands)
+    ]
+
+
+def _hash(command: Register) -> bytes | None:
+    return None if command.token_sha256 else evidence.hash_of(command.bearer)
+
+
+def _is_simple(command: Register, bearer: Bearer, now: datetime) -> bool:
+    """Line 1, nothing minted, and nothing to write that needs the workspace's lock."""
+    token, workspace = bearer.token, bearer.workspace
+    if token.workspace_id != command.workspace_id or not _storable(command):
+        return False
+    if token.dies_at_first_use() or workspace.registered_incarnation < token.incarnation:
+        return False
+    verdict = decide(
+        Standing(
+            workspace=workspace,
+            policy=command.policy,
+            now=now,
+            bearer_presented=True,
+            bearer=token,
+        )
+    )
+    return isinstance(verdict, Admitted) and isinstance(verdict.act, Keep)
+
+
+def _storable(command: Register) -> bool:
+    try:
+        agent_card.encode(command.agent_card)
+    except Refusal:
+        return False
+    return True
+
+
+def _registered(bearer: Bearer, now: datetime) -> Registered:
+    return Registered(
+        outcome=Outcome.AUTHENTICATED,
+        token=bearer.token,
+        auth_token=None,
+        incarnation=bearer.token.incarnation,
+        line=1,
+        without_evidence=False,
+        time=now,
+    )

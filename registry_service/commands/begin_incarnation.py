@@ -1,0 +1,172 @@
+"""BeginIncarnation: a launch begins; everything an earlier one held is void."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.commands import grounds, issuing, recording
+from registry_service.commands.issued import Delivery, NewSecret
+from registry_service.commands.issuing import Claim
+from registry_service.commands.origin import Origin
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage import token_ends, tokens, workspaces
+from registry_service.storage.feed import Entry
+from registry_service.storage.requests import Answered
+from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+TICKET_TTL: Final = timedelta(minutes=45)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginIncarnation:
+    origin: Origin
+    caller: Caller
+    workspace_id: WorkspaceId
+    request_id: RequestId
+    ticket_ttl: timedelta = TICKET_TTL
+    ticket_sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunIncarnation:
+    incarnation: int
+    # Set exactly when `delivery` is ENCLOSED.
+    bootstrap_ticket: Secret | None
+    ticket_expire_time: datetime
+    revoked_count: int
+    delivery: Delivery
+
+
+def run(store: Store, command: BeginIncarnation, *, new_secret: NewSecret) -> BegunIncarnation:
+    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED, TOKEN_HASH_IN_USE,
+    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    """
+    claim = _claim(command)
+    with store.transaction() as connection:
+        known = grounds.in_service(
+            command.caller,
+            workspaces.lock(connection, command.workspace_id),
+            command.workspace_id,
+        )
+        answered = issuing.earlier_answer(connection, claim)
+        if answered:
+            return _again(
+                connection,
+                command,
+                claim=claim,
+                known=known,
+                answered=answered,
+                new_secret=new_secret,
+            )
+        return _begin(connection, command, claim=claim, known=known, new_secret=new_secret)
+
+
+def _claim(command: BeginIncarnation) -> Claim:
+    return Claim(
+        caller=command.caller.name,
+        method="BeginIncarnation",
+        workspace_id=command.workspace_id,
+        request_id=command.request_id,
+        token_sha256=command.ticket_sha256,
+        params={"ticket_ttl": command.ticket_ttl},
+    )
+
+
+def _begin(
+    connection: Connection,
+    command: BeginIncarnation,
+    *,
+    claim: Claim,
+    known: Known,
+    new_secret: NewSecret,
+) -> BegunIncarnation:
+    workspace, now, reason = known.workspace, known.now, RevokeReason.RELAUNCHED
+    gone, void = (
+        token_ends.revoke_kinds(
+            connection, workspace.workspace_id, frozenset({kind}), reason=reason, now=now
+        )
+        for kind in (TokenKind.INSTANCE, TokenKind.TICKET)
+    )
+    incarnation = workspaces.launch(connection, workspace.workspace_id, now)
+    draft = issuing.Draft(
+        kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
+    )
+    ticket, secret = issuing.store(connection, claim, draft, now=now, new_secret=new_secret)
+    facts = {"token_id": ticket.token_id, "incarnation": incarnation, "revoked_count": len(gone)}
+    issuing.remember(connection, claim, facts, now=now)
+    changes = recording.revoked(workspace, [*gone, *void], reason)
+    changes.append(
+        recording.change(
+            workspace,
+            "incarnation.begun",
+            ticket.token_id,
+            {"incarnation": incarnation, "revoked_count": len(gone)}
+            | ({"lifted": workspace.fence} if workspace.fence else {}),
+        )
+    )
+    recording.record(connection, command.origin, changes)
+    if gone:
+        recording.publish(connection, [Entry(workspace_id=workspace.workspace_id, reason=reason)])
+    delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
+    return _begun(ticket, secret, delivery, len(gone))
+
+
+def _again(
+    connection: Connection,
+    command: BeginIncarnation,
+    *,
+    claim: Claim,
+    known: Known,
+    answered: Answered,
+    new_secret: NewSecret,
+) -> BegunIncarnation:
+    """The same launch; a ticket that got lost is replaced while nobody used it."""
+    if known.workspace.incarnation > answered.result["incarnation"]:
+        raise Refusal(
+            Reason.INCARNATION_SUPERSEDED,
+            "a newer launch has begun since",
+            metadata={"incarnation": str(known.workspace.incarnation)},
+        )
+    ticket_id, revoked_count = answered.result["token_id"], answered.result["revoked_count"]
+    ticket = tokens.present(connection, command.workspace_id, TokenId(ticket_id)).token
+    if ticket.client_made:
+        return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
+    replayed = None
+    if not ticket.is_used() and not ticket.is_revoked():
+        replayed = issuing.replace_lost(
+            connection,
+            claim,
+            ticket,
+            now=known.now,
+            new_secret=new_secret,
+            # Whoever asks again launches only now.
+            expire_time=known.now + command.ticket_ttl,
+        )
+    if replayed is None:
+        return _begun(ticket, None, Delivery.ALREADY_DELIVERED, revoked_count)
+    issuing.note(connection, command.origin, known.workspace, replayed)
+    fresh = replayed.issued
+    return _begun(fresh.token, fresh.plaintext, fresh.delivery, revoked_count)
+
+
+def _begun(
+    ticket: Token, secret: Secret | None, delivery: Delivery, revoked_count: int
+) -> BegunIncarnation:
+    if ticket.expire_time is None:
+        raise AssertionError("a ticket always expires")
+    return BegunIncarnation(
+        incarnation=ticket.incarnation,
+        bootstrap_ticket=secret,
+        ticket_expire_time=ticket.expire_time,
+        revoked_count=revoked_count,
+        delivery=delivery,
+    )

@@ -1,0 +1,41 @@
+"""Deregister: the box leaves by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_service.commands import evidence, recording
+from registry_service.commands.origin import Origin
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import RevokeReason
+from registry_service.storage import registrations, token_ends, tokens
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deregister:
+    origin: Origin
+    workspace_id: WorkspaceId
+    bearer: Secret | None
+
+
+def run(store: Store, command: Deregister) -> None:
+    """The token dies as if an operator had revoked it: the box may come back by itself.
+
+    Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN.
+    """
+    reason = RevokeReason.OPERATOR
+    with store.transaction() as connection:
+        box = evidence.locked_box(connection, command.workspace_id, command.bearer, command.origin)
+        token, workspace = box.bearer.token, box.bearer.workspace
+        # The box leaves with the token it was about to rotate into.
+        going = [token, *tokens.pending_of(connection, token.token_id)]
+        gone = token_ends.revoke(
+            connection, [item.token_id for item in going], reason=reason, now=box.now
+        )
+        registrations.leave(connection, command.workspace_id)
+        changes = recording.revoked(workspace, gone, reason)
+        changes.append(recording.change(workspace, "registration.ended", token.token_id))
+        recording.record(connection, command.origin, changes)
+        recording.publish(connection, [*box.use.news, *recording.entries(gone, reason)])

@@ -1,0 +1,107 @@
+"""From what was presented to what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from registry_service.commands import first_use, grounds
+from registry_service.commands.origin import Origin
+from registry_service.domain.identifiers import RequestId, WorkspaceId
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy, Standing
+from registry_service.domain.tokens import TokenKind, is_junk, token_sha256
+from registry_service.storage import standings, workspaces
+from registry_service.storage.standings import Bearer
+
+
+def hash_of(secret: Secret | None) -> bytes | None:
+    """None for nothing, and for junk, which no lookup would find."""
+    if secret is None or is_junk(secret.reveal()):
+        return None
+    return token_sha256(secret.reveal())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """What a box shows and asks for."""
+
+    workspace_id: WorkspaceId
+    policy: BootstrapPolicy
+    bearer: Secret | None
+    ticket: Secret | None = None
+    token_sha256: bytes | None = None
+    request_id: RequestId | None = None
+
+
+def standing(connection: Connection, presented: Presented) -> Standing:
+    """One statement, whatever was presented."""
+    bearer, ticket = hash_of(presented.bearer), hash_of(presented.ticket)
+    wanted = presented.token_sha256
+    seen = standings.snapshot(
+        connection,
+        presented.workspace_id,
+        hashes=[item for item in (bearer, ticket, wanted) if item is not None],
+        ticket_sha256=ticket,
+    )
+    return Standing(
+        workspace=seen.workspace,
+        policy=presented.policy,
+        now=seen.now,
+        bearer_presented=presented.bearer is not None,
+        bearer=seen.presented.get(bearer) if bearer else None,
+        ticket_presented=presented.ticket is not None,
+        ticket=seen.presented.get(ticket) if ticket else None,
+        ticket_token=seen.ticket_token,
+        current_ticket=seen.current_ticket,
+        live_instance_tokens=seen.live_instance_tokens,
+        token_sha256=wanted,
+        hash_owner=seen.presented.get(wanted) if wanted else None,
+        request_id=presented.request_id,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A box that proved itself, its workspace locked and its first use written."""
+
+    bearer: Bearer
+    use: first_use.Written
+    now: datetime
+
+
+def locked_box(
+    connection: Connection, workspace_id: WorkspaceId, secret: Secret | None, origin: Origin
+) -> Box:
+    """The box that holds this live instance token. A stranger is refused before any lock.
+
+    Refusals: WORKSPACE_UNKNOWN, BEARER_MISSING, BEARER_REJECTED.
+    """
+    presented_hash = hash_of(secret)
+    if workspaces.read(connection, workspace_id) is None:
+        raise grounds.workspace_unknown(workspace_id)
+    if secret is None:
+        raise grounds.bearer_missing()
+    if presented_hash is None:
+        raise grounds.bearer_rejected()
+    _live_instance(connection, workspace_id, presented_hash)
+    workspaces.lock(connection, workspace_id)
+    bearer, now = _live_instance(connection, workspace_id, presented_hash)
+    use = first_use.Use(token=bearer.token, workspace=bearer.workspace, origin=origin)
+    written = first_use.write(connection, [use], now=now)
+    return Box(bearer=bearer, use=written, now=now)
+
+
+def _live_instance(
+    connection: Connection, workspace_id: WorkspaceId, presented_hash: bytes
+) -> tuple[Bearer, datetime]:
+    found = standings.bearers(connection, [presented_hash])
+    bearer = found.by_hash.get(presented_hash)
+    if bearer is None or not bearer.is_live(found.now):
+        raise grounds.bearer_rejected()
+    token = bearer.token
+    if token.kind is not TokenKind.INSTANCE or token.workspace_id != workspace_id:
+        raise grounds.bearer_rejected()
+    return bearer, found.now

@@ -1,0 +1,18 @@
+"""Writes later uses of tokens behind: in one statement, at most once a minute a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from registry_service.domain.identifiers import TokenId
+from registry_service.storage import token_uses
+from registry_service.storage.store import Store
+
+
+def run(store: Store, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
+    """`uses`: the newest of each, by the database's clock. Returns what was busy: keep those."""
+    if not uses:
+        return frozenset()
+    with store.transaction() as connection:
+        return frozenset(uses) - token_uses.write_last_uses(connection, uses)

@@ -1,0 +1,47 @@
+"""Writes refused registers behind, so that an operator sees a locked-out box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry_service.commands.views import RegisterFailure
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.refusals import Reason
+from registry_service.storage import refused_registers
+from registry_service.storage.refused_registers import RefusalCount
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRegisters:
+    """What was counted for one workspace since the last flush."""
+
+    workspace_id: WorkspaceId
+    count: int
+    last_time: datetime
+    last_reason: Reason
+    # The last refusal of recognised evidence, if there was one.
+    failure: RegisterFailure | None = None
+
+
+def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[WorkspaceId]:
+    """At most one entry a workspace. Returns what was busy: count those on."""
+    if not refused:
+        return frozenset()
+    with store.transaction() as connection:
+        return refused_registers.count_refused(connection, [_count(item) for item in refused])
+
+
+def _count(item: RefusedRegisters) -> RefusalCount:
+    failure = item.failure
+    return RefusalCount(
+        workspace_id=item.workspace_id,
+        count=item.count,
+        last_time=item.last_time,
+        last_reason=item.last_reason.value,
+        failure_reason=failure.reason.value if failure else None,
+        failure_time=failure.time if failure else None,
+        failure_incarnation=failure.incarnation if failure else None,
+    )

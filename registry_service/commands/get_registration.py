@@ -1,0 +1,34 @@
+"""GetRegistration: how a workspace stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from registry_service.commands import grounds, registration_view
+from registry_service.commands.views import Registration
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL
+from registry_service.storage import workspaces
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetRegistration:
+    caller: Caller
+    workspace_id: WorkspaceId
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
+
+
+def run(store: Store, command: GetRegistration) -> Registration:
+    """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN."""
+    with store.reading() as connection:
+        grounds.known_to(
+            command.caller,
+            workspaces.read(connection, command.workspace_id),
+            command.workspace_id,
+        )
+        return registration_view.read(
+            connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+        )

@@ -1,0 +1,106 @@
+"""The refusals that several commands give, and the checks that give them."""
+
+from __future__ import annotations
+
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from registry_service.domain.refusals import Reason, Recovery, Refusal, Violation
+from registry_service.storage.workspaces import Known
+
+
+def known_to(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
+    """The workspace, if there is one and the caller may act for its tenant."""
+    if known is None:
+        raise workspace_unknown(workspace_id)
+    require_tenant(caller, known.workspace.tenant_id)
+    return known
+
+
+def in_service(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
+    """As `known_to`, and not retired."""
+    known = known_to(caller, known, workspace_id)
+    if known.workspace.retired:
+        raise workspace_removed(workspace_id)
+    return known
+
+
+def require_tenant(caller: Caller, tenant_id: str) -> None:
+    if not caller.may_act_for(tenant_id):
+        raise Refusal(
+            Reason.TENANT_FORBIDDEN,
+            "the caller may not act for this tenant",
+            metadata={"tenant_id": tenant_id},
+        )
+
+
+def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
+    return Refusal(
+        Reason.WORKSPACE_UNKNOWN,
+        "no such workspace here, or not yet",
+        metadata={"workspace_id": workspace_id},
+    )
+
+
+def workspace_removed(workspace_id: WorkspaceId) -> Refusal:
+    return Refusal(
+        Reason.WORKSPACE_REMOVED,
+        "the workspace was retired",
+        metadata={"workspace_id": workspace_id},
+    )
+
+
+def token_unknown(token_id: TokenId) -> Refusal:
+    return Refusal(
+        Reason.TOKEN_UNKNOWN, "the workspace has no such token", metadata={"token_id": token_id}
+    )
+
+
+def token_hash_in_use() -> Refusal:
+    return Refusal(
+        Reason.TOKEN_HASH_IN_USE,
+        "the hash belongs to a token already; make a new secret",
+        recovery=Recovery.FIX_REQUEST,
+    )
+
+
+def request_id_reused(request_id: RequestId) -> Refusal:
+    return Refusal(
+        Reason.REQUEST_ID_REUSED,
+        "request_id was used for other parameters",
+        metadata={"request_id": request_id},
+        recovery=Recovery.FIX_REQUEST,
+    )
+
+
+def bearer_missing() -> Refusal:
+    return Refusal(
+        Reason.BEARER_MISSING, "the method needs a live bearer", recovery=Recovery.REGISTER
+    )
+
+
+def bearer_rejected() -> Refusal:
+    return Refusal(
+        Reason.BEARER_REJECTED, "the presented bearer is not live", recovery=Recovery.REGISTER
+    )
+
+
+def credential_rejected() -> Refusal:
+    """Of a workspace token that was shown in place of a caller's credential."""
+    return Refusal(Reason.CREDENTIAL_REJECTED, "the presented credential is not accepted")
+
+
+def only_for_itself() -> Refusal:
+    return Refusal(
+        Reason.ROLE_REQUIRED,
+        "a token may do this to itself only",
+        metadata={"roles": "admin"},
+    )
+
+
+def invalid(field: str, description: str) -> Refusal:
+    return Refusal(
+        Reason.INVALID_REQUEST,
+        "the request has the wrong shape",
+        metadata={"fields": field},
+        violations=[Violation(field, description)],
+    )

@@ -1,0 +1,190 @@
+"""Heartbeat, for many boxes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.commands import evidence, first_use, recording
+from registry_service.commands.evidence import Presented
+from registry_service.commands.origin import SYSTEM, Origin
+from registry_service.domain.admission import NextAction, next_action
+from registry_service.domain.identifiers import TokenId, WorkspaceId
+from registry_service.domain.refusals import Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.tokens import TokenKind
+from registry_service.domain.verdicts import Denied
+from registry_service.storage import faults, registrations, standings, workspaces
+from registry_service.storage.feed import Entry
+from registry_service.storage.registrations import Beat
+from registry_service.storage.standings import Bearer
+from registry_service.storage.store import Store
+
+# The others of its batch wait for the one that is looked at alone.
+ALONE_AT_MOST: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    workspace_id: WorkspaceId
+    bearer: Secret | None
+    policy: BootstrapPolicy
+    origin: Origin = SYSTEM
+    active_tasks: int = 0
+    sample_error: str = ""
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeaten:
+    next_action: NextAction
+    # The newest of the workspace.
+    incarnation: int
+    # The live token this was a use of; None when it was a dead one.
+    token_id: TokenId | None
+    # The database's, for `flush_last_uses`.
+    time: datetime
+
+
+def run(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refusal]:
+    """One answer each, in order. Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN."""
+    answers: dict[int, Heartbeaten | Refusal] = {}
+    with store.transaction() as connection:
+        round_ = _Round.read(connection, commands)
+        written = round_.write()
+        for place, command in enumerate(commands):
+            if place in round_.live:
+                if command.workspace_id in written and place in round_.beating:
+                    answers[place] = round_.going_on(place)
+            else:
+                answers[place] = _answer_dead(connection, command)
+        round_.publish()
+    for place, command in enumerate(commands):
+        if place not in answers:
+            answers[place] = _alone(store, command)
+    return [answers[place] for place in range(len(commands))]
+
+
+def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
+    """One that was skipped: its row was busy, or its box had just been replaced or had left."""
+
+    def once() -> Heartbeaten | Refusal:
+        with store.within(ALONE_AT_MOST).transaction() as connection:
+            workspaces.lock(connection, command.workspace_id)
+            round_ = _Round.read(connection, [command])
+            round_.write(alone=True)
+            answer = round_.going_on(0) if round_.live else _answer_dead(connection, command)
+            round_.publish()
+            return answer
+
+    try:
+        return faults.attempt(once)
+    except Refusal as refusal:
+        return refusal
+
+
+def _answer_dead(connection: Connection, command: Heartbeat) -> Heartbeaten | Refusal:
+    """By the admission table, and changing nothing."""
+    presented = Presented(
+        workspace_id=command.workspace_id, policy=command.policy, bearer=command.bearer
+    )
+    standing = evidence.standing(connection, presented)
+    action = next_action(standing)
+    if isinstance(action, Denied):
+        return action.refusal()
+    return Heartbeaten(
+        next_action=action,
+        incarnation=standing.workspace.incarnation if standing.workspace else 0,
+        token_id=None,
+        time=standing.now,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Round:
+    """Several heartbeats at the database together."""
+
+    connection: Connection
+    commands: Sequence[Heartbeat]
+    now: datetime
+    # By place: those with a live instance token of the workspace they name.
+    live: dict[int, Bearer]
+    # Of these, one a workspace: a second one is looked at alone.
+    beating: frozenset[int]
+    news: tuple[Entry, ...] = ()
+
+    @classmethod
+    def read(cls, connection: Connection, commands: Sequence[Heartbeat]) -> _Round:
+        hashes = [evidence.hash_of(command.bearer) for command in commands]
+        found = standings.bearers(connection, [item for item in hashes if item is not None])
+        live: dict[int, Bearer] = {}
+        first_of: dict[WorkspaceId, int] = {}
+        for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
+            bearer = found.by_hash.get(item) if item else None
+            if bearer is None or not bearer.is_live(found.now):
+                continue
+            token = bearer.token
+            if token.kind is TokenKind.INSTANCE and token.workspace_id == command.workspace_id:
+                live[place] = bearer
+                first_of.setdefault(command.workspace_id, place)
+        return cls(
+            connection=connection,
+            commands=commands,
+            now=found.now,
+            live=live,
+            beating=frozenset(first_of.values()),
+        )
+
+    def write(self, *, alone: bool = False) -> frozenset[WorkspaceId]:
+        """First uses, then the beats; the workspaces whose beat was written."""
+        uses = [
+            first_use.Use(
+                token=bearer.token,
+                workspace=bearer.workspace,
+                origin=self.commands[place].origin,
+            )
+            for place, bearer in self.live.items()
+        ]
+        used = first_use.write(self.connection, uses, now=self.now, patient=alone)
+        self.news = used.news
+        for place, bearer in list(self.live.items()):
+            if bearer.token.token_id in used.died:
+                del self.live[place]
+        beats = [
+            _beat(self.commands[place], bearer)
+            for place, bearer in self.live.items()
+            if place in self.beating and bearer.token.token_id not in used.busy
+        ]
+        if not beats:
+            return frozenset()
+        if alone:
+            registrations.lock(self.connection, beats[0].workspace_id)
+        return registrations.beat(self.connection, beats, alone=alone)
+
+    def going_on(self, place: int) -> Heartbeaten:
+        bearer = self.live[place]
+        return Heartbeaten(
+            next_action=NextAction.NONE,
+            incarnation=bearer.workspace.incarnation,
+            token_id=bearer.token.token_id,
+            time=self.now,
+        )
+
+    def publish(self) -> None:
+        if self.news:
+            recording.publish(self.connection, self.news)
+
+
+def _beat(command: Heartbeat, bearer: Bearer) -> Beat:
+    return Beat(
+        workspace_id=command.workspace_id,
+        incarnation=bearer.token.incarnation,
+        active_tasks=command.active_tasks,
+        sample_error=command.sample_error,
+        degraded=command.degraded,
+    )

@@ -1,0 +1,46 @@
+"""The sweep that finds boxes which fell silent; each death is announced once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from registry_service.commands import recording
+from registry_service.commands.origin import SYSTEM, Origin
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL, MISSED_UNTIL_OFFLINE
+from registry_service.storage import pulse, registrations
+from registry_service.storage.registrations import Silence as WentOffline
+from registry_service.storage.store import Store
+
+__all__ = ["MarkOffline", "WentOffline", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkOffline:
+    origin: Origin = SYSTEM
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
+    limit: int = 1000
+
+
+def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
+    """Those that this call, and nobody else, marked. Call again while `limit` came back."""
+    with store.transaction() as connection:
+        uptime = pulse.read(connection)
+        silent = registrations.mark_offline(
+            connection,
+            up_since=uptime.up_since,
+            now=uptime.now,
+            patience=MISSED_UNTIL_OFFLINE * command.heartbeat_interval,
+            limit=command.limit,
+        )
+        changes = [
+            recording.change_of(
+                item.workspace_id,
+                item.tenant_id,
+                "registration.offline",
+                details={"last_heartbeat_time": item.last_heartbeat_time.isoformat()},
+            )
+            for item in silent
+        ]
+        recording.record(connection, command.origin, changes)
+    return tuple(silent)

@@ -1,0 +1,99 @@
+"""MintToken: an api token, or an instance token as break-glass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from registry_service.commands import grounds, issuing, recording
+from registry_service.commands.issued import Issued, NewSecret
+from registry_service.commands.issuing import Claim
+from registry_service.commands.origin import Origin
+from registry_service.domain.admission import break_glass_open
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, WorkspaceId
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
+from registry_service.domain.tokens import TokenKind
+from registry_service.storage import standings, workspaces
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MintToken:
+    origin: Origin
+    caller: Caller
+    workspace_id: WorkspaceId
+    kind: TokenKind
+    label: str = ""
+    scopes: tuple[str, ...] = ()
+    ttl: timedelta | None = None
+    request_id: RequestId | None = None
+    token_sha256: bytes | None = None
+
+
+def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
+    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS, TOKEN_HASH_IN_USE,
+    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    """
+    claim = claim_of(command)
+    with store.transaction() as connection:
+        known = grounds.in_service(
+            command.caller,
+            workspaces.lock(connection, command.workspace_id),
+            command.workspace_id,
+        )
+        workspace, now = known.workspace, known.now
+        earlier = issuing.earlier_token(connection, claim)
+        if earlier:
+            replayed = issuing.again(connection, claim, earlier, now=now, new_secret=new_secret)
+            issuing.finish(connection, command.origin, workspace, replayed)
+            return replayed.issued
+        if command.kind is TokenKind.INSTANCE:
+            _require_break_glass(connection, workspace, now)
+        draft = issuing.Draft(
+            kind=command.kind,
+            label=command.label,
+            scopes=command.scopes,
+            incarnation=workspace.incarnation if command.kind is TokenKind.INSTANCE else 0,
+            expire_time=issuing.expiry(now, command.ttl),
+        )
+        issued = issuing.fresh(connection, claim, draft, now=now, new_secret=new_secret)
+        recording.record(connection, command.origin, [recording.minted(workspace, issued.token)])
+        return issued
+
+
+def claim_of(command: MintToken) -> Claim:
+    return Claim(
+        caller=command.caller.name,
+        method="MintToken",
+        workspace_id=command.workspace_id,
+        request_id=command.request_id,
+        token_sha256=command.token_sha256,
+        params={
+            "kind": command.kind.value,
+            "label": command.label,
+            "scopes": issuing.scopes_as_param(command.scopes),
+            "ttl": command.ttl,
+        },
+    )
+
+
+def _require_break_glass(connection: Connection, workspace: Workspace, now: datetime) -> None:
+    # A first use cannot matter here, but a mint of a Register can: it waits for the workspace.
+    seen = standings.snapshot(connection, workspace.workspace_id, hashes=[], ticket_sha256=None)
+    standing = Standing(
+        workspace=workspace,
+        policy=BootstrapPolicy.STRICT,
+        now=now,
+        current_ticket=seen.current_ticket,
+        live_instance_tokens=seen.live_instance_tokens,
+    )
+    if not break_glass_open(standing):
+        raise Refusal(
+            Reason.INSTANCE_TOKEN_EXISTS,
+            "an instance token lives or a ticket is outstanding",
+            metadata={"workspace_id": workspace.workspace_id},
+        )

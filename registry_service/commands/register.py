@@ -1,0 +1,173 @@
+"""Register: admits a box, or says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry_service.commands import agent_card, evidence
+from registry_service.commands.admitting import Admission
+from registry_service.commands.evidence import Presented
+from registry_service.commands.issued import NewSecret
+from registry_service.commands.origin import Origin
+from registry_service.domain.admission import decide, evidence_recognised
+from registry_service.domain.identifiers import RequestId, WorkspaceId
+from registry_service.domain.refusals import Reason, Recovery, Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy, Standing
+from registry_service.domain.tokens import (
+    Outcome,
+    Token,
+)
+from registry_service.domain.verdicts import Admitted, Denied
+from registry_service.storage import tokens, workspaces
+from registry_service.storage.registrations import Arrival
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    origin: Origin
+    workspace_id: WorkspaceId
+    policy: BootstrapPolicy
+    bearer: Secret | None = None
+    ticket: Secret | None = None
+    token_sha256: bytes | None = None
+    request_id: RequestId | None = None
+    # Empty or None keeps what was known.
+    url: str = ""
+    delivery_mode: str = ""
+    agent_card: Mapping[str, object] | None = None
+    runtime: str = ""
+    runtime_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    outcome: Outcome
+    # The token that stands for this box now.
+    token: Token
+    # The secret, when the server made one for this answer.
+    auth_token: Secret | None
+    incarnation: int
+    # Line of the admission table that answered.
+    line: int
+    # Nothing that was issued for this workspace was shown: for the metric of open admissions.
+    without_evidence: bool
+    # The database's, for `flush_last_uses`.
+    time: datetime
+
+
+class RegisterRefused(Refusal):
+    """A refused Register, with what `flush_rejected_registers` wants to know of it."""
+
+    workspace_id: WorkspaceId
+    line: int
+    evidence_recognised: bool
+    # The newest incarnation then; 0 when the workspace is unknown.
+    incarnation: int
+    time: datetime
+
+    def __init__(
+        self,
+        denied: Denied,
+        *,
+        workspace_id: WorkspaceId,
+        evidence_recognised: bool,
+        incarnation: int,
+        time: datetime,
+    ) -> None:
+        told = denied.refusal()
+        facts = {"workspace_id": workspace_id} | (
+            {"incarnation": str(incarnation)} if incarnation else {}
+        )
+        super().__init__(
+            told.reason,
+            told.message,
+            metadata=dict(told.metadata) | facts,
+            retry_after=told.retry_after,
+            recovery=told.recovery,
+        )
+        self.workspace_id = workspace_id
+        self.line = denied.line
+        self.evidence_recognised = evidence_recognised
+        self.incarnation = incarnation
+        self.time = time
+
+
+def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered:
+    """Refusals: RegisterRefused only; the reasons are those of the admission table."""
+    presented = presented_by(command)
+    card = agent_card.encode(command.agent_card)
+    with store.reading() as connection:
+        # A stranger is refused from here: no lock taken, nothing written.
+        _admitted(evidence.standing(connection, presented), command)
+    with store.transaction() as connection:
+        workspaces.lock(connection, command.workspace_id)
+        # Whether a token was ever used decides much: nobody uses one first from here on.
+        tokens.lock_instance_tokens(connection, command.workspace_id)
+        standing = evidence.standing(connection, presented)
+        admitted = _admitted(standing, command)
+        arrival = arrival_of(command, admitted.incarnation, card)
+        admission = Admission(connection, standing, admitted, arrival, command.origin)
+        carried = admission.carry_out(new_secret)
+        if carried is None:
+            raise _refused(_hash_in_use(admitted), standing, command)
+    token, auth_token = carried
+    return Registered(
+        outcome=admitted.outcome,
+        token=token,
+        auth_token=auth_token,
+        incarnation=admitted.incarnation,
+        line=admitted.line,
+        without_evidence=not evidence_recognised(standing),
+        time=standing.now,
+    )
+
+
+def _hash_in_use(admitted: Admitted) -> Denied:
+    """Another workspace was faster with the same hash."""
+    return Denied(
+        line=admitted.line, reason=Reason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
+    )
+
+
+def presented_by(command: Register) -> Presented:
+    return Presented(
+        workspace_id=command.workspace_id,
+        policy=command.policy,
+        bearer=command.bearer,
+        ticket=command.ticket,
+        token_sha256=command.token_sha256,
+        request_id=command.request_id,
+    )
+
+
+def arrival_of(command: Register, incarnation: int, card: str | None) -> Arrival:
+    return Arrival(
+        workspace_id=command.workspace_id,
+        incarnation=incarnation,
+        url=command.url,
+        delivery_mode=command.delivery_mode,
+        agent_card=card,
+        runtime=command.runtime,
+        runtime_version=command.runtime_version,
+    )
+
+
+def _admitted(standing: Standing, command: Register) -> Admitted:
+    verdict = decide(standing)
+    if isinstance(verdict, Denied):
+        raise _refused(verdict, standing, command)
+    return verdict
+
+
+def _refused(denied: Denied, standing: Standing, command: Register) -> RegisterRefused:
+    return RegisterRefused(
+        denied,
+        workspace_id=command.workspace_id,
+        evidence_recognised=evidence_recognised(standing),
+        incarnation=standing.workspace.incarnation if standing.workspace else 0,
+        time=standing.now,
+    )

@@ -1,0 +1,77 @@
+"""RetireWorkspace: the end of a workspace, for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from registry_service.commands import grounds, recording
+from registry_service.commands.origin import Origin
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import TenantId, WorkspaceId
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.storage import registrations, token_ends, workspaces
+from registry_service.storage.feed import Entry
+from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireWorkspace:
+    """`tenant_id` matters for the tombstone of an unknown id; else it must match when given."""
+
+    origin: Origin
+    caller: Caller
+    workspace_id: WorkspaceId
+    tenant_id: TenantId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredWorkspace:
+    # Instance and api tokens.
+    revoked_count: int
+    revision: int
+
+
+def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
+    """Refusals: TENANT_FORBIDDEN, TENANT_MISMATCH."""
+    with store.transaction() as connection:
+        known = _found_or_buried(connection, command)
+        workspace, reason = known.workspace, RevokeReason.REMOVED
+        ended = workspaces.retire(connection, workspace.workspace_id, known.now)
+        registrations.remove(connection, workspace.workspace_id)
+        gone = token_ends.revoke_kinds(
+            connection, workspace.workspace_id, frozenset(TokenKind), reason=reason, now=known.now
+        )
+        changes = recording.revoked(workspace, gone, reason)
+        if ended:
+            changes.append(recording.change(workspace, "workspace.retired"))
+        recording.record(connection, command.origin, changes)
+        news = [Entry(workspace_id=workspace.workspace_id, reason=reason)] if gone else []
+        return RetiredWorkspace(
+            revoked_count=sum(token.kind is not TokenKind.TICKET for token in gone),
+            revision=recording.publish(connection, news),
+        )
+
+
+def _found_or_buried(connection: Connection, command: RetireWorkspace) -> Known:
+    """The workspace, locked; an unknown one leaves a tombstone."""
+    tenant_id = command.tenant_id or TenantId("")
+    known = workspaces.lock(connection, command.workspace_id)
+    if known is None:
+        grounds.require_tenant(command.caller, tenant_id)
+        if workspaces.insert(connection, command.workspace_id, tenant_id, retired=True):
+            buried = recording.change_of(command.workspace_id, tenant_id, "workspace.retired")
+            recording.record(connection, command.origin, [buried])
+        known = workspaces.lock_present(connection, command.workspace_id)
+    workspace = known.workspace
+    grounds.require_tenant(command.caller, workspace.tenant_id)
+    if tenant_id not in ("", workspace.tenant_id):
+        raise Refusal(
+            Reason.TENANT_MISMATCH,
+            "the workspace id belongs to another tenant",
+            metadata={"workspace_id": command.workspace_id},
+        )
+    return known

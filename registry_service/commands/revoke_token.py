@@ -1,0 +1,88 @@
+"""RevokeToken: one token, with a receipt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from registry_service.commands import evidence, fencing, grounds, recording
+from registry_service.commands.fencing import FENCES
+from registry_service.commands.origin import Origin
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import TokenId, WorkspaceId
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.storage import feed, token_ends, tokens, workspaces
+from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeToken:
+    """By `caller`, or, when that is None, by the token itself, shown as `bearer`."""
+
+    origin: Origin
+    caller: Caller | None
+    bearer: Secret | None
+    workspace_id: WorkspaceId
+    token_id: TokenId
+    reason: RevokeReason = RevokeReason.OPERATOR
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedToken:
+    revision: int
+    already_revoked: bool
+
+
+def run(store: Store, command: RevokeToken) -> RevokedToken:
+    """Refusals: WORKSPACE_UNKNOWN, TOKEN_UNKNOWN, TENANT_FORBIDDEN; of a bearer
+    CREDENTIAL_REJECTED, ROLE_REQUIRED, INVALID_REQUEST (a reason only an admin may give).
+    """
+    with store.transaction() as connection:
+        known = _authorized(connection, command)
+        stored = tokens.by_id(connection, command.workspace_id, command.token_id)
+        if stored is None or stored.token.kind is TokenKind.TICKET:
+            raise grounds.token_unknown(command.token_id)
+        if stored.token.is_revoked():
+            return RevokedToken(revision=feed.revision(connection), already_revoked=True)
+        going = [stored.token.token_id]
+        if command.reason in FENCES:
+            # Whoever held it may have minted the next one with it.
+            pending = tokens.pending_of(connection, stored.token.token_id)
+            going += [token.token_id for token in pending]
+        gone = token_ends.revoke(
+            connection, going, reason=command.reason, now=known.now, note=command.note
+        )
+        changes = recording.revoked(known.workspace, gone, command.reason, command.note)
+        changes += fencing.raise_fence(connection, known.workspace, command.reason)
+        recording.record(connection, command.origin, changes)
+        news = recording.entries(gone, command.reason)
+        return RevokedToken(revision=recording.publish(connection, news), already_revoked=False)
+
+
+def _authorized(connection: Connection, command: RevokeToken) -> Known:
+    """The workspace, locked. A token is looked at before it may lock anything."""
+    if command.caller is None:
+        _require_itself(connection, command)
+    known = workspaces.lock(connection, command.workspace_id)
+    if known is None:
+        raise grounds.workspace_unknown(command.workspace_id)
+    if command.caller is not None:
+        grounds.require_tenant(command.caller, known.workspace.tenant_id)
+    return known
+
+
+def _require_itself(connection: Connection, command: RevokeToken) -> None:
+    presented = evidence.hash_of(command.bearer)
+    stored = tokens.by_hash(connection, presented) if presented else None
+    if stored is None or stored.token.workspace_id != command.workspace_id:
+        raise grounds.credential_rejected()
+    if stored.token.kind is TokenKind.TICKET:
+        raise grounds.credential_rejected()
+    if stored.token.token_id != command.token_id:
+        raise grounds.only_for_itself()
+    if command.reason not in (RevokeReason.OPERATOR, RevokeReason.COMPROMISED):
+        raise grounds.invalid("reason", "a token may give OPERATOR or COMPROMISED only")

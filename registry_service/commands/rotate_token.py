@@ -1,0 +1,153 @@
+"""RotateToken: replaces an api token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from registry_service.commands import evidence, grounds, issuing, recording
+from registry_service.commands.issued import Issued, NewSecret
+from registry_service.commands.issuing import Claim
+from registry_service.commands.origin import Origin
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage import token_ends, token_uses, tokens, workspaces
+from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateToken:
+    """By `caller`, or, when that is None, by the api token itself, shown as `bearer`."""
+
+    origin: Origin
+    caller: Caller | None
+    bearer: Secret | None
+    workspace_id: WorkspaceId
+    token_id: TokenId
+    overlap: timedelta = timedelta(0)
+    request_id: RequestId | None = None
+    token_sha256: bytes | None = None
+
+
+def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
+    """Refusals: TOKEN_UNKNOWN, TOKEN_KIND, TOKEN_NOT_LIVE, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED,
+    WORKSPACE_REMOVED, TENANT_FORBIDDEN; of a bearer CREDENTIAL_REJECTED, ROLE_REQUIRED.
+    """
+    with store.transaction() as connection:
+        # Who shows no credential is looked at before it may lock anything, and again after.
+        _holder(connection, command)
+        known = workspaces.lock(connection, command.workspace_id)
+        holder = _holder(connection, command)
+        if known is None:
+            raise grounds.token_unknown(command.token_id)
+        if command.caller is not None:
+            grounds.require_tenant(command.caller, known.workspace.tenant_id)
+        if known.workspace.retired:
+            raise grounds.workspace_removed(command.workspace_id)
+        old = _rotatable(connection, command)
+        claim = _claim(command, holder)
+        earlier = issuing.earlier_token(connection, claim)
+        if earlier:
+            replayed = issuing.again(
+                connection, claim, earlier, now=known.now, new_secret=new_secret
+            )
+            issuing.finish(connection, command.origin, known.workspace, replayed)
+            return replayed.issued
+        if not old.is_live(known.now):
+            raise _not_live(command, by_itself=holder is not None)
+        return _rotate(
+            connection, command, claim=claim, old=old, known=known, new_secret=new_secret
+        )
+
+
+def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
+    """The token that rotates itself; None when a caller with a role does it.
+
+    One that was rotated out may still ask for the answer it did not get.
+    """
+    if command.caller is not None:
+        return None
+    presented = evidence.hash_of(command.bearer)
+    stored = tokens.by_hash(connection, presented) if presented else None
+    if stored is None or stored.token.workspace_id != command.workspace_id:
+        raise grounds.credential_rejected()
+    if stored.token.revoke_reason not in (None, RevokeReason.ROTATED):
+        raise grounds.credential_rejected()
+    if stored.token.token_id != command.token_id:
+        raise grounds.only_for_itself()
+    return stored.token.token_id
+
+
+def _rotatable(connection: Connection, command: RotateToken) -> Token:
+    stored = tokens.by_id(connection, command.workspace_id, command.token_id)
+    if stored is None or stored.token.kind is TokenKind.TICKET:
+        raise grounds.token_unknown(command.token_id)
+    if stored.token.kind is not TokenKind.API:
+        raise Refusal(
+            Reason.TOKEN_KIND,
+            "only api tokens rotate here; a box rotates by Register",
+            metadata={"kind": stored.token.kind.value},
+        )
+    return stored.token
+
+
+def _claim(command: RotateToken, holder: TokenId | None) -> Claim:
+    by_role = command.caller.name if command.caller else ""
+    return Claim(
+        caller=f"token:{holder}" if holder else by_role,
+        method="RotateToken",
+        workspace_id=command.workspace_id,
+        request_id=command.request_id,
+        token_sha256=command.token_sha256,
+        params={"token_id": command.token_id, "overlap": command.overlap},
+    )
+
+
+def _rotate(
+    connection: Connection,
+    command: RotateToken,
+    *,
+    claim: Claim,
+    old: Token,
+    known: Known,
+    new_secret: NewSecret,
+) -> Issued:
+    workspace, now = known.workspace, known.now
+    # The overlap shortened the life of one that was rotated before; its heir still has it.
+    heir = tokens.newest_heir(connection, old.token_id)
+    draft = issuing.Draft(
+        kind=TokenKind.API,
+        label=old.label,
+        scopes=tuple(old.scopes),
+        expire_time=heir.token.expire_time if heir else old.expire_time,
+        minted_on=old.token_id,
+    )
+    issued = issuing.fresh(connection, claim, draft, now=now, new_secret=new_secret)
+    if command.caller is None:
+        token_uses.mark_first_use(connection, [old.token_id], now)
+    if command.overlap > timedelta(0):
+        token_ends.expire_by(connection, old.token_id, now + command.overlap)
+    else:
+        token_ends.revoke(connection, [old.token_id], reason=RevokeReason.ROTATED, now=now)
+    facts = {"replaces": old.token_id, "overlap_seconds": int(command.overlap.total_seconds())}
+    rotated = recording.change(workspace, "token.rotated", issued.token.token_id, facts)
+    recording.record(connection, command.origin, [rotated])
+    # With an overlap too: what a verifier cached does not know of the earlier end.
+    recording.publish(connection, recording.entries([old], RevokeReason.ROTATED))
+    return issued
+
+
+def _not_live(command: RotateToken, *, by_itself: bool) -> Refusal:
+    if by_itself:
+        return grounds.credential_rejected()
+    return Refusal(
+        Reason.TOKEN_NOT_LIVE,
+        "the token was revoked or has expired",
+        metadata={"token_id": command.token_id},
+    )

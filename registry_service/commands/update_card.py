@@ -1,0 +1,35 @@
+"""UpdateCard: replaces the agent card and the url."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from registry_service.commands import agent_card, evidence, recording
+from registry_service.commands.origin import Origin
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.secret import Secret
+from registry_service.storage import registrations
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCard:
+    origin: Origin
+    workspace_id: WorkspaceId
+    bearer: Secret | None
+    # None, or empty, keeps what was known.
+    agent_card: Mapping[str, object] | None = None
+    url: str = ""
+
+
+def run(store: Store, command: UpdateCard) -> None:
+    """Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN."""
+    card = agent_card.encode(command.agent_card)
+    with store.transaction() as connection:
+        box = evidence.locked_box(connection, command.workspace_id, command.bearer, command.origin)
+        registrations.update_card(
+            connection, command.workspace_id, agent_card=card, url=command.url
+        )
+        if box.use.news:
+            recording.publish(connection, box.use.news)

@@ -1,0 +1,162 @@
+"""ValidateToken and BatchValidateTokens: whom tokens speak for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum, unique
+from typing import Final
+
+from registry_service.commands import evidence, first_use, recording
+from registry_service.commands.origin import Origin
+from registry_service.commands.views import Principal
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.refusals import Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import TokenKind
+from registry_service.storage import faults, standings
+from registry_service.storage.standings import Bearer
+from registry_service.storage.store import Store
+
+# The others of its batch wait for the one that is asked alone.
+ALONE_AT_MOST: Final = timedelta(seconds=2)
+
+
+@unique
+class Rejection(StrEnum):
+    TOKEN_INVALID = "TOKEN_INVALID"
+    TOKEN_KIND = "TOKEN_KIND"
+    TOKEN_SCOPE = "TOKEN_SCOPE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateToken:
+    """One question. `workspace_id` None: of any workspace."""
+
+    caller: Caller
+    token: Secret
+    workspace_id: WorkspaceId | None
+    required_kind: TokenKind | None = None
+    required_scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedTokens:
+    """`answers` in the order of the questions; `revision` is that of the feed they are at least
+    as new as; `time` is the database's, for `flush_last_uses`.
+    """
+
+    answers: tuple[Principal | Rejection, ...]
+    revision: int
+    time: datetime
+
+
+def run(store: Store, questions: Sequence[ValidateToken]) -> ValidatedTokens:
+    """Never refuses: a status error would speak of the caller. First uses are written."""
+    together = _ask(store, questions, patient=False)
+    answers = [
+        _ask(store, [question], patient=True).settled()[0] if answer is None else answer
+        for question, answer in zip(questions, together.answers, strict=True)
+    ]
+    return ValidatedTokens(answers=tuple(answers), revision=together.revision, time=together.time)
+
+
+def run_each(store: Store, questions: Sequence[ValidateToken]) -> list[ValidatedTokens | Refusal]:
+    """As `run`, for questions of several calls: what goes wrong for one is its answer alone."""
+    together = _ask(store, questions, patient=False)
+    return [
+        _ask_alone(store, question)
+        if answer is None
+        else ValidatedTokens(answers=(answer,), revision=together.revision, time=together.time)
+        for question, answer in zip(questions, together.answers, strict=True)
+    ]
+
+
+def _ask_alone(store: Store, question: ValidateToken) -> ValidatedTokens | Refusal:
+    def once() -> ValidatedTokens:
+        asked = _ask(store.within(ALONE_AT_MOST), [question], patient=True)
+        return ValidatedTokens(answers=asked.settled(), revision=asked.revision, time=asked.time)
+
+    try:
+        return faults.attempt(once)
+    except Refusal as refusal:
+        return refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    # None: another transaction decides about that token at this moment; ask again, alone.
+    answers: tuple[Principal | Rejection | None, ...]
+    revision: int
+    time: datetime
+
+    def settled(self) -> tuple[Principal | Rejection, ...]:
+        """With patience there is always an answer."""
+        return tuple(answer or Rejection.TOKEN_INVALID for answer in self.answers)
+
+
+def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> _Asked:
+    hashes = [evidence.hash_of(question.token) for question in questions]
+    with store.transaction() as connection:
+        found = standings.bearers(connection, [item for item in hashes if item is not None])
+        # In order; None where nothing acceptable was presented.
+        matches = [
+            _match(question, found.by_hash.get(item) if item else None, found.now)
+            for question, item in zip(questions, hashes, strict=True)
+        ]
+        uses = [
+            first_use.Use(token=match.token, workspace=match.workspace, origin=_origin(question))
+            for question, match in zip(questions, matches, strict=True)
+            if match is not None
+        ]
+        used = first_use.write(connection, uses, now=found.now, patient=patient)
+        if used.news:
+            recording.publish(connection, used.news)
+    answers = (
+        _answer(question, match, used) for question, match in zip(questions, matches, strict=True)
+    )
+    return _Asked(answers=tuple(answers), revision=found.revision, time=found.now)
+
+
+def _match(question: ValidateToken, bearer: Bearer | None, now: datetime) -> Bearer | None:
+    """Live, of the workspace asked for, and within the caller's tenants."""
+    if bearer is None or not bearer.is_live(now) or bearer.token.kind is TokenKind.TICKET:
+        return None
+    workspace = bearer.workspace
+    if question.workspace_id not in (None, workspace.workspace_id):
+        return None
+    return bearer if question.caller.may_act_for(workspace.tenant_id) else None
+
+
+def _answer(
+    question: ValidateToken, bearer: Bearer | None, used: first_use.Written
+) -> Principal | Rejection | None:
+    if bearer is None or bearer.token.token_id in used.died:
+        return Rejection.TOKEN_INVALID
+    if bearer.token.token_id in used.busy:
+        return None
+    if question.required_kind not in (None, bearer.token.kind):
+        return Rejection.TOKEN_KIND
+    if not question.required_scopes <= bearer.token.scopes:
+        return Rejection.TOKEN_SCOPE
+    return principal_of(bearer)
+
+
+def principal_of(bearer: Bearer) -> Principal:
+    token = bearer.token
+    return Principal(
+        workspace_id=token.workspace_id,
+        tenant_id=bearer.workspace.tenant_id,
+        token_id=token.token_id,
+        kind=token.kind,
+        scopes=tuple(sorted(token.scopes)),
+        incarnation=token.incarnation,
+        expire_time=token.expire_time,
+    )
+
+
+def _origin(question: ValidateToken) -> Origin:
+    """Many calls share the transaction; of a rotation that ends here only the caller is known."""
+    return Origin(actor=question.caller.name, method="ValidateToken")

@@ -1,0 +1,81 @@
+"""What readers are shown of stored records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry_service.domain.identifiers import TenantId, TokenId, WorkspaceId
+from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.refusals import Reason
+from registry_service.domain.standing import Fence
+from registry_service.domain.tokens import Token, TokenKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedToken:
+    token: Token
+    revoke_note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whom a live token speaks for."""
+
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    token_id: TokenId
+    kind: TokenKind
+    # Sorted.
+    scopes: tuple[str, ...]
+    incarnation: int
+    expire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRegisters:
+    """Registers refused since the last admission."""
+
+    count: int
+    last_time: datetime | None
+    last_reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterFailure:
+    """The last refusal of recognised evidence."""
+
+    reason: Reason
+    time: datetime
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """How a workspace stands; liveness by the database's clock."""
+
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    state: RegistrationState
+    incarnation: int
+    registered_incarnation: int
+    healthy_incarnation: int
+    create_time: datetime
+    register_time: datetime | None
+    last_heartbeat_time: datetime | None
+    url: str
+    delivery_mode: str
+    agent_card: Mapping[str, object] | None
+    runtime: str
+    runtime_version: str
+    active_tasks: int
+    sample_error: str
+    deregistered: bool
+    ticket_required: bool
+    fence: Fence | None
+    needs_relaunch: bool
+    # When it was last heard of; set only while `needs_relaunch`.
+    silent_since: datetime | None
+    rejected_registers: RejectedRegisters
+    last_register_failure: RegisterFailure | None

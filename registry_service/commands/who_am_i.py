@@ -1,0 +1,58 @@
+"""WhoAmI: whom the presented token speaks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry_service.commands import evidence, first_use, grounds, recording
+from registry_service.commands.origin import Origin
+from registry_service.commands.validate_tokens import principal_of
+from registry_service.commands.views import Principal
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import TokenKind
+from registry_service.storage import standings
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhoAmI:
+    bearer: Secret | None
+    # Who it is shows only in here, so the rest of the origin comes in parts.
+    method: str = ""
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    principal: Principal
+    # The database's, for `flush_last_uses`.
+    time: datetime
+
+
+def run(store: Store, command: WhoAmI) -> Identified:
+    """Refusals: BEARER_MISSING, BEARER_REJECTED."""
+    if command.bearer is None:
+        raise grounds.bearer_missing()
+    presented = evidence.hash_of(command.bearer)
+    if presented is None:
+        raise grounds.bearer_rejected()
+    with store.transaction() as connection:
+        found = standings.bearers(connection, [presented])
+        bearer = found.by_hash.get(presented)
+        if bearer is None or not bearer.is_live(found.now):
+            raise grounds.bearer_rejected()
+        if bearer.token.kind is TokenKind.TICKET:
+            raise grounds.bearer_rejected()
+        origin = Origin(
+            actor=f"workspace:{bearer.workspace.workspace_id}",
+            method=command.method,
+            correlation_id=command.correlation_id,
+        )
+        use = first_use.Use(token=bearer.token, workspace=bearer.workspace, origin=origin)
+        written = first_use.write(connection, [use], now=found.now)
+        if written.news:
+            recording.publish(connection, written.news)
+    if written.died:
+        raise grounds.bearer_rejected()
+    return Identified(principal=principal_of(bearer), time=found.now)

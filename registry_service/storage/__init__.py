@@ -1,0 +1,1 @@
+"""PostgreSQL: engine, transactions, one query module per table group, migrations."""

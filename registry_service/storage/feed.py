@@ -1,0 +1,111 @@
+"""The feed of revocations. `revision` grows in commit order, which a sequence would not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.tokens import RevokeReason
+
+CHANNEL: Final = "registry_revocations"
+
+# Must be the last statement of its transaction: the row stays locked until the commit, so that
+# the next revision is given out only when this one can be seen.
+_APPEND: Final = """
+WITH bumped AS (
+    UPDATE registry.feed SET revision = revision + cardinality(%(reasons)s::text[])
+    RETURNING revision
+), noted AS (
+    INSERT INTO registry.revocations (revision, token_sha256, workspace_id, reason, create_time)
+    SELECT bumped.revision - cardinality(%(reasons)s::text[]) + entry.place,
+           entry.token_sha256, entry.workspace_id, entry.reason, clock_timestamp()
+    FROM bumped, unnest(%(hashes)s::bytea[], %(workspace_ids)s::uuid[], %(reasons)s::text[])
+        WITH ORDINALITY AS entry (token_sha256, workspace_id, reason, place)
+)
+SELECT revision, pg_notify('registry_revocations', revision::text) FROM bumped
+"""
+_REVISION: Final = "SELECT revision FROM registry.feed"
+_READ: Final = """
+SELECT f.revision AS newest, f.swept_revision, r.*
+FROM registry.feed f
+LEFT JOIN LATERAL (
+    SELECT revision, token_sha256, workspace_id, reason FROM registry.revocations
+    WHERE revision > %(after)s ORDER BY revision LIMIT %(limit)s
+) r ON true
+ORDER BY r.revision
+"""
+_SWEEP: Final = """
+WITH old AS (
+    SELECT revision FROM registry.revocations
+    WHERE create_time < clock_timestamp() - %(keep)s::interval
+    ORDER BY revision LIMIT %(limit)s
+), swept AS (
+    DELETE FROM registry.revocations WHERE revision IN (SELECT revision FROM old)
+    RETURNING revision
+), noted AS (
+    UPDATE registry.feed
+    SET swept_revision = greatest(swept_revision, (SELECT max(revision) FROM swept))
+    WHERE EXISTS (SELECT FROM swept)
+)
+SELECT count(*) FROM swept
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Of one token, or of every token of a workspace; exactly one is set."""
+
+    token_sha256: bytes | None = None
+    workspace_id: WorkspaceId | None = None
+    reason: RevokeReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt:
+    entries: tuple[tuple[int, Entry], ...]
+    newest: int
+    swept: int
+
+
+def append(connection: Connection, entries: Sequence[Entry]) -> int:
+    """The revision that carries the last of them. Nothing may follow but the commit."""
+    parameters = {
+        "hashes": [entry.token_sha256 for entry in entries],
+        "workspace_ids": [entry.workspace_id for entry in entries],
+        "reasons": [entry.reason.value for entry in entries],
+    }
+    number: int = connection.exec_driver_sql(_APPEND, parameters).one().revision
+    return number
+
+
+def revision(connection: Connection) -> int:
+    number: int = connection.exec_driver_sql(_REVISION).scalar_one()
+    return number
+
+
+def read(connection: Connection, *, after: int, limit: int) -> Excerpt:
+    rows = connection.exec_driver_sql(_READ, {"after": after, "limit": limit}).all()
+    entries = tuple(
+        (
+            row.revision,
+            Entry(
+                token_sha256=None if row.token_sha256 is None else bytes(row.token_sha256),
+                workspace_id=WorkspaceId(str(row.workspace_id)) if row.workspace_id else None,
+                reason=RevokeReason(row.reason),
+            ),
+        )
+        for row in rows
+        if row.revision is not None
+    )
+    return Excerpt(entries=entries, newest=rows[0].newest, swept=rows[0].swept_revision)
+
+
+def sweep(connection: Connection, *, keep: object, limit: int) -> int:
+    """How many entries were older than `keep` and are gone now."""
+    parameters = {"keep": keep, "limit": limit}
+    count: int = connection.exec_driver_sql(_SWEEP, parameters).scalar_one()
+    return count

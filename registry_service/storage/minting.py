@@ -1,0 +1,114 @@
+"""Many api tokens in one statement: the hot path of MintToken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import RequestId, WorkspaceId
+from registry_service.domain.tokens import Token
+from registry_service.storage import tokens
+
+# What cannot be minted this simply gets no row: a busy, unknown, retired or foreign workspace, a
+# hash or request_id that is known. What becomes known meanwhile is a unique violation of all.
+_MINT: Final = """
+WITH wanted AS MATERIALIZED (
+    SELECT gen_random_uuid() AS token_id, clock_timestamp() AS now, item.*
+    FROM unnest(
+        %(workspace_ids)s::uuid[], %(hashes)s::bytea[], %(prefixes)s::text[], %(labels)s::text[],
+        %(scopes)s::text[], %(ttls)s::interval[], %(client_mades)s::boolean[],
+        %(request_ids)s::uuid[], %(callers)s::text[], %(digests)s::bytea[], %(tenants)s::text[],
+        %(actors)s::text[], %(methods)s::text[], %(correlation_ids)s::text[]
+    ) AS item (
+        workspace_id, token_sha256, prefix, label, scopes, ttl, client_made, request_id, caller,
+        digest, tenants, actor, method, correlation_id
+    )
+), present AS MATERIALIZED (
+    SELECT workspace_id, tenant_id FROM registry.workspaces
+    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND retire_time IS NULL
+    ORDER BY workspace_id FOR KEY SHARE SKIP LOCKED
+), able AS MATERIALIZED (
+    SELECT wanted.*, present.tenant_id FROM wanted JOIN present USING (workspace_id)
+    WHERE (wanted.tenants IS NULL OR present.tenant_id = ANY(string_to_array(wanted.tenants, ' ')))
+        AND NOT EXISTS (
+            SELECT FROM registry.tokens t WHERE t.token_sha256 = wanted.token_sha256)
+        AND NOT EXISTS (
+            SELECT FROM registry.requests r
+            WHERE r.caller = wanted.caller AND r.method = 'MintToken'
+                AND r.workspace_id = wanted.workspace_id AND r.request_id = wanted.request_id)
+), remembered AS (
+    INSERT INTO registry.requests
+        (caller, method, workspace_id, request_id, params_digest, result, create_time)
+    SELECT caller, 'MintToken', workspace_id, request_id, digest,
+           jsonb_build_object('token_id', token_id), now
+    FROM able WHERE request_id IS NOT NULL
+), audited AS (
+    INSERT INTO registry.audit_events
+        (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
+    SELECT actor, method, 'token.minted', tenant_id, workspace_id, token_id::text,
+           jsonb_build_object('kind', 'API', 'client_made', client_made::text), correlation_id
+    FROM able
+)
+INSERT INTO registry.tokens (
+    token_id, workspace_id, kind, token_sha256, prefix, label, scopes, create_time, expire_time,
+    client_made, request_id, created_by, issue_digest
+)
+SELECT token_id, workspace_id, 'API', token_sha256, prefix, label,
+       ARRAY(SELECT jsonb_array_elements_text(scopes::jsonb)), now, now + ttl,
+       client_made, request_id, caller, digest
+FROM able
+RETURNING *
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One api token. `tenants` None: the caller may act for all."""
+
+    workspace_id: WorkspaceId
+    token_sha256: bytes
+    prefix: str
+    label: str
+    scopes: Sequence[str]
+    ttl: timedelta | None
+    client_made: bool
+    request_id: RequestId | None
+    caller: str
+    digest: bytes
+    tenants: frozenset[str] | None
+    actor: str
+    method: str
+    correlation_id: str
+
+
+def mint(connection: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
+    """By hash, those that were minted. IntegrityError: somebody else came between; none was."""
+    parameters = {
+        "workspace_ids": [order.workspace_id for order in orders],
+        "hashes": [order.token_sha256 for order in orders],
+        "prefixes": [order.prefix for order in orders],
+        "labels": [order.label for order in orders],
+        # An array of arrays must be rectangular.
+        "scopes": [json.dumps(list(order.scopes)) for order in orders],
+        "ttls": [order.ttl for order in orders],
+        "client_mades": [order.client_made for order in orders],
+        "request_ids": [order.request_id for order in orders],
+        "callers": [order.caller for order in orders],
+        "digests": [order.digest for order in orders],
+        "tenants": [_joined(order.tenants) for order in orders],
+        "actors": [order.actor for order in orders],
+        "methods": [order.method for order in orders],
+        "correlation_ids": [order.correlation_id for order in orders],
+    }
+    minted = map(tokens.to_token, connection.exec_driver_sql(_MINT, parameters))
+    return {token.token_sha256: token for token in minted}
+
+
+def _joined(tenants: frozenset[str] | None) -> str | None:
+    """Tenant ids hold no space."""
+    return None if tenants is None else " ".join(sorted(tenants))

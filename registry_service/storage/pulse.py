@@ -1,0 +1,46 @@
+"""Since when the registry could hear boxes, by the database's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+# A longer silence of all replicas counts as an outage.
+LONGEST_GAP: Final = timedelta(seconds=6)
+
+# With a gap the registry was away, whatever the reason: it starts to listen anew.
+_WRITE: Final = """
+WITH clock AS (SELECT clock_timestamp() AS now)
+INSERT INTO registry.pulse AS p (id, last_time, up_since)
+SELECT 1, now, now FROM clock
+ON CONFLICT (id) DO UPDATE
+SET last_time = greatest(p.last_time, excluded.last_time),
+    up_since = CASE WHEN excluded.last_time - p.last_time > %(longest_gap)s::interval
+                    THEN excluded.last_time ELSE p.up_since END
+RETURNING last_time, up_since
+"""
+# While nothing writes it, the registry is not up either.
+_READ: Final = """
+SELECT clock.now, CASE WHEN clock.now - p.last_time <= %(longest_gap)s::interval
+                       THEN p.up_since ELSE clock.now END AS up_since
+FROM (SELECT clock_timestamp() AS now) clock LEFT JOIN registry.pulse p ON true
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uptime:
+    now: datetime
+    up_since: datetime
+
+
+def write(connection: Connection) -> Uptime:
+    row = connection.exec_driver_sql(_WRITE, {"longest_gap": LONGEST_GAP}).one()
+    return Uptime(now=row.last_time, up_since=row.up_since)
+
+
+def read(connection: Connection) -> Uptime:
+    row = connection.exec_driver_sql(_READ, {"longest_gap": LONGEST_GAP}).one()
+    return Uptime(now=row.now, up_since=row.up_since)

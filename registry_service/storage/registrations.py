@@ -1,0 +1,198 @@
+"""What boxes reported, as registers, heartbeats and the sweep write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import TenantId, WorkspaceId
+
+# Many at once, these skip rows that another transaction holds, and leave alone what a newer
+# incarnation wrote or the box has left: such an item is looked at again, alone, under a lock.
+_REGISTER: Final = """
+UPDATE registry.registrations r
+SET state = 'ONLINE', incarnation = box.incarnation, deregistered = false,
+    register_time = clock_timestamp(), last_heartbeat_time = clock_timestamp(),
+    active_tasks = 0, sample_error = '',
+    url = coalesce(nullif(box.url, ''), r.url),
+    delivery_mode = coalesce(nullif(box.delivery_mode, ''), r.delivery_mode),
+    agent_card = coalesce(box.agent_card, r.agent_card),
+    runtime = coalesce(nullif(box.runtime, ''), r.runtime),
+    runtime_version = coalesce(nullif(box.runtime_version, ''), r.runtime_version),
+    rejected_count = 0, rejected_last_time = NULL, rejected_last_reason = NULL
+FROM (
+    SELECT workspace_id FROM registry.registrations
+    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    ORDER BY workspace_id FOR UPDATE SKIP LOCKED
+) locked
+JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(urls)s::text[],
+            %(delivery_modes)s::text[], %(agent_cards)s::jsonb[], %(runtimes)s::text[],
+            %(runtime_versions)s::text[])
+    AS box (workspace_id, incarnation, url, delivery_mode, agent_card, runtime, runtime_version)
+    USING (workspace_id)
+WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
+    AND (%(alone)s OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
+RETURNING r.workspace_id
+"""
+_BEAT: Final = """
+UPDATE registry.registrations r
+SET state = CASE WHEN box.degraded THEN 'DEGRADED' ELSE 'ONLINE' END, deregistered = false,
+    last_heartbeat_time = clock_timestamp(), active_tasks = box.active_tasks,
+    sample_error = box.sample_error,
+    healthy_incarnation = CASE WHEN box.degraded THEN r.healthy_incarnation
+                               ELSE greatest(r.healthy_incarnation, box.incarnation) END
+FROM (
+    SELECT workspace_id FROM registry.registrations
+    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    ORDER BY workspace_id FOR UPDATE SKIP LOCKED
+) locked
+JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(active_tasks)s::bigint[],
+            %(sample_errors)s::text[], %(degradeds)s::boolean[])
+    AS box (workspace_id, incarnation, active_tasks, sample_error, degraded)
+    USING (workspace_id)
+WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
+    AND (%(alone)s OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
+RETURNING r.workspace_id
+"""
+_LOCK: Final = """
+SELECT 1 FROM registry.registrations WHERE workspace_id = %(workspace_id)s FOR UPDATE
+"""
+_UPDATE_CARD: Final = """
+UPDATE registry.registrations
+SET agent_card = coalesce(%(agent_card)s::jsonb, agent_card),
+    url = coalesce(nullif(%(url)s::text, ''), url)
+WHERE workspace_id = %(workspace_id)s
+"""
+_LEAVE: Final = """
+UPDATE registry.registrations SET state = 'OFFLINE', deregistered = true, active_tasks = 0
+WHERE workspace_id = %(workspace_id)s
+"""
+_REMOVE: Final = """
+UPDATE registry.registrations SET state = 'REMOVED' WHERE workspace_id = %(workspace_id)s
+"""
+# One winner a death: the state is judged again once the row is locked.
+_MARK_OFFLINE: Final = """
+UPDATE registry.registrations r SET state = 'OFFLINE'
+FROM (
+    SELECT workspace_id FROM registry.registrations
+    WHERE state IN ('ONLINE', 'DEGRADED')
+        AND greatest(last_heartbeat_time, %(up_since)s) + %(patience)s::interval < %(now)s
+    ORDER BY workspace_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) silent
+JOIN registry.workspaces w USING (workspace_id)
+WHERE r.workspace_id = silent.workspace_id
+RETURNING r.workspace_id, w.tenant_id, w.incarnation, r.last_heartbeat_time
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A box that was let in. Empty or None keeps what was known."""
+
+    workspace_id: WorkspaceId
+    incarnation: int
+    url: str
+    delivery_mode: str
+    # JSON text.
+    agent_card: str | None
+    runtime: str
+    runtime_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    workspace_id: WorkspaceId
+    incarnation: int
+    active_tasks: int
+    sample_error: str
+    degraded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    incarnation: int
+    last_heartbeat_time: datetime
+
+
+def arrive(
+    connection: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
+) -> frozenset[WorkspaceId]:
+    """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
+    parameters = {
+        "alone": alone,
+        "workspace_ids": [arrival.workspace_id for arrival in arrivals],
+        "incarnations": [arrival.incarnation for arrival in arrivals],
+        "urls": [arrival.url for arrival in arrivals],
+        "delivery_modes": [arrival.delivery_mode for arrival in arrivals],
+        "agent_cards": [arrival.agent_card for arrival in arrivals],
+        "runtimes": [arrival.runtime for arrival in arrivals],
+        "runtime_versions": [arrival.runtime_version for arrival in arrivals],
+    }
+    return _ids(connection.exec_driver_sql(_REGISTER, parameters))
+
+
+def beat(
+    connection: Connection, beats: Sequence[Beat], *, alone: bool = False
+) -> frozenset[WorkspaceId]:
+    """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
+    parameters = {
+        "alone": alone,
+        "workspace_ids": [item.workspace_id for item in beats],
+        "incarnations": [item.incarnation for item in beats],
+        "active_tasks": [item.active_tasks for item in beats],
+        "sample_errors": [item.sample_error for item in beats],
+        "degradeds": [item.degraded for item in beats],
+    }
+    return _ids(connection.exec_driver_sql(_BEAT, parameters))
+
+
+def lock(connection: Connection, workspace_id: WorkspaceId) -> None:
+    """Wait for it, so that the statements above do not skip it."""
+    connection.exec_driver_sql(_LOCK, {"workspace_id": workspace_id})
+
+
+def update_card(
+    connection: Connection, workspace_id: WorkspaceId, *, agent_card: str | None, url: str
+) -> None:
+    parameters = {"workspace_id": workspace_id, "agent_card": agent_card, "url": url}
+    connection.exec_driver_sql(_UPDATE_CARD, parameters)
+
+
+def leave(connection: Connection, workspace_id: WorkspaceId) -> None:
+    """OFFLINE, with an excuse."""
+    connection.exec_driver_sql(_LEAVE, {"workspace_id": workspace_id})
+
+
+def remove(connection: Connection, workspace_id: WorkspaceId) -> None:
+    connection.exec_driver_sql(_REMOVE, {"workspace_id": workspace_id})
+
+
+def mark_offline(
+    connection: Connection,
+    *,
+    up_since: datetime,
+    now: datetime,
+    patience: timedelta,
+    limit: int,
+) -> list[Silence]:
+    """Those this transaction marked, and no other will."""
+    parameters = {"up_since": up_since, "now": now, "patience": patience, "limit": limit}
+    return [
+        Silence(
+            workspace_id=WorkspaceId(str(row.workspace_id)),
+            tenant_id=TenantId(row.tenant_id),
+            incarnation=row.incarnation,
+            last_heartbeat_time=row.last_heartbeat_time,
+        )
+        for row in connection.exec_driver_sql(_MARK_OFFLINE, parameters)
+    ]
+
+
+def _ids(rows: Iterable[Any]) -> frozenset[WorkspaceId]:
+    return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)

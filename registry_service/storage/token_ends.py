@@ -1,0 +1,107 @@
+"""How tokens end. Whatever ends one also publishes it, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import TokenId, WorkspaceId
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage.tokens import to_token
+
+_REVOKE: Final = """
+UPDATE registry.tokens t
+SET revoke_time = %(now)s, revoke_reason = %(reason)s, revoke_note = %(note)s
+FROM (
+    SELECT token_id FROM registry.tokens
+    WHERE token_id = ANY(%(token_ids)s::uuid[])
+    ORDER BY token_id FOR UPDATE
+) locked
+WHERE t.token_id = locked.token_id AND t.revoke_time IS NULL
+    AND (t.first_use_time IS NULL OR NOT %(only_unused)s)
+RETURNING t.*
+"""
+_REVOKE_KINDS: Final = """
+UPDATE registry.tokens t
+SET revoke_time = %(now)s, revoke_reason = %(reason)s, revoke_note = %(note)s
+FROM (
+    SELECT token_id FROM registry.tokens
+    WHERE workspace_id = %(workspace_id)s AND kind = ANY(%(kinds)s::text[])
+        AND revoke_time IS NULL
+    ORDER BY token_id FOR UPDATE
+) locked
+WHERE t.token_id = locked.token_id AND t.revoke_time IS NULL
+    AND t.token_id <> ALL(%(spared)s::uuid[])
+RETURNING t.*
+"""
+# Dead of something that reopens (or not dead at all) becomes rotated out: it was replaced.
+_SUPERSEDE: Final = """
+UPDATE registry.tokens t
+SET revoke_time = coalesce(t.revoke_time, %(now)s), revoke_reason = 'ROTATED'
+FROM (SELECT token_id, revoke_time IS NULL AS unrevoked FROM registry.tokens
+      WHERE token_id = %(token_id)s FOR UPDATE) locked
+WHERE t.token_id = locked.token_id
+    AND coalesce(t.revoke_reason, 'OPERATOR') IN ('OPERATOR', 'RELAUNCHED')
+RETURNING t.*, locked.unrevoked
+"""
+_EXPIRE: Final = """
+UPDATE registry.tokens SET expire_time = least(expire_time, %(expire_time)s)
+WHERE token_id = %(token_id)s
+RETURNING *
+"""
+
+
+def revoke(
+    connection: Connection,
+    token_ids: Sequence[TokenId],
+    *,
+    reason: RevokeReason,
+    now: datetime,
+    note: str = "",
+    only_unused: bool = False,
+) -> list[Token]:
+    """Those this call revoked. With `only_unused`, one whose first use came first is spared."""
+    parameters = {
+        "token_ids": list(token_ids),
+        "reason": reason.value,
+        "note": note,
+        "now": now,
+        "only_unused": only_unused,
+    }
+    return [to_token(row) for row in connection.exec_driver_sql(_REVOKE, parameters)]
+
+
+def revoke_kinds(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    kinds: frozenset[TokenKind],
+    *,
+    reason: RevokeReason,
+    now: datetime,
+    note: str = "",
+    spared: Sequence[TokenId] = (),
+) -> list[Token]:
+    """Every token of these kinds that is not revoked, expired ones too."""
+    parameters = {
+        "workspace_id": workspace_id,
+        "kinds": sorted(kinds),
+        "reason": reason.value,
+        "note": note,
+        "now": now,
+        "spared": list(spared),
+    }
+    return [to_token(row) for row in connection.exec_driver_sql(_REVOKE_KINDS, parameters)]
+
+
+def supersede(connection: Connection, token_id: TokenId, now: datetime) -> Token | None:
+    """Mark as rotated out; the token, if it was accepted until now."""
+    row = connection.exec_driver_sql(_SUPERSEDE, {"token_id": token_id, "now": now}).one_or_none()
+    return to_token(row) if row and row.unrevoked else None
+
+
+def expire_by(connection: Connection, token_id: TokenId, expire_time: datetime) -> Token:
+    parameters = {"token_id": token_id, "expire_time": expire_time}
+    return to_token(connection.exec_driver_sql(_EXPIRE, parameters).one())

@@ -1,0 +1,90 @@
+"""Uses of tokens. The first is a gate with one winner; later ones are only notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import TokenId
+
+_STATES: Final = """
+SELECT token_id, revoke_time IS NOT NULL AS revoked, first_use_time IS NOT NULL AS used
+FROM registry.tokens WHERE token_id = ANY(%(token_ids)s::uuid[])
+"""
+# One winner between a first use and whoever replaces a token because it was never used.
+_FIRST_USE: Final = """
+UPDATE registry.tokens t SET first_use_time = %(now)s, last_use_time = %(now)s
+FROM (
+    SELECT token_id FROM registry.tokens
+    WHERE token_id = ANY(%(token_ids)s::uuid[])
+    ORDER BY token_id FOR UPDATE
+) locked
+WHERE t.token_id = locked.token_id AND t.first_use_time IS NULL AND t.revoke_time IS NULL
+RETURNING t.token_id
+"""
+_FIRST_USE_IF_FREE: Final = _FIRST_USE.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
+_LAST_USES: Final = """
+UPDATE registry.tokens t SET last_use_time = greatest(t.last_use_time, used.time)
+FROM (
+    SELECT token_id FROM registry.tokens
+    WHERE token_id = ANY(%(token_ids)s::uuid[])
+    ORDER BY token_id FOR UPDATE SKIP LOCKED
+) locked
+JOIN unnest(%(token_ids)s::uuid[], %(times)s::timestamptz[]) AS used (token_id, time)
+    USING (token_id)
+WHERE t.token_id = locked.token_id
+RETURNING t.token_id
+"""
+_REDEEM: Final = """
+UPDATE registry.tokens SET first_use_time = %(now)s, last_use_time = %(now)s
+WHERE token_id = %(token_id)s AND first_use_time IS NULL AND revoke_time IS NULL
+RETURNING token_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstUses:
+    # Whose first use this was.
+    marked: frozenset[TokenId]
+    # Revoked before; the rest was used before.
+    dead: frozenset[TokenId] = frozenset()
+    # Held by another transaction that may be about to replace it; only without patience.
+    busy: frozenset[TokenId] = frozenset()
+
+
+def mark_first_use(
+    connection: Connection, token_ids: Sequence[TokenId], now: datetime, *, patient: bool = True
+) -> FirstUses:
+    """`patient`: wait for tokens that another transaction holds."""
+    parameters = {"token_ids": list(token_ids), "now": now}
+    statement = _FIRST_USE if patient else _FIRST_USE_IF_FREE
+    marked = _ids(connection.exec_driver_sql(statement, parameters))
+    missed = [token_id for token_id in token_ids if token_id not in marked]
+    if not missed:
+        return FirstUses(marked=marked)
+    states = connection.exec_driver_sql(_STATES, {"token_ids": missed}).all()
+    return FirstUses(
+        marked=marked,
+        dead=_ids(row for row in states if row.revoked),
+        busy=_ids(row for row in states if not row.revoked and not row.used),
+    )
+
+
+def redeem(connection: Connection, ticket_id: TokenId, now: datetime) -> bool:
+    parameters = {"token_id": ticket_id, "now": now}
+    return connection.exec_driver_sql(_REDEEM, parameters).one_or_none() is not None
+
+
+def write_last_uses(connection: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
+    """Those that were written; another transaction holds the rest, or they do not exist."""
+    parameters = {"token_ids": list(uses), "times": list(uses.values())}
+    rows = connection.exec_driver_sql(_LAST_USES, parameters)
+    return _ids(rows)
+
+
+def _ids(rows: Iterable[Any]) -> frozenset[TokenId]:
+    return frozenset(TokenId(str(row.token_id)) for row in rows)

@@ -1,0 +1,228 @@
+"""Tokens: finding and inserting them. Rows are always locked in id order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
+
+_BY_HASH: Final = "SELECT * FROM registry.tokens WHERE token_sha256 = %(token_sha256)s"
+_BY_ID: Final = """
+SELECT * FROM registry.tokens
+WHERE workspace_id = %(workspace_id)s AND token_id = %(token_id)s
+"""
+_HEIR: Final = """
+SELECT * FROM registry.tokens
+WHERE minted_on = %(token_id)s AND kind = 'API'
+ORDER BY create_time DESC, token_id DESC LIMIT 1
+"""
+_INSERT: Final = """
+INSERT INTO registry.tokens (
+    workspace_id, kind, token_sha256, prefix, label, scopes, incarnation, create_time,
+    expire_time, outcome, replaces, minted_on, client_made, request_id, created_by, issue_digest
+) VALUES (
+    %(workspace_id)s, %(kind)s, %(token_sha256)s, %(prefix)s, %(label)s, %(scopes)s::text[],
+    %(incarnation)s, %(create_time)s, %(expire_time)s, %(outcome)s, %(replaces)s, %(minted_on)s,
+    %(client_made)s, %(request_id)s, %(created_by)s, %(issue_digest)s
+)
+ON CONFLICT (token_sha256) DO NOTHING
+RETURNING *
+"""
+_PENDING_OF: Final = """
+SELECT * FROM registry.tokens
+WHERE minted_on = %(token_id)s AND replaces = %(token_id)s
+    AND first_use_time IS NULL AND revoke_time IS NULL
+"""
+_LOCK_INSTANCES: Final = """
+SELECT token_id FROM registry.tokens
+WHERE workspace_id = %(workspace_id)s AND kind = 'INSTANCE' AND revoke_time IS NULL
+ORDER BY token_id FOR UPDATE
+"""
+_NEWEST_TICKET: Final = """
+SELECT * FROM registry.tokens
+WHERE workspace_id = %(workspace_id)s AND kind = 'TICKET'
+ORDER BY incarnation DESC, create_time DESC, token_id DESC LIMIT 1
+"""
+# The newest of each kind of evidence that somebody may hold.
+_SPECIMENS: Final = """
+SELECT DISTINCT ON (kind, dead, earlier) * FROM (
+    SELECT *, kind <> 'API' AND incarnation < %(newest)s AS earlier,
+           kind <> 'TICKET' AND (revoke_time IS NOT NULL
+               OR coalesce(expire_time <= clock_timestamp(), false)) AS dead
+    FROM registry.tokens WHERE workspace_id = %(workspace_id)s
+) judged
+ORDER BY kind, dead, earlier, revoke_time IS NULL DESC, create_time DESC, token_id DESC
+"""
+_PAGE: Final = """
+SELECT * FROM registry.tokens
+WHERE workspace_id = %(workspace_id)s AND kind <> 'TICKET'
+    AND (%(include_dead)s OR (revoke_time IS NULL
+         AND (expire_time IS NULL OR expire_time > clock_timestamp())))
+    AND (%(before_time)s::timestamptz IS NULL
+         OR (create_time, token_id) < (%(before_time)s::timestamptz, %(before_id)s::uuid))
+ORDER BY create_time DESC, token_id DESC LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """What is stored of a token that is being issued."""
+
+    workspace_id: WorkspaceId
+    kind: TokenKind
+    token_sha256: bytes
+    prefix: str
+    label: str = ""
+    scopes: tuple[str, ...] = ()
+    incarnation: int = 0
+    create_time: datetime
+    expire_time: datetime | None = None
+    outcome: Outcome | None = None
+    replaces: TokenId | None = None
+    minted_on: TokenId | None = None
+    client_made: bool
+    request_id: RequestId | None = None
+    created_by: str = ""
+    issue_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredToken:
+    """A token with what only its issuing and its listing need."""
+
+    token: Token
+    revoke_note: str
+    created_by: str
+    issue_digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """Stands for all tokens of its kind. A ticket is never called dead here: void ones may count.
+
+    `earlier`: of an incarnation before the newest.
+    """
+
+    token: Token
+    dead: bool
+    earlier: bool
+
+
+def by_hash(connection: Connection, token_sha256: bytes) -> StoredToken | None:
+    return _one(connection, _BY_HASH, {"token_sha256": token_sha256})
+
+
+def by_id(
+    connection: Connection, workspace_id: WorkspaceId, token_id: TokenId
+) -> StoredToken | None:
+    return _one(connection, _BY_ID, {"workspace_id": workspace_id, "token_id": token_id})
+
+
+def present(connection: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken:
+    """As `by_id`, of one that is certain to be there: tokens are never deleted."""
+    found = by_id(connection, workspace_id, token_id)
+    if found is None:
+        raise LookupError(f"token {token_id} is gone")
+    return found
+
+
+def newest_heir(connection: Connection, token_id: TokenId) -> StoredToken | None:
+    """The api token that this one was rotated into last."""
+    return _one(connection, _HEIR, {"token_id": token_id})
+
+
+def newest_ticket(connection: Connection, workspace_id: WorkspaceId) -> Token | None:
+    """The newest of the newest incarnation, void or not."""
+    found = _one(connection, _NEWEST_TICKET, {"workspace_id": workspace_id})
+    return found.token if found else None
+
+
+def insert(connection: Connection, new: NewToken) -> Token | None:
+    """None when the hash belongs to a token already."""
+    parameters = {name: getattr(new, name) for name in NewToken.__slots__}
+    parameters["scopes"] = list(new.scopes)
+    found = _one(connection, _INSERT, parameters)
+    return found.token if found else None
+
+
+def pending_of(connection: Connection, token_id: TokenId) -> list[Token]:
+    """Never used tokens that would replace this one."""
+    rows = connection.exec_driver_sql(_PENDING_OF, {"token_id": token_id})
+    return [to_token(row) for row in rows]
+
+
+def lock_instance_tokens(connection: Connection, workspace_id: WorkspaceId) -> None:
+    """After the workspace: from here on nobody uses one of them for the first time."""
+    connection.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
+
+
+def page(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    *,
+    include_dead: bool,
+    before: tuple[str, str] | None,
+    limit: int,
+) -> list[StoredToken]:
+    """Newest first, from behind the (create_time, token_id) of `before`; never a ticket."""
+    before_time, before_id = before or (None, None)
+    parameters = {
+        "workspace_id": workspace_id,
+        "include_dead": include_dead,
+        "before_time": before_time,
+        "before_id": before_id,
+        "limit": limit,
+    }
+    return [_stored(row) for row in connection.exec_driver_sql(_PAGE, parameters)]
+
+
+def specimens(connection: Connection, workspace_id: WorkspaceId, newest: int) -> list[Specimen]:
+    rows = connection.exec_driver_sql(_SPECIMENS, {"workspace_id": workspace_id, "newest": newest})
+    return [Specimen(token=to_token(row), dead=row.dead, earlier=row.earlier) for row in rows]
+
+
+def to_token(row: Any) -> Token:
+    return Token(
+        token_id=TokenId(str(row.token_id)),
+        workspace_id=WorkspaceId(str(row.workspace_id)),
+        kind=TokenKind(row.kind),
+        token_sha256=bytes(row.token_sha256),
+        create_time=row.create_time,
+        prefix=row.prefix,
+        label=row.label,
+        scopes=frozenset(row.scopes),
+        incarnation=row.incarnation,
+        expire_time=row.expire_time,
+        first_use_time=row.first_use_time,
+        last_use_time=row.last_use_time,
+        revoke_time=row.revoke_time,
+        revoke_reason=RevokeReason(row.revoke_reason) if row.revoke_reason else None,
+        replaces=TokenId(str(row.replaces)) if row.replaces else None,
+        minted_on=TokenId(str(row.minted_on)) if row.minted_on else None,
+        request_id=RequestId(str(row.request_id)) if row.request_id else None,
+        client_made=row.client_made,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+    )
+
+
+def _stored(row: Any) -> StoredToken:
+    digest = row.issue_digest
+    return StoredToken(
+        token=to_token(row),
+        revoke_note=row.revoke_note,
+        created_by=row.created_by,
+        issue_digest=None if digest is None else bytes(digest),
+    )
+
+
+def _one(
+    connection: Connection, statement: str, parameters: Mapping[str, object]
+) -> StoredToken | None:
+    row = connection.exec_driver_sql(statement, dict(parameters)).one_or_none()
+    return _stored(row) if row else None

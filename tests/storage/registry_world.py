@@ -1,0 +1,283 @@
+"""The registry's commands as its callers use them, on a real database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from registry_service.commands import (
+    admit_workspace,
+    begin_incarnation,
+    deregister,
+    get_registration,
+    heartbeats,
+    list_tokens,
+    mint_token,
+    register,
+    revoke_token,
+    revoke_workspace_tokens,
+    rotate_token,
+    validate_tokens,
+)
+from registry_service.commands.admit_workspace import AdmittedWorkspace, AdmitWorkspace, FirstToken
+from registry_service.commands.begin_incarnation import BeginIncarnation, BegunIncarnation
+from registry_service.commands.deregister import Deregister
+from registry_service.commands.get_registration import GetRegistration
+from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
+from registry_service.commands.issued import Issued
+from registry_service.commands.list_tokens import ListTokens
+from registry_service.commands.mint_token import MintToken
+from registry_service.commands.origin import Origin
+from registry_service.commands.register import Register, Registered, RegisterRefused
+from registry_service.commands.revoke_token import RevokedToken, RevokeToken
+from registry_service.commands.revoke_workspace_tokens import (
+    RevokedWorkspaceTokens,
+    RevokeWorkspaceTokens,
+)
+from registry_service.commands.rotate_token import RotateToken
+from registry_service.commands.validate_tokens import Rejection, ValidateToken
+from registry_service.commands.views import ListedToken, Principal, Registration
+from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
+from registry_service.storage.store import Store
+
+ACME = TenantId("acme")
+OPERATOR = Caller(name="operator", roles=frozenset({"admin"}), tenants=None)
+CONFINED = Caller(name="confined", roles=frozenset({"admin"}), tenants=frozenset({"globex"}))
+ORIGIN = Origin(actor="operator", method="/test/Method", correlation_id="c-1")
+
+
+def new_secret(kind: TokenKind) -> Secret:
+    return assemble(kind, os.urandom(32))
+
+
+def new_workspace_id() -> WorkspaceId:
+    return WorkspaceId(str(uuid.uuid4()))
+
+
+def new_request_id() -> RequestId:
+    return RequestId(str(uuid.uuid4()))
+
+
+def new_token_id() -> TokenId:
+    return TokenId(str(uuid.uuid4()))
+
+
+def sha256(secret: Secret) -> bytes:
+    return hashlib.sha256(secret.reveal().encode()).digest()
+
+
+class World:
+    """Short names for the commands; each test works on workspaces of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def workspace(self, *, ticket_required: bool = False) -> WorkspaceId:
+        workspace_id = new_workspace_id()
+        self.admit(workspace_id, ticket_required=ticket_required)
+        return workspace_id
+
+    def admit(self, workspace_id: WorkspaceId, **fields: Any) -> AdmittedWorkspace:
+        command = AdmitWorkspace(
+            origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id, tenant_id=ACME
+        )
+        return admit_workspace.run(self.store, replace(command, **fields), new_secret=new_secret)
+
+    def first_token(self, workspace_id: WorkspaceId) -> Secret:
+        issued = self.admit(
+            workspace_id, request_id=new_request_id(), first_token=FirstToken()
+        ).issued
+        assert issued is not None
+        assert issued.plaintext is not None
+        return issued.plaintext
+
+    def begin(self, workspace_id: WorkspaceId, **fields: Any) -> BegunIncarnation:
+        command = BeginIncarnation(
+            origin=ORIGIN,
+            caller=OPERATOR,
+            workspace_id=workspace_id,
+            request_id=new_request_id(),
+        )
+        return begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
+
+    def ticket(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
+        ticket = self.begin(workspace_id, **fields).bootstrap_ticket
+        assert ticket is not None
+        return ticket
+
+    def register(self, workspace_id: WorkspaceId, **fields: Any) -> Registered:
+        return register.run(self.store, register_of(workspace_id, **fields), new_secret=new_secret)
+
+    def refused(self, workspace_id: WorkspaceId, **fields: Any) -> tuple[int, Reason]:
+        """Line of the table and reason of a Register that must be refused."""
+        with pytest.raises(RegisterRefused) as caught:
+            self.register(workspace_id, **fields)
+        return caught.value.line, caught.value.reason
+
+    def box(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
+        """Let a box in that has the server make its token."""
+        token = self.register(workspace_id, **fields).auth_token
+        assert token is not None
+        return token
+
+    def heartbeat(
+        self, workspace_id: WorkspaceId, bearer: Secret | None, **fields: Any
+    ) -> Heartbeaten | Refusal:
+        beat = Heartbeat(workspace_id=workspace_id, bearer=bearer, policy=BootstrapPolicy.ADAPTIVE)
+        (answer,) = heartbeats.run(self.store, [replace(beat, **fields)])
+        return answer
+
+    def deregister(self, workspace_id: WorkspaceId, bearer: Secret | None) -> None:
+        deregister.run(
+            self.store, Deregister(origin=ORIGIN, workspace_id=workspace_id, bearer=bearer)
+        )
+
+    def mint(self, workspace_id: WorkspaceId, **fields: Any) -> Issued:
+        return mint_token.run(self.store, mint_of(workspace_id, **fields), new_secret=new_secret)
+
+    def rotate(self, workspace_id: WorkspaceId, token_id: TokenId, **fields: Any) -> Issued:
+        command = RotateToken(
+            origin=ORIGIN,
+            caller=OPERATOR,
+            bearer=None,
+            workspace_id=workspace_id,
+            token_id=token_id,
+            request_id=new_request_id(),
+        )
+        return rotate_token.run(self.store, replace(command, **fields), new_secret=new_secret)
+
+    def revoke(self, workspace_id: WorkspaceId, token_id: TokenId, **fields: Any) -> RevokedToken:
+        command = RevokeToken(
+            origin=ORIGIN,
+            caller=OPERATOR,
+            bearer=None,
+            workspace_id=workspace_id,
+            token_id=token_id,
+        )
+        return revoke_token.run(self.store, replace(command, **fields))
+
+    def revoke_all(
+        self, workspace_id: WorkspaceId, reason: RevokeReason, **fields: Any
+    ) -> RevokedWorkspaceTokens:
+        command = RevokeWorkspaceTokens(
+            origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id, reason=reason
+        )
+        return revoke_workspace_tokens.run(self.store, replace(command, **fields))
+
+    def validate(
+        self, token: Secret, workspace_id: WorkspaceId | None = None, **fields: Any
+    ) -> Principal | Rejection:
+        question = ValidateToken(caller=OPERATOR, token=token, workspace_id=workspace_id)
+        return validate_tokens.run(self.store, [replace(question, **fields)]).answers[0]
+
+    def tokens(self, workspace_id: WorkspaceId, *, dead: bool = False) -> tuple[ListedToken, ...]:
+        command = ListTokens(
+            caller=OPERATOR, workspace_id=workspace_id, include_revoked=dead, page_size=200
+        )
+        return list_tokens.run(self.store, command).tokens
+
+    def live_instances(self, workspace_id: WorkspaceId) -> list[TokenId]:
+        listed = self.tokens(workspace_id)
+        return [item.token.token_id for item in listed if item.token.kind is TokenKind.INSTANCE]
+
+    def token_of(self, workspace_id: WorkspaceId, secret: Secret) -> ListedToken:
+        """The listed token of this secret, dead or alive."""
+        wanted = sha256(secret)
+        return next(
+            item
+            for item in self.tokens(workspace_id, dead=True)
+            if item.token.token_sha256 == wanted
+        )
+
+    def registration(self, workspace_id: WorkspaceId) -> Registration:
+        return get_registration.run(
+            self.store, GetRegistration(caller=OPERATOR, workspace_id=workspace_id)
+        )
+
+    def sql(self, statement: str, **parameters: object) -> list[Any]:
+        """Look, or set the scene in a way that no command can."""
+        with self.store.transaction() as connection:
+            result = connection.exec_driver_sql(statement, parameters)
+            return list(result) if result.returns_rows else []
+
+    def expire(self, workspace_id: WorkspaceId, kind: TokenKind) -> None:
+        """As if the time of every token of this kind had run out."""
+        self.sql(
+            "UPDATE registry.tokens SET expire_time = clock_timestamp() - interval '1 second'"
+            " WHERE workspace_id = %(id)s AND kind = %(kind)s",
+            id=workspace_id,
+            kind=kind.value,
+        )
+
+    def rows(self) -> dict[str, int]:
+        """How many rows each table has: what a refusal must not change."""
+        tables = ("workspaces", "registrations", "tokens", "requests", "revocations")
+        return {
+            table: self.sql(f"SELECT count(*) FROM registry.{table}")[0][0]  # noqa: S608
+            for table in (*tables, "audit_events")
+        }
+
+
+def register_of(workspace_id: WorkspaceId, **fields: Any) -> Register:
+    origin = Origin(actor=f"workspace:{workspace_id}", method="/test/Register")
+    command = Register(origin=origin, workspace_id=workspace_id, policy=BootstrapPolicy.ADAPTIVE)
+    return replace(command, **fields)
+
+
+def mint_of(workspace_id: WorkspaceId, **fields: Any) -> MintToken:
+    command = MintToken(
+        origin=ORIGIN,
+        caller=OPERATOR,
+        workspace_id=workspace_id,
+        kind=TokenKind.API,
+        request_id=new_request_id(),
+    )
+    return replace(command, **fields)
+
+
+@contextmanager
+def world_at(url: str, *, pool_size: int = 8) -> Iterator[World]:
+    store = Store.open(url, pool_size=pool_size)
+    try:
+        yield World(store)
+    finally:
+        store.close()
+
+
+def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run each on a thread of its own, from one starting shot; exceptions are results."""
+    start = Barrier(len(calls))
+
+    def one(call: Callable[[], Any]) -> Any:
+        start.wait()
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 -- what a racer raised is what is judged
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(one, calls))
+
+
+def reason_of(call: Callable[[], object]) -> Reason:
+    with pytest.raises(Refusal) as caught:
+        call()
+    return caught.value.reason
+
+
+HOUR = timedelta(hours=1)

@@ -1,0 +1,374 @@
+"""The invariants of the registry, raced on a real database.
+
+| race | at stake |
+|---|---|
+| 64 registers without evidence | one bootstrap, one token |
+| one ticket presented many times | one live token, whoever answers last |
+| launches against launches, registers, retirement | one number each, no token left over |
+| first use against replacement | a used token is never taken for a lost one |
+| mints of one hash | usable once, ever |
+| revocation against validation | nothing is accepted after the receipt |
+| heartbeat against leaving, sweep against sweep | no revival, one announcement |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from registry_service.commands import (
+    heartbeats,
+    mark_offline,
+    mint_tokens_batch,
+    retire_workspace,
+    validate_tokens,
+)
+from registry_service.commands.begin_incarnation import BegunIncarnation
+from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
+from registry_service.commands.issued import Issued
+from registry_service.commands.mark_offline import MarkOffline
+from registry_service.commands.register import Registered, RegisterRefused
+from registry_service.commands.retire_workspace import RetireWorkspace
+from registry_service.commands.validate_tokens import (
+    Rejection,
+    ValidatedTokens,
+    ValidateToken,
+)
+from registry_service.commands.views import Principal
+from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.storage import workspaces
+from tests.storage.registry_world import (
+    OPERATOR,
+    ORIGIN,
+    World,
+    all_at_once,
+    mint_of,
+    new_request_id,
+    new_secret,
+    sha256,
+    world_at,
+)
+
+ROUNDS = range(20)
+
+
+@pytest.fixture(scope="module")
+def world(registry_database_of_module: str) -> Iterator[World]:
+    with world_at(registry_database_of_module, pool_size=16) as world:
+        yield world
+
+
+def secrets_of(results: list[Registered | Exception]) -> list[Secret]:
+    return [
+        result.auth_token
+        for result in results
+        if isinstance(result, Registered) and result.auth_token
+    ]
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_of_64_boxes_without_a_ticket_exactly_one_is_handed_a_token(
+    world: World, _round: int
+) -> None:
+    workspace_id = world.workspace()
+    results = all_at_once([partial(world.register, workspace_id)] * 64)
+    handed = secrets_of(results)
+    refused = [result for result in results if isinstance(result, RegisterRefused)]
+    assert (len(handed), len(refused)) == (1, 63)
+    assert {refusal.reason for refusal in refused} == {Reason.BEARER_MISSING}
+    assert world.live_instances(workspace_id) == [
+        world.token_of(workspace_id, handed[0]).token.token_id
+    ]
+
+
+def test_one_ticket_presented_by_many_leaves_one_live_token(world: World) -> None:
+    workspace_id = world.workspace()
+    ticket = world.ticket(workspace_id)
+    results = all_at_once([partial(world.register, workspace_id, ticket=ticket)] * 16)
+    lines = sorted(result.line for result in results if isinstance(result, Registered))
+    assert lines == [2] + [3] * 15
+    accepted = [
+        secret
+        for secret in secrets_of(results)
+        if isinstance(world.validate(secret, workspace_id), Principal)
+    ]
+    assert len(accepted) == len(world.live_instances(workspace_id)) == 1
+
+
+def test_one_ticket_with_one_derived_hash_is_one_token(world: World) -> None:
+    workspace_id, secret = world.workspace(), new_secret(TokenKind.INSTANCE)
+    ticket = world.ticket(workspace_id)
+    register = partial(world.register, workspace_id, ticket=ticket, token_sha256=sha256(secret))
+    results = all_at_once([register] * 16)
+    tokens = {result.token.token_id for result in results if isinstance(result, Registered)}
+    assert (len(tokens), len(world.tokens(workspace_id, dead=True))) == (1, 1)
+
+
+def test_a_lost_answer_asked_for_by_many_is_still_one_token(world: World) -> None:
+    workspace_id, secret = world.workspace(), new_secret(TokenKind.INSTANCE)
+    register = partial(
+        world.register, workspace_id, token_sha256=sha256(secret), request_id=new_request_id()
+    )
+    results = all_at_once([register] * 32)
+    tokens = {result.token.token_id for result in results if isinstance(result, Registered)}
+    assert len(tokens) == 1
+    assert len(world.live_instances(workspace_id)) == 1
+
+
+def test_launches_at_once_get_a_number_each_and_one_ticket_counts(world: World) -> None:
+    workspace_id = world.workspace()
+    results = all_at_once([partial(world.begin, workspace_id)] * 8)
+    begun = [result for result in results if isinstance(result, BegunIncarnation)]
+    assert sorted(item.incarnation for item in begun) == list(range(1, 9))
+    admitted = [
+        item.incarnation
+        for item in begun
+        if not isinstance(
+            all_at_once([partial(world.register, workspace_id, ticket=item.bootstrap_ticket)])[0],
+            Exception,
+        )
+    ]
+    assert admitted == [8]
+
+
+def test_one_launch_asked_for_many_times_is_one_launch(world: World) -> None:
+    workspace_id = world.workspace()
+    begin = partial(world.begin, workspace_id, request_id=new_request_id())
+    results = all_at_once([begin] * 8)
+    begun = [result for result in results if isinstance(result, BegunIncarnation)]
+    assert [item.incarnation for item in begun] == [1] * 8
+    registers = all_at_once(
+        [partial(world.register, workspace_id, ticket=item.bootstrap_ticket) for item in begun]
+    )
+    assert len(secrets_of(registers)) == 1
+
+
+def test_a_used_token_is_never_replaced_as_lost(world: World) -> None:
+    """Line 3 against the first use of the very token it would replace."""
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        ticket = world.ticket(workspace_id)
+        token = world.box(workspace_id, ticket=ticket)
+        used, again = all_at_once(
+            [
+                lambda: world.validate(token, workspace_id),  # noqa: B023
+                partial(world.register, workspace_id, ticket=ticket),
+            ]
+        )
+        if isinstance(used, Principal):
+            assert isinstance(again, RegisterRefused)
+            assert again.line == 9
+            assert isinstance(world.validate(token, workspace_id), Principal)
+        else:
+            assert isinstance(again, Registered)
+            assert used is Rejection.TOKEN_INVALID
+        assert len(world.live_instances(workspace_id)) == 1
+
+
+def test_a_replayed_mint_never_revokes_a_token_that_was_used(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id, request_id = world.workspace(), new_request_id()
+        first = world.mint(workspace_id, request_id=request_id)
+        assert first.plaintext is not None
+        calls: list[Callable[[], object]] = [
+            partial(world.validate, first.plaintext, workspace_id),
+            partial(world.mint, workspace_id, request_id=request_id),
+        ]
+        used, again = all_at_once(calls)
+        assert isinstance(again, Issued)
+        assert isinstance(used, Principal) == (again.plaintext is None)
+        assert len(world.tokens(workspace_id)) == 1
+
+
+def test_the_first_use_of_a_rotated_token_ends_the_old_one_once(world: World) -> None:
+    workspace_id, new = world.workspace(), new_secret(TokenKind.INSTANCE)
+    old = world.box(workspace_id)
+    world.register(workspace_id, bearer=old, token_sha256=sha256(new))
+    before = world.sql("SELECT revision FROM registry.feed")[0][0]
+    calls: list[Callable[[], object]] = [
+        *[partial(world.validate, new, workspace_id)] * 8,
+        *[partial(world.heartbeat, workspace_id, new)] * 4,
+        *[partial(world.register, workspace_id, bearer=new)] * 4,
+    ]
+    results = all_at_once(calls)
+    assert not [result for result in results if isinstance(result, Exception)]
+    assert world.validate(old) is Rejection.TOKEN_INVALID
+    assert world.sql("SELECT revision FROM registry.feed")[0][0] == before + 1
+
+
+def test_one_hash_minted_for_many_workspaces_is_minted_once(world: World) -> None:
+    digest = sha256(new_secret(TokenKind.API))
+    workspaces = [world.workspace() for _ in range(12)]
+    results = all_at_once([partial(world.mint, item, token_sha256=digest) for item in workspaces])
+    won = [result for result in results if isinstance(result, Issued)]
+    lost = [result for result in results if isinstance(result, Refusal)]
+    assert (len(won), {refusal.reason for refusal in lost}) == (1, {Reason.TOKEN_HASH_IN_USE})
+    assert len(lost) == 11
+
+
+def test_batches_that_want_one_hash_mint_it_once_and_the_rest_all_the_same(
+    world: World,
+) -> None:
+    digest = sha256(new_secret(TokenKind.API))
+    batches = [
+        [mint_of(world.workspace()) for _ in range(5)]
+        + [mint_of(world.workspace(), token_sha256=digest)]
+        for _ in range(6)
+    ]
+    results = all_at_once(
+        [
+            partial(mint_tokens_batch.run, world.store, batch, new_secret=new_secret)
+            for batch in batches
+        ]
+    )
+    answers = [answer for batch in results if isinstance(batch, list) for answer in batch]
+    assert sum(isinstance(answer, Issued) for answer in answers) == 31
+    reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
+    assert reasons == [Reason.TOKEN_HASH_IN_USE] * 5
+
+
+def test_nothing_is_accepted_after_the_receipt_of_a_revocation(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        issued = world.mint(workspace_id)
+        assert issued.plaintext is not None
+        validate = partial(world.validate, issued.plaintext, workspace_id)
+
+        def revoke_then_validate() -> object:
+            world.revoke(workspace_id, issued.token.token_id)  # noqa: B023
+            return validate()  # noqa: B023
+
+        calls: list[Callable[[], object]] = [revoke_then_validate, *[validate] * 3]
+        after, *meanwhile = all_at_once(calls)
+        assert after is Rejection.TOKEN_INVALID
+        assert not [item for item in meanwhile if isinstance(item, Exception)]
+
+
+def test_retiring_leaves_no_token_whatever_is_being_issued(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        ticket = world.ticket(workspace_id)
+        retire = RetireWorkspace(origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id)
+        calls: list[Callable[[], object]] = [
+            partial(retire_workspace.run, world.store, retire),
+            partial(world.mint, workspace_id),
+            partial(
+                mint_tokens_batch.run,
+                world.store,
+                [mint_of(workspace_id)],
+                new_secret=new_secret,
+            ),
+            partial(world.register, workspace_id, ticket=ticket),
+            partial(world.begin, workspace_id),
+        ]
+        faults = [
+            result
+            for result in all_at_once(calls)
+            if isinstance(result, Exception) and not isinstance(result, Refusal)
+        ]
+        assert faults == []
+        assert world.tokens(workspace_id) == ()
+        assert world.registration(workspace_id).state is RegistrationState.REMOVED
+
+
+def test_a_launch_and_the_boxes_of_the_old_one_never_leave_two_live_tokens(
+    world: World,
+) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        old_ticket = world.ticket(workspace_id)
+        old = world.box(workspace_id, ticket=old_ticket)
+        world.register(workspace_id, bearer=old)
+        calls: list[Callable[[], object]] = [
+            partial(world.begin, workspace_id),
+            partial(world.register, workspace_id, bearer=old),
+            partial(world.register, workspace_id, ticket=old_ticket),
+            partial(
+                world.register,
+                workspace_id,
+                bearer=old,
+                token_sha256=sha256(new_secret(TokenKind.INSTANCE)),
+            ),
+            partial(world.revoke_all, workspace_id, RevokeReason.OPERATOR),
+        ]
+        begun, *others = all_at_once(calls)
+        assert isinstance(begun, BegunIncarnation)
+        assert not [
+            item for item in others if isinstance(item, Exception) and not isinstance(item, Refusal)
+        ]
+        assert world.validate(old) is Rejection.TOKEN_INVALID
+        assert world.live_instances(workspace_id) == []
+        final = world.register(workspace_id, ticket=begun.bootstrap_ticket)
+        assert (final.line, final.incarnation) == (2, 2)
+
+
+def test_a_token_that_others_decide_about_holds_up_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch goes round what is locked; only that one item waits, and then gives up."""
+    for module in (validate_tokens, heartbeats):
+        monkeypatch.setattr(module, "ALONE_AT_MOST", timedelta(milliseconds=200))
+    busy, free = world.workspace(), world.workspace()
+    held, other = world.box(busy), world.box(free)
+    pending = new_secret(TokenKind.INSTANCE)
+    world.register(busy, bearer=held, token_sha256=sha256(pending))
+
+    def ask(token: Secret) -> ValidateToken:
+        return ValidateToken(caller=OPERATOR, token=token, workspace_id=None)
+
+    def beat(workspace_id: WorkspaceId, token: Secret) -> Heartbeat:
+        policy = BootstrapPolicy.ADAPTIVE
+        return Heartbeat(workspace_id=workspace_id, bearer=token, policy=policy)
+
+    with world.store.transaction() as connection:
+        workspaces.lock(connection, busy)
+        first, second = validate_tokens.run_each(world.store, [ask(pending), ask(other)])
+        third, fourth = heartbeats.run(world.store, [beat(busy, pending), beat(free, other)])
+    assert isinstance(second, ValidatedTokens)
+    assert isinstance(second.answers[0], Principal)
+    assert isinstance(fourth, Heartbeaten)
+    assert [getattr(item, "reason", None) for item in (first, third)] == [Reason.DEADLINE] * 2
+    assert isinstance(world.validate(pending), Principal)
+
+
+def test_a_heartbeat_never_revives_a_box_that_left(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        token = world.box(workspace_id)
+        world.heartbeat(workspace_id, token)
+        calls: list[Callable[[], object]] = [
+            partial(world.deregister, workspace_id, token),
+            *[partial(world.heartbeat, workspace_id, token)] * 3,
+        ]
+        assert not [item for item in all_at_once(calls) if isinstance(item, Exception)]
+        seen = world.registration(workspace_id)
+        assert (seen.state, seen.deregistered) == (RegistrationState.OFFLINE, True)
+
+
+def test_sweeps_at_once_announce_a_death_once(world: World) -> None:
+    workspaces = [world.workspace() for _ in range(10)]
+    for workspace_id in workspaces:
+        world.box(workspace_id)
+    world.sql(
+        "INSERT INTO registry.pulse VALUES (1, clock_timestamp(), 'yesterday')"
+        " ON CONFLICT (id) DO UPDATE SET last_time = clock_timestamp(), up_since = 'yesterday'"
+    )
+    world.sql(
+        "UPDATE registry.registrations SET last_heartbeat_time = clock_timestamp() - %(span)s"
+        " WHERE workspace_id = ANY(%(ids)s::uuid[])",
+        span=timedelta(hours=1),
+        ids=workspaces,
+    )
+    results = all_at_once([partial(mark_offline.run, world.store, MarkOffline())] * 6)
+    announced = [
+        item.workspace_id for result in results if isinstance(result, tuple) for item in result
+    ]
+    assert sorted(announced) == sorted(workspaces)
