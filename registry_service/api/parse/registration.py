@@ -1,0 +1,104 @@
+"""RegistrationService: requests to commands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agentworkspace.registry.v1 import registration_service_pb2 as pb
+from agentworkspace.rpc.calls import Call
+from registry_service.api import announced, asking
+from registry_service.api.parse import documents
+from registry_service.api.parse.fields import Fields
+from registry_service.commands.deregister import Deregister
+from registry_service.commands.heartbeats import Heartbeat
+from registry_service.commands.register import Register
+from registry_service.commands.update_card import UpdateCard
+from registry_service.commands.who_am_i import WhoAmI
+from registry_service.domain.secret import Secret
+from registry_service.domain.standing import BootstrapPolicy
+
+LONGEST_RUNTIME: Final = 100
+LONGEST_ERROR: Final = 1000
+DELIVERY_MODES: Final = ("push", "poll")
+
+
+def register(
+    request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy, allow_private: bool
+) -> Register:
+    fields = Fields()
+    command = Register(
+        origin=asking.origin(call, request.workspace_id),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        policy=policy,
+        bearer=asking.bearer(call),
+        ticket=Secret(request.bootstrap_ticket) if request.bootstrap_ticket else None,
+        token_sha256=fields.sha256(request.token_sha256),
+        request_id=fields.request_id(request.request_id),
+        url=_url(fields, request.url, allow_private=allow_private),
+        delivery_mode=_delivery_mode(fields, request.delivery_mode),
+        agent_card=documents.card(fields, request.agent_card)
+        if request.HasField("agent_card")
+        else None,
+        runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_RUNTIME),
+        runtime_version=fields.text(
+            request.runtime_version, "runtime_version", at_most=LONGEST_RUNTIME
+        ),
+    )
+    fields.finish()
+    return command
+
+
+def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPolicy) -> Heartbeat:
+    fields = Fields()
+    command = Heartbeat(
+        workspace_id=fields.workspace_id(request.workspace_id),
+        bearer=asking.bearer(call),
+        policy=policy,
+        origin=asking.origin(call, request.workspace_id),
+        active_tasks=fields.at_least_zero(request.active_tasks, "active_tasks"),
+        sample_error=fields.text(request.sample_error, "sample_error", at_most=LONGEST_ERROR),
+        degraded=request.degraded,
+    )
+    fields.finish()
+    return command
+
+
+def update_card(request: pb.UpdateCardRequest, call: Call, *, allow_private: bool) -> UpdateCard:
+    fields = Fields()
+    command = UpdateCard(
+        origin=asking.origin(call, request.workspace_id),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        bearer=asking.bearer(call),
+        agent_card=documents.card(fields, request.agent_card)
+        if request.HasField("agent_card")
+        else None,
+        url=_url(fields, request.url, allow_private=allow_private),
+    )
+    fields.finish()
+    return command
+
+
+def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
+    fields = Fields()
+    command = Deregister(
+        origin=asking.origin(call, request.workspace_id),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        bearer=asking.bearer(call),
+    )
+    fields.finish()
+    return command
+
+
+def who_am_i(call: Call) -> WhoAmI:
+    return WhoAmI(bearer=asking.bearer(call))
+
+
+def _url(fields: Fields, text: str, *, allow_private: bool) -> str:
+    fault = announced.shape_fault(text, allow_private=allow_private) if text else None
+    if fault:
+        fields.refuse("url", fault)
+    return text
+
+
+def _delivery_mode(fields: Fields, text: str) -> str:
+    return fields.one_of(text, "delivery_mode", DELIVERY_MODES) if text else ""

@@ -1,0 +1,181 @@
+"""TokenService: requests to commands."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from agentworkspace.registry.v1 import token_service_pb2 as pb
+from agentworkspace.rpc.calls import Call
+from registry_service.api import asking, words
+from registry_service.api.parse.fields import Fields
+from registry_service.commands.list_tokens import ListTokens
+from registry_service.commands.mint_token import MintToken
+from registry_service.commands.revoke_token import RevokeToken
+from registry_service.commands.revoke_workspace_tokens import RevokeWorkspaceTokens
+from registry_service.commands.rotate_token import RotateToken
+from registry_service.commands.validate_tokens import ValidateToken
+from registry_service.domain.caller import Caller
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import RevokeReason
+
+LONGEST_LABEL: Final = 200
+LONGEST_NOTE: Final = 500
+LONGEST_PAGE_TOKEN: Final = 1024
+LARGEST_BATCH: Final = 1000
+SHORTEST_TTL: Final = timedelta(seconds=1)
+LONGEST_TTL: Final = timedelta(days=3653)
+LONGEST_OVERLAP: Final = timedelta(days=7)
+
+
+def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
+    fields = Fields()
+    command = MintToken(
+        origin=asking.origin(call),
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        kind=fields.named(request.kind, "kind", words.BEARER_KIND_OF),
+        label=fields.text(request.label, "label", at_most=LONGEST_LABEL),
+        scopes=fields.scopes(request.scopes),
+        ttl=ttl(fields, request.ttl, "ttl") if request.HasField("ttl") else None,
+        request_id=fields.request_id(request.request_id),
+        token_sha256=fields.sha256(request.token_sha256),
+    )
+    fields.finish()
+    return command
+
+
+def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
+    fields = Fields()
+    command = RotateToken(
+        origin=asking.origin(call, request.workspace_id),
+        caller=asking.caller_or_none(call),
+        bearer=asking.bearer(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        token_id=fields.token_id(request.token_id),
+        overlap=fields.span(
+            request.overlap, "overlap", at_least=timedelta(0), at_most=LONGEST_OVERLAP
+        ),
+        request_id=fields.request_id(request.request_id),
+        token_sha256=fields.sha256(request.token_sha256),
+    )
+    fields.finish()
+    return command
+
+
+def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
+    fields = Fields()
+    command = ListTokens(
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        include_revoked=request.include_revoked,
+        page_size=fields.page_size(request.page_size),
+        page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+    )
+    fields.finish()
+    return command
+
+
+def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
+    fields = Fields()
+    command = RevokeToken(
+        origin=asking.origin(call, request.workspace_id),
+        caller=asking.caller_or_none(call),
+        bearer=asking.bearer(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        token_id=fields.token_id(request.token_id),
+        reason=_revoke_reason(fields, request.reason),
+        note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
+    )
+    fields.finish()
+    return command
+
+
+def revoke_workspace_tokens(
+    request: pb.RevokeWorkspaceTokensRequest, call: Call
+) -> RevokeWorkspaceTokens:
+    fields = Fields()
+    command = RevokeWorkspaceTokens(
+        origin=asking.origin(call),
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        kinds=frozenset(
+            fields.named(kind, f"kinds[{index}]", words.KIND_OF)
+            for index, kind in enumerate(request.kinds)
+        ),
+        reason=_revoke_reason(fields, request.reason),
+        note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
+    )
+    fields.finish()
+    return command
+
+
+def validate_token(request: pb.ValidateTokenRequest, call: Call) -> ValidateToken:
+    fields = Fields()
+    question = _question(fields, request, asking.caller(call), "")
+    fields.finish()
+    return question
+
+
+def batch_validate_tokens(
+    request: pb.BatchValidateTokensRequest, call: Call
+) -> list[ValidateToken]:
+    fields = Fields()
+    if not 1 <= len(request.requests) <= LARGEST_BATCH:
+        fields.refuse("requests", f"must be 1 to {LARGEST_BATCH}")
+        fields.finish()
+    caller = asking.caller(call)
+    questions = [
+        _question(fields, each, caller, f"requests[{index}].")
+        for index, each in enumerate(request.requests)
+    ]
+    fields.finish()
+    return questions
+
+
+def watch_revocations(request: pb.WatchRevocationsRequest) -> int:
+    """The revision after which to begin; 0: now."""
+    fields = Fields()
+    after = fields.at_least_zero(request.after_revision, "after_revision")
+    fields.finish()
+    return after
+
+
+def ttl(fields: Fields, duration: Duration, field: str) -> timedelta:
+    return fields.span(duration, field, at_least=SHORTEST_TTL, at_most=LONGEST_TTL)
+
+
+def _question(
+    fields: Fields, request: pb.ValidateTokenRequest, caller: Caller, place: str
+) -> ValidateToken:
+    """The token's own shape is not checked: it was presented by somebody else, and a bad one
+    is an answer, not a fault of the caller.
+    """
+    workspace_id = None
+    match request.WhichOneof("audience"):
+        case "workspace_id":
+            workspace_id = fields.workspace_id(request.workspace_id, f"{place}workspace_id")
+        case "any_workspace" if request.any_workspace:
+            pass
+        case _:
+            fields.refuse(f"{place}workspace_id", "must be set, or any_workspace must be true")
+    kind = None
+    if request.required_kind:
+        kind = fields.named(request.required_kind, f"{place}required_kind", words.BEARER_KIND_OF)
+    return ValidateToken(
+        caller=caller,
+        token=Secret(request.token),
+        workspace_id=workspace_id,
+        required_kind=kind,
+        required_scopes=frozenset(
+            fields.scopes(request.required_scopes, f"{place}required_scopes")
+        ),
+    )
+
+
+def _revoke_reason(fields: Fields, number: int) -> RevokeReason:
+    if not number:
+        return RevokeReason.OPERATOR
+    return fields.named(number, "reason", words.REVOKE_REASON_OF)

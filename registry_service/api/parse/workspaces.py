@@ -1,0 +1,135 @@
+"""WorkspaceRegistryService: requests to commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
+from agentworkspace.rpc.calls import Call
+from registry_service.api import asking, words
+from registry_service.api.parse.fields import Fields
+from registry_service.api.parse.tokens import LONGEST_LABEL, LONGEST_PAGE_TOKEN, ttl
+from registry_service.commands.admit_workspace import AdmitWorkspace, FirstToken
+from registry_service.commands.begin_incarnation import TICKET_TTL, BeginIncarnation
+from registry_service.commands.diagnose import Diagnose
+from registry_service.commands.get_registration import GetRegistration
+from registry_service.commands.list_registrations import ListRegistrations
+from registry_service.commands.retire_workspace import RetireWorkspace
+from registry_service.domain.identifiers import RequestId
+from registry_service.domain.standing import BootstrapPolicy
+
+SHORTEST_TICKET: Final = timedelta(seconds=1)
+LONGEST_TICKET: Final = timedelta(hours=24)
+
+
+def admit_workspace(
+    request: pb.AdmitWorkspaceRequest, call: Call, *, heartbeat_interval: timedelta
+) -> AdmitWorkspace:
+    fields = Fields()
+    command = AdmitWorkspace(
+        origin=asking.origin(call),
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        tenant_id=fields.tenant_id(request.tenant_id),
+        request_id=fields.request_id(request.request_id),
+        first_token=_first_token(fields, request.first_token)
+        if request.HasField("first_token")
+        else None,
+        ticket_required=request.ticket_required,
+        heartbeat_interval=heartbeat_interval,
+    )
+    fields.finish()
+    return command
+
+
+def begin_incarnation(
+    request: pb.BeginIncarnationRequest, call: Call, *, new_id: Callable[[], str]
+) -> BeginIncarnation:
+    """A launch that named no request_id gets one of its own: it can only not be replayed."""
+    fields = Fields()
+    command = BeginIncarnation(
+        origin=asking.origin(call),
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        request_id=fields.request_id(request.request_id) or RequestId(new_id()),
+        ticket_ttl=fields.span(
+            request.ticket_ttl, "ticket_ttl", at_least=SHORTEST_TICKET, at_most=LONGEST_TICKET
+        )
+        if request.HasField("ticket_ttl")
+        else TICKET_TTL,
+        ticket_sha256=fields.sha256(request.ticket_sha256, "ticket_sha256"),
+    )
+    fields.finish()
+    return command
+
+
+def get_registration(
+    request: pb.GetRegistrationRequest, call: Call, *, heartbeat_interval: timedelta
+) -> GetRegistration:
+    fields = Fields()
+    command = GetRegistration(
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        heartbeat_interval=heartbeat_interval,
+    )
+    fields.finish()
+    return command
+
+
+def list_registrations(
+    request: pb.ListRegistrationsRequest, call: Call, *, heartbeat_interval: timedelta
+) -> ListRegistrations:
+    fields = Fields()
+    command = ListRegistrations(
+        caller=asking.caller(call),
+        tenant_id=fields.optional_tenant_id(request.tenant_id),
+        state=fields.named(request.state, "state", words.STATE_OF) if request.state else None,
+        needs_relaunch=request.needs_relaunch,
+        page_size=fields.page_size(request.page_size),
+        page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+        heartbeat_interval=heartbeat_interval,
+    )
+    fields.finish()
+    return command
+
+
+def retire_workspace(request: pb.RetireWorkspaceRequest, call: Call) -> RetireWorkspace:
+    fields = Fields()
+    command = RetireWorkspace(
+        origin=asking.origin(call),
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        tenant_id=fields.optional_tenant_id(request.tenant_id),
+    )
+    fields.finish()
+    return command
+
+
+def diagnose(
+    request: pb.DiagnoseRequest,
+    call: Call,
+    *,
+    policy: BootstrapPolicy,
+    heartbeat_interval: timedelta,
+) -> Diagnose:
+    fields = Fields()
+    command = Diagnose(
+        caller=asking.caller(call),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        policy=policy,
+        heartbeat_interval=heartbeat_interval,
+    )
+    fields.finish()
+    return command
+
+
+def _first_token(fields: Fields, token: pb.FirstToken) -> FirstToken:
+    place = "first_token."
+    return FirstToken(
+        label=fields.text(token.label, place + "label", at_most=LONGEST_LABEL),
+        scopes=fields.scopes(token.scopes, place + "scopes"),
+        ttl=ttl(fields, token.ttl, place + "ttl") if token.HasField("ttl") else None,
+        token_sha256=fields.sha256(token.token_sha256, place + "token_sha256"),
+    )

@@ -1,0 +1,66 @@
+"""Who may call which method: one line each, complete before the server starts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from agentworkspace.registry.v1 import (
+    audit_service_pb2,
+    registration_service_pb2,
+    token_service_pb2,
+    workspace_registry_service_pb2,
+)
+from agentworkspace.rpc.policy import INFRASTRUCTURE, Lane, Policy, Rule
+
+SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
+    token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
+    registration_service_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
+    workspace_registry_service_pb2.DESCRIPTOR.services_by_name["WorkspaceRegistryService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+)
+
+_ADMIN: Final = frozenset({"admin"})
+_LAUNCHER: Final = frozenset({"launcher"})
+_VERIFIER: Final = frozenset({"verifier"})
+
+_BY_ADMIN: Final = Rule(roles=_ADMIN)
+# The token itself may ask too; the command looks whether it is the one spoken of.
+_BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
+_BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
+_BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
+# A box that lost everything must still reach the command: it alone words what to do next.
+_BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
+_BY_BOX_OFTEN: Final = Rule(
+    bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT, quiet=True
+)
+
+_TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"
+_REGISTRATION: Final = "/agentworkspace.registry.v1.RegistrationService/"
+_WORKSPACES: Final = "/agentworkspace.registry.v1.WorkspaceRegistryService/"
+_AUDIT: Final = "/agentworkspace.registry.v1.AuditService/"
+
+POLICY: Final[Policy] = {
+    **INFRASTRUCTURE,
+    _TOKENS + "MintToken": _BY_ADMIN,
+    _TOKENS + "RotateToken": _BY_ADMIN_OR_ITSELF,
+    _TOKENS + "ListTokens": _BY_LAUNCHER,
+    _TOKENS + "RevokeToken": _BY_ADMIN_OR_ITSELF,
+    _TOKENS + "RevokeWorkspaceTokens": _BY_ADMIN,
+    _TOKENS + "ValidateToken": _BY_VERIFIER,
+    _TOKENS + "BatchValidateTokens": _BY_VERIFIER,
+    _TOKENS + "WatchRevocations": _BY_VERIFIER,
+    _REGISTRATION + "Register": _BY_BOX,
+    _REGISTRATION + "Heartbeat": _BY_BOX_OFTEN,
+    _REGISTRATION + "UpdateCard": _BY_BOX,
+    _REGISTRATION + "Deregister": _BY_BOX,
+    _REGISTRATION + "WhoAmI": _BY_BOX,
+    _WORKSPACES + "AdmitWorkspace": _BY_LAUNCHER,
+    _WORKSPACES + "BeginIncarnation": _BY_LAUNCHER,
+    _WORKSPACES + "GetRegistration": _BY_LAUNCHER,
+    _WORKSPACES + "ListRegistrations": _BY_LAUNCHER,
+    _WORKSPACES + "RetireWorkspace": _BY_LAUNCHER,
+    _WORKSPACES + "Diagnose": _BY_LAUNCHER,
+    _AUDIT + "ListAuditEvents": _BY_ADMIN,
+}

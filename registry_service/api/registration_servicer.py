@@ -1,0 +1,106 @@
+"""RegistrationService: parse, run one command, render."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from agentworkspace.registry.v1 import registration_service_pb2 as pb
+from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceServicer
+from agentworkspace.rpc import calls
+from registry_service.api.core import Core
+from registry_service.api.parse import registration as parse
+from registry_service.api.render import registration as render
+from registry_service.commands import deregister, register, update_card, who_am_i
+from registry_service.commands.register import Registered, RegisterRefused
+from registry_service.domain.refusals import Reason, Refusal
+
+AUTHENTICATED_LINE = 1
+
+
+class Registrations(RegistrationServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @override
+    async def Register(self, request: pb.RegisterRequest, context: object) -> pb.RegisterResponse:
+        rules, urls = self._core.rules, self._core.urls
+        command = parse.register(
+            request,
+            calls.current(),
+            policy=rules.bootstrap_policy,
+            allow_private=urls.allow_private,
+        )
+        await urls.check(command.url)
+        try:
+            answer = await self._admit(command)
+        except RegisterRefused as refused:
+            self._note_refused(refused)
+            raise
+        self._note_admitted(command, answer)
+        return render.registered(answer, rules.heartbeat_interval)
+
+    @override
+    async def Heartbeat(
+        self, request: pb.HeartbeatRequest, context: object
+    ) -> pb.HeartbeatResponse:
+        command = parse.heartbeat(
+            request, calls.current(), policy=self._core.rules.bootstrap_policy
+        )
+        answer = await self._core.ask(self._core.hot.heartbeats, command)
+        if answer.token_id is not None:
+            self._core.last_uses.note(answer.token_id, answer.time)
+        return render.heartbeaten(answer)
+
+    @override
+    async def UpdateCard(
+        self, request: pb.UpdateCardRequest, context: object
+    ) -> pb.UpdateCardResponse:
+        urls = self._core.urls
+        command = parse.update_card(request, calls.current(), allow_private=urls.allow_private)
+        await urls.check(command.url)
+        await self._core.run(update_card.run, command)
+        return pb.UpdateCardResponse()
+
+    @override
+    async def Deregister(
+        self, request: pb.DeregisterRequest, context: object
+    ) -> pb.DeregisterResponse:
+        command = parse.deregister(request, calls.current())
+        await self._core.run(deregister.run, command)
+        return pb.DeregisterResponse()
+
+    @override
+    async def WhoAmI(self, request: pb.WhoAmIRequest, context: object) -> pb.WhoAmIResponse:
+        answer = await self._core.run(who_am_i.run, parse.who_am_i(calls.current()))
+        self._core.last_uses.note(answer.principal.token_id, answer.time)
+        return render.identified(answer)
+
+    async def _admit(self, command: register.Register) -> Registered:
+        """A box that only says it is back shares a batch; everything else is decided alone."""
+        if command.bearer is not None and command.token_sha256 is None:
+            answer = await self._core.ask(self._core.hot.registers, command)
+            if answer is not None:
+                return answer
+        return await self._core.run(register.run, command, new_secret=self._core.sources.new_secret)
+
+    def _note_admitted(self, command: register.Register, answer: Registered) -> None:
+        self._core.metrics.admitted(
+            answer.outcome, answer.line, with_evidence=not answer.without_evidence
+        )
+        if answer.line == AUTHENTICATED_LINE and command.token_sha256 is None:
+            self._core.last_uses.note(answer.token.token_id, answer.time)
+
+    def _note_refused(self, refused: RegisterRefused) -> None:
+        """Count it; without evidence, beyond the allowance, the answer becomes RATE_LIMITED."""
+        self._core.metrics.refused(refused.reason, str(refused.line))
+        self._core.refused.note(refused)
+        if refused.evidence_recognised:
+            return
+        wait = self._core.throttle.take(refused.workspace_id, self._core.sources.monotonic())
+        if wait is not None:
+            raise Refusal(
+                Reason.RATE_LIMITED,
+                "too many refused registers of this workspace; come back later",
+                metadata={"workspace_id": refused.workspace_id},
+                retry_after=wait,
+            ) from refused

@@ -1,0 +1,33 @@
+"""RegistrationService: results to responses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from agentworkspace.registry.v1 import registration_service_pb2 as pb
+from registry_service.api import words
+from registry_service.api.render import tokens
+from registry_service.api.render.times import duration
+from registry_service.commands.heartbeats import Heartbeaten
+from registry_service.commands.register import Registered
+from registry_service.commands.who_am_i import Identified
+
+
+def registered(answer: Registered, heartbeat_interval: timedelta) -> pb.RegisterResponse:
+    return pb.RegisterResponse(
+        outcome=words.OUTCOME[answer.outcome],
+        auth_token=answer.auth_token.reveal() if answer.auth_token else "",
+        token=tokens.token(answer.token),
+        incarnation=answer.incarnation,
+        heartbeat_interval=duration(heartbeat_interval),
+    )
+
+
+def heartbeaten(answer: Heartbeaten) -> pb.HeartbeatResponse:
+    return pb.HeartbeatResponse(
+        next_action=words.NEXT_ACTION[answer.next_action], incarnation=answer.incarnation
+    )
+
+
+def identified(answer: Identified) -> pb.WhoAmIResponse:
+    return pb.WhoAmIResponse(principal=tokens.principal(answer.principal))

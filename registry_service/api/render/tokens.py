@@ -1,0 +1,121 @@
+"""TokenService: results to responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentworkspace.registry.v1 import token_pb2, token_service_pb2
+from registry_service.api import words
+from registry_service.api.render.times import timestamp
+from registry_service.commands.issued import Issued
+from registry_service.commands.list_tokens import TokenPage
+from registry_service.commands.read_revocations import Revocation
+from registry_service.commands.revoke_token import RevokedToken
+from registry_service.commands.revoke_workspace_tokens import RevokedWorkspaceTokens
+from registry_service.commands.validate_tokens import Rejection
+from registry_service.commands.views import ListedToken, Principal
+from registry_service.domain.tokens import Token
+
+
+def token(found: Token, revoke_note: str = "") -> token_pb2.Token:
+    return token_pb2.Token(
+        token_id=found.token_id,
+        workspace_id=found.workspace_id,
+        kind=words.KIND[found.kind],
+        prefix=found.prefix,
+        label=found.label,
+        scopes=sorted(found.scopes),
+        incarnation=found.incarnation,
+        create_time=timestamp(found.create_time),
+        expire_time=timestamp(found.expire_time),
+        first_use_time=timestamp(found.first_use_time),
+        last_use_time=timestamp(found.last_use_time),
+        revoke_time=timestamp(found.revoke_time),
+        revoke_reason=words.number(
+            words.REVOKE_REASON, found.revoke_reason, token_pb2.REVOKE_REASON_UNSPECIFIED
+        ),
+        revoke_note=revoke_note,
+    )
+
+
+def listed(found: ListedToken) -> token_pb2.Token:
+    return token(found.token, found.revoke_note)
+
+
+def issued(made: Issued) -> token_pb2.Issued:
+    """The one place, with Register and BeginIncarnation, where a secret is written out."""
+    return token_pb2.Issued(
+        token=token(made.token),
+        plaintext=made.plaintext.reveal() if made.plaintext else "",
+        delivery=words.DELIVERY[made.delivery],
+    )
+
+
+def principal(known: Principal) -> token_pb2.Principal:
+    return token_pb2.Principal(
+        workspace_id=known.workspace_id,
+        tenant_id=known.tenant_id,
+        token_id=known.token_id,
+        kind=words.KIND[known.kind],
+        scopes=known.scopes,
+        incarnation=known.incarnation,
+        expire_time=timestamp(known.expire_time),
+    )
+
+
+def page(found: TokenPage) -> token_service_pb2.ListTokensResponse:
+    return token_service_pb2.ListTokensResponse(
+        tokens=map(listed, found.tokens), next_page_token=found.next_page_token
+    )
+
+
+def revoked(receipt: RevokedToken) -> token_service_pb2.RevokeTokenResponse:
+    return token_service_pb2.RevokeTokenResponse(
+        revision=receipt.revision, already_revoked=receipt.already_revoked
+    )
+
+
+def revoked_of_workspace(
+    receipt: RevokedWorkspaceTokens,
+) -> token_service_pb2.RevokeWorkspaceTokensResponse:
+    return token_service_pb2.RevokeWorkspaceTokensResponse(
+        revoked_count=receipt.revoked_count, revision=receipt.revision
+    )
+
+
+def validated(
+    answer: Principal | Rejection, revision: int
+) -> token_service_pb2.ValidateTokenResponse:
+    if isinstance(answer, Principal):
+        return token_service_pb2.ValidateTokenResponse(
+            principal=principal(answer), revision=revision
+        )
+    rejection = token_service_pb2.Rejection(reason=words.REJECTION[answer])
+    return token_service_pb2.ValidateTokenResponse(rejection=rejection, revision=revision)
+
+
+def validated_batch(
+    answers: Sequence[Principal | Rejection], revision: int
+) -> token_service_pb2.BatchValidateTokensResponse:
+    return token_service_pb2.BatchValidateTokensResponse(
+        results=[validated(answer, revision) for answer in answers], revision=revision
+    )
+
+
+def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:
+    """Of one token, or of every token of a workspace; never of both."""
+    if event.workspace_id is not None:
+        return token_service_pb2.WatchRevocationsResponse(
+            revision=event.revision,
+            workspace_id=event.workspace_id,
+            reason=words.REVOKE_REASON[event.reason],
+        )
+    return token_service_pb2.WatchRevocationsResponse(
+        revision=event.revision,
+        token_sha256=(event.token_sha256 or b"").hex(),
+        reason=words.REVOKE_REASON[event.reason],
+    )
+
+
+def keep_alive(revision: int, *, reset: bool = False) -> token_service_pb2.WatchRevocationsResponse:
+    return token_service_pb2.WatchRevocationsResponse(revision=revision, reset=reset)

@@ -1,0 +1,131 @@
+"""WorkspaceRegistryService: results to responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
+from agentworkspace.registry.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED
+from agentworkspace.registry.v1.registration_service_pb2 import REGISTER_OUTCOME_UNSPECIFIED
+from registry_service.api import words
+from registry_service.api.render import tokens
+from registry_service.api.render.times import timestamp
+from registry_service.commands.admit_workspace import AdmittedWorkspace
+from registry_service.commands.begin_incarnation import BegunIncarnation
+from registry_service.commands.diagnose import Diagnosis, Forecast, TicketStatus
+from registry_service.commands.list_registrations import RegistrationPage
+from registry_service.commands.retire_workspace import RetiredWorkspace
+from registry_service.commands.views import RegisterFailure, Registration, RejectedRegisters
+
+
+def registration(found: Registration) -> pb.Registration:
+    return pb.Registration(
+        workspace_id=found.workspace_id,
+        tenant_id=found.tenant_id,
+        state=words.STATE[found.state],
+        incarnation=found.incarnation,
+        registered_incarnation=found.registered_incarnation,
+        healthy_incarnation=found.healthy_incarnation,
+        create_time=timestamp(found.create_time),
+        register_time=timestamp(found.register_time),
+        last_heartbeat_time=timestamp(found.last_heartbeat_time),
+        url=found.url,
+        delivery_mode=found.delivery_mode,
+        agent_card=_card(found.agent_card),
+        runtime=found.runtime,
+        runtime_version=found.runtime_version,
+        active_tasks=found.active_tasks,
+        sample_error=found.sample_error,
+        deregistered=found.deregistered,
+        ticket_required=found.ticket_required,
+        fence=words.number(words.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
+        needs_relaunch=found.needs_relaunch,
+        silent_since=timestamp(found.silent_since),
+        rejected_registers=_rejected(found.rejected_registers),
+        last_register_failure=_failure(found.last_register_failure),
+    )
+
+
+def page(found: RegistrationPage) -> pb.ListRegistrationsResponse:
+    return pb.ListRegistrationsResponse(
+        registrations=map(registration, found.registrations),
+        next_page_token=found.next_page_token,
+    )
+
+
+def admitted(answer: AdmittedWorkspace) -> pb.AdmitWorkspaceResponse:
+    return pb.AdmitWorkspaceResponse(
+        workspace=registration(answer.registration),
+        issued=tokens.issued(answer.issued) if answer.issued else None,
+    )
+
+
+def begun(answer: BegunIncarnation) -> pb.BeginIncarnationResponse:
+    return pb.BeginIncarnationResponse(
+        incarnation=answer.incarnation,
+        bootstrap_ticket=answer.bootstrap_ticket.reveal() if answer.bootstrap_ticket else "",
+        ticket_expire_time=timestamp(answer.ticket_expire_time),
+        revoked_count=answer.revoked_count,
+        delivery=words.DELIVERY[answer.delivery],
+    )
+
+
+def retired(answer: RetiredWorkspace) -> pb.RetireWorkspaceResponse:
+    return pb.RetireWorkspaceResponse(revoked_count=answer.revoked_count, revision=answer.revision)
+
+
+def diagnosis(found: Diagnosis) -> pb.DiagnoseResponse:
+    return pb.DiagnoseResponse(
+        registration=registration(found.registration),
+        tokens=map(tokens.listed, found.tokens),
+        ticket=_ticket(found.ticket),
+        forecasts=map(_forecast, found.forecasts),
+    )
+
+
+def _card(card: Mapping[str, object] | None) -> Struct | None:
+    return None if card is None else ParseDict(dict(card), Struct())
+
+
+def _rejected(counted: RejectedRegisters) -> pb.RejectedRegisters:
+    return pb.RejectedRegisters(
+        count=counted.count,
+        last_time=timestamp(counted.last_time),
+        last_reason=words.number(words.REASON, counted.last_reason, ERROR_REASON_UNSPECIFIED),
+    )
+
+
+def _failure(failure: RegisterFailure | None) -> pb.RegisterFailure | None:
+    if failure is None:
+        return None
+    return pb.RegisterFailure(
+        reason=words.REASON[failure.reason],
+        time=timestamp(failure.time),
+        incarnation=failure.incarnation,
+    )
+
+
+def _ticket(ticket: TicketStatus | None) -> pb.TicketStatus | None:
+    if ticket is None:
+        return None
+    return pb.TicketStatus(
+        incarnation=ticket.incarnation,
+        create_time=timestamp(ticket.create_time),
+        expire_time=timestamp(ticket.expire_time),
+        redeem_time=timestamp(ticket.redeem_time),
+        revoke_time=timestamp(ticket.revoke_time),
+    )
+
+
+def _forecast(forecast: Forecast) -> pb.AdmissionForecast:
+    return pb.AdmissionForecast(
+        evidence=forecast.evidence,
+        line=forecast.line,
+        outcome=words.number(words.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED),
+        reason=words.number(words.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
+        recovery=forecast.recovery or "",
+        explanation=forecast.explanation,
+    )

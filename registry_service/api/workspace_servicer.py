@@ -1,0 +1,83 @@
+"""WorkspaceRegistryService: parse, run one command, render."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
+from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
+    WorkspaceRegistryServiceServicer,
+)
+from agentworkspace.rpc import calls
+from registry_service.api.core import Core
+from registry_service.api.parse import workspaces as parse
+from registry_service.api.render import workspaces as render
+from registry_service.commands import (
+    admit_workspace,
+    begin_incarnation,
+    diagnose,
+    get_registration,
+    list_registrations,
+    retire_workspace,
+)
+
+
+class Workspaces(WorkspaceRegistryServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._interval = core.rules.heartbeat_interval
+
+    @override
+    async def AdmitWorkspace(
+        self, request: pb.AdmitWorkspaceRequest, context: object
+    ) -> pb.AdmitWorkspaceResponse:
+        command = parse.admit_workspace(request, calls.current(), heartbeat_interval=self._interval)
+        answer = await self._core.run(
+            admit_workspace.run, command, new_secret=self._core.sources.new_secret
+        )
+        return render.admitted(answer)
+
+    @override
+    async def BeginIncarnation(
+        self, request: pb.BeginIncarnationRequest, context: object
+    ) -> pb.BeginIncarnationResponse:
+        sources = self._core.sources
+        command = parse.begin_incarnation(request, calls.current(), new_id=sources.new_id)
+        answer = await self._core.run(begin_incarnation.run, command, new_secret=sources.new_secret)
+        return render.begun(answer)
+
+    @override
+    async def GetRegistration(
+        self, request: pb.GetRegistrationRequest, context: object
+    ) -> pb.GetRegistrationResponse:
+        command = parse.get_registration(
+            request, calls.current(), heartbeat_interval=self._interval
+        )
+        found = await self._core.run(get_registration.run, command)
+        return pb.GetRegistrationResponse(registration=render.registration(found))
+
+    @override
+    async def ListRegistrations(
+        self, request: pb.ListRegistrationsRequest, context: object
+    ) -> pb.ListRegistrationsResponse:
+        command = parse.list_registrations(
+            request, calls.current(), heartbeat_interval=self._interval
+        )
+        return render.page(await self._core.run(list_registrations.run, command))
+
+    @override
+    async def RetireWorkspace(
+        self, request: pb.RetireWorkspaceRequest, context: object
+    ) -> pb.RetireWorkspaceResponse:
+        command = parse.retire_workspace(request, calls.current())
+        return render.retired(await self._core.run(retire_workspace.run, command))
+
+    @override
+    async def Diagnose(self, request: pb.DiagnoseRequest, context: object) -> pb.DiagnoseResponse:
+        command = parse.diagnose(
+            request,
+            calls.current(),
+            policy=self._core.rules.bootstrap_policy,
+            heartbeat_interval=self._interval,
+        )
+        return render.diagnosis(await self._core.run(diagnose.run, command))

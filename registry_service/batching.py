@@ -1,0 +1,129 @@
+"""Coalescing: calls that arrive while a batch is at the database form the next batch.
+
+An idle coalescer adds no wait: the first call leaves at once, alone. Under load batches grow
+by themselves, so that one statement and one commit serve many calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from registry_service.blocking import BlockingPool, overloaded
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+# One outcome for each item, in order; an exception is the failure of that item alone.
+RunBatch = Callable[[Sequence[Item]], Sequence[Answer | Exception]]
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Answer]):
+    item: Item
+    answer: asyncio.Future[Answer]
+
+
+class Coalescer(Generic[Item, Answer]):
+    """Answers items one by one and works on them batch by batch.
+
+    `run` is called on the pool with 1 to `max_batch` items. When it raises, every item of the
+    batch fails with that; otherwise each item has its own answer or its own exception.
+    `lanes` batches may be at the database at once. `observe` is told the size of each batch.
+
+    A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
+    has not been sent, and its answer is dropped if it has.
+    """
+
+    def __init__(
+        self,
+        run: RunBatch[Item, Answer],
+        *,
+        pool: BlockingPool,
+        max_batch: int,
+        max_waiting: int,
+        lanes: int = 1,
+        observe: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._run = run
+        self._pool = pool
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._lanes = lanes
+        self._observe = observe
+        self._waiting: deque[_Waiting[Item, Answer]] = deque()
+        self._busy = 0
+        # The loop holds tasks weakly; a lane must not vanish in the middle of a batch.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def ask(self, item: Item) -> Answer:
+        """The answer to this item. Refusal OVERLOADED when too many wait already."""
+        if len(self._waiting) >= self._max_waiting:
+            self._forget_the_gone()
+            if len(self._waiting) >= self._max_waiting:
+                raise overloaded()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(item, answer))
+        if self._busy < self._lanes:
+            self._open_lane()
+        return await answer
+
+    def _open_lane(self) -> None:
+        self._busy += 1
+        # A batch belongs to no call, so it does not run in the context of the first one.
+        lane = asyncio.create_task(self._work(), context=contextvars.Context())
+        self._tasks.add(lane)
+        lane.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._observe(len(batch))
+                await self._answer(batch)
+        finally:
+            # In the same step as the empty look, so that no item can slip in between.
+            self._busy -= 1
+
+    async def _answer(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
+        try:
+            outcomes = await self._pool.run(self._run, [each.item for each in batch])
+            _settle(batch, outcomes)
+        except Exception as failure:  # noqa: BLE001 - it is the answer of every item
+            _settle(batch, [failure] * len(batch))
+        except BaseException:
+            for each in batch:
+                each.answer.cancel()
+            raise
+
+    def _next_batch(self) -> list[_Waiting[Item, Answer]]:
+        batch: list[_Waiting[Item, Answer]] = []
+        while self._waiting and len(batch) < self._max_batch:
+            each = self._waiting.popleft()
+            if not each.answer.done():
+                batch.append(each)
+        return batch
+
+    def _forget_the_gone(self) -> None:
+        self._waiting = deque(each for each in self._waiting if not each.answer.done())
+
+
+def _settle(
+    batch: Sequence[_Waiting[Item, Answer]], outcomes: Sequence[Answer | Exception]
+) -> None:
+    if len(outcomes) != len(batch):
+        raise RuntimeError(f"{len(batch)} items were answered by {len(outcomes)} outcomes")
+    for each, outcome in zip(batch, outcomes, strict=True):
+        if each.answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            each.answer.set_exception(outcome)
+        else:
+            each.answer.set_result(outcome)

@@ -1,0 +1,84 @@
+"""What the registry counts beyond its calls. No label holds an id, a name or a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+_BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+
+class RegistryMetrics:
+    """One per process and registry: Prometheus refuses the same names twice."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._admissions = Counter(
+            "registry_admissions",
+            "Registers let in, by outcome and by the line of the admission table.",
+            ("outcome", "line"),
+            registry=registry,
+        )
+        self._without_evidence = Counter(
+            "registry_admissions_without_evidence",
+            "Registers let in on nothing but a workspace id.",
+            ("line",),
+            registry=registry,
+        )
+        self._refusals = Counter(
+            "registry_register_refusals",
+            "Registers refused, by reason and by the line of the admission table.",
+            ("reason", "line"),
+            registry=registry,
+        )
+        self._revocations = Counter(
+            "registry_revocations",
+            "Revocations seen in the feed, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self._batch_sizes = Histogram(
+            "registry_batch_size",
+            "Calls that one batch answered.",
+            ("queue",),
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._depth = Gauge(
+            "registry_queue_depth", "Calls that wait for a batch.", ("queue",), registry=registry
+        )
+        self._blocking = Gauge(
+            "registry_blocking_calls", "Calls that hold or wait for a thread.", registry=registry
+        )
+        self._faults = Counter(
+            "registry_background_faults",
+            "Background work that failed and will be tried again.",
+            ("task",),
+            registry=registry,
+        )
+
+    def admitted(self, outcome: str, line: int, *, with_evidence: bool) -> None:
+        self._admissions.labels(outcome, str(line)).inc()
+        if not with_evidence:
+            self._without_evidence.labels(str(line)).inc()
+
+    def refused(self, reason: str, line: str) -> None:
+        self._refusals.labels(reason, line).inc()
+
+    def revoked(self, reason: str) -> None:
+        self._revocations.labels(reason).inc()
+
+    def background_fault(self, task: str) -> None:
+        self._faults.labels(task).inc()
+
+    def batch_observer(self, queue: str) -> Callable[[int], None]:
+        """Told the size of each batch of this queue."""
+        return self._batch_sizes.labels(queue).observe
+
+    def watch_queue(self, queue: str, depth: Callable[[], int]) -> None:
+        """Read when scraped, so that counting costs a call nothing."""
+        self._depth.labels(queue).set_function(depth)
+
+    def watch_blocking(self, held: Callable[[], int]) -> None:
+        self._blocking.set_function(held)

@@ -1,0 +1,260 @@
+"""The composition root: settings in, a registry that serves out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+
+from agentworkspace.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
+from agentworkspace.registry.v1.registration_service_pb2_grpc import (
+    add_RegistrationServiceServicer_to_server,
+)
+from agentworkspace.registry.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
+from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
+    add_WorkspaceRegistryServiceServicer_to_server,
+)
+from agentworkspace.rpc.credentials import CredentialsFile
+from agentworkspace.rpc.edge import Edge, EdgeSettings
+from agentworkspace.rpc.listening import ServerTls
+from agentworkspace.rpc.metrics import EdgeMetrics
+from agentworkspace.rpc.server import Mount, RpcServer, ServerSettings, stop_event
+from registry_service.api import errors, policy
+from registry_service.api.announced import AnnouncedUrls
+from registry_service.api.audit_servicer import Audit
+from registry_service.api.core import Core, HotCalls, Rules, Sources
+from registry_service.api.registration_servicer import Registrations
+from registry_service.api.throttle import Throttle
+from registry_service.api.token_servicer import Tokens
+from registry_service.api.workspace_servicer import Workspaces
+from registry_service.background import Background
+from registry_service.blocking import BlockingPool
+from registry_service.commands import read_revocations
+from registry_service.commands.mark_offline import MarkOffline
+from registry_service.commands.read_revocations import ReadRevocations, Revocations
+from registry_service.config import Settings
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import TokenKind, assemble
+from registry_service.feed import RevocationFeed
+from registry_service.listener import Listener
+from registry_service.metrics import RegistryMetrics
+from registry_service.storage.faults import attempt
+from registry_service.storage.store import Store
+from registry_service.write_behind import LastUses, RefusedLedger
+
+# One thread for each kind of batch, and a little for the background: neither waits for the other.
+HOT_THREADS: Final = 4
+BACKGROUND_THREADS: Final = 2
+SECRET_BYTES: Final = 32
+
+
+class Registry:
+    """One process of the service. Made on the event loop that serves it; used once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database_url: Secret,
+        *,
+        listen: str | None = None,
+        reuse_port: bool = False,
+        collectors: CollectorRegistry = REGISTRY,
+    ) -> None:
+        if settings.credentials_file is None:
+            raise ValueError("no credentials file: config.require_for_serving was not asked")
+        self._log = structlog.get_logger("registry")
+        self._stop = asyncio.Event()
+        self._serving = False
+        self._stopping = False
+        self._running: list[asyncio.Task[None]] = []
+        self._background_run: asyncio.Task[None] | None = None
+
+        metrics = RegistryMetrics(collectors)
+        self._store = Store.open(
+            database_url.reveal(),
+            pool_size=settings.threads + HOT_THREADS + BACKGROUND_THREADS,
+            pooled=settings.database_pooled,
+        )
+        self.cold = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
+        self._hot = BlockingPool(threads=HOT_THREADS, max_waiting=HOT_THREADS, name="batch")
+        self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
+        metrics.watch_blocking(lambda: self.cold.held)
+
+        self._feed = RevocationFeed(
+            self._read_revocations,
+            observe=lambda revocation: metrics.revoked(revocation.reason),
+            on_fault=lambda: metrics.background_fault("feed"),
+        )
+        listen_url = _listen_url(settings, database_url)
+        self._listener = Listener(listen_url, wake=self._feed.wake) if listen_url else None
+
+        core = self._core(settings, metrics)
+        self.hot = core.hot
+        self.background = Background(
+            store=self._store,
+            pool=self._aside,
+            last_uses=core.last_uses,
+            refused=core.refused,
+            metrics=metrics,
+            offline=MarkOffline(heartbeat_interval=settings.heartbeat_interval),
+            on_store_answered=self._store_answered,
+        )
+        credentials = CredentialsFile(settings.credentials_file)
+        edge = Edge(
+            policy=policy.POLICY,
+            authenticate=credentials.identify,
+            translate=errors.translate,
+            settings=EdgeSettings(
+                domain=errors.DOMAIN,
+                reason_prefix=errors.PREFIX,
+                unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
+                max_in_flight=settings.max_in_flight,
+            ),
+            metrics=EdgeMetrics(collectors),
+        )
+        self._server = RpcServer(
+            _server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
+            edge,
+            _mounts(core, self._feed),
+        )
+
+    async def start(self) -> int:
+        """Listen, and return the port. Health says SERVING once the store has answered."""
+        port = await self._server.start()
+        self._running.append(asyncio.create_task(self._feed.run(), name="feed"))
+        if self._listener is not None:
+            self._running.append(asyncio.create_task(self._listener.run(), name="listener"))
+        self._background_run = asyncio.create_task(self.background.run(self._stop))
+        self._log.info("listening", port=port)
+        return port
+
+    async def stop(self) -> None:
+        """Finish what runs, write what is remembered, close. Twice is once."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._log.info("stopping")
+        await self._server.stop()
+        self._stop.set()
+        if self._background_run is not None:
+            await self._background_run
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for pool in (self._hot, self.cold, self._aside):
+            await asyncio.to_thread(pool.close)
+        self._store.close()
+        self._log.info("stopped")
+
+    def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
+        return Core(
+            store=self._store,
+            pool=self.cold,
+            rules=Rules(
+                bootstrap_policy=settings.bootstrap_policy,
+                heartbeat_interval=settings.heartbeat_interval,
+            ),
+            sources=Sources(new_secret=new_secret, new_id=new_id, monotonic=time.monotonic),
+            urls=AnnouncedUrls(allow_private=settings.allow_private_urls),
+            throttle=Throttle(burst=settings.refused_burst, per_second=settings.refused_per_second),
+            metrics=metrics,
+            last_uses=LastUses(),
+            refused=RefusedLedger(),
+            hot=HotCalls(
+                store=self._store,
+                pool=self._hot,
+                new_secret=new_secret,
+                metrics=metrics,
+                max_batch=settings.max_batch,
+                max_waiting=settings.max_waiting,
+            ),
+        )
+
+    async def _read_revocations(self, command: ReadRevocations) -> Revocations:
+        read = partial(read_revocations.run, self._store, command)
+        return await self._aside.run(attempt, read)
+
+    async def _store_answered(self) -> None:
+        if not self._serving and not self._stop.is_set():
+            self._serving = True
+            await self._server.set_health(serving=True)
+            self._log.info("serving")
+
+
+async def serve(
+    settings: Settings,
+    database_url: Secret,
+    *,
+    listen: str | None = None,
+    reuse_port: bool = False,
+    process: int = 0,
+    announce: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
+
+    ListenRefused, CredentialsInvalid or OSError when it cannot begin.
+    """
+    with stop_event() as stop:
+        registry = Registry(settings, database_url, listen=listen, reuse_port=reuse_port)
+        if settings.metrics_listen is not None:
+            _serve_metrics(settings.metrics_listen, process)
+        port = await registry.start()
+        try:
+            announce(port)
+            await stop.wait()
+        finally:
+            await registry.stop()
+
+
+def new_secret(kind: TokenKind) -> Secret:
+    return assemble(kind, secrets.token_bytes(SECRET_BYTES))
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _listen_url(settings: Settings, database_url: Secret) -> Secret | None:
+    if settings.database_listen_url is not None:
+        return settings.database_listen_url
+    return None if settings.database_pooled else database_url
+
+
+def _server_settings(settings: Settings, listen: str, *, reuse_port: bool) -> ServerSettings:
+    tls = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        tls = ServerTls(
+            certificate_file=settings.tls_certificate,
+            key_file=settings.tls_key,
+            client_ca_file=settings.tls_client_ca,
+        )
+    return ServerSettings(
+        listen=listen,
+        tls=tls,
+        insecure=settings.insecure,
+        reflection=settings.reflection,
+        reuse_port=reuse_port,
+        drain_seconds=settings.stop_grace.total_seconds(),
+    )
+
+
+def _mounts(core: Core, feed: RevocationFeed) -> list[Mount]:
+    adders = (
+        partial(add_TokenServiceServicer_to_server, Tokens(core, feed)),
+        partial(add_RegistrationServiceServicer_to_server, Registrations(core)),
+        partial(add_WorkspaceRegistryServiceServicer_to_server, Workspaces(core)),
+        partial(add_AuditServiceServicer_to_server, Audit(core)),
+    )
+    return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]
+
+
+def _serve_metrics(listen: str, process: int) -> None:
+    host, _, port = listen.rpartition(":")
+    start_http_server(int(port) + process, host.strip("[]"))

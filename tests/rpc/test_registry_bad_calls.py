@@ -1,0 +1,303 @@
+"""Whatever is wrong with a call, it gets the right code and reason, and nothing is stored.
+
+Every test runs for every method of the package, found by reflection.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import grpc
+import psycopg2
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from agentworkspace.registry.v1 import token_service_pb2 as tokens
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as workspaces
+from tests.rpc.registry_requests import (
+    BOX_METHODS,
+    METHODS,
+    REQUESTS,
+    STREAMING,
+    Failed,
+    call,
+    failed,
+    rightful,
+    short,
+)
+from tests.rpc.registry_server import LAUNCHER, Running, bearer, secret_of, serving
+
+StatusCode = grpc.StatusCode
+NOTHING_REQUIRED = {"WhoAmI", "ListRegistrations", "ListAuditEvents", "WatchRevocations"}
+CHECKS = {"ValidateToken", "BatchValidateTokens"}
+JUNK = "awi_" + "A" * 43 + "000000"
+
+
+def fields_of(method: str, *types: int) -> list[Any]:
+    """The fields of the method's request that are of one of these types."""
+    request: Message = REQUESTS[short(method)](str(uuid.uuid4()), str(uuid.uuid4()))
+    return [each for each in request.DESCRIPTOR.fields if each.type in types]
+
+
+def every(but: Iterable[str] = (), *, having: int | None = None) -> pytest.MarkDecorator:
+    """Runs the test for every method but these, or for those with a field of this type."""
+    chosen = [each for each in METHODS if short(each) not in set(but)]
+    if having is not None:
+        chosen = [each for each in chosen if fields_of(each, having)]
+    return pytest.mark.parametrize("method", chosen, ids=short)
+
+
+@pytest.fixture(scope="module")
+def running(
+    registry_database_of_module: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with serving(registry_database_of_module, tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+class Known:
+    """A workspace of tenant acme with one api token."""
+
+    def __init__(self, running: Running) -> None:
+        self.workspace_id = str(uuid.uuid4())
+        admitted = running.workspaces.AdmitWorkspace(
+            workspaces.AdmitWorkspaceRequest(
+                workspace_id=self.workspace_id,
+                tenant_id="acme",
+                request_id=str(uuid.uuid4()),
+                first_token=workspaces.FirstToken(label="first"),
+            ),
+            metadata=LAUNCHER,
+            timeout=10,
+        )
+        self.token_id: str = admitted.issued.token.token_id
+        self.token: str = admitted.issued.plaintext
+
+    def request(self, method: str) -> Any:
+        return REQUESTS[short(method)](self.workspace_id, self.token_id)
+
+
+@pytest.fixture(scope="module")
+def known(running: Running) -> Known:
+    return Known(running)
+
+
+@pytest.fixture(autouse=True)
+def stored(registry_database_of_module: str, known: Known) -> Iterator[None]:
+    """Nothing that this module does may change a row of these tables."""
+    before = contents(registry_database_of_module)
+    yield
+    assert contents(registry_database_of_module) == before
+
+
+def contents(url: str) -> dict[str, Any]:
+    """What every table holds; the pulse beats on, and refused registers are counted behind."""
+    dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = 'registry' AND table_name NOT IN ('pulse', 'registrations')"
+            )
+            found: dict[str, Any] = {}
+            for (table,) in cursor.fetchall():
+                cursor.execute(
+                    f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text))"  # noqa: S608 - names from the catalogue
+                    f" FROM registry.{table} AS t"
+                )
+                found[table] = cursor.fetchone()
+            return found
+    finally:
+        connection.close()
+
+
+def checked(failure: Failed) -> Failed:
+    """What holds for every failure, whatever it is."""
+    assert failure.code not in (StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.OK)
+    assert failure.domain == "agentworkspace.registry"
+    assert failure.trailing["agentworkspace-reason"] == f"ERROR_REASON_{failure.reason}"
+    assert failure.trailing["agentworkspace-recovery"] == failure.recovery
+    assert failure.trailing["agentworkspace-correlation-id"]
+    assert failure.recovery in {"REGISTER", "RETRY", "RELAUNCH", "STOP", "FIX_REQUEST"}
+    retryable = failure.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
+    assert not retryable or failure.retry_seconds is not None
+    return failure
+
+
+def fails(running: Running, method: str, request: Any, metadata: Any) -> Failed:
+    return checked(failed(lambda: call(running.channel, method, request, metadata)))
+
+
+@every(but={"WhoAmI", "WatchRevocations"})
+def test_every_malformed_id_is_named(running: Running, known: Known, method: str) -> None:
+    request = known.request(method)
+    ids = [field.name for field in request.DESCRIPTOR.fields if field.name.endswith("_id")]
+    if short(method) == "BatchValidateTokens":
+        request.requests[0].workspace_id = "not-an-id"
+        wrong = {"requests[0].workspace_id"}
+    else:
+        for name in ids:
+            setattr(request, name, "Not An Id")
+        wrong = set(ids)
+    failure = fails(running, method, request, rightful(method))
+    assert failure.code is StatusCode.INVALID_ARGUMENT
+    assert failure.reason == "INVALID_REQUEST"
+    assert set(failure.fields) == wrong
+    assert set(failure.info["fields"].split(", ")) == wrong
+
+
+@every(but={"WhoAmI", "WatchRevocations", "BatchValidateTokens", "ListRegistrations"})
+def test_an_id_in_capitals_is_not_canonical(running: Running, known: Known, method: str) -> None:
+    request = known.request(method)
+    request.workspace_id = known.workspace_id.upper()
+    assert fails(running, method, request, rightful(method)).fields == ["workspace_id"]
+
+
+@every()
+def test_bytes_that_are_no_message(running: Running, known: Known, method: str) -> None:
+    failure = fails(running, method, b"\xff\xff\xff\xff", rightful(method))
+    assert failure.code is StatusCode.INVALID_ARGUMENT
+    assert failure.reason == "MALFORMED_MESSAGE"
+
+
+@every(having=FieldDescriptor.TYPE_STRING)
+def test_text_that_is_no_utf8(running: Running, known: Known, method: str) -> None:
+    text = fields_of(method, FieldDescriptor.TYPE_STRING)[0]
+    tag = bytes([text.number << 3 | 2])
+    failure = fails(running, method, tag + b"\x02\xff\xfe", rightful(method))
+    assert failure.reason == "MALFORMED_MESSAGE"
+
+
+@every(but=NOTHING_REQUIRED)
+def test_a_field_of_the_wrong_type_is_a_field_that_is_missing(
+    running: Running, known: Known, method: str
+) -> None:
+    # Field 1 of every request is text or a message; here it comes as a number.
+    failure = fails(running, method, b"\x08\x07", rightful(method))
+    assert failure.code is StatusCode.INVALID_ARGUMENT
+    assert failure.reason == "INVALID_REQUEST"
+
+
+@every()
+def test_an_empty_message(running: Running, known: Known, method: str) -> None:
+    if short(method) in NOTHING_REQUIRED - {"WhoAmI"}:
+        call(running.channel, method, b"", rightful(method))
+        return
+    failure = fails(running, method, b"", rightful(method))
+    if short(method) == "WhoAmI":
+        assert (failure.code, failure.reason) == (StatusCode.UNAUTHENTICATED, "BEARER_MISSING")
+    else:
+        assert (failure.code, failure.reason) == (StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+
+@every()
+def test_ten_megabytes(running: Running, known: Known, method: str) -> None:
+    # Field 15 is unknown everywhere: a message that is right but for its size.
+    filler = b"\x7a\x80\x80\x80\x05" + b"x" * (10 * 1024 * 1024)
+    failure = fails(running, method, filler, rightful(method))
+    assert failure.code is StatusCode.INVALID_ARGUMENT
+    assert failure.reason == "REQUEST_TOO_LARGE"
+
+
+# A box may come with nothing: the admission table answers.
+@every(but={"Register"})
+def test_no_credential(running: Running, known: Known, method: str) -> None:
+    failure = fails(running, method, known.request(method), ())
+    assert failure.code is StatusCode.UNAUTHENTICATED
+    of_box = short(method) in BOX_METHODS
+    assert failure.reason == ("BEARER_MISSING" if of_box else "CREDENTIAL_MISSING")
+
+
+# For Register junk is no evidence, and the admission table answers.
+@pytest.mark.parametrize("junk", [JUNK, "junk", "awa_x", "Basic dXNlcg=="])
+@every(but={"Register"})
+def test_a_junk_token(running: Running, known: Known, method: str, junk: str) -> None:
+    failure = fails(running, method, known.request(method), bearer(junk))
+    assert failure.code is StatusCode.UNAUTHENTICATED
+    of_box = short(method) in BOX_METHODS
+    assert failure.reason == ("BEARER_REJECTED" if of_box else "CREDENTIAL_REJECTED")
+
+
+@every(but=BOX_METHODS)
+def test_the_wrong_role(running: Running, known: Known, method: str) -> None:
+    wrong = "control-plane" if rightful(method)[0][1].endswith("gateway-secret") else "gateway"
+    failure = fails(running, method, known.request(method), bearer(secret_of(wrong)))
+    assert failure.code is StatusCode.PERMISSION_DENIED
+    assert failure.reason == "ROLE_REQUIRED"
+
+
+@pytest.mark.parametrize("name", sorted(BOX_METHODS - {"Register"}))
+def test_a_callers_credential_is_no_token_of_a_box(
+    running: Running, known: Known, name: str
+) -> None:
+    method = f"/agentworkspace.registry.v1.RegistrationService/{name}"
+    failure = fails(running, method, known.request(method), LAUNCHER)
+    assert failure.code is StatusCode.UNAUTHENTICATED
+    assert failure.reason == "BEARER_REJECTED"
+
+
+def foreign(method: str) -> Any:
+    """The rightful role, but of a caller who may act for another tenant only."""
+    role = rightful(method)[0][1].removeprefix("Bearer ").removesuffix("-secret")
+    return bearer(secret_of(f"globex-{role}"))
+
+
+@every(but=BOX_METHODS | STREAMING | CHECKS)
+def test_another_tenants_credential(running: Running, known: Known, method: str) -> None:
+    failure = fails(running, method, known.request(method), foreign(method))
+    assert failure.code is StatusCode.PERMISSION_DENIED
+    assert failure.reason == "TENANT_FORBIDDEN"
+
+
+def test_a_verifier_of_another_tenant_sees_a_live_token_as_invalid(
+    running: Running, known: Known
+) -> None:
+    request = tokens.ValidateTokenRequest(token=known.token, any_workspace=True)
+    stranger = running.tokens.ValidateToken(
+        request, metadata=bearer(secret_of("globex-gateway")), timeout=10
+    )
+    assert stranger.rejection.reason == tokens.REJECTION_REASON_TOKEN_INVALID
+
+
+@every()
+def test_a_deadline_that_has_passed(running: Running, known: Known, method: str) -> None:
+    request = known.request(method)
+    failure = failed(
+        lambda: call(running.channel, method, request, rightful(method), timeout=0.000_001)
+    )
+    assert failure.code is StatusCode.DEADLINE_EXCEEDED
+
+
+@every(having=FieldDescriptor.TYPE_ENUM)
+def test_a_number_that_is_no_word_of_its_enum(running: Running, known: Known, method: str) -> None:
+    request = known.request(method)
+    enums = fields_of(method, FieldDescriptor.TYPE_ENUM)
+    for each in enums:
+        if each.is_repeated:
+            getattr(request, each.name).append(77)
+        else:
+            setattr(request, each.name, 77)
+    failure = fails(running, method, request, rightful(method))
+    assert {field.partition("[")[0] for field in failure.fields} == {each.name for each in enums}
+
+
+@every(having=FieldDescriptor.TYPE_STRING)
+def test_a_nul_character_in_any_text_is_refused_before_the_database(
+    running: Running, known: Known, method: str
+) -> None:
+    request = known.request(method)
+    for each in request.DESCRIPTOR.fields:
+        if each.type == each.TYPE_STRING and not each.is_repeated and each.name != "token":
+            setattr(request, each.name, "a\0b")
+    failure = failed(lambda: call(running.channel, method, request, rightful(method)))
+    assert failure.code in (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED)
+
+
+def test_an_unknown_method_and_an_unknown_service(running: Running, known: Known) -> None:
+    for method in ("/agentworkspace.registry.v1.TokenService/Forge", "/nowhere.Service/Method"):
+        failure = failed(lambda method=method: call(running.channel, method, b"", LAUNCHER))  # type: ignore[misc]
+        assert failure.code is StatusCode.UNIMPLEMENTED

@@ -1,0 +1,184 @@
+"""Calls that wait together are answered together, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from registry_service.batching import Coalescer
+from registry_service.blocking import BlockingPool
+from registry_service.domain.refusals import Reason, Refusal
+
+
+class Database:
+    """Answers when it is let; remembers the batches it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.entered = threading.Semaphore(0)
+        self.let = threading.Semaphore(0)
+
+    def answer(self, items: Sequence[int]) -> list[int | Exception]:
+        self.batches.append(list(items))
+        self.entered.release()
+        self.let.acquire()
+        return [ValueError(str(item)) if item < 0 else item * 10 for item in items]
+
+    async def until_entered(self) -> None:
+        await asyncio.to_thread(self.entered.acquire)
+
+
+@asynccontextmanager
+async def coalescer(
+    database: Database, *, max_batch: int = 100, max_waiting: int = 100
+) -> AsyncIterator[Coalescer[int, int]]:
+    pool = BlockingPool(threads=2, max_waiting=10)
+    yield Coalescer(database.answer, pool=pool, max_batch=max_batch, max_waiting=max_waiting)
+    for _ in range(100):
+        database.let.release()
+    await asyncio.to_thread(pool.close)
+
+
+async def asked(queue: Coalescer[int, int], *items: int) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(queue.ask(item)) for item in items]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_an_idle_queue_sends_the_first_call_alone_and_the_rest_together() -> None:
+    async def story() -> None:
+        database = Database()
+        async with coalescer(database) as queue:
+            first = await asked(queue, 1)
+            await database.until_entered()
+            rest = await asked(queue, 2, 3, 4)
+            assert queue.waiting == 3
+            database.let.release()
+            database.let.release()
+            assert await asyncio.gather(*first, *rest) == [10, 20, 30, 40]
+            assert database.batches == [[1], [2, 3, 4]]
+
+    asyncio.run(story())
+
+
+def test_a_batch_is_never_larger_than_allowed() -> None:
+    async def story() -> None:
+        database = Database()
+        for _ in range(10):
+            database.let.release()
+        async with coalescer(database, max_batch=2) as queue:
+            assert await asyncio.gather(*(queue.ask(item) for item in range(5))) == [
+                0,
+                10,
+                20,
+                30,
+                40,
+            ]
+            assert max(map(len, database.batches)) <= 2
+
+    asyncio.run(story())
+
+
+def test_the_failure_of_one_item_is_its_own() -> None:
+    async def story() -> None:
+        database = Database()
+        async with coalescer(database) as queue:
+            tasks = await asked(queue, 1, -2, 3)
+            database.let.release()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert outcomes[0] == 10
+            assert isinstance(outcomes[1], ValueError)
+            assert outcomes[2] == 30
+
+    asyncio.run(story())
+
+
+def test_a_failed_batch_fails_every_item_and_the_queue_goes_on() -> None:
+    async def story() -> None:
+        fail = [True]
+
+        def run(items: Sequence[int]) -> list[int]:
+            if fail:
+                fail.clear()
+                raise ConnectionError("gone")
+            return list(items)
+
+        pool = BlockingPool(threads=1, max_waiting=10)
+        queue: Coalescer[int, int] = Coalescer(run, pool=pool, max_batch=10, max_waiting=10)
+        outcomes = await asyncio.gather(queue.ask(1), queue.ask(2), return_exceptions=True)
+        assert [type(each) for each in outcomes] == [ConnectionError, ConnectionError]
+        assert await queue.ask(3) == 3
+        pool.close()
+
+    asyncio.run(story())
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    async def story() -> None:
+        database = Database()
+        async with coalescer(database, max_waiting=2) as queue:
+            await asked(queue, 1)
+            await database.until_entered()
+            await asked(queue, 2, 3)
+            with pytest.raises(Refusal) as caught:
+                await queue.ask(4)
+            assert caught.value.reason is Reason.OVERLOADED
+            assert caught.value.retry_after is not None
+
+    asyncio.run(story())
+
+
+def test_a_call_that_was_given_up_is_left_out_and_makes_room() -> None:
+    async def story() -> None:
+        database = Database()
+        async with coalescer(database, max_waiting=2) as queue:
+            (first,) = await asked(queue, 1)
+            await database.until_entered()
+            second, third = await asked(queue, 2, 3)
+            second.cancel()
+            await asyncio.sleep(0)
+            (fourth,) = await asked(queue, 4)
+            database.let.release()
+            database.let.release()
+            assert [await each for each in (first, third, fourth)] == [10, 30, 40]
+            assert database.batches == [[1], [3, 4]]
+
+    asyncio.run(story())
+
+
+def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten() -> None:
+    async def story() -> None:
+        pool = BlockingPool(threads=2, max_waiting=100)
+        queue: Coalescer[int, int] = Coalescer(list, pool=pool, max_batch=3, max_waiting=1000)
+
+        async def caller(start: int) -> None:
+            for item in range(start, start + 200):
+                assert await queue.ask(item) == item
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(caller(1000 * each) for each in range(10)))
+        pool.close()
+
+    asyncio.run(story())
+
+
+def test_a_full_pool_refuses_and_frees_itself() -> None:
+    async def story() -> None:
+        pool = BlockingPool(threads=1, max_waiting=1)
+        gate = threading.Event()
+        running = asyncio.create_task(pool.run(gate.wait))
+        waiting = asyncio.create_task(pool.run(gate.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as caught:
+            await pool.run(gate.wait)
+        assert caught.value.reason is Reason.OVERLOADED
+        gate.set()
+        await asyncio.gather(running, waiting)
+        assert await pool.run(int, "7") == 7
+        await asyncio.to_thread(pool.close)
+
+    asyncio.run(story())
