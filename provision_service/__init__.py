@@ -1,0 +1,1 @@
+"""provision_service: the launch, from a workspace's spec to the exact environment of its box."""

@@ -1,0 +1,152 @@
+"""The exact environment of a box, by billing mode and runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.catalogue import (
+    PLATFORM,
+    USAGE_TOKEN_ENV,
+    Catalogue,
+    Provider,
+    Runtime,
+)
+from provision_service.domain.model_choice import FROM_REQUEST, FROM_SPEC, EffectiveModel
+from provision_service.domain.plan import (
+    ORIGIN_OF_SCOPE,
+    EnvironmentPlan,
+    Origin,
+    Removed,
+    Variable,
+)
+from provision_service.domain.platform_proxy import PlatformProxy
+from provision_service.domain.projection import project
+from provision_service.domain.removal import PARENT_ID, removal_rules
+from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
+from provision_service.domain.spec import WorkspaceSpec
+
+WORKSPACE_HEADER: Final = "X-Molecule-Workspace-Id"
+_MODES: Final = {mode: Variable(Secret(mode.value), Origin.DERIVED) for mode in BillingMode}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What was decided for one launch, as far as its environment depends on it."""
+
+    workspace_id: str
+    spec: WorkspaceSpec
+    mode: BillingMode
+    provider: Provider | None
+    model: EffectiveModel
+
+
+def plan_environment(
+    catalogue: Catalogue, launch: Launch, secrets: MergedSecrets, platform: PlatformProxy
+) -> EnvironmentPlan:
+    """The tenant's secrets that may pass, verbatim, and over them what the mode sets."""
+    runtime = catalogue.runtimes.get(launch.spec.runtime)
+    rules = removal_rules(
+        catalogue,
+        runtime=launch.spec.runtime,
+        mode=launch.mode,
+        provider=launch.provider,
+        platform=platform,
+    )
+    variables: dict[str, Variable] = {}
+    removed: list[Removed] = []
+    for key, row in secrets.by_key.items():
+        if key in MODEL_NAMES or row.value is None:
+            continue
+        why = rules.why_removed(row)
+        if why is None:
+            variables[key] = Variable(row.value, ORIGIN_OF_SCOPE[row.scope])
+        else:
+            removed.append(Removed(key, row.scope, why))
+    if launch.mode is BillingMode.PLATFORM_MANAGED:
+        _set_platform(variables, runtime, launch.workspace_id, platform)
+    elif launch.mode is BillingMode.BYOK:
+        _set_own_key(
+            catalogue=catalogue,
+            runtime=runtime,
+            provider=launch.provider,
+            secrets=secrets,
+            variables=variables,
+            removed=removed,
+        )
+    _set_decision(variables, runtime, launch, secrets)
+    return EnvironmentPlan(variables, tuple(removed))
+
+
+def _set_decision(
+    variables: dict[str, Variable],
+    runtime: Runtime | None,
+    launch: Launch,
+    secrets: MergedSecrets,
+) -> None:
+    variables["MOLECULE_LLM_BILLING_MODE"] = _MODES[launch.mode]
+    variables["MOLECULE_LLM_BILLING_MODE_RESOLVED"] = _MODES[launch.mode]
+    if launch.model.model:
+        value = Variable(Secret(launch.model.model), _model_origin(launch.model, secrets))
+        for name in MODEL_NAMES:
+            variables[name] = value
+        if runtime is not None and runtime.extra_model_env is not None:
+            variables[runtime.extra_model_env] = value
+    if launch.spec.role.strip():
+        variables["MOLECULE_AGENT_ROLE"] = Variable(Secret(launch.spec.role), Origin.SPEC)
+    if launch.spec.parent_id.strip():
+        variables[PARENT_ID] = Variable(Secret(launch.spec.parent_id), Origin.SPEC)
+
+
+def _model_origin(model: EffectiveModel, secrets: MergedSecrets) -> Origin:
+    if model.source in (FROM_REQUEST, FROM_SPEC):
+        return Origin.SPEC
+    return ORIGIN_OF_SCOPE[secrets.by_key[model.source.removeprefix("secret:")].scope]
+
+
+def _set_platform(
+    variables: dict[str, Variable],
+    runtime: Runtime | None,
+    workspace_id: str,
+    platform: PlatformProxy,
+) -> None:
+    def put(name: str, text: str | None) -> None:
+        if text and text.strip():
+            variables[name] = Variable(Secret(text), Origin.PLATFORM)
+
+    variables["MOLECULE_RESOLVED_PROVIDER"] = Variable(Secret(PLATFORM), Origin.DERIVED)
+    put("MOLECULE_LLM_BASE_URL", platform.base_url)
+    put("MOLECULE_LLM_ANTHROPIC_BASE_URL", platform.anthropic_base_url)
+    put("MOLECULE_LLM_USAGE_URL", platform.usage_url)
+    native = runtime is not None and runtime.anthropic_native_proxy
+    surface = "ANTHROPIC" if native else "OPENAI"
+    put(f"{surface}_BASE_URL", platform.anthropic_base_url if native else platform.base_url)
+    if native:
+        put("ANTHROPIC_CUSTOM_HEADERS", f"{WORKSPACE_HEADER}: {workspace_id}")
+    if platform.usage_token is not None:
+        token = Variable(platform.usage_token, Origin.PLATFORM)
+        variables[USAGE_TOKEN_ENV] = token
+        variables[f"{surface}_API_KEY"] = token
+
+
+def _set_own_key(
+    *,
+    catalogue: Catalogue,
+    runtime: Runtime | None,
+    provider: Provider | None,
+    secrets: MergedSecrets,
+    variables: dict[str, Variable],
+    removed: list[Removed],
+) -> None:
+    if provider is None:
+        return
+    variables["MOLECULE_RESOLVED_PROVIDER"] = Variable(Secret(provider.name), Origin.DERIVED)
+    if runtime is None or not runtime.anthropic_native_proxy or provider.is_platform:
+        return
+    projection = project(catalogue, provider, secrets, variables)
+    if projection.removed is not None:
+        removed.append(projection.removed)
+        del variables[projection.removed.name]
+    variables.update(projection.variables)

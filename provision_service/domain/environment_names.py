@@ -1,0 +1,24 @@
+"""Environment names that no catalogue can give away: the platform's own and the loader's."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_KEY_LENGTH: Final = 128
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+RESERVED_PREFIXES: Final = ("WORKSPACE_", "MOLECULE_", "LD_", "PYTHON")
+RESERVED: Final = frozenset({"PATH", "NODE_OPTIONS"})
+_ALLOWED: Final = frozenset({"MOLECULE_MODEL"})
+
+
+def is_environment_name(text: str) -> bool:
+    """Whether `text` can be the key of a secret: `[A-Za-z_][A-Za-z0-9_]{0,127}`."""
+    return _KEY.fullmatch(text) is not None
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the platform or the box's own loaders own this name, at every scope."""
+    if name in RESERVED:
+        return True
+    return name.startswith(RESERVED_PREFIXES) and name not in _ALLOWED

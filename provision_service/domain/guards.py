@@ -1,0 +1,112 @@
+"""What may be written as a secret, at which scope, and what a model secret turns into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.catalogue import Catalogue
+from provision_service.domain.environment_names import is_environment_name
+from provision_service.domain.refusals import Reason, Refusal, Violation
+from provision_service.domain.scope import Scope
+from provision_service.domain.secrets import MODEL_NAMES
+
+MAX_VALUE_BYTES: Final = 64 * 1024
+MAX_TOTAL_BYTES: Final = 512 * 1024
+
+
+def secret_violations(key: str, value: str, *, field: str = "") -> list[Violation]:
+    """What is wrong with the shape of one secret; `field` is where it stands in the request."""
+    prefix = f"{field}." if field else ""
+    found = []
+    if not is_environment_name(key):
+        found.append(
+            Violation(f"{prefix}key", "must be [A-Za-z_][A-Za-z0-9_]{0,127}, like an env name")
+        )
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if not 1 <= size <= MAX_VALUE_BYTES:
+        found.append(Violation(f"{prefix}value", f"must be 1 byte to 64 KiB, not {size} bytes"))
+    if "\0" in value:
+        found.append(Violation(f"{prefix}value", "must not contain a NUL character"))
+    return found
+
+
+def secrets_violations(secrets: Mapping[str, str], *, field: str = "secrets") -> list[Violation]:
+    """What is wrong with the shape of a map of secrets, every entry named."""
+    found: list[Violation] = []
+    for key, value in secrets.items():
+        found += secret_violations(key, value, field=f"{field}[{key[:128]}]")
+    return found
+
+
+def total_bytes(secrets: Mapping[str, str]) -> int:
+    """Bytes of all keys and values, as the limit of a scope counts them."""
+    return sum(
+        len(key.encode("utf-8", "surrogatepass")) + len(value.encode("utf-8", "surrogatepass"))
+        for key, value in secrets.items()
+    )
+
+
+def refuse_too_much(total: int) -> None:
+    """Raise SECRET_LIMIT_EXCEEDED when all secrets together are over 512 KiB."""
+    if total > MAX_TOTAL_BYTES:
+        raise Refusal(
+            Reason.SECRET_LIMIT_EXCEEDED,
+            f"all secrets together would be {total} bytes; the limit is {MAX_TOTAL_BYTES}",
+            metadata={"bytes": str(total), "limit_bytes": str(MAX_TOTAL_BYTES)},
+        )
+
+
+def refuse_forbidden(catalogue: Catalogue, key: str, scope: Scope) -> None:
+    """Raise FORBIDDEN_ENV_KEY for a forbidden or reserved name at this scope."""
+    if not catalogue.is_closed(key, scope):
+        return
+    if key in catalogue.names.source_host_tokens:
+        remedy = "set it on the workspace that needs it, not for the whole tenant"
+    else:
+        remedy = "this name belongs to the platform: choose another"
+    raise Refusal(
+        Reason.FORBIDDEN_ENV_KEY,
+        f"{key} may not be set as a {scope} secret; {remedy}",
+        metadata={"keys": key, "scope": scope.value},
+    )
+
+
+def refuse_global_bypass(catalogue: Catalogue, key: str, default_billing: BillingMode) -> None:
+    """Raise BYPASS_KEY_REFUSED for a bypass name of a tenant that the platform pays for."""
+    if default_billing is not BillingMode.PLATFORM_MANAGED:
+        return
+    if key in catalogue.bypass_names_of_any_runtime():
+        raise Refusal(
+            Reason.BYPASS_KEY_REFUSED,
+            f"{key} would route around the metered proxy, and this tenant's default billing is"
+            " platform_managed; set it on one byok workspace, or change the default",
+            metadata={"key": key, "scope": Scope.GLOBAL.value},
+        )
+
+
+def refuse_workspace_bypass(
+    catalogue: Catalogue, key: str, *, runtime: str, resolved_mode: BillingMode
+) -> None:
+    """Raise BYPASS_KEY_REFUSED for a bypass name of a workspace that the platform pays for."""
+    if resolved_mode is not BillingMode.PLATFORM_MANAGED:
+        return
+    if key in catalogue.bypass_names(runtime):
+        raise Refusal(
+            Reason.BYPASS_KEY_REFUSED,
+            f"{key} would route around the metered proxy, and this workspace is platform_managed;"
+            " choose a vendor's model or set the billing override to byok first",
+            metadata={"key": key, "scope": Scope.WORKSPACE.value},
+        )
+
+
+def take_model(secrets: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Split workspace secrets into those to store and the model they name, empty if none.
+
+    MOLECULE_MODEL wins over MODEL; neither leaves a secret. What the spec itself says,
+    when it says anything, is the caller's to put first.
+    """
+    kept = {key: value for key, value in secrets.items() if key not in MODEL_NAMES}
+    named = (secrets.get(name, "").strip() for name in MODEL_NAMES)
+    return kept, next(filter(None, named), "")

@@ -1,0 +1,51 @@
+"""The model a box will really run: the first rung of a ladder that is not blank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
+from provision_service.domain.step import Step
+
+FROM_REQUEST: Final = "request"
+FROM_SPEC: Final = "spec"
+FROM_NOWHERE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveModel:
+    """The trimmed model id, empty when there is none, and the rung it was found on."""
+
+    model: str
+    source: str
+    steps: tuple[Step, ...]
+
+
+def effective_model(
+    *, request_model: str, spec_model: str, secrets: MergedSecrets
+) -> EffectiveModel:
+    """Request, else stored spec, else secrets MOLECULE_MODEL, else MODEL; blank is absent."""
+    rungs = [(FROM_REQUEST, request_model.strip()), (FROM_SPEC, spec_model.strip())]
+    rungs += [(f"secret:{name}", secrets.text(name)) for name in MODEL_NAMES]
+    steps: list[Step] = []
+    model, source = "", FROM_NOWHERE
+    for rung, text in rungs:
+        fired = bool(text) and not model
+        if fired:
+            model, source = text, rung
+        steps.append(_step(rung, text, secrets, fired=fired))
+    return EffectiveModel(model, source, tuple(steps))
+
+
+def _step(rung: str, text: str, secrets: MergedSecrets, *, fired: bool) -> Step:
+    name = rung.removeprefix("secret:")
+    row = secrets.by_key.get(name) if name != rung else None
+    inputs = (row.shown,) if row is not None else ()
+    if fired:
+        said = f"the model is `{text}`"
+    elif text:
+        said = "set, but an earlier rung wins"
+    else:
+        said = "absent or blank"
+    return Step(f"model.{rung}", fired=fired, inputs=inputs, text=said)

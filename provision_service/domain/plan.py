@@ -1,0 +1,98 @@
+"""The environment plan: every variable with where it comes from, everything taken out with why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import NamedTuple
+
+from provision_service.domain.scope import Scope
+from provision_service.domain.secret import Secret
+
+
+@unique
+class Origin(StrEnum):
+    """Where a variable's value comes from; shown in the manifest of a provision."""
+
+    SPEC = "spec"
+    GLOBAL_SECRET = "global_secret"
+    WORKSPACE_SECRET = "workspace_secret"
+    PLATFORM = "platform"
+    REGISTRY = "registry"
+    DERIVED = "derived"
+
+
+ORIGIN_OF_SCOPE = {
+    Scope.GLOBAL: Origin.GLOBAL_SECRET,
+    Scope.WORKSPACE: Origin.WORKSPACE_SECRET,
+}
+
+
+class Variable(NamedTuple):
+    """One value with its origin."""
+
+    value: Secret
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A secret that does not reach the box, with its scope and the rule in words."""
+
+    name: str
+    scope: Scope
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFacts:
+    """What only a launch knows; `registry_ca` is set when the registry speaks TLS."""
+
+    workspace_id: str
+    incarnation: int
+    bootstrap_ticket: Secret
+    registry_address: str
+    registry_ca: str | None = None
+
+
+LAUNCH_NAMES = frozenset(
+    {
+        "WORKSPACE_ID",
+        "WORKSPACE_INCARNATION",
+        "WORKSPACE_BOOTSTRAP_TICKET",
+        "WORKSPACE_REGISTRY_ADDRESS",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """Names to values with origins, and what was removed; complete once materialized."""
+
+    variables: Mapping[str, Variable]
+    removed: tuple[Removed, ...] = ()
+
+    def manifest(self) -> Iterator[tuple[str, Origin, Secret]]:
+        """Name, origin and value (for a keyed fingerprint) in name order."""
+        for name in sorted(self.variables):
+            variable = self.variables[name]
+            yield name, variable.origin, variable.value
+
+    def reveal(self) -> dict[str, str]:
+        """The environment as plain text: for the answer that carries it and nothing else."""
+        return {name: variable.value.reveal() for name, variable in self.variables.items()}
+
+
+def materialize(plan: EnvironmentPlan, launch: LaunchFacts) -> EnvironmentPlan:
+    """The plan with the facts of one launch in it; they win over anything of that name."""
+    variables = dict(plan.variables)
+    variables["WORKSPACE_ID"] = Variable(Secret(launch.workspace_id), Origin.SPEC)
+    variables["WORKSPACE_INCARNATION"] = Variable(Secret(str(launch.incarnation)), Origin.REGISTRY)
+    variables["WORKSPACE_BOOTSTRAP_TICKET"] = Variable(launch.bootstrap_ticket, Origin.REGISTRY)
+    variables["WORKSPACE_REGISTRY_ADDRESS"] = Variable(
+        Secret(launch.registry_address), Origin.PLATFORM
+    )
+    if launch.registry_ca:
+        variables["WORKSPACE_REGISTRY_CA"] = Variable(Secret(launch.registry_ca), Origin.PLATFORM)
+    return EnvironmentPlan(variables, plan.removed)

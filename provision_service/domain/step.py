@@ -1,0 +1,27 @@
+"""The record of a rule: whether it fired, on what, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule of a resolution.
+
+    `inputs` are names with their scope (`CLAUDE_CODE_OAUTH_TOKEN@workspace`) or model and
+    provider names; never the value of a secret.
+    """
+
+    rule: str
+    fired: bool
+    inputs: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning: it stops nothing. `code` is stable, `text` is for people."""
+
+    code: str
+    text: str

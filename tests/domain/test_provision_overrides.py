@@ -1,0 +1,105 @@
+"""Overrides against the derived provider, and models that were withdrawn."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision_service.domain.catalogue_parse import parse_catalogue
+from tests.domain.provision_launches import (
+    PROXY,
+    edited,
+    environment,
+    launch,
+    message,
+    reason,
+    warnings,
+)
+
+PLATFORM_MODEL = "anthropic/claude-opus-4-7"
+OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "own"}
+TWO_PATTERNS = parse_catalogue(
+    edited(("    pattern: '^openai-api[:/]'", "    pattern: '^(openai-api[:/]|gpt-)'")),
+    file="two-patterns.yaml",
+)
+
+
+def test_byok_by_override_over_an_ambiguous_model_launches_with_a_warning() -> None:
+    own = {"OPENAI_API_KEY": "a", "CODEX_AUTH_JSON": "b"}
+    decision = launch("codex", "gpt-9", catalogue=TWO_PATTERNS, override="byok", tenant=own)
+    assert warnings(decision) == ["OVERRIDE_BYOK_OVER_UNDERIVABLE_MODEL"]
+    assert {name: environment(decision)[name] for name in own} == own
+
+
+@pytest.mark.parametrize("model", [PLATFORM_MODEL, "brand-new"])
+def test_byok_by_override_needs_any_credential_of_the_runtimes_own_vendors(model: str) -> None:
+    def decided(**secrets: dict[str, str]) -> str | None:
+        return reason(launch(model=model, override="byok", **secrets))  # type: ignore[arg-type]
+
+    assert decided() == "MISSING_BYOK_CREDENTIAL"
+    assert decided(tenant={"OPENAI_API_KEY": "k"}) == "MISSING_BYOK_CREDENTIAL"
+    assert decided(tenant={"MINIMAX_API_KEY": "k"}) is None
+    assert decided(workspace={"ANTHROPIC_AUTH_TOKEN": "k"}) is None
+    assert decided(tenant={"ANTHROPIC_API_KEY": "k"}) is None
+
+
+def test_a_usage_token_is_no_credential_of_a_vendor() -> None:
+    decision = launch(model=PLATFORM_MODEL, override="byok", platform=PROXY)
+    assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
+    assert message(decision) == (
+        "the billing override says byok and `anthropic/claude-opus-4-7` is a model of the"
+        " platform: add a credential of one of the runtime's own vendors (CLAUDE_CODE_OAUTH_TOKEN,"
+        " ANTHROPIC_API_KEY, KIMI_API_KEY, MINIMAX_API_KEY, GLM_API_KEY, DEEPSEEK_API_KEY,"
+        " ANTHROPIC_AUTH_TOKEN), or clear the override"
+    )
+
+
+def test_byok_by_override_does_not_make_a_model_unnecessary() -> None:
+    assert reason(launch(override="byok", tenant=OAUTH)) == "MODEL_REQUIRED"
+
+
+def test_byok_by_override_does_not_make_a_runtime_known() -> None:
+    assert reason(launch("nope", "opus", override="byok", tenant=OAUTH)) == "RUNTIME_UNKNOWN"
+
+
+def test_platform_managed_by_override_over_a_vendor_model_is_allowed() -> None:
+    decision = launch(model="opus", override="platform_managed", tenant=OAUTH)
+    env = environment(decision)
+    assert env["MOLECULE_RESOLVED_PROVIDER"] == "platform"
+    assert env["ANTHROPIC_API_KEY"] == "usage-token-of-the-tenant"
+    assert "CLAUDE_CODE_OAUTH_TOKEN" not in env
+
+
+WITHDRAWN = parse_catalogue(
+    edited(("          - kimi-k2.5\n", "          - id: kimi-k2.5\n            withdrawn: true\n")),
+    file="withdrawn.yaml",
+)
+KIMI = {"KIMI_API_KEY": "own"}
+
+
+def test_a_withdrawn_model_is_refused_at_create() -> None:
+    decision = launch(model="kimi-k2.5", tenant=KIMI, catalogue=WITHDRAWN, at_create=True)
+    assert reason(decision) == "MODEL_WITHDRAWN"
+    assert message(decision) == (
+        "`kimi-k2.5` is withdrawn and not given to new workspaces; with your KIMI_API_KEY use"
+        " `kimi-k2`"
+    )
+
+
+def test_a_withdrawn_model_is_refused_before_a_missing_credential() -> None:
+    decision = launch(model="kimi-k2.5", catalogue=WITHDRAWN, at_create=True)
+    assert reason(decision) == "MODEL_WITHDRAWN"
+
+
+def test_a_withdrawn_model_still_launches_with_a_warning() -> None:
+    decision = launch(model="kimi-k2.5", tenant=KIMI, catalogue=WITHDRAWN)
+    assert environment(decision)["MODEL"] == "kimi-k2.5"
+    assert warnings(decision) == ["MODEL_WITHDRAWN"]
+
+
+def test_a_model_on_the_menu_is_created() -> None:
+    assert reason(launch(model="kimi-k2", tenant=KIMI, catalogue=WITHDRAWN, at_create=True)) is None
+
+
+def test_disabled_creates_with_a_withdrawn_model() -> None:
+    decision = launch(model="kimi-k2.5", override="disabled", catalogue=WITHDRAWN, at_create=True)
+    assert reason(decision) is None
