@@ -1,0 +1,36 @@
+"""What protos/README.md prints for authors without our stubs is what the code computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentworkspace.rpc.redaction import Secret
+from agentworkspace.rpc.tokens import derive_instance_token, is_well_formed, sha256_hex
+
+README = Path(__file__).parents[2] / "protos" / "README.md"
+
+
+def rows_of_tokens() -> list[list[str]]:
+    """The cells of every table row that starts with a token."""
+    lines = [line for line in README.read_text().splitlines() if line.startswith("| `aw")]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_token_printed_is_well_formed() -> None:
+    tokens = [cell for row in rows_of_tokens() for cell in row if cell.startswith("aw")]
+    assert len(tokens) == 7
+    assert all(is_well_formed(Secret(token)) for token in tokens)
+
+
+def test_every_hash_printed_is_that_of_the_token_before_it() -> None:
+    for row in rows_of_tokens():
+        token, token_sha256 = row[-2:]
+        assert sha256_hex(Secret(token)) == token_sha256
+
+
+def test_every_derived_token_printed_is_the_one_of_its_launch() -> None:
+    launches = [row for row in rows_of_tokens() if len(row) == 5]
+    assert len(launches) == 2
+    for ticket, workspace_id, incarnation, token, _ in launches:
+        derived = derive_instance_token(Secret(ticket), workspace_id, int(incarnation))
+        assert derived.reveal() == token
