@@ -1,0 +1,105 @@
+"""How words on the command line are read, and the arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.duration_pb2 import Duration
+
+from agentworkspace.ctl.command import Argument, argument
+from agentworkspace.ctl.output import prefix_of
+
+MODES: Final = ("platform_managed", "byok", "disabled")
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+
+
+def duration(text: str) -> Duration:
+    """`90s`, `45m`, `12h` or `30d`."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a span such as 90s, 45m, 12h or 30d")
+    span = Duration()
+    span.FromTimedelta(timedelta(seconds=int(found[1]) * _SECONDS[found[2]]))
+    return span
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A number in these bounds; the message could not carry another one."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,19}", text, re.ASCII) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {least} to {most}")
+        return int(text)
+
+    return read
+
+
+INT32: Final = whole_number(-(2**31), 2**31 - 1)
+INT64: Final = whole_number(-(2**63), 2**63 - 1)
+
+
+def seconds(text: str) -> float:
+    """More than none, at most an hour."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0
+    if not 0 < found <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, at most 3600")
+    return found
+
+
+def one_of(enum: EnumDescriptor) -> dict[str, object]:
+    """Options of an argument that names a value of the enum: `auto-restart`."""
+    prefix = prefix_of(enum)
+    numbers = {
+        value.name.removeprefix(prefix).lower().replace("_", "-"): value.number
+        for value in enum.values
+        if value.number
+    }
+
+    def read(text: str) -> int:
+        word = text.lower().replace("_", "-")
+        if word not in numbers:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(numbers)}")
+        return numbers[word]
+
+    return {"type": read, "metavar": "{" + ",".join(numbers) + "}"}
+
+
+WORKSPACE: Final = argument("workspace", help="id of the workspace")
+REQUEST_ID: Final = argument(
+    "--request-id", metavar="UUID", help="repeat an earlier request by its id (default: a new one)"
+)
+AUTH_ENV: Final = argument(
+    "--auth-env",
+    action="append",
+    default=[],
+    metavar="NAME",
+    help="name of a credential that would be present; may be repeated",
+)
+OUT: Final = argument(
+    "--out", type=Path, metavar="FILE", help="put the token into FILE (mode 0600), not on screen"
+)
+PAGING: Final[tuple[Argument, ...]] = (
+    argument(
+        "--limit",
+        type=whole_number(1, 1_000_000),
+        default=50,
+        metavar="N",
+        help="how many at most (default 50)",
+    ),
+    argument("--all", action="store_true", help="all of them"),
+)
+
+
+def tenant_filter(help_text: str = "only of this tenant") -> Argument:
+    return argument("--tenant", default="", metavar="TENANT", help=help_text)

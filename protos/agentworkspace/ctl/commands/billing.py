@@ -1,0 +1,111 @@
+"""`billing`: who pays for the LLM, why, and how to change it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from agentworkspace.ctl.arguments import AUTH_ENV, MODES, WORKSPACE
+from agentworkspace.ctl.command import Answer, Command, Group, argument
+from agentworkspace.ctl.connection import Session
+from agentworkspace.ctl.files import Unusable, read_secret
+from agentworkspace.ctl.output import facts
+from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.provision.v1 import billing_service_pb2 as messages
+from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceStub
+
+_DERIVED = "derived"
+
+
+def _resolve(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        BillingServiceStub(session.provision).ResolveBillingMode,
+        messages.ResolveBillingModeRequest(workspace_id=args.workspace),
+    )
+    return Answer(document=response, view=resolution_view(response.resolution))
+
+
+def _preview(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        BillingServiceStub(session.provision).PreviewBillingMode,
+        messages.PreviewBillingModeRequest(
+            runtime=args.runtime,
+            model=args.model,
+            auth_env_names=args.auth_env,
+            override=args.override,
+        ),
+    )
+    return Answer(document=response, view=resolution_view(response.resolution))
+
+
+def _override(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        BillingServiceStub(session.provision).SetBillingModeOverride,
+        messages.SetBillingModeOverrideRequest(
+            workspace_id=args.workspace, mode=None if args.mode == _DERIVED else args.mode
+        ),
+    )
+    view = (*resolution_view(response.resolution), *warnings_view(response.warnings))
+    return Answer(document=response, view=view)
+
+
+def _tenant(args: argparse.Namespace, session: Session) -> Answer:
+    if args.usage_token_file is not None and args.remove_usage_token:
+        raise Unusable("--usage-token-file and --remove-usage-token exclude each other")
+    request = messages.SetTenantBillingRequest(
+        tenant_id=args.tenant, default_billing=args.default_billing
+    )
+    if args.usage_token_file is not None:
+        token = read_secret(args.usage_token_file, what="usage token")
+        request.platform_usage_token = token.reveal()
+    elif args.remove_usage_token:
+        request.platform_usage_token = ""
+    response = session.call(BillingServiceStub(session.provision).SetTenantBilling, request)
+    return Answer(document=response, view=(facts("", response),))
+
+
+GROUP = Group(
+    "billing",
+    "who pays for the LLM",
+    (
+        Command("resolve", "who pays for a workspace, and why", _resolve, (WORKSPACE,)),
+        Command(
+            "preview",
+            "who would pay for a workspace that does not exist yet",
+            _preview,
+            (
+                argument("--runtime", default="", help="the runtime; default: the service's"),
+                argument("--model", default="", help="the model"),
+                AUTH_ENV,
+                argument("--override", choices=MODES, help="an override, as if it were stored"),
+            ),
+        ),
+        Command(
+            "override",
+            "set the payer of a workspace, or go back to the derived one",
+            _override,
+            (WORKSPACE, argument("mode", choices=(*MODES, _DERIVED))),
+        ),
+        Command(
+            "tenant",
+            "set a tenant's default payer and its usage token at the platform's proxy",
+            _tenant,
+            (
+                argument("tenant", help="the tenant"),
+                argument(
+                    "--default-billing",
+                    choices=("byok", "platform_managed"),
+                    default="",
+                    help="what gates global secrets; left as it is when not given",
+                ),
+                argument(
+                    "--usage-token-file",
+                    type=Path,
+                    metavar="FILE",
+                    help="store the usage token in FILE; - for standard input",
+                ),
+                argument("--remove-usage-token", action="store_true", help="forget it"),
+            ),
+        ),
+    ),
+)

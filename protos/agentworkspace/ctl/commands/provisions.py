@@ -1,0 +1,203 @@
+"""`launch` and `provisions`: the environment of a box, and the history of launches."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from agentworkspace.ctl.arguments import PAGING, REQUEST_ID, WORKSPACE, one_of, tenant_filter
+from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
+from agentworkspace.ctl.connection import Session
+from agentworkspace.ctl.delivery import keeping
+from agentworkspace.ctl.env_file import FORMATS, env_text
+from agentworkspace.ctl.files import Unusable
+from agentworkspace.ctl.output import Grid, document, facts, table
+from agentworkspace.ctl.paging import listed
+from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.provision.v1 import provision_pb2
+from agentworkspace.provision.v1 import workspace_service_pb2 as messages
+from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+
+_COLUMNS = {
+    "ID": "id",
+    "WORKSPACE": "workspace_id",
+    "INCARNATION": "incarnation",
+    "STATE": "state",
+    "REASON": "reason",
+    "CALLER": "caller",
+    "PAYS": "billing.resolved_mode",
+    "CREATED": "create_time",
+    "RERUN": "rerun_required",
+    "ERROR": "error.code",
+}
+_MANIFEST = {"NAME": "name", "ORIGIN": "origin", "FINGERPRINT": "fingerprint"}
+_PROVISION = argument("provision_id", metavar="provision", help="id of the launch")
+
+
+def _launch(args: argparse.Namespace, session: Session) -> Answer:
+    if args.validate_only and args.env_file is not None:
+        raise Unusable("--validate-only hands out nothing that --env-file could keep")
+    with keeping(args.env_file) as file:
+        response = session.call(
+            WorkspaceServiceStub(session.provision).ProvisionWorkspace,
+            messages.ProvisionWorkspaceRequest(
+                workspace_id=args.workspace,
+                reason=args.reason,
+                request_id=args.request_id,
+                validate_only=args.validate_only,
+            ),
+        )
+        if file is not None and response.env:
+            file.write(env_text(response.env, args.env_format))
+    # Nothing may be started from a file that an earlier launch has left there.
+    unkept = args.env_file is not None and not response.env
+    return Answer(
+        document={**document(response), "envNames": sorted(response.env)},
+        view=_launch_view(response),
+        notes=tuple(_launch_notes(response, args)),
+        exit_code=ExitCode.REFUSED if unkept else ExitCode.DONE,
+    )
+
+
+def _launch_view(response: messages.ProvisionWorkspaceResponse) -> tuple[Grid, ...]:
+    launch = response.provision
+    origins = {entry.name: entry.origin for entry in launch.manifest}
+    names = tuple((name, origins.get(name, "-")) for name in sorted(response.env))
+    return (
+        facts("launch", launch, leave=("billing", "manifest")),
+        *resolution_view(launch.billing),
+        Grid("environment", ("NAME", "ORIGIN"), names),
+        *warnings_view(response.warnings),
+    )
+
+
+def _launch_notes(
+    response: messages.ProvisionWorkspaceResponse, args: argparse.Namespace
+) -> list[str]:
+    if response.joined:
+        return ["joined: another caller holds this launch; start nothing"]
+    if response.skipped:
+        return ["skipped: boxes of this runtime are not launched from here; nothing was claimed"]
+    if not response.env:
+        return []
+    if args.env_file is not None:
+        return [f"the environment is in {args.env_file}; report with: provisions complete"]
+    again = f"--request-id {args.request_id} --env-file FILE"
+    return [f"the environment was not kept; while the lease lasts, repeat with {again}"]
+
+
+def _list(args: argparse.Namespace, session: Session) -> Answer:
+    method = WorkspaceServiceStub(session.provision).ListProvisions
+    request = messages.ListProvisionsRequest(
+        workspace_id=args.workspace, tenant_id=args.tenant, state=args.state
+    )
+    return listed(args, session, method, request, rows="provisions", columns=_COLUMNS)
+
+
+def _get(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        WorkspaceServiceStub(session.provision).GetProvision,
+        messages.GetProvisionRequest(provision_id=args.provision_id),
+    )
+    launch = response.provision
+    view = (
+        facts("launch", launch, leave=("billing", "manifest")),
+        *resolution_view(launch.billing),
+        table("environment", _MANIFEST, launch.manifest),
+    )
+    return Answer(document=response, view=view)
+
+
+def _complete(args: argparse.Namespace, session: Session) -> Answer:
+    error = None
+    if args.error_code or args.error_message:
+        error = provision_pb2.ProvisionError(code=args.error_code, message=args.error_message)
+    response = session.call(
+        WorkspaceServiceStub(session.provision).CompleteProvision,
+        messages.CompleteProvisionRequest(
+            provision_id=args.provision_id, outcome=args.outcome, error=error
+        ),
+    )
+    return _continued(response)
+
+
+def _extend(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        WorkspaceServiceStub(session.provision).ExtendProvision,
+        messages.ExtendProvisionRequest(provision_id=args.provision_id),
+    )
+    return _continued(response)
+
+
+def _continued(
+    response: messages.CompleteProvisionResponse | messages.ExtendProvisionResponse,
+) -> Answer:
+    notes = ("the inputs changed since: launch again",) if response.rerun_required else ()
+    launch = facts("", response.provision, leave=("billing", "manifest"))
+    return Answer(document=response, view=(launch,), notes=notes)
+
+
+LAUNCH = Command(
+    "launch",
+    "claim a launch and fetch the environment of its box",
+    _launch,
+    (
+        WORKSPACE,
+        argument(
+            "--reason",
+            required=True,
+            help="why",
+            **one_of(provision_pb2.ProvisionReason.DESCRIPTOR),
+        ),
+        argument(
+            "--env-file",
+            type=Path,
+            metavar="FILE",
+            help="put the environment into FILE (mode 0600); exit 1 when there is none to put",
+        ),
+        argument("--env-format", choices=FORMATS, default="shell", help="default: shell"),
+        argument("--validate-only", action="store_true", help="decide all, claim nothing"),
+        REQUEST_ID,
+    ),
+)
+
+GROUP = Group(
+    "provisions",
+    "launches and how far they came",
+    (
+        Command(
+            "list",
+            "launches, newest first",
+            _list,
+            (
+                argument("--workspace", default="", metavar="ID", help="only of this workspace"),
+                tenant_filter(),
+                argument(
+                    "--state",
+                    default=None,
+                    help="only in this state",
+                    **one_of(provision_pb2.ProvisionState.DESCRIPTOR),
+                ),
+                *PAGING,
+            ),
+        ),
+        Command("get", "one launch: who pays, and what its box was given", _get, (_PROVISION,)),
+        Command(
+            "complete",
+            "say what became of a launch",
+            _complete,
+            (
+                _PROVISION,
+                argument(
+                    "--outcome",
+                    required=True,
+                    help="was the box started",
+                    **one_of(provision_pb2.ProvisionOutcome.DESCRIPTOR),
+                ),
+                argument("--error-code", default="", help="short upper-case name"),
+                argument("--error-message", default="", help="a sentence"),
+            ),
+        ),
+        Command("extend", "prolong the claim of a launch", _extend, (_PROVISION,)),
+    ),
+)

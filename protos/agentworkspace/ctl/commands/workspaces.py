@@ -1,0 +1,242 @@
+"""`workspaces`: the record that every launch is built from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import ParseDict, ParseError
+
+from agentworkspace.ctl.arguments import (
+    INT32,
+    INT64,
+    MODES,
+    OUT,
+    PAGING,
+    REQUEST_ID,
+    WORKSPACE,
+    one_of,
+    tenant_filter,
+)
+from agentworkspace.ctl.command import Answer, Command, Group, argument
+from agentworkspace.ctl.connection import Session
+from agentworkspace.ctl.delivery import deliver, keeping
+from agentworkspace.ctl.files import Unusable, read_json_object
+from agentworkspace.ctl.output import facts
+from agentworkspace.ctl.paging import listed
+from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.provision.v1 import workspace_pb2
+from agentworkspace.provision.v1 import workspace_service_pb2 as messages
+from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+
+_COLUMNS = {
+    "ID": "id",
+    "TENANT": "tenant_id",
+    "NAME": "name",
+    "RUNTIME": "runtime",
+    "MODEL": "model",
+    "STATUS": "status",
+    "INCARNATION": "incarnation",
+    "NEEDS LAUNCH": "needs_launch.reason",
+    "LAST ERROR": "last_error.code",
+    "CREATED": "create_time",
+}
+# The fields that a flag can set; the others (compute) come with --spec.
+_FLAGS: dict[str, dict[str, Any]] = {
+    "name": {},
+    "runtime": {},
+    "model": {},
+    "template": {},
+    "parent_id": {"metavar": "ID"},
+    "tier": {"type": INT32},
+    "role": {},
+    "max_concurrent_tasks": {"type": INT32, "metavar": "N"},
+    "budget_limit_micros": {"type": INT64, "metavar": "N"},
+    "delivery_mode": {"choices": ("push", "poll")},
+    "url": {},
+    "workspace_access": {"choices": ("none", "read_only", "read_write")},
+    "required_env": {"action": "append", "metavar": "NAME", "help": "may be repeated"},
+    "billing_mode_override": {"choices": MODES},
+}
+_SPEC = (
+    argument("--spec", type=Path, metavar="FILE", help="fields as JSON; flags win; - for stdin"),
+    *(argument("--" + field.replace("_", "-"), **_FLAGS[field]) for field in _FLAGS),
+)
+
+
+def _create(args: argparse.Namespace, session: Session) -> Answer:
+    spec, _ = _spec_from(args)
+    request = messages.CreateWorkspaceRequest(
+        request_id=args.request_id,
+        tenant_id=args.tenant,
+        workspace=spec,
+        secrets=_secrets_from(args.secrets_file),
+        validate_only=args.validate_only,
+        auth_token_sha256=args.auth_token_sha256,
+    )
+    with keeping(args.out) as out:
+        response = session.call(WorkspaceServiceStub(session.provision).CreateWorkspace, request)
+        why_not = response.auth_token_error or "none was to be made"
+        way = deliver(response.auth_token, field="auth_token", out=out, why_not=why_not)
+    view = (
+        facts("workspace", response.workspace),
+        *resolution_view(response.billing),
+        *warnings_view(response.warnings),
+        *way.view,
+    )
+    return Answer(
+        document=response,
+        view=view,
+        notes=way.notes,
+        revealed=way.revealed,
+        exit_code=way.exit_code,
+    )
+
+
+def _get(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        WorkspaceServiceStub(session.provision).GetWorkspace,
+        messages.GetWorkspaceRequest(workspace_id=args.workspace),
+    )
+    return Answer(document=response, view=(facts("", response.workspace),))
+
+
+def _list(args: argparse.Namespace, session: Session) -> Answer:
+    method = WorkspaceServiceStub(session.provision).ListWorkspaces
+    request = messages.ListWorkspacesRequest(
+        tenant_id=args.tenant,
+        status=args.status,
+        needs_launch=args.needs_launch,
+        show_removed=args.show_removed,
+    )
+    return listed(args, session, method, request, rows="workspaces", columns=_COLUMNS)
+
+
+def _update(args: argparse.Namespace, session: Session) -> Answer:
+    spec, named = _spec_from(args)
+    changed = {*named, *args.clear}
+    if set(named) & set(args.clear):
+        raise Unusable("a field is either set or cleared")
+    if not changed:
+        raise Unusable("nothing to change: name a field")
+    request = messages.UpdateWorkspaceRequest(
+        workspace_id=args.workspace, workspace=spec, etag=args.etag, request_id=args.request_id
+    )
+    request.update_mask.paths.extend(sorted(changed))
+    response = session.call(WorkspaceServiceStub(session.provision).UpdateWorkspace, request)
+    view = (
+        facts("workspace", response.workspace),
+        *resolution_view(response.billing),
+        *warnings_view(response.warnings),
+    )
+    return Answer(document=response, view=view)
+
+
+def _remove(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        WorkspaceServiceStub(session.provision).RemoveWorkspace,
+        messages.RemoveWorkspaceRequest(workspace_id=args.workspace),
+    )
+    return Answer(document=response, view=(facts("", response.workspace),))
+
+
+def _spec_from(args: argparse.Namespace) -> tuple[workspace_pb2.Workspace, list[str]]:
+    """The spec, and the names of the fields that were given, also when given as nothing."""
+    spec = workspace_pb2.Workspace()
+    named: list[str] = []
+    if args.spec is not None:
+        given = read_json_object(args.spec)
+        try:
+            ParseDict(given, spec)
+        except ParseError as error:
+            raise Unusable(f"{args.spec}: {error}") from error
+        by_json_name = {field.json_name: field.name for field in spec.DESCRIPTOR.fields}
+        named += [by_json_name.get(name, name) for name in given]
+    for field in _FLAGS:
+        value = getattr(args, field)
+        if value is None:
+            continue
+        named.append(field)
+        if isinstance(value, list):
+            spec.ClearField("required_env")
+            spec.required_env.extend(value)
+        else:
+            setattr(spec, field, value)
+    return spec, named
+
+
+def _secrets_from(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    found = read_json_object(path)
+    if not all(isinstance(value, str) for value in found.values()):
+        raise Unusable(f"{path}: every secret's value must be text")
+    return found
+
+
+GROUP = Group(
+    "workspaces",
+    "the records that launches are built from",
+    (
+        Command(
+            "create",
+            "create a workspace; its first token is shown once, or goes to --out",
+            _create,
+            (
+                argument("--tenant", required=True, metavar="TENANT", help="whose it is"),
+                *_SPEC,
+                argument(
+                    "--secrets-file",
+                    type=Path,
+                    metavar="FILE",
+                    help="workspace secrets, a JSON object of names and values; - for stdin",
+                ),
+                argument(
+                    "--auth-token-sha256", default="", metavar="HEX", help="of your own token"
+                ),
+                argument("--validate-only", action="store_true", help="decide all, store nothing"),
+                OUT,
+                REQUEST_ID,
+            ),
+        ),
+        Command("get", "one workspace", _get, (WORKSPACE,)),
+        Command(
+            "list",
+            "workspaces, newest first",
+            _list,
+            (
+                tenant_filter(),
+                argument(
+                    "--status",
+                    default=None,
+                    help="only with this status",
+                    **one_of(workspace_pb2.WorkspaceStatus.DESCRIPTOR),
+                ),
+                argument("--needs-launch", action="store_true", help="only those to be launched"),
+                argument("--show-removed", action="store_true", help="also removed ones"),
+                *PAGING,
+            ),
+        ),
+        Command(
+            "update",
+            "change the fields that are named",
+            _update,
+            (
+                WORKSPACE,
+                *_SPEC,
+                argument(
+                    "--clear",
+                    action="append",
+                    default=[],
+                    choices=(*_FLAGS, "compute"),
+                    metavar="FIELD",
+                    help="back to its default; may be repeated",
+                ),
+                argument("--etag", default="", help="only if nobody changed it since"),
+                REQUEST_ID,
+            ),
+        ),
+        Command("remove", "remove a workspace for ever", _remove, (WORKSPACE,)),
+    ),
+)

@@ -1,0 +1,133 @@
+"""Secrets on their way in and out: from files and standard input, into files of mode 0600."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from agentworkspace.rpc.redaction import Secret
+
+STDIN: Final = Path("-")
+
+
+class Unusable(Exception):
+    """The command cannot be carried out as it was given; the message holds no secret."""
+
+
+def read_credential(path: Path) -> Secret:
+    """The one word that the file holds."""
+    word = _decoded(path, _bytes_of(path)).strip()
+    if not word or not word.isascii() or not word.isprintable() or " " in word:
+        raise Unusable(f"{path} does not hold a credential: one line of printable ASCII")
+    return Secret(word)
+
+
+def read_secret(source: Path | None, *, what: str, verbatim: bool = False) -> Secret:
+    """From the file, or from standard input when there is none or it is `-`.
+
+    At a terminal it is asked for without echo. One line break at the end belongs to the editor
+    or to `echo`, not to the secret, unless `verbatim`.
+    """
+    if source in (None, STDIN) and sys.stdin.isatty():
+        text = getpass.getpass(f"{what}: ")
+    else:
+        text = _decoded(source or STDIN, _bytes_of(source or STDIN))
+        if not verbatim:
+            text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise Unusable(f"{_named(source or STDIN)} is empty: expected the {what}")
+    return Secret(text)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in the file, or on standard input for `-`."""
+    try:
+        found = json.loads(_decoded(path, _bytes_of(path)))
+    except json.JSONDecodeError as error:
+        # Where, but not what: the file may hold secrets.
+        where = f"line {error.lineno} column {error.colno}"
+        raise Unusable(f"{_named(path)} is not JSON: {where}") from None
+    if not isinstance(found, dict):
+        raise Unusable(f"{_named(path)} does not hold a JSON object")
+    return found
+
+
+class NotKept(Unusable):
+    """What the service handed out could not be stored here; the same request_id gets it again."""
+
+
+class PrivateFile:
+    """A file of mode 0600, opened before the call that fills it and put in place complete.
+
+    What a service says only once is then not lost to a directory that cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+        self._draft = ""
+
+    def __enter__(self) -> Self:
+        try:
+            if self.path.is_symlink() or not _regular_or_absent(self.path):
+                raise Unusable(f"{self.path} is not a plain file")
+            self._fd, self._draft = tempfile.mkstemp(
+                dir=self.path.parent, prefix=f".{self.path.name}."
+            )
+        except OSError as error:
+            raise Unusable(f"cannot write {self.path}: {error.strerror}") from error
+        return self
+
+    def write(self, text: str) -> None:
+        """Put the text in place of whatever was there."""
+        try:
+            with os.fdopen(os.dup(self._fd), "w", encoding="utf-8", newline="") as draft:
+                draft.write(text)
+                draft.flush()
+                os.fsync(draft.fileno())
+            Path(self._draft).replace(self.path)
+        except OSError as error:
+            raise NotKept(f"cannot write {self.path}: {error.strerror}") from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+        Path(self._draft).unlink(missing_ok=True)
+
+
+def _regular_or_absent(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _bytes_of(path: Path) -> bytes:
+    if path == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unusable(f"{_named(path)} is not UTF-8 text") from None
+
+
+def _named(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)

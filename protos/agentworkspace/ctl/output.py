@@ -1,0 +1,183 @@
+"""The one place where answers become text: aligned tables for people, JSON for machines.
+
+Tables are told which fields to show, as {heading: path}. A field marked `debug_redact` in the
+protos is a secret: it is left out everywhere unless its name was revealed for this one answer.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from agentworkspace.rpc.redaction import SHOWN
+
+ABSENT: Final = "-"
+# Each implementation of protobuf has a class of its own for it.
+FieldDescriptor = Any
+_GAP: Final = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows of text; without a header they are pairs of a name and what it is."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def table(title: str, columns: Mapping[str, str], messages: Iterable[Message]) -> Grid:
+    """One row for every message; the columns are dotted paths into it."""
+    paths = tuple(columns.values())
+    return Grid(
+        title,
+        tuple(columns),
+        tuple(tuple(text_at(message, path) for path in paths) for message in messages),
+    )
+
+
+def facts(title: str, message: Message, *, leave: Collection[str] = ()) -> Grid:
+    """Every field that says something, also those of messages inside; lists get their own table."""
+    return Grid(title, (), tuple(_facts_of(message, leave)))
+
+
+def text_at(message: Message, path: str) -> str:
+    """The field at the dotted path in words; `-` where there is nothing."""
+    first, _, rest = path.partition(".")
+    field = message.DESCRIPTOR.fields_by_name[first]
+    if rest:
+        return text_at(getattr(message, first), rest) if message.HasField(first) else ABSENT
+    if field.has_presence and not message.HasField(first):
+        return ABSENT
+    return _text(field, getattr(message, first))
+
+
+def document(message: Message, *, revealed: Collection[str] = ()) -> dict[str, Any]:
+    """The message as protobuf JSON, without its secrets."""
+    shown = type(message)()
+    shown.CopyFrom(message)
+    _clear_secrets(shown, revealed)
+    found: dict[str, Any] = MessageToDict(shown, always_print_fields_with_no_presence=True)
+    return found
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2)
+
+
+def as_text(grids: Sequence[Grid]) -> str:
+    """The grids below each other, each under its title."""
+    return "\n\n".join("\n".join(_lines(grid)) for grid in grids)
+
+
+def printable(text: str) -> str:
+    """Text that a terminal only shows: what came from a box must not move its cursor."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def short_name(enum: EnumDescriptor, number: int) -> str:
+    """The value's name without its enum's; numbers that this tool does not know stay numbers."""
+    value = enum.values_by_number.get(number)
+    if value is None:
+        return str(number)
+    return ABSENT if number == 0 else value.name.removeprefix(prefix_of(enum))
+
+
+def prefix_of(enum: EnumDescriptor) -> str:
+    """What every value's name starts with: `TOKEN_KIND_`."""
+    return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
+
+
+def _lines(grid: Grid) -> Iterable[str]:
+    indent = _GAP if grid.title else ""
+    if grid.title:
+        yield grid.title
+    rows = [
+        tuple(map(printable, row)) for row in (*([grid.header] if grid.header else []), *grid.rows)
+    ]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell + " " * (width - _width(cell))
+            for cell, width in zip(row[:-1], widths, strict=False)
+        ]
+        yield indent + _GAP.join([*cells, row[-1]]).rstrip()
+    if not grid.rows:
+        yield f"{indent}(none)"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _facts_of(
+    message: Message, leave: Collection[str], prefix: str = ""
+) -> Iterable[tuple[str, str]]:
+    for field in message.DESCRIPTOR.fields:
+        if field.name in leave or (field.has_presence and not message.HasField(field.name)):
+            continue
+        value = getattr(message, field.name)
+        name = prefix + field.name.replace("_", " ")
+        if _is_plain_message(field):
+            if not field.is_repeated:
+                yield from _facts_of(value, (), f"{name} ")
+        elif (text := _text(field, value)) not in ("", ABSENT):
+            yield name, text
+
+
+def _text(field: FieldDescriptor, value: Any) -> str:
+    if field.GetOptions().debug_redact:
+        return SHOWN if value else ABSENT
+    if _is_map(field):
+        return ", ".join(f"{key}={value[key]}" for key in sorted(value)) or ABSENT
+    if field.is_repeated:
+        return ", ".join(_single(field, each) for each in value) or ABSENT
+    return _single(field, value)
+
+
+def _single(field: FieldDescriptor, value: Any) -> str:
+    if field.enum_type is not None:
+        return short_name(field.enum_type, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Timestamp):
+        return value.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, Message):
+        return json.dumps(MessageToDict(value), ensure_ascii=False)
+    return str(value) or ABSENT
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    inside = field.message_type
+    return inside is not None and bool(inside.GetOptions().map_entry)
+
+
+def _is_plain_message(field: FieldDescriptor) -> bool:
+    """One of ours, with fields worth showing one by one."""
+    inside = field.message_type
+    return (
+        inside is not None
+        and not _is_map(field)
+        and not inside.full_name.startswith("google.protobuf.")
+    )
+
+
+def _clear_secrets(message: Message, revealed: Collection[str]) -> None:
+    for field, value in message.ListFields():
+        if field.GetOptions().debug_redact:
+            if field.name not in revealed:
+                message.ClearField(field.name)
+        elif _is_plain_message(field):
+            for each in value if field.is_repeated else (value,):
+                _clear_secrets(each, revealed)

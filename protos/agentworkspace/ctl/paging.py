@@ -1,0 +1,49 @@
+"""Lists: page after page, until there is enough."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, Final
+
+import grpc
+
+from agentworkspace.ctl.command import Answer
+from agentworkspace.ctl.connection import Session
+from agentworkspace.ctl.output import table
+
+_LARGEST_PAGE: Final = 200
+
+
+def listed(
+    args: argparse.Namespace,
+    session: Session,
+    method: grpc.UnaryUnaryMultiCallable[Any, Any],
+    request: Any,
+    *,
+    rows: str,
+    columns: Mapping[str, str],
+) -> Answer:
+    """The list's answer: `rows` names the field that holds it, `columns` what to show of it.
+
+    The document is one response with the rows of all pages that were asked for.
+    """
+    whole: Any = None
+    while True:
+        if not args.all:
+            had = 0 if whole is None else len(getattr(whole, rows))
+            request.page_size = min(_LARGEST_PAGE, args.limit - had)
+        else:
+            request.page_size = _LARGEST_PAGE
+        page = session.call(method, request)
+        request.page_token = page.next_page_token
+        if whole is None:
+            whole = page
+        else:
+            whole.MergeFrom(page)
+            whole.next_page_token = page.next_page_token
+        found = getattr(whole, rows)
+        if not page.next_page_token or (not args.all and len(found) >= args.limit):
+            break
+    notes = ("there are more: --limit N or --all",) if whole.next_page_token else ()
+    return Answer(document=whole, view=(table("", columns, found),), notes=notes)

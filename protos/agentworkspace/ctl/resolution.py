@@ -1,0 +1,39 @@
+"""Who pays and why, as a person wants to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from agentworkspace.ctl.output import Grid, facts, text_at
+from agentworkspace.provision.v1 import resolution_pb2
+
+
+def resolution_view(resolution: resolution_pb2.Resolution) -> tuple[Grid, ...]:
+    """The decision, the rules in their order, other ways to decide, and what is odd."""
+    # Sentences read badly as a list on one line.
+    grids = [facts("who pays", resolution, leave=("alternatives",))]
+    if resolution.alternatives:
+        rows = tuple((each,) for each in resolution.alternatives)
+        grids.append(Grid("what would change it", (), rows))
+    return (*grids, steps_view(resolution.steps), *warnings_view(resolution.warnings))
+
+
+def steps_view(steps: Sequence[resolution_pb2.Step]) -> Grid:
+    """The rules as they were looked at; the ones marked with `*` decided something."""
+    rows = tuple(
+        (
+            f"{number}",
+            "*" if step.fired else "",
+            step.rule,
+            text_at(step, "inputs"),
+            step.text,
+        )
+        for number, step in enumerate(steps, start=1)
+    )
+    return Grid("steps (* decided)", ("#", "", "RULE", "LOOKED AT", "WHY"), rows)
+
+
+def warnings_view(warnings: Iterable[resolution_pb2.Warning]) -> tuple[Grid, ...]:
+    """Nothing at all when there is nothing to warn of."""
+    rows = tuple((each.code, each.message) for each in warnings)
+    return (Grid("warnings", ("CODE", "WHAT TO KNOW"), rows),) if rows else ()
