@@ -1,0 +1,78 @@
+"""From an id to a workspace or a launch that the caller may touch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from provision_service.commands.call import Call
+from provision_service.domain.records import Provision
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage.workspace_records import Held
+
+
+def read_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
+    """Raises WORKSPACE_UNKNOWN or TENANT_FORBIDDEN; a removed one is still read."""
+    return _admitted(call, workspace_id, workspace_rows.find(tx, workspace_id))
+
+
+def lock_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
+    """As `read_workspace`, and the row stays locked."""
+    return _admitted(call, workspace_id, workspace_rows.lock(tx, workspace_id))
+
+
+def lock_living_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
+    """As `lock_workspace`; a removed one is WORKSPACE_REMOVED."""
+    held = lock_workspace(tx, call, workspace_id)
+    require_living(held)
+    return held
+
+
+def require_living(held: Held) -> None:
+    """Raise WORKSPACE_REMOVED when it was removed."""
+    if held.workspace.remove_time is not None:
+        raise removed(held.workspace.id)
+
+
+def removed(workspace_id: str) -> Refusal:
+    """The refusal of everything that would bring a removed workspace back."""
+    return Refusal(
+        Reason.WORKSPACE_REMOVED,
+        f"workspace {workspace_id} was removed and never comes back",
+        metadata={"workspace_id": workspace_id},
+    )
+
+
+def read_provision(tx: Connection, call: Call, provision_id: str) -> tuple[Provision, datetime]:
+    """A launch and the database's clock. Raises PROVISION_UNKNOWN or TENANT_FORBIDDEN."""
+    found = provision_rows.find(tx, provision_id)
+    if found is None:
+        raise Refusal(
+            Reason.PROVISION_UNKNOWN,
+            f"no launch {provision_id} is known",
+            metadata={"provision_id": provision_id},
+        )
+    call.caller.require_tenant(found[0].tenant_id)
+    return found
+
+
+def superseded(provision_id: str, why: str) -> Refusal:
+    """The claim of a launch is not held; nothing was written."""
+    return Refusal(
+        Reason.PROVISION_SUPERSEDED,
+        f"launch {provision_id} no longer holds its workspace: {why}",
+        metadata={"provision_id": provision_id},
+    )
+
+
+def _admitted(call: Call, workspace_id: str, held: Held | None) -> Held:
+    if held is None:
+        raise Refusal(
+            Reason.WORKSPACE_UNKNOWN,
+            f"no workspace {workspace_id} is known",
+            metadata={"workspace_id": workspace_id},
+        )
+    call.caller.require_tenant(held.workspace.tenant_id)
+    return held

@@ -1,0 +1,30 @@
+"""Start-up step: the deployment's usage token becomes a platform credential by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.domain.secret import Secret
+from provision_service.storage import platform_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptUsageToken:
+    """PLATFORM_LLM_USAGE_TOKEN as configured; None or blank forgets the last one."""
+
+    usage_token: Secret | None
+
+
+def run(store: Store, command: AdoptUsageToken) -> None:
+    """Register it, whatever was registered for an earlier configuration.
+
+    Which tenant it serves is kept while it stays the same token.
+    """
+    token = command.usage_token
+    given = token is not None and not token.is_blank()
+    fingerprint = store.fingerprints.of(token) if given and token is not None else None
+    with store.writing() as tx:
+        platform_rows.set_usage_token(
+            tx, name=platform_rows.DEPLOYMENT_TOKEN, fingerprint=fingerprint, tenant_id=None
+        )

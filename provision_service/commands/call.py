@@ -1,0 +1,67 @@
+"""Who calls a use case, through which method, and the audit row of what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from provision_service.domain.caller import Caller
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.storage import audit_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The caller and the call's names; `method` is the full gRPC method, empty for workers."""
+
+    caller: Caller
+    method: str = ""
+    correlation_id: str = ""
+
+
+SYSTEM: Final = Call(caller=Caller("system", frozenset({"admin", "launcher"}), None))
+
+
+def record(
+    tx: Connection,
+    call: Call,
+    action: str,
+    *,
+    tenant_id: str = "",
+    workspace_id: str | None = None,
+    subject: str = "",
+    details: Mapping[str, str] | None = None,
+) -> None:
+    """Write the audit event of a change, in its transaction."""
+    audit_rows.add(
+        tx,
+        actor=call.caller.name,
+        method=call.method,
+        correlation_id=call.correlation_id,
+        action=action,
+        tenant_id=tenant_id,
+        workspace_id=workspace_id,
+        subject=subject,
+        details=details,
+    )
+
+
+def require_every_tenant(call: Call) -> None:
+    """Raise TENANT_FORBIDDEN unless the caller may act for all tenants."""
+    if call.caller.tenants is not None:
+        raise Refusal(
+            Reason.TENANT_FORBIDDEN,
+            f"caller `{call.caller.name}` is confined to tenants; this concerns all of them",
+            metadata={"caller": call.caller.name, "tenant_id": "*"},
+        )
+
+
+def visible_tenants(call: Call, tenant_id: str) -> frozenset[str] | None:
+    """The tenants that a list shows: the one asked for, else the caller's (None: all)."""
+    if not tenant_id:
+        return call.caller.tenants
+    call.caller.require_tenant(tenant_id)
+    return frozenset({tenant_id})

@@ -1,0 +1,46 @@
+"""Probe the credentials of a workspace at their vendors, on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access, deciding, probing
+from provision_service.commands.call import Call
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.probing import Prober, ProbeResult
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCredentials:
+    """Which workspace."""
+
+    call: Call
+    workspace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCredentialsResult:
+    """One result for every probe, and one for every model of the runtime's menu."""
+
+    results: tuple[ProbeResult, ...]
+    matrix: tuple[ProbeResult, ...]
+
+
+def run(
+    store: Store, command: CheckCredentials, deployment: Deployment, prober: Prober
+) -> CheckCredentialsResult:
+    """Read what to ask in one transaction, then ask outside of it, whatever PROVISION_PROBES
+    says: somebody asked for it. The credential that pays is asked first.
+    """
+    files = deciding.Files(deployment)
+    with store.reading() as tx:
+        held = access.read_workspace(tx, command.call, command.workspace_id)
+        inputs, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    direct = [
+        *probing.credential_probe(inputs, decision),
+        *probing.template_probes(files.templates, inputs),
+    ]
+    menu = probing.menu_probes(inputs)
+    results = tuple(prober.probe([*direct, *menu])) if direct or menu else ()
+    return CheckCredentialsResult(results=results[: len(direct)], matrix=results[len(direct) :])

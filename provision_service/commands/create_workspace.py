@@ -1,0 +1,268 @@
+"""Create a workspace: spec, secrets and the message to the registry in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from provision_service.commands import access, deciding, first_token, idempotency, new_workspace
+from provision_service.commands.call import Call, record
+from provision_service.commands.deciding import Files
+from provision_service.commands.deployment import Deployment
+from provision_service.commands.new_workspace import Draft
+from provision_service.domain.decision import Decision
+from provision_service.domain.lifecycle import WorkspaceStatus
+from provision_service.domain.probing import Prober
+from provision_service.domain.records import Billing, Workspace
+from provision_service.domain.refusals import Reason
+from provision_service.domain.registry_port import Registry
+from provision_service.domain.secret import Secret
+from provision_service.domain.spec import WorkspaceSpec
+from provision_service.domain.step import Notice
+from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
+from provision_service.storage.request_rows import RequestKey
+from provision_service.storage.store import Store
+
+METHOD: Final = "CreateWorkspace"
+# The create itself admits first; only when that failed is it the outbox's turn.
+_OUTBOX_WAITS: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateWorkspace:
+    """`workspace_id` is fresh, made by the edge; a replay answers with the first one.
+
+    What was not given is empty (tier and max_concurrent_tasks 0): template and defaults
+    fill it here.
+    """
+
+    call: Call
+    workspace_id: str
+    request_id: str
+    tenant_id: str
+    spec: WorkspaceSpec
+    secrets: Mapping[str, Secret]
+    validate_only: bool = False
+    auth_token_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateWorkspaceResult:
+    """`auth_token_error` is `REASON: sentence` when there is no token in this answer."""
+
+    workspace: Workspace
+    billing: Billing
+    auth_token: Secret | None
+    auth_token_error: str
+    warnings: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What the transaction left: the new workspace, or the one of an earlier call."""
+
+    workspace: Workspace
+    decision: Decision
+    warnings: tuple[Notice, ...] = ()
+
+
+def run(
+    store: Store,
+    command: CreateWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    prober: Prober,
+) -> CreateWorkspaceResult:
+    """Decide, store, then ask the registry for the first token.
+
+    A refusal leaves no row. Once stored, the registry being away is no failure: the
+    answer then says why it carries no token.
+    """
+    command.call.caller.require_tenant(command.tenant_id)
+    files = Files(deployment)
+    key = idempotency.key_of(command.call, METHOD, command.tenant_id, command.request_id)
+    digest = idempotency.params_digest(store, _params(command))
+    if not command.validate_only:
+        with store.reading() as tx:
+            earlier = idempotency.find(tx, key, digest=digest)
+            if earlier is not None:
+                stored = _replay(tx, store, command, deployment, files=files, earlier=earlier)
+        if earlier is not None:
+            return _answer(store, command, deployment, registry, stored=stored, probed=())
+    if command.spec.url:
+        deployment.check_url(command.spec.url)
+    wanted = new_workspace.draft(
+        command.workspace_id,
+        command.tenant_id,
+        command.spec,
+        command.secrets,
+        deployment=deployment,
+        files=files,
+    )
+    if command.validate_only:
+        return _validate(store, deployment, files, wanted, prober)
+    probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
+    with store.writing() as tx:
+        stored = _store(
+            tx, store, command, deployment, files=files, wanted=wanted, key=key, digest=digest
+        )
+    return _answer(store, command, deployment, registry, stored=stored, probed=probed)
+
+
+def _store(
+    tx: Connection,
+    store: Store,
+    command: CreateWorkspace,
+    deployment: Deployment,
+    *,
+    files: Files,
+    wanted: Draft,
+    key: RequestKey,
+    digest: bytes,
+) -> _Stored:
+    """Write everything, or find what the same request wrote a moment ago."""
+    earlier = idempotency.claim(
+        tx, key, digest=digest, result={"workspace_id": wanted.workspace_id}
+    )
+    if earlier is not None:
+        return _replay(tx, store, command, deployment, files=files, earlier=earlier)
+    tenant_rows.ensure(tx, wanted.tenant_id)
+    decided = new_workspace.decide(tx, store, deployment, files, wanted)
+    refusal = deciding.take_usage_token(
+        tx,
+        store,
+        deployment,
+        tenant=decided.tenant,
+        inputs=decided.inputs,
+        decision=decided.decision,
+    )
+    if refusal is not None:
+        raise refusal
+    _write(tx, store, command, deployment, wanted)
+    held = access.read_workspace(tx, command.call, wanted.workspace_id)
+    return _Stored(
+        workspace=held.workspace,
+        decision=decided.decision,
+        warnings=new_workspace.warnings_of(decided, wanted),
+    )
+
+
+def _write(
+    tx: Connection, store: Store, command: CreateWorkspace, deployment: Deployment, wanted: Draft
+) -> None:
+    workspace_rows.add(
+        tx, workspace_id=wanted.workspace_id, tenant_id=wanted.tenant_id, spec=wanted.spec
+    )
+    secret_rows.add_all(
+        tx,
+        store,
+        tenant_id=wanted.tenant_id,
+        workspace_id=wanted.workspace_id,
+        secrets=wanted.secrets,
+        updated_by=command.call.caller.name,
+    )
+    outbox_rows.add_admit(
+        tx,
+        workspace_id=wanted.workspace_id,
+        tenant_id=wanted.tenant_id,
+        first_token_sha256=command.auth_token_sha256,
+        ticket_required=deployment.tickets_from_birth,
+        not_before=deployment.admit_budget + _OUTBOX_WAITS,
+    )
+    record(
+        tx,
+        command.call,
+        "workspace.create",
+        tenant_id=wanted.tenant_id,
+        workspace_id=wanted.workspace_id,
+        subject=wanted.spec.name,
+        details={"secrets": ",".join(sorted(wanted.secrets))} if wanted.secrets else {},
+    )
+
+
+def _replay(
+    tx: Connection,
+    store: Store,
+    command: CreateWorkspace,
+    deployment: Deployment,
+    *,
+    files: Files,
+    earlier: Mapping[str, object],
+) -> _Stored:
+    held = access.read_workspace(tx, command.call, str(earlier["workspace_id"]))
+    _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    return _Stored(workspace=held.workspace, decision=decision)
+
+
+def _answer(
+    store: Store,
+    command: CreateWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    *,
+    stored: _Stored,
+    probed: tuple[Notice, ...],
+) -> CreateWorkspaceResult:
+    """After the commit: the first token, or why there is none."""
+    workspace = stored.workspace
+    if workspace.remove_time is not None:
+        answer = first_token.FirstTokenAnswer(
+            error=f"{Reason.WORKSPACE_REMOVED}: the workspace was removed since"
+        )
+    else:
+        answer = first_token.ask(
+            store,
+            deployment,
+            registry,
+            workspace_id=workspace.id,
+            tenant_id=workspace.tenant_id,
+            token_sha256=command.auth_token_sha256,
+        )
+    return CreateWorkspaceResult(
+        workspace=replace(workspace, admitted=workspace.admitted or answer.admitted),
+        billing=deciding.billing_of(stored.decision, workspace.spec),
+        auth_token=answer.token,
+        auth_token_error=answer.error,
+        warnings=(*stored.warnings, *probed),
+    )
+
+
+def _validate(
+    store: Store, deployment: Deployment, files: Files, wanted: Draft, prober: Prober
+) -> CreateWorkspaceResult:
+    """Everything but writing: the workspace as it would be, without an id."""
+    with store.reading() as tx:
+        decided = new_workspace.decide(tx, store, deployment, files, wanted)
+        now = workspace_rows.now(tx)
+    probed = new_workspace.probe(deployment, files, decided.inputs, decided.decision, prober)
+    return CreateWorkspaceResult(
+        workspace=Workspace(
+            id="",
+            tenant_id=wanted.tenant_id,
+            spec=wanted.spec,
+            status=WorkspaceStatus.PENDING,
+            incarnation=0,
+            etag="",
+            input_revision=0,
+            admitted=False,
+            create_time=now,
+            update_time=now,
+        ),
+        billing=deciding.billing_of(decided.decision, wanted.spec),
+        auth_token=None,
+        auth_token_error="",
+        warnings=(*new_workspace.warnings_of(decided, wanted), *probed),
+    )
+
+
+def _params(command: CreateWorkspace) -> dict[str, object]:
+    """What must be the same for the same request id."""
+    return {
+        "spec": asdict(command.spec),
+        "secrets": command.secrets,
+        "auth_token_sha256": command.auth_token_sha256,
+    }

@@ -1,0 +1,46 @@
+"""Delete a secret of a tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands.call import Call, record
+from provision_service.storage import secret_rows, tenant_rows
+from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteGlobalSecret:
+    """Which secret."""
+
+    call: Call
+    tenant_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteGlobalSecretResult:
+    """False when there was none."""
+
+    deleted: bool
+
+
+def run(store: Store, command: DeleteGlobalSecret) -> DeleteGlobalSecretResult:
+    """Delete it."""
+    command.call.caller.require_tenant(command.tenant_id)
+    place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
+    with store.writing() as tx:
+        tenant = tenant_rows.find(tx, command.tenant_id, lock_it=True)
+        deleted = tenant is not None and secret_rows.remove(tx, place)
+        if deleted:
+            tenant_rows.count_input(tx, command.tenant_id)
+            record(
+                tx,
+                command.call,
+                "secret.delete",
+                tenant_id=command.tenant_id,
+                subject=command.key,
+                details={"scope": "global"},
+            )
+    return DeleteGlobalSecretResult(deleted=deleted)

@@ -1,0 +1,49 @@
+"""Delete a secret of a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access
+from provision_service.commands.call import Call, record
+from provision_service.storage import secret_rows, workspace_rows
+from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteWorkspaceSecret:
+    """Which secret."""
+
+    call: Call
+    workspace_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteWorkspaceSecretResult:
+    """False when there was none."""
+
+    deleted: bool
+
+
+def run(store: Store, command: DeleteWorkspaceSecret) -> DeleteWorkspaceSecretResult:
+    """Delete it; of a removed workspace there is none."""
+    with store.writing() as tx:
+        workspace = access.lock_workspace(tx, command.call, command.workspace_id).workspace
+        place = SecretPlace(
+            tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key
+        )
+        deleted = secret_rows.remove(tx, place)
+        if deleted:
+            workspace_rows.count_input(tx, workspace.id)
+            record(
+                tx,
+                command.call,
+                "secret.delete",
+                tenant_id=workspace.tenant_id,
+                workspace_id=workspace.id,
+                subject=command.key,
+                details={"scope": "workspace"},
+            )
+    return DeleteWorkspaceSecretResult(deleted=deleted)

@@ -1,0 +1,104 @@
+"""Telling the registry of a workspace, with or without its first api token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID, uuid5
+
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.refusals import Reason
+from provision_service.domain.registry_port import (
+    Delivery,
+    FirstToken,
+    Registry,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.domain.secret import Secret
+from provision_service.storage import outbox_rows
+from provision_service.storage.store import Store
+
+LABEL: Final = "first"
+TOKEN_HASH_IN_USE: Final = Reason.TOKEN_HASH_IN_USE.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTokenAnswer:
+    """`error` is `REASON: sentence`, empty when the token is here or with the caller."""
+
+    token: Secret | None = None
+    error: str = ""
+    admitted: bool = False
+
+
+def request_id_with_token(workspace_id: str) -> str:
+    """The request id of every admission that asks for the first token: replays meet in it."""
+    return str(uuid5(UUID(workspace_id), "agentworkspace/first-token"))
+
+
+def request_id_without_token(workspace_id: str) -> str:
+    """The request id of admissions without a token, which are another request."""
+    return str(uuid5(UUID(workspace_id), "agentworkspace/admission"))
+
+
+def ask(
+    store: Store,
+    deployment: Deployment,
+    registry: Registry,
+    *,
+    workspace_id: str,
+    tenant_id: str,
+    token_sha256: str | None,
+) -> FirstTokenAnswer:
+    """Admit with a first token, after the create was committed; never raises for the registry."""
+    try:
+        admitted = registry.admit(
+            workspace_id=workspace_id,
+            tenant_id=tenant_id,
+            request_id=request_id_with_token(workspace_id),
+            first_token=FirstToken(label=LABEL, token_sha256=token_sha256),
+            ticket_required=deployment.tickets_from_birth,
+            timeout=deployment.admit_budget,
+        )
+    except RegistryUnavailable:
+        return FirstTokenAnswer(
+            error=f"{Reason.REGISTRY_UNAVAILABLE}: the registry did not answer; it will be told"
+            " of the workspace when it is back"
+        )
+    except RegistryRefused as refused:
+        if refused.reason == TOKEN_HASH_IN_USE:
+            with store.writing() as tx:
+                outbox_rows.drop_first_token(tx, workspace_id)
+        return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
+    with store.writing() as tx:
+        outbox_rows.confirm_admission(tx, workspace_id)
+    if admitted.delivery is Delivery.ALREADY_DELIVERED:
+        return FirstTokenAnswer(
+            error="ALREADY_DELIVERED: an earlier answer carried the first token and it was used",
+            admitted=True,
+        )
+    return FirstTokenAnswer(token=admitted.plaintext, admitted=True)
+
+
+def admit_pending(
+    registry: Registry,
+    message: outbox_rows.Message,
+    *,
+    timeout: timedelta,
+) -> None:
+    """Deliver an admission out of the outbox. Raises what the registry raises."""
+    first_token = None
+    request_id = request_id_without_token(message.workspace_id)
+    if message.first_token_sha256:
+        first_token = FirstToken(label=LABEL, token_sha256=message.first_token_sha256)
+        request_id = request_id_with_token(message.workspace_id)
+    registry.admit(
+        workspace_id=message.workspace_id,
+        tenant_id=message.tenant_id,
+        request_id=request_id,
+        first_token=first_token,
+        ticket_required=message.ticket_required,
+        timeout=timeout,
+    )

@@ -1,0 +1,101 @@
+"""Hand a box the secrets of its own environment, as the next launch would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from provision_service.commands import access, deciding
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.plan import Origin
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.registry_port import (
+    Bearer,
+    Registry,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.domain.secret import Secret
+from provision_service.storage import workspace_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSecretValues:
+    """`bearer` is the presented instance token; None when the call carried none."""
+
+    workspace_id: str
+    bearer: Secret | None
+    correlation_id: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSecretValuesResult:
+    """Values by name."""
+
+    values: Mapping[str, Secret]
+    input_revision: int
+
+
+_OF_SECRETS: Final = frozenset({Origin.GLOBAL_SECRET, Origin.WORKSPACE_SECRET})
+_CHECK_TIMEOUT: Final = timedelta(seconds=2)
+_MUST_RETRY: Final = timedelta(seconds=1)
+
+
+def run(
+    store: Store, command: GetSecretValues, deployment: Deployment, registry: Registry
+) -> GetSecretValuesResult:
+    """Check the bearer at the registry, then decide as a launch would.
+
+    What a launch would take out of the environment is not here either. Raises
+    BEARER_REJECTED, REGISTRY_UNAVAILABLE, WORKSPACE_REMOVED and the gates' refusals.
+    """
+    bearer = _check(command, registry)
+    files = deciding.Files(deployment)
+    with store.reading() as tx:
+        held = workspace_rows.find(tx, command.workspace_id)
+        if held is None or held.workspace.tenant_id != bearer.tenant_id:
+            raise _rejected()
+        access.require_living(held)
+        if held.workspace.incarnation != bearer.incarnation:
+            raise _rejected()
+        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    if decision.refusal is not None:
+        raise decision.refusal
+    variables = decision.plan.variables if decision.plan is not None else {}
+    return GetSecretValuesResult(
+        values={
+            name: variable.value
+            for name, variable in variables.items()
+            if variable.origin in _OF_SECRETS
+        },
+        input_revision=held.workspace.input_revision,
+    )
+
+
+def _check(command: GetSecretValues, registry: Registry) -> Bearer:
+    if command.bearer is None:
+        raise _rejected()
+    try:
+        found = registry.validate_token(
+            token=command.bearer, workspace_id=command.workspace_id, timeout=_CHECK_TIMEOUT
+        )
+    except (RegistryUnavailable, RegistryRefused):
+        raise Refusal(
+            Reason.REGISTRY_UNAVAILABLE,
+            "the registry could not check the bearer; call again",
+            retry_after=_MUST_RETRY,
+        ) from None
+    if found is None or found.workspace_id != command.workspace_id:
+        raise _rejected()
+    return found
+
+
+def _rejected() -> Refusal:
+    return Refusal(
+        Reason.BEARER_REJECTED,
+        "the bearer is not a live instance token of this workspace's current launch",
+    )

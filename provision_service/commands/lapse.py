@@ -1,0 +1,49 @@
+"""Worker step: end the claims whose lease ran out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands.call import SYSTEM, record
+from provision_service.domain.launch import WorkspaceEvent, status_after
+from provision_service.storage import lapsed_rows, workspace_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lapse:
+    """At most `limit` claims."""
+
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LapseResult:
+    """The launches that lapsed."""
+
+    provision_ids: tuple[str, ...]
+
+
+def run(store: Store, command: Lapse) -> LapseResult:
+    """End them; marking their workspaces is the reconciler's, under its cap.
+
+    A workspace whose environment was handed out and whose box never came is FAILED now;
+    one whose old box still runs stays as it is.
+    """
+    with store.writing() as tx:
+        ended = lapsed_rows.lapse(tx, command.limit)
+        for provision_id, workspace_id in ended:
+            held = workspace_rows.lock(tx, workspace_id)
+            if held is None:
+                continue
+            status = status_after(held.workspace.status, WorkspaceEvent.PROVISION_LAPSED)
+            workspace_rows.change(tx, workspace_id, status=status.value)
+            record(
+                tx,
+                SYSTEM,
+                "workspace.launch_lapse",
+                tenant_id=held.workspace.tenant_id,
+                workspace_id=workspace_id,
+                subject=provision_id,
+            )
+    return LapseResult(provision_ids=tuple(provision_id for provision_id, _ in ended))

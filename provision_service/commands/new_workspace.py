@@ -1,0 +1,188 @@
+"""What a workspace would be if it were created now, and whether it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from provision_service.commands import deciding, parents, probing
+from provision_service.commands.deciding import Files
+from provision_service.commands.deployment import Deployment
+from provision_service.domain import guards
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.decision import Decision, Inputs
+from provision_service.domain.probing import Prober, ProbesPolicy
+from provision_service.domain.refusals import Reason, Refusal, refuse_shape
+from provision_service.domain.scope import Scope
+from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import StoredSecret, merge
+from provision_service.domain.spec import WorkspaceSpec, complete, spec_violations
+from provision_service.domain.step import Notice
+from provision_service.storage import secret_rows, secret_sizes, tenant_rows
+from provision_service.storage.store import Store
+from provision_service.storage.tenant_rows import TenantFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The workspace as it would be stored, before anything is read."""
+
+    workspace_id: str
+    tenant_id: str
+    spec: WorkspaceSpec
+    secrets: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The decision on a draft, which nothing refuses."""
+
+    inputs: Inputs
+    decision: Decision
+    tenant: TenantFacts
+
+
+def draft(
+    workspace_id: str,
+    tenant_id: str,
+    given: WorkspaceSpec,
+    secrets: Mapping[str, Secret],
+    *,
+    deployment: Deployment,
+    files: Files,
+) -> Draft:
+    """Template and defaults filled in; a model among the secrets moved into the spec.
+
+    The spec's own model comes first, then the one among the secrets, then the template's.
+    Raises TEMPLATE_UNKNOWN, INVALID_REQUEST.
+    """
+    kept, model = guards.take_model({key: value.reveal() for key, value in secrets.items()})
+    spec = given
+    if given.template:
+        template = files.templates.get(given.template)
+        if template is None:
+            raise template_unknown(given.template)
+        spec = replace(spec, runtime=spec.runtime.strip() or template.runtime)
+        model = model or template.model
+    spec = replace(spec, model=spec.model.strip() or model)
+    refuse_shape(spec_violations(spec))
+    return Draft(
+        workspace_id=workspace_id,
+        tenant_id=tenant_id,
+        spec=completed(spec, deployment, files),
+        secrets={key: secrets[key] for key in kept},
+    )
+
+
+def completed(spec: WorkspaceSpec, deployment: Deployment, files: Files) -> WorkspaceSpec:
+    """Defaults for what was not given, and the tier that the deployment forces."""
+    return complete(spec, files.catalogue, forced_tier=deployment.forced_tier)
+
+
+def template_unknown(name: str) -> Refusal:
+    """The named template is not configured."""
+    return Refusal(
+        Reason.TEMPLATE_UNKNOWN,
+        f"no template `{name}` is configured",
+        metadata={"template": name},
+    )
+
+
+def decide(
+    tx: Connection, store: Store, deployment: Deployment, files: Files, wanted: Draft
+) -> Decided:
+    """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
+    PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
+    """
+    tenant = tenant_rows.find(tx, wanted.tenant_id) or _new_tenant(wanted.tenant_id)
+    parents.check(
+        tx,
+        workspace_id=wanted.workspace_id,
+        tenant_id=wanted.tenant_id,
+        parent_id=wanted.spec.parent_id,
+    )
+    shared = secret_rows.read_merged(tx, store, tenant_id=wanted.tenant_id, workspace_id=None)
+    comingled = secret_rows.comingled_keys(tx, store, wanted.secrets)
+    own = [
+        StoredSecret(key, Scope.WORKSPACE, value, key in comingled)
+        for key, value in wanted.secrets.items()
+    ]
+    inputs, decision = deciding.decide_on(
+        tx,
+        store,
+        deployment,
+        files,
+        tenant=tenant,
+        workspace_id=wanted.workspace_id,
+        spec=wanted.spec,
+        secrets=merge(shared.by_key.values(), own),
+        at_create=True,
+    )
+    if decision.refusal is not None:
+        raise decision.refusal
+    _check_size(tx, wanted)
+    return Decided(inputs=inputs, decision=decision, tenant=tenant)
+
+
+def warnings_of(decided: Decided, wanted: Draft) -> tuple[Notice, ...]:
+    """The decision's own, and names that the payer keeps out of the environment."""
+    found = list(decided.decision.warnings)
+    if decided.decision.resolution.resolved_mode is BillingMode.PLATFORM_MANAGED:
+        bypass = decided.inputs.catalogue.bypass_names(wanted.spec.runtime)
+        found += [
+            Notice(
+                "BYPASS_KEY_NOT_USED",
+                f"{key} is stored, but does not reach the box while the platform pays",
+            )
+            for key in sorted(bypass & set(wanted.secrets))
+        ]
+    return tuple(found)
+
+
+def probe(
+    deployment: Deployment,
+    files: Files,
+    inputs: Inputs,
+    decision: Decision,
+    prober: Prober,
+) -> tuple[Notice, ...]:
+    """Ask what the template wants asked, outside of every transaction.
+
+    Raises INVALID_BYOK_CREDENTIAL under `enforce`.
+    """
+    asked = probing.template_probes(files.templates, inputs)
+    if deployment.probes is ProbesPolicy.OFF or not asked:
+        return ()
+    results = prober.probe(asked)
+    refusal = probing.refusal_of(results, inputs, decision, deployment.probes)
+    if refusal is not None:
+        raise refusal
+    return probing.warnings_of(results)
+
+
+def probe_before(
+    store: Store, deployment: Deployment, files: Files, wanted: Draft, prober: Prober
+) -> tuple[Notice, ...]:
+    """Ask what the template wants asked, before the transaction that writes."""
+    template = files.templates.get(wanted.spec.template)
+    if deployment.probes is ProbesPolicy.OFF or template is None or not template.probes:
+        return ()
+    with store.reading() as tx:
+        decided = decide(tx, store, deployment, files, wanted)
+    return probe(deployment, files, decided.inputs, decided.decision, prober)
+
+
+def _check_size(tx: Connection, wanted: Draft) -> None:
+    if not wanted.secrets:
+        return
+    shared = secret_sizes.bytes_seen_by_workspace(tx, tenant_id=wanted.tenant_id, workspace_id=None)
+    own = {key: secret_sizes.size_of(key, value) for key, value in wanted.secrets.items()}
+    guards.refuse_too_much(secret_sizes.total_size([shared, own]))
+
+
+def _new_tenant(tenant_id: str) -> TenantFacts:
+    return TenantFacts(
+        tenant_id=tenant_id, default_billing=None, usage_token=None, input_revision=0
+    )

@@ -1,0 +1,130 @@
+"""What the registry saw of a box, applied to its launch and its workspace."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.launch import WorkspaceEvent, may_follow, status_after
+from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
+from provision_service.domain.records import Provision, Workspace
+from provision_service.domain.registry_port import (
+    Registration,
+    RegistrationState,
+    Registry,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage.store import Store
+
+# While a launch is in one of these, a read asks the registry whether it got any further.
+ON_ITS_WAY: Final = frozenset(
+    {
+        ProvisionState.ENV_DELIVERED,
+        ProvisionState.LAUNCHED,
+        ProvisionState.REGISTERED,
+        ProvisionState.LAPSED,
+    }
+)
+_HAS_BOX: Final = frozenset(
+    {WorkspaceStatus.RUNNING, WorkspaceStatus.DEGRADED, WorkspaceStatus.OFFLINE}
+)
+_EVENT: Final = {
+    RegistrationState.ONLINE: WorkspaceEvent.BOX_HEALTHY,
+    RegistrationState.DEGRADED: WorkspaceEvent.BOX_DEGRADED,
+    RegistrationState.OFFLINE: WorkspaceEvent.BOX_SILENT,
+}
+
+
+def peek(store: Store, deployment: Deployment, registry: Registry, workspace_id: str) -> bool:
+    """Ask the registry and apply the answer; True when something changed.
+
+    Best effort, for reads: a registry that does not answer in time changes nothing.
+    """
+    with contextlib.suppress(RegistryUnavailable, RegistryRefused):
+        seen = registry.get_registration(workspace_id=workspace_id, timeout=deployment.peek_budget)
+        with store.writing() as tx:
+            return apply(tx, seen)
+    return False
+
+
+def apply(tx: Connection, seen: Registration) -> bool:
+    """Move the workspace and its newest launch to what was seen; True when anything moved."""
+    held = workspace_rows.lock(tx, seen.workspace_id)
+    if held is None or held.workspace.remove_time is not None:
+        return False
+    moved = _move_launch(tx, seen)
+    return _move_workspace(tx, held.workspace, seen) or moved
+
+
+def would_change(workspace: Workspace, seen: Registration) -> bool:
+    """Whether `apply` has anything to do for the workspace itself, judged without a lock."""
+    return workspace.remove_time is None and bool(_changes(workspace, seen))
+
+
+def _move_launch(tx: Connection, seen: Registration) -> bool:
+    launch = provision_rows.newest(tx, seen.workspace_id)
+    if launch is None:
+        return False
+    state = launch.state
+    moved = False
+    if _registered(launch, seen) and _may(state, ProvisionState.REGISTERED):
+        time = seen.register_time or workspace_rows.now(tx)
+        state = ProvisionState.REGISTERED
+        provision_rows.set_state(tx, launch.id, state, register_time=time)
+        moved = True
+    is_healthy = seen.healthy_incarnation >= launch.incarnation
+    if is_healthy and _may(state, ProvisionState.PROVEN):
+        now = workspace_rows.now(tx)
+        provision_rows.set_state(tx, launch.id, ProvisionState.PROVEN, prove_time=now)
+        moved = True
+    return moved
+
+
+def _registered(launch: Provision, seen: Registration) -> bool:
+    return seen.registered_incarnation >= launch.incarnation > 0
+
+
+def _may(state: ProvisionState | None, target: ProvisionState) -> bool:
+    return state is not None and may_follow(state, target)
+
+
+def _move_workspace(tx: Connection, workspace: Workspace, seen: Registration) -> bool:
+    changes = _changes(workspace, seen)
+    if changes:
+        workspace_rows.change(tx, workspace.id, **changes)
+    return bool(changes)
+
+
+def _changes(workspace: Workspace, seen: Registration) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if not _box_came(workspace, seen):
+        return changes
+    status = workspace.status
+    if status not in _HAS_BOX:
+        status = status_after(status, WorkspaceEvent.BOX_REGISTERED)
+    event = _EVENT.get(seen.state)
+    if event is not None:
+        status = status_after(status, event)
+    if status is not workspace.status:
+        changes["status"] = status.value
+    error = workspace.last_error
+    if error is not None and seen.registered_incarnation > error.incarnation:
+        changes["last_error"] = None
+    is_alive = seen.state in (RegistrationState.ONLINE, RegistrationState.DEGRADED)
+    if workspace.needs_launch is not None and is_alive:
+        changes.update(needs_launch_reason=None, needs_launch_since=None)
+    return changes
+
+
+def _box_came(workspace: Workspace, seen: Registration) -> bool:
+    """Whether a box of the newest launch was let in; before any launch, any box."""
+    if seen.state not in _EVENT or seen.incarnation < workspace.incarnation:
+        return False
+    if workspace.incarnation == 0:
+        return seen.register_time is not None
+    return seen.registered_incarnation >= workspace.incarnation

@@ -1,0 +1,75 @@
+"""Make a value the platform's own: no tenant may store it, no launch may carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands.call import Call, record, require_every_tenant
+from provision_service.domain.records import PlatformCredential, SecretHolder
+from provision_service.domain.refusals import Violation, refuse_shape
+from provision_service.domain.secret import Secret
+from provision_service.storage import platform_rows, workspace_rows
+from provision_service.storage.encryption import shown
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterPlatformCredential:
+    """Takes an admin of all tenants. With `validate_only` the matches are only listed."""
+
+    call: Call
+    name: str
+    value: Secret
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterPlatformCredentialResult:
+    """The credential, and where tenants hold the same value already."""
+
+    credential: PlatformCredential
+    matches: tuple[SecretHolder, ...]
+
+
+def run(store: Store, command: RegisterPlatformCredential) -> RegisterPlatformCredentialResult:
+    """Register it; another value under the same name is added to it, say for a rotation."""
+    require_every_tenant(command.call)
+    _check(command)
+    fingerprint = store.fingerprints.of(command.value)
+    if command.validate_only:
+        with store.reading() as tx:
+            matches = platform_rows.holders_of(tx, fingerprint)
+            credential = PlatformCredential(
+                name=command.name,
+                fingerprint=shown(fingerprint),
+                source=platform_rows.REGISTERED,
+                create_time=workspace_rows.now(tx),
+            )
+        return _result(credential, matches)
+    with store.writing() as tx:
+        platform_rows.register(tx, name=command.name, fingerprint=fingerprint)
+        found = platform_rows.find(tx, name=command.name, fingerprint=fingerprint)
+        matches = platform_rows.holders_of(tx, fingerprint)
+        record(tx, command.call, "platform_credential.register", subject=command.name)
+    if found is None:
+        raise AssertionError("what was registered in a transaction is found in it")
+    return _result(found, matches)
+
+
+def _check(command: RegisterPlatformCredential) -> None:
+    violations = []
+    if command.name.startswith(platform_rows.USAGE_TOKEN_PREFIX):
+        violations.append(
+            Violation("name", f"`{platform_rows.USAGE_TOKEN_PREFIX}` names belong to the service")
+        )
+    if command.value.is_blank():
+        violations.append(Violation("value", "must not be blank"))
+    refuse_shape(violations)
+
+
+def _result(
+    credential: PlatformCredential, matches: list[tuple[bytes, SecretHolder]]
+) -> RegisterPlatformCredentialResult:
+    return RegisterPlatformCredentialResult(
+        credential=credential, matches=tuple(holder for _, holder in matches)
+    )

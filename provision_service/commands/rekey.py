@@ -1,0 +1,44 @@
+"""Worker step: re-encrypt a batch of rows that are not under the current key yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.storage import rekey_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rekey:
+    """At most `limit` rows of each kind."""
+
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekeyResult:
+    """`remaining` rows are still under another key, `undecryptable` of them for good."""
+
+    key_id: str
+    rewritten: int
+    remaining: int
+    undecryptable: int
+
+
+def run(store: Store, command: Rekey) -> RekeyResult:
+    """Re-encrypt; safe to interrupt and to run in several replicas at once."""
+    keyring = store.vault.keyring
+    with store.writing() as tx:
+        rekey_rows.ensure_canary(tx, store.vault, keyring)
+        rewritten = (
+            rekey_rows.rekey_fingerprint_key(tx, store.vault, keyring)
+            + rekey_rows.rekey_usage_tokens(tx, store.vault, keyring, command.limit)
+            + rekey_rows.rekey_secrets(tx, store.vault, keyring, command.limit)
+        )
+        remaining, undecryptable = rekey_rows.remaining(tx, keyring.current)
+    return RekeyResult(
+        key_id=keyring.current,
+        rewritten=rewritten,
+        remaining=remaining,
+        undecryptable=undecryptable,
+    )

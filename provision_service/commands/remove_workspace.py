@@ -1,0 +1,97 @@
+"""Remove a workspace for ever: it wins over any launch and forgets the secrets."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func
+
+from provision_service.commands import access
+from provision_service.commands.call import Call, record
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.launch import WorkspaceEvent, status_after
+from provision_service.domain.records import Workspace
+from provision_service.domain.registry_port import Registry, RegistryRefused, RegistryUnavailable
+from provision_service.storage import (
+    claim_rows,
+    outbox_rows,
+    secret_rows,
+    workspace_rows,
+)
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveWorkspace:
+    """Which workspace."""
+
+    call: Call
+    workspace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveWorkspaceResult:
+    """As it stands."""
+
+    workspace: Workspace
+
+
+# The removal itself retires at once; only when that failed is it the outbox's turn.
+_OUTBOX_WAITS: Final = timedelta(seconds=1)
+
+
+def run(
+    store: Store, command: RemoveWorkspace, deployment: Deployment, registry: Registry
+) -> RemoveWorkspaceResult:
+    """Remove it, then retire it at the registry at once if that answers."""
+    with store.writing() as tx:
+        held = access.lock_workspace(tx, command.call, command.workspace_id)
+        if held.workspace.remove_time is not None:
+            return RemoveWorkspaceResult(workspace=held.workspace)
+        workspace = _remove(tx, command, deployment, held.workspace)
+    _retire(store, deployment, registry, workspace)
+    return RemoveWorkspaceResult(workspace=workspace)
+
+
+def _remove(
+    tx: Connection, command: RemoveWorkspace, deployment: Deployment, workspace: Workspace
+) -> Workspace:
+    claim_rows.supersede_others(tx, workspace.id, than=None)
+    secret_rows.remove_all(tx, workspace.id)
+    workspace_rows.change(
+        tx,
+        workspace.id,
+        status=status_after(workspace.status, WorkspaceEvent.REMOVED).value,
+        remove_time=func.clock_timestamp(),
+        needs_launch_reason=None,
+        needs_launch_since=None,
+    )
+    outbox_rows.add_retire(
+        tx,
+        workspace_id=workspace.id,
+        tenant_id=workspace.tenant_id,
+        not_before=deployment.admit_budget + _OUTBOX_WAITS,
+    )
+    record(
+        tx,
+        command.call,
+        "workspace.remove",
+        tenant_id=workspace.tenant_id,
+        workspace_id=workspace.id,
+        subject=workspace.spec.name,
+    )
+    return access.read_workspace(tx, command.call, workspace.id).workspace
+
+
+def _retire(store: Store, deployment: Deployment, registry: Registry, workspace: Workspace) -> None:
+    with contextlib.suppress(RegistryUnavailable, RegistryRefused):
+        registry.retire(
+            workspace_id=workspace.id,
+            tenant_id=workspace.tenant_id,
+            timeout=deployment.admit_budget,
+        )
+        with store.writing() as tx:
+            outbox_rows.forget_workspace(tx, workspace.id)

@@ -1,0 +1,38 @@
+"""Say who pays for a workspace, by the same decision that a launch takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access, deciding
+from provision_service.commands.call import Call
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.records import Billing
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveBillingMode:
+    """Which workspace."""
+
+    call: Call
+    workspace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveBillingModeResult:
+    """Who pays, and what a launch would refuse now."""
+
+    billing: Billing
+
+
+def run(
+    store: Store, command: ResolveBillingMode, deployment: Deployment
+) -> ResolveBillingModeResult:
+    """Decide on what is stored."""
+    files = deciding.Files(deployment)
+    with store.reading() as tx:
+        held = access.read_workspace(tx, command.call, command.workspace_id)
+        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    billing = deciding.billing_of(decision, held.workspace.spec)
+    return ResolveBillingModeResult(billing=billing)

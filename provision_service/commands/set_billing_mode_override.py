@@ -1,0 +1,62 @@
+"""Set or unset who pays for a workspace; what a launch would refuse is a warning here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access, deciding
+from provision_service.commands.call import Call, record
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.records import Billing
+from provision_service.domain.step import Notice
+from provision_service.storage import workspace_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBillingModeOverride:
+    """`mode` None goes back to the derived payer."""
+
+    call: Call
+    workspace_id: str
+    mode: BillingMode | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBillingModeOverrideResult:
+    """Who pays now."""
+
+    billing: Billing
+    warnings: tuple[Notice, ...]
+
+
+def run(
+    store: Store, command: SetBillingModeOverride, deployment: Deployment
+) -> SetBillingModeOverrideResult:
+    """Set it; the same again writes nothing. Refusing here would deadlock a change of payer."""
+    files = deciding.Files(deployment)
+    wanted = command.mode.value if command.mode is not None else ""
+    with store.writing() as tx:
+        held = access.lock_living_workspace(tx, command.call, command.workspace_id)
+        if held.workspace.spec.billing_mode_override != wanted:
+            workspace_rows.change_spec(
+                tx, command.workspace_id, {"billing_mode_override": wanted or None}
+            )
+            record(
+                tx,
+                command.call,
+                "billing.override",
+                tenant_id=held.workspace.tenant_id,
+                workspace_id=command.workspace_id,
+                details={
+                    "from": held.workspace.spec.billing_mode_override[:64],
+                    "to": wanted,
+                },
+            )
+            held = access.read_workspace(tx, command.call, command.workspace_id)
+        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    return SetBillingModeOverrideResult(
+        billing=deciding.billing_of(decision, held.workspace.spec),
+        warnings=deciding.warnings_of(decision),
+    )

@@ -1,0 +1,109 @@
+"""Set the default payer of a tenant and its usage token at the platform's proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from provision_service.commands.call import Call, record
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.secret import Secret
+from provision_service.storage import platform_rows, tenant_rows
+from provision_service.storage.encryption import Sealed, usage_token_place
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTenantBilling:
+    """None keeps what is there; a blank usage token removes it."""
+
+    call: Call
+    tenant_id: str
+    default_billing: BillingMode | None = None
+    platform_usage_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTenantBillingResult:
+    """The tenant's billing now."""
+
+    tenant_id: str
+    default_billing: BillingMode
+    has_platform_usage_token: bool
+
+
+def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetTenantBillingResult:
+    """Set it. The usage token becomes a platform credential by itself, and the one before
+    it ceases to be one. Raises PLATFORM_CREDENTIAL_COMINGLED for another tenant's token.
+    """
+    command.call.caller.require_tenant(command.tenant_id)
+    with store.writing() as tx:
+        tenant_rows.ensure(tx, command.tenant_id)
+        tenant_rows.find(tx, command.tenant_id, lock_it=True)
+        values: dict[str, Any] = {}
+        if command.default_billing is not None:
+            values["default_billing"] = command.default_billing.value
+        if command.platform_usage_token is not None:
+            values |= _usage_token(tx, store, command, deployment)
+        if values:
+            tenant_rows.change(tx, command.tenant_id, values)
+            tenant_rows.count_input(tx, command.tenant_id)
+            record(
+                tx,
+                command.call,
+                "tenant.billing",
+                tenant_id=command.tenant_id,
+                details={"changed": ",".join(sorted(_changed(command)))},
+            )
+        tenant = tenant_rows.find(tx, command.tenant_id)
+    default = tenant.default_billing if tenant is not None else None
+    return SetTenantBillingResult(
+        tenant_id=command.tenant_id,
+        default_billing=default or deployment.default_billing,
+        has_platform_usage_token=tenant is not None and tenant.usage_token is not None,
+    )
+
+
+def _usage_token(
+    tx: Connection, store: Store, command: SetTenantBilling, deployment: Deployment
+) -> dict[str, Any]:
+    """The columns of the new token; the registered credential follows it."""
+    token = command.platform_usage_token
+    name = platform_rows.tenant_token_name(command.tenant_id)
+    if token is None or token.is_blank():
+        platform_rows.set_usage_token(tx, name=name, fingerprint=None, tenant_id=None)
+        return _columns(None)
+    fingerprint = store.fingerprints.of(token)
+    others = platform_rows.tenants_served_by(tx, fingerprint=fingerprint) - {command.tenant_id}
+    if others and not deployment.usage_token_shared:
+        raise Refusal(
+            Reason.PLATFORM_CREDENTIAL_COMINGLED,
+            "this usage token serves another tenant already; each tenant needs one of its own",
+            metadata={"key": "platform_usage_token", "tenant_id": command.tenant_id},
+        )
+    platform_rows.set_usage_token(
+        tx, name=name, fingerprint=fingerprint, tenant_id=command.tenant_id
+    )
+    platform_rows.release_deployment_token(tx, tenant_id=command.tenant_id)
+    place = usage_token_place(command.tenant_id)
+    return _columns(store.vault.seal(place, token.reveal().encode("utf-8")))
+
+
+def _columns(sealed: Sealed | None) -> dict[str, Any]:
+    return {
+        "usage_token_ciphertext": sealed.ciphertext if sealed is not None else None,
+        "usage_token_nonce": sealed.nonce if sealed is not None else None,
+        "usage_token_key_id": sealed.key_id if sealed is not None else None,
+    }
+
+
+def _changed(command: SetTenantBilling) -> list[str]:
+    named = {
+        "default_billing": command.default_billing,
+        "platform_usage_token": command.platform_usage_token,
+    }
+    return [name for name, value in named.items() if value is not None]

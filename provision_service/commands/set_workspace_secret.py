@@ -1,0 +1,122 @@
+"""Store a secret for one workspace; MODEL and MOLECULE_MODEL become the spec's model instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from provision_service.commands import access, deciding, writing
+from provision_service.commands.call import Call, record
+from provision_service.commands.deployment import Deployment
+from provision_service.domain import guards
+from provision_service.domain.records import SecretEntry
+from provision_service.domain.refusals import refuse_shape
+from provision_service.domain.scope import Scope
+from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import MODEL_NAMES
+from provision_service.domain.spec import spec_violations
+from provision_service.domain.step import Notice
+from provision_service.storage import secret_rows, secret_sizes, workspace_rows
+from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage.store import Store
+from provision_service.storage.workspace_records import Held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWorkspaceSecret:
+    """Key and value have their shape already."""
+
+    call: Call
+    workspace_id: str
+    key: str
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWorkspaceSecretResult:
+    """`secret` is None and `model` set when the value became the spec's model."""
+
+    secret: SecretEntry | None
+    model: str
+    warnings: tuple[Notice, ...]
+
+
+def run(
+    store: Store, command: SetWorkspaceSecret, deployment: Deployment
+) -> SetWorkspaceSecretResult:
+    """Store it. Raises FORBIDDEN_ENV_KEY, PLATFORM_CREDENTIAL_COMINGLED,
+    BYPASS_KEY_REFUSED, SECRET_LIMIT_EXCEEDED, and INVALID_REQUEST for a model's shape.
+    """
+    files = deciding.Files(deployment)
+    with store.writing() as tx:
+        held = access.lock_living_workspace(tx, command.call, command.workspace_id)
+        if command.key in MODEL_NAMES:
+            return _set_model(tx, store, command, deployment, files=files, held=held)
+        guards.refuse_forbidden(files.catalogue, command.key, Scope.WORKSPACE)
+        writing.refuse_comingled(tx, store, command.key, command.value)
+        _, before = deciding.decide_stored(tx, store, deployment, files, held)
+        guards.refuse_workspace_bypass(
+            files.catalogue,
+            command.key,
+            runtime=held.workspace.spec.runtime,
+            resolved_mode=before.resolution.resolved_mode,
+        )
+        secret = _put(tx, store, command, held)
+        _, after = deciding.decide_stored(tx, store, deployment, files, held)
+    return SetWorkspaceSecretResult(
+        secret=secret, model="", warnings=writing.payer_changed(before, after)
+    )
+
+
+def _put(tx: Connection, store: Store, command: SetWorkspaceSecret, held: Held) -> SecretEntry:
+    workspace = held.workspace
+    place = SecretPlace(tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key)
+    secret = secret_rows.put(tx, store, place, command.value, updated_by=command.call.caller.name)
+    sizes = secret_sizes.bytes_seen_by_workspace(
+        tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
+    )
+    guards.refuse_too_much(sum(sizes.values()))
+    workspace_rows.count_input(tx, workspace.id)
+    _record(tx, command, held, {"scope": "workspace"})
+    return secret
+
+
+def _set_model(
+    tx: Connection,
+    store: Store,
+    command: SetWorkspaceSecret,
+    deployment: Deployment,
+    *,
+    files: deciding.Files,
+    held: Held,
+) -> SetWorkspaceSecretResult:
+    """The spec is the only stored copy of the model; a blank value leaves it as it is."""
+    workspace = held.workspace
+    model = command.value.reveal().strip()
+    if not model:
+        blank = Notice("MODEL_BLANK", f"{command.key} is blank: the model stays as it is")
+        return SetWorkspaceSecretResult(secret=None, model=workspace.spec.model, warnings=(blank,))
+    refuse_shape(spec_violations(replace(workspace.spec, model=model)))
+    _, before = deciding.decide_stored(tx, store, deployment, files, held)
+    if model != workspace.spec.model:
+        workspace_rows.change_spec(tx, workspace.id, {"model": model})
+        _record(tx, command, held, {"became": "spec.model"})
+    now = access.read_workspace(tx, command.call, workspace.id)
+    _, after = deciding.decide_stored(tx, store, deployment, files, now)
+    warnings = (*writing.payer_changed(before, after), *deciding.warnings_of(after))
+    return SetWorkspaceSecretResult(secret=None, model=model, warnings=warnings)
+
+
+def _record(
+    tx: Connection, command: SetWorkspaceSecret, held: Held, details: dict[str, str]
+) -> None:
+    record(
+        tx,
+        command.call,
+        "secret.set",
+        tenant_id=held.workspace.tenant_id,
+        workspace_id=held.workspace.id,
+        subject=command.key,
+        details=details,
+    )

@@ -1,0 +1,34 @@
+"""Forget a platform credential. A usage token in use stays registered by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands.call import Call, record, require_every_tenant
+from provision_service.storage import platform_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnregisterPlatformCredential:
+    """Takes an admin of all tenants."""
+
+    call: Call
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnregisterPlatformCredentialResult:
+    """False when there was none."""
+
+    deleted: bool
+
+
+def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatformCredentialResult:
+    """Forget every value registered under the name."""
+    require_every_tenant(command.call)
+    with store.writing() as tx:
+        deleted = platform_rows.unregister(tx, name=command.name) > 0
+        if deleted:
+            record(tx, command.call, "platform_credential.unregister", subject=command.name)
+    return UnregisterPlatformCredentialResult(deleted=deleted)

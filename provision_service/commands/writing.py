@@ -1,0 +1,45 @@
+"""What every write of a secret has to pass, and what it has to say."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from provision_service.domain.decision import Decision
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.secret import Secret
+from provision_service.domain.step import Notice
+from provision_service.storage import secret_rows
+from provision_service.storage.store import Store
+
+
+def refuse_comingled(tx: Connection, store: Store, key: str, value: Secret) -> None:
+    """Raise PLATFORM_CREDENTIAL_COMINGLED for a value that is the platform's own."""
+    if secret_rows.comingled_keys(tx, store, {key: value}):
+        raise Refusal(
+            Reason.PLATFORM_CREDENTIAL_COMINGLED,
+            f"the value given for {key} is a credential of the platform; use the tenant's own",
+            metadata={"key": key},
+        )
+
+
+def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
+    """A warning when the write made somebody else pay, or another vendor serve."""
+    was, now = before.resolution, after.resolution
+    found = []
+    if was.resolved_mode is not now.resolved_mode:
+        found.append(
+            Notice(
+                "PAYER_CHANGED",
+                f"the payer changed: {was.resolved_mode} before,"
+                f" {now.resolved_mode} from the next launch on",
+            )
+        )
+    elif was.provider_selection != now.provider_selection:
+        found.append(
+            Notice(
+                "PROVIDER_CHANGED",
+                f"the provider changed: {was.provider_selection or 'none'}"
+                f" before, {now.provider_selection or 'none'} from the next launch on",
+            )
+        )
+    return tuple(found)

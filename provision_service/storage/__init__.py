@@ -1,0 +1,1 @@
+"""PostgreSQL: models, queries, encryption at rest and migrations of schema `provision`."""

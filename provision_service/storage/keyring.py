@@ -1,0 +1,124 @@
+"""The keys file: `{"current": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}`, re-read on change."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES: Final = 32
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class BadKeys(ValueError):
+    """A keys file that is refused; the text names file and remedy and never a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The current key id and the ciphers by id; never prints a key."""
+
+    current: str
+    _keys: Mapping[str, bytes] = field(repr=False)
+    _ciphers: Mapping[str, AESGCM] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ciphers", {k: AESGCM(v) for k, v in self._keys.items()})
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """Every id the file names."""
+        return frozenset(self._keys)
+
+    def cipher(self, key_id: str) -> AESGCM | None:
+        """The cipher of a key, or None when the file does not name it."""
+        return self._ciphers.get(key_id)
+
+    def changed_ids(self, newer: Keyring) -> frozenset[str]:
+        """Ids that both know and that stand for another key in `newer`."""
+        both = self.key_ids & newer.key_ids
+        return frozenset(
+            key_id for key_id in both if not compare_digest(self._keys[key_id], newer._keys[key_id])
+        )
+
+
+def parse_keys(text: str, *, file: str) -> Keyring:
+    """Parse a keys file; BadKeys says what is wrong with it."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise BadKeys(f"{file} is not JSON") from None
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), dict):
+        raise BadKeys(f'{file} must be {{"current": "<id>", "keys": {{"<id>": "<base64>"}}}}')
+    keys = {str(key_id): _key(key_id, value, file) for key_id, value in document["keys"].items()}
+    current = document.get("current")
+    if not isinstance(current, str) or current not in keys:
+        raise BadKeys(f"{file}: `current` must name one of its keys")
+    return Keyring(current, keys)
+
+
+def _key(key_id: str, value: object, file: str) -> bytes:
+    if not _KEY_ID.fullmatch(key_id):
+        raise BadKeys(f"{file}: a key id may have 1 to 64 letters, digits, `.`, `_`, `-`")
+    try:
+        key = base64.b64decode(value if isinstance(value, str) else "", validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise BadKeys(f"{file}: key `{key_id}` must be base64 of {KEY_BYTES} bytes")
+    return key
+
+
+class KeysFile:
+    """The keyring in force. A changed file that is bad keeps the old one and is reported."""
+
+    def __init__(self, path: Path, *, report: Callable[[str], None]) -> None:
+        self._path = path
+        self._report = report
+        self._lock = Lock()
+        self._stamp = self._look()
+        self._keyring = parse_keys(self._read(), file=str(path))
+
+    def current(self) -> Keyring:
+        """The keyring, read again when the file has changed."""
+        stamp = self._look()
+        if stamp != self._stamp and stamp is not None:
+            with self._lock:
+                if stamp != self._stamp:
+                    self._reload(stamp)
+        return self._keyring
+
+    def _reload(self, stamp: tuple[int, int, int]) -> None:
+        self._stamp = stamp
+        try:
+            newer = parse_keys(self._read(), file=str(self._path))
+            changed = self._keyring.changed_ids(newer)
+            if changed:
+                shown = ", ".join(sorted(changed))
+                raise BadKeys(f"{self._path}: {shown} changed; give a new key a new id")
+        except (OSError, BadKeys) as error:
+            self._report(f"the keys file was not taken over: {error}")
+            return
+        self._keyring = newer
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadKeys(f"{self._path} cannot be read: {type(error).__name__}") from None
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            seen = self._path.stat()
+        except OSError:
+            return None
+        return seen.st_mtime_ns, seen.st_size, seen.st_ino

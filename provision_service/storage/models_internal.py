@@ -1,0 +1,141 @@
+"""Tables that no answer shows as they are: keys, platform credentials, outbox, requests, audit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Identity,
+    Index,
+    Integer,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from provision_service.storage.models import Base
+
+_CLOCK = text("clock_timestamp()")
+
+
+class PlatformCredentialRow(Base):
+    """A value that is the platform's own, by keyed fingerprint.
+
+    `source` is `registered` or `usage_token`. For a usage token `tenant_id` is the tenant
+    it serves: of the deployment's own token, the single tenant that took it first.
+    """
+
+    __tablename__ = "platform_credentials"
+    __table_args__ = (
+        Index("ix_platform_credentials_fingerprint", "fingerprint"),
+        CheckConstraint("source IN ('registered', 'usage_token')", name="source"),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    tenant_id: Mapped[str | None]
+    create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+
+
+class EncryptionKeyRow(Base):
+    """The canary of one encryption key: a known text under it, tried at every start."""
+
+    __tablename__ = "encryption_keys"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    ciphertext: Mapped[bytes]
+    nonce: Mapped[bytes]
+    create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+
+
+class FingerprintKeyRow(Base):
+    """The key of all fingerprints: made once, kept encrypted like a secret."""
+
+    __tablename__ = "fingerprint_key"
+    __table_args__ = (CheckConstraint("one_row", name="one_row"),)
+
+    one_row: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
+    ciphertext: Mapped[bytes]
+    nonce: Mapped[bytes]
+    key_id: Mapped[str]
+
+
+class OutboxRow(Base):
+    """One message the registry has not heard yet; in order of `seq` per workspace."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_workspace", "workspace_id", "seq"),
+        Index("ix_outbox_due", "next_attempt_time"),
+        CheckConstraint("op IN ('ADMIT', 'RETIRE')", name="op"),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
+    tenant_id: Mapped[str]
+    op: Mapped[str]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_attempt_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+    last_error: Mapped[str | None]
+    create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+
+
+class RequestRow(Base):
+    """An answered request id: `scope` is the workspace, or the tenant of a create.
+
+    The digest is keyed, since the parameters of a create hold secrets.
+    """
+
+    __tablename__ = "requests"
+    __table_args__ = (Index("ix_requests_create_time", "create_time"),)
+
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    method: Mapped[str] = mapped_column(primary_key=True)
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    params_digest: Mapped[bytes]
+    result: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+
+
+class AuditEventRow(Base):
+    """One change; only ever inserted, in the transaction of the change."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_tenant", "tenant_id", text("seq DESC")),
+        Index("ix_audit_events_workspace", "workspace_id", text("seq DESC")),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    event_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), server_default=text("gen_random_uuid()")
+    )
+    create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+    actor: Mapped[str]
+    method: Mapped[str]
+    action: Mapped[str]
+    tenant_id: Mapped[str]
+    workspace_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    subject: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    correlation_id: Mapped[str]
+
+
+class ReconcilerRow(Base):
+    """The one row that replicas lock to mark workspaces, with what the last minute used up."""
+
+    __tablename__ = "reconciler"
+    __table_args__ = (CheckConstraint("one_row", name="one_row"),)
+
+    one_row: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
+    minute_start: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+    minute_marked: Mapped[int] = mapped_column(Integer, server_default="0")
+    paused_reason: Mapped[str] = mapped_column(server_default="")

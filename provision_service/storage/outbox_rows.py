@@ -1,0 +1,163 @@
+"""The outbox: what the registry has to hear, in order per workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum, unique
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from provision_service.storage.models import WorkspaceRow
+from provision_service.storage.models_internal import OutboxRow
+
+_O = OutboxRow
+
+
+@unique
+class Op(StrEnum):
+    """What the registry is told."""
+
+    ADMIT = "ADMIT"
+    RETIRE = "RETIRE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message; `first_token_sha256` is of an ADMIT with a token that the caller made."""
+
+    seq: int
+    workspace_id: str
+    tenant_id: str
+    op: Op
+    attempts: int
+    first_token_sha256: str | None
+    ticket_required: bool
+
+
+def add_admit(
+    tx: Connection,
+    *,
+    workspace_id: str,
+    tenant_id: str,
+    first_token_sha256: str | None,
+    ticket_required: bool,
+    not_before: timedelta,
+) -> None:
+    """Leave an admission; `not_before` gives the create itself time to do it."""
+    payload = {"first_token_sha256": first_token_sha256, "ticket_required": ticket_required}
+    _add(tx, workspace_id, tenant_id, Op.ADMIT, payload=payload, not_before=not_before)
+
+
+def add_retire(tx: Connection, *, workspace_id: str, tenant_id: str, not_before: timedelta) -> None:
+    """Leave a retirement."""
+    _add(tx, workspace_id, tenant_id, Op.RETIRE, payload={}, not_before=not_before)
+
+
+def _add(
+    tx: Connection,
+    workspace_id: str,
+    tenant_id: str,
+    op: Op,
+    *,
+    payload: dict[str, Any],
+    not_before: timedelta,
+) -> None:
+    tx.execute(
+        insert(OutboxRow).values(
+            workspace_id=workspace_id,
+            tenant_id=tenant_id,
+            op=op.value,
+            payload=payload,
+            next_attempt_time=func.clock_timestamp() + not_before,
+        )
+    )
+
+
+def due(tx: Connection, limit: int) -> list[Message]:
+    """The first message of each workspace, where it is due, oldest first."""
+    earlier = aliased(OutboxRow)
+    is_first = ~(
+        select(earlier.seq)
+        .where(earlier.workspace_id == _O.workspace_id, earlier.seq < _O.seq)
+        .exists()
+    )
+    query = (
+        select(_O.__table__)
+        .where(_O.next_attempt_time <= func.clock_timestamp(), is_first)
+        .order_by(_O.seq)
+        .limit(limit)
+    )
+    return [_message(row) for row in tx.execute(query)]
+
+
+def pending_admission(tx: Connection, workspace_id: str) -> Message | None:
+    """The admission of a workspace that the registry has not confirmed yet."""
+    query = select(_O.__table__).where(_O.workspace_id == workspace_id, _O.op == Op.ADMIT.value)
+    row = tx.execute(query.order_by(_O.seq).limit(1)).one_or_none()
+    return None if row is None else _message(row)
+
+
+def confirm_admission(tx: Connection, workspace_id: str) -> None:
+    """The registry knows the workspace: forget the message and say so on the workspace."""
+    tx.execute(delete(OutboxRow).where(_O.workspace_id == workspace_id, _O.op == Op.ADMIT.value))
+    tx.execute(
+        update(WorkspaceRow)
+        .where(WorkspaceRow.workspace_id == workspace_id, WorkspaceRow.admitted.is_(False))
+        .values(admitted=True)
+    )
+
+
+def forget(tx: Connection, seq: int) -> None:
+    """The message is delivered, or moot."""
+    tx.execute(delete(OutboxRow).where(_O.seq == seq))
+
+
+def forget_workspace(tx: Connection, workspace_id: str) -> None:
+    """The registry has retired the workspace: whatever else it was to hear is moot."""
+    tx.execute(delete(OutboxRow).where(_O.workspace_id == workspace_id))
+
+
+def drop_first_token(tx: Connection, workspace_id: str) -> None:
+    """Admit without the caller's token from now on, and at once."""
+    tx.execute(
+        update(OutboxRow)
+        .where(_O.workspace_id == workspace_id, _O.op == Op.ADMIT.value)
+        .values(
+            payload=_O.payload.op("||")({"first_token_sha256": None}),
+            next_attempt_time=func.clock_timestamp(),
+        )
+    )
+
+
+def postpone(tx: Connection, seq: int, *, wait: timedelta, why: str) -> None:
+    """Try again later."""
+    tx.execute(
+        update(OutboxRow)
+        .where(_O.seq == seq)
+        .values(
+            attempts=_O.attempts + 1,
+            next_attempt_time=func.clock_timestamp() + wait,
+            last_error=why[:500],
+        )
+    )
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        seq=row.seq,
+        workspace_id=row.workspace_id,
+        tenant_id=row.tenant_id,
+        op=Op(row.op),
+        attempts=row.attempts,
+        first_token_sha256=row.payload.get("first_token_sha256"),
+        ticket_required=bool(row.payload.get("ticket_required", False)),
+    )
+
+
+def without_first_token(message: Message) -> Message:
+    """The same admission, without a token."""
+    return replace(message, first_token_sha256=None)

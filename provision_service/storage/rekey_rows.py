@@ -1,0 +1,136 @@
+"""Moving rows to the current key, in small batches that can stop anywhere."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select, update
+
+from provision_service.storage.encryption import (
+    FINGERPRINT_KEY,
+    Sealed,
+    Vault,
+    secret_place,
+    usage_token_place,
+)
+from provision_service.storage.keyring import Keyring
+from provision_service.storage.models import SecretRow, TenantRow
+from provision_service.storage.models_internal import (
+    EncryptionKeyRow,
+    FingerprintKeyRow,
+)
+from provision_service.storage.opening import add_canary
+
+_S = SecretRow
+_T = TenantRow
+_F = FingerprintKeyRow
+
+
+def ensure_canary(tx: Connection, vault: Vault, keyring: Keyring) -> None:
+    """A key that was added while serving gets its canary before rows depend on it."""
+    known = set(tx.scalars(select(EncryptionKeyRow.key_id)))
+    for key_id in sorted(keyring.key_ids - known):
+        add_canary(tx, vault, keyring, key_id)
+
+
+def rekey_secrets(tx: Connection, vault: Vault, keyring: Keyring, limit: int) -> int:
+    """Re-encrypt secrets that are under another key; what does not open is marked and left."""
+    query = (
+        select(
+            _S.secret_id,
+            _S.tenant_id,
+            _S.workspace_id,
+            _S.key,
+            _S.ciphertext,
+            _S.nonce,
+            _S.key_id,
+        )
+        .where(
+            _S.key_id != keyring.current,
+            _S.key_id.in_(sorted(keyring.key_ids)),
+            _S.undecryptable_since.is_(None),
+        )
+        .order_by(_S.secret_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    for row in (rows := tx.execute(query).all()):
+        place = secret_place(row.tenant_id, row.workspace_id, row.key)
+        value = vault.open(place, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring)
+        this = update(SecretRow).where(_S.secret_id == row.secret_id)
+        if value is None:
+            tx.execute(this.values(undecryptable_since=func.clock_timestamp()))
+            continue
+        sealed = vault.seal_under(keyring, keyring.current, place, value)
+        tx.execute(
+            this.values(ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id)
+        )
+    return len(rows)
+
+
+def rekey_usage_tokens(tx: Connection, vault: Vault, keyring: Keyring, limit: int) -> int:
+    """Re-encrypt usage tokens of tenants; one that does not open stays as it is."""
+    query = (
+        select(_T.__table__)
+        .where(
+            _T.usage_token_key_id != keyring.current,
+            _T.usage_token_key_id.in_(sorted(keyring.key_ids)),
+        )
+        .order_by(_T.tenant_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rewritten = 0
+    for row in tx.execute(query).all():
+        place = usage_token_place(row.tenant_id)
+        old = Sealed(row.usage_token_ciphertext, row.usage_token_nonce, row.usage_token_key_id)
+        value = vault.open(place, old, keyring=keyring)
+        if value is None:
+            continue
+        sealed = vault.seal_under(keyring, keyring.current, place, value)
+        tx.execute(
+            update(TenantRow)
+            .where(_T.tenant_id == row.tenant_id)
+            .values(
+                usage_token_ciphertext=sealed.ciphertext,
+                usage_token_nonce=sealed.nonce,
+                usage_token_key_id=sealed.key_id,
+            )
+        )
+        rewritten += 1
+    return rewritten
+
+
+def rekey_fingerprint_key(tx: Connection, vault: Vault, keyring: Keyring) -> int:
+    """Re-wrap the fingerprint key; the key itself stays, or every fingerprint would change."""
+    query = select(_F.__table__).where(_F.key_id != keyring.current)
+    row = tx.execute(query.with_for_update(skip_locked=True)).one_or_none()
+    if row is None:
+        return 0
+    value = vault.open(
+        FINGERPRINT_KEY, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring
+    )
+    if value is None:
+        return 0
+    sealed = vault.seal_under(keyring, keyring.current, FINGERPRINT_KEY, value)
+    tx.execute(
+        update(FingerprintKeyRow).values(
+            ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id
+        )
+    )
+    return 1
+
+
+def remaining(tx: Connection, current: str) -> tuple[int, int]:
+    """Rows that are still under another key, and those of them that do not open."""
+    secrets = tx.execute(
+        select(
+            func.count().label("every"),
+            func.count(_S.undecryptable_since).label("undecryptable"),
+        ).where(_S.key_id != current)
+    ).one()
+    tokens = tx.execute(
+        select(func.count()).select_from(_T.__table__).where(_T.usage_token_key_id != current)
+    ).scalar_one()
+    wrapped = tx.execute(
+        select(func.count()).select_from(_F.__table__).where(_F.key_id != current)
+    ).scalar_one()
+    return secrets.every + tokens + wrapped, secrets.undecryptable

@@ -1,0 +1,214 @@
+"""Stored secrets: sealed on the way in, opened in one pass on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from provision_service.domain.records import SecretEntry
+from provision_service.domain.scope import Scope
+from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
+from provision_service.storage.encryption import Sealed, secret_place
+from provision_service.storage.models import SecretRow
+from provision_service.storage.models_internal import PlatformCredentialRow
+from provision_service.storage.store import Store
+
+# Shorter values are equal by chance too often to be compared between tenants.
+LONG_CHARACTERS: Final = 16
+_S = SecretRow
+_IS_PLATFORMS = exists().where(PlatformCredentialRow.fingerprint == _S.fingerprint)
+_OF_TENANT = select(
+    _S.key, _S.workspace_id, _S.ciphertext, _S.nonce, _S.key_id, _IS_PLATFORMS.label("comingled")
+).where(_S.tenant_id == bindparam("tenant_id"))
+# Built once: building a statement costs more than running it.
+_TENANTS_OWN = _OF_TENANT.where(_S.workspace_id.is_(None))
+_MERGED = _OF_TENANT.where(
+    or_(_S.workspace_id.is_(None), _S.workspace_id == bindparam("workspace_id"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretPlace:
+    """Where a secret lies; `workspace_id` None is the tenant's own."""
+
+    tenant_id: str
+    workspace_id: str | None
+    key: str
+
+
+def read_merged(
+    tx: Connection, store: Store, *, tenant_id: str, workspace_id: str | None
+) -> MergedSecrets:
+    """What one workspace sees, decrypted: one query, one pass."""
+    place = {"tenant_id": tenant_id}
+    query = _TENANTS_OWN
+    if workspace_id is not None:
+        place["workspace_id"] = workspace_id
+        query = _MERGED
+    keyring = store.vault.keyring
+    rows: dict[Scope, list[StoredSecret]] = {Scope.GLOBAL: [], Scope.WORKSPACE: []}
+    for key, owner, ciphertext, nonce, key_id, comingled in tx.execute(query, place):
+        scope = Scope.GLOBAL if owner is None else Scope.WORKSPACE
+        value = store.vault.open_text(
+            secret_place(tenant_id, owner, key),
+            Sealed(ciphertext, nonce, key_id),
+            keyring=keyring,
+        )
+        rows[scope].append(StoredSecret(key, scope, value, comingled))
+    return merge(rows[Scope.GLOBAL], rows[Scope.WORKSPACE])
+
+
+def put(
+    tx: Connection, store: Store, place: SecretPlace, value: Secret, *, updated_by: str
+) -> SecretEntry:
+    """Store a value, replacing the one at that place."""
+    written = insert(SecretRow).values(_columns(store, place, value, updated_by))
+    replaced = {
+        name: getattr(written.excluded, name)
+        for name in (
+            "ciphertext",
+            "nonce",
+            "key_id",
+            "fingerprint",
+            "size_bytes",
+            "is_long",
+            "updated_by",
+        )
+    }
+    is_global = place.workspace_id is None
+    row = tx.execute(
+        written.on_conflict_do_update(
+            index_elements=[_S.tenant_id if is_global else _S.workspace_id, _S.key],
+            index_where=_S.workspace_id.is_(None) if is_global else _S.workspace_id.is_not(None),
+            set_={
+                **replaced,
+                "undecryptable_since": None,
+                "update_time": func.clock_timestamp(),
+            },
+        ).returning(_S.create_time, _S.update_time)
+    ).one()
+    return SecretEntry(
+        key=place.key,
+        scope=Scope.GLOBAL if is_global else Scope.WORKSPACE,
+        create_time=row.create_time,
+        update_time=row.update_time,
+    )
+
+
+def add_all(
+    tx: Connection,
+    store: Store,
+    *,
+    tenant_id: str,
+    workspace_id: str,
+    secrets: Mapping[str, Secret],
+    updated_by: str,
+) -> None:
+    """Store the secrets of a new workspace, in one statement."""
+    if secrets:
+        places = [
+            (SecretPlace(tenant_id=tenant_id, workspace_id=workspace_id, key=key), value)
+            for key, value in secrets.items()
+        ]
+        rows = [_columns(store, place, value, updated_by) for place, value in places]
+        tx.execute(insert(SecretRow).values(rows))
+
+
+def remove(tx: Connection, place: SecretPlace) -> bool:
+    """Delete the value at a place; False when there was none."""
+    at = (
+        _S.workspace_id.is_(None)
+        if place.workspace_id is None
+        else (_S.workspace_id == place.workspace_id)
+    )
+    gone = tx.execute(
+        delete(SecretRow).where(_S.tenant_id == place.tenant_id, at, _S.key == place.key)
+    )
+    return gone.rowcount > 0
+
+
+def remove_all(tx: Connection, workspace_id: str) -> int:
+    """Forget every secret of a workspace."""
+    return tx.execute(delete(SecretRow).where(_S.workspace_id == workspace_id)).rowcount
+
+
+def comingled_keys(tx: Connection, store: Store, secrets: Mapping[str, Secret]) -> frozenset[str]:
+    """Which of these values, given by key, equal a platform credential."""
+    if not secrets:
+        return frozenset()
+    by_fingerprint: dict[bytes, list[str]] = {}
+    for key, value in secrets.items():
+        by_fingerprint.setdefault(store.fingerprints.of(value), []).append(key)
+    query = select(PlatformCredentialRow.fingerprint).where(
+        PlatformCredentialRow.fingerprint.in_(list(by_fingerprint))
+    )
+    found = {bytes(fingerprint) for fingerprint in tx.scalars(query)}
+    return frozenset(key for one in found for key in by_fingerprint[one])
+
+
+def page(
+    tx: Connection,
+    *,
+    tenant_id: str,
+    workspace_id: str | None,
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> list[SecretEntry]:
+    """The merged view without values, by update time, newest first."""
+    hidden = aliased(SecretRow)
+    overrides = exists().where(
+        hidden.tenant_id == tenant_id, hidden.workspace_id.is_(None), hidden.key == _S.key
+    )
+    query = select(
+        _S.key, _S.workspace_id, _S.create_time, _S.update_time, overrides.label("overrides")
+    ).where(_S.tenant_id == tenant_id, reaches(workspace_id))
+    if workspace_id is not None:
+        own = aliased(SecretRow)
+        is_hidden = exists().where(own.workspace_id == workspace_id, own.key == _S.key)
+        query = query.where(or_(_S.workspace_id.is_not(None), ~is_hidden))
+    if after is not None:
+        when, key = after
+        query = query.where(or_(_S.update_time < when, and_(_S.update_time == when, _S.key > key)))
+    rows = tx.execute(query.order_by(_S.update_time.desc(), _S.key).limit(limit))
+    return [
+        SecretEntry(
+            key=row.key,
+            scope=Scope.GLOBAL if row.workspace_id is None else Scope.WORKSPACE,
+            create_time=row.create_time,
+            update_time=row.update_time,
+            overrides_global=row.workspace_id is not None and row.overrides,
+        )
+        for row in rows
+    ]
+
+
+def reaches(workspace_id: str | None) -> Any:
+    """The condition of being seen by a workspace; None sees the tenant's own only."""
+    if workspace_id is None:
+        return _S.workspace_id.is_(None)
+    return or_(_S.workspace_id.is_(None), _S.workspace_id == workspace_id)
+
+
+def _columns(store: Store, place: SecretPlace, value: Secret, updated_by: str) -> dict[str, Any]:
+    text = value.reveal()
+    encoded = text.encode("utf-8")
+    sealed = store.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)
+    return {
+        "tenant_id": place.tenant_id,
+        "workspace_id": place.workspace_id,
+        "key": place.key,
+        "ciphertext": sealed.ciphertext,
+        "nonce": sealed.nonce,
+        "key_id": sealed.key_id,
+        "fingerprint": store.fingerprints.of(value),
+        "size_bytes": len(place.key) + len(encoded),
+        "is_long": len(text) >= LONG_CHARACTERS,
+        "updated_by": updated_by,
+    }

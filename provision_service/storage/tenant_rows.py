@@ -1,0 +1,68 @@
+"""Tenants: their billing, and the count of writes to their own secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from provision_service.domain.billing import BillingMode
+from provision_service.storage.encryption import Sealed
+from provision_service.storage.models import TenantRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantFacts:
+    """What a decision needs of the tenant; `usage_token` is its own, still sealed."""
+
+    tenant_id: str
+    default_billing: BillingMode | None
+    usage_token: Sealed | None
+    input_revision: int
+
+
+def ensure(tx: Connection, tenant_id: str) -> None:
+    """Make sure that there is a row for the tenant."""
+    tx.execute(insert(TenantRow).values(tenant_id=tenant_id).on_conflict_do_nothing())
+
+
+def find(tx: Connection, tenant_id: str, *, lock_it: bool = False) -> TenantFacts | None:
+    """The tenant's facts; with `lock_it` nobody else changes them until the end."""
+    query = select(TenantRow.__table__).where(TenantRow.tenant_id == tenant_id)
+    if lock_it:
+        query = query.with_for_update(key_share=True)
+    row = tx.execute(query).one_or_none()
+    return None if row is None else tenant_facts(row, row.input_revision)
+
+
+def count_input(tx: Connection, tenant_id: str) -> None:
+    """A write of a global secret; also the lock that such writes take first."""
+    tx.execute(
+        insert(TenantRow)
+        .values(tenant_id=tenant_id, input_revision=1)
+        .on_conflict_do_update(
+            index_elements=[TenantRow.tenant_id],
+            set_={"input_revision": TenantRow.input_revision + 1},
+        )
+    )
+
+
+def change(tx: Connection, tenant_id: str, values: Mapping[str, Any]) -> None:
+    """Set columns of a tenant."""
+    tx.execute(update(TenantRow).where(TenantRow.tenant_id == tenant_id).values(**values))
+
+
+def tenant_facts(row: Row[Any], input_revision: int) -> TenantFacts:
+    """The facts in a row that has a tenant's columns."""
+    token = None
+    if row.usage_token_key_id is not None:
+        token = Sealed(row.usage_token_ciphertext, row.usage_token_nonce, row.usage_token_key_id)
+    return TenantFacts(
+        tenant_id=row.tenant_id,
+        default_billing=BillingMode(row.default_billing) if row.default_billing else None,
+        usage_token=token,
+        input_revision=input_revision,
+    )

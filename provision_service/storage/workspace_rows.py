@@ -1,0 +1,209 @@
+"""Reading and changing workspaces. The workspace's row is the lock of everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from provision_service.domain.lifecycle import WorkspaceStatus
+from provision_service.domain.records import LastError, Workspace
+from provision_service.domain.spec import WorkspaceSpec
+from provision_service.storage.documents import last_error_document
+from provision_service.storage.models import TenantRow, WorkspaceRow
+from provision_service.storage.workspace_records import Held, held_of, spec_values
+
+_W = WorkspaceRow
+
+
+def _query() -> Select[Any]:
+    return select(
+        _W.__table__,
+        TenantRow.default_billing,
+        TenantRow.usage_token_ciphertext,
+        TenantRow.usage_token_nonce,
+        TenantRow.usage_token_key_id,
+        TenantRow.input_revision.label("tenant_input_revision"),
+    ).join(TenantRow, TenantRow.tenant_id == _W.tenant_id)
+
+
+# Built once: building a statement costs more than running it.
+_FIND = _query().where(_W.workspace_id == bindparam("workspace_id"))
+_LOCK = _FIND.with_for_update(of=_W, key_share=True)
+
+
+def find(tx: Connection, workspace_id: str) -> Held | None:
+    """The workspace as it stands."""
+    row = tx.execute(_FIND, {"workspace_id": workspace_id}).one_or_none()
+    return None if row is None else held_of(row)
+
+
+def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
+    """Those of these workspaces that exist, by id."""
+    if not workspace_ids:
+        return {}
+    rows = tx.execute(_query().where(_W.workspace_id.in_(workspace_ids)))
+    return {row.workspace_id: held_of(row).workspace for row in rows}
+
+
+def lock(tx: Connection, workspace_id: str) -> Held | None:
+    """As `find`, and nobody else changes it until this transaction ends."""
+    row = tx.execute(_LOCK, {"workspace_id": workspace_id}).one_or_none()
+    return None if row is None else held_of(row)
+
+
+def page(
+    tx: Connection,
+    *,
+    tenants: frozenset[str] | None,
+    status: WorkspaceStatus | None,
+    needs_launch: bool,
+    show_removed: bool,
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> list[Workspace]:
+    """Workspaces of `tenants` (None: of all), newest first, after a place."""
+    query = _query()
+    if tenants is not None:
+        query = query.where(_W.tenant_id == func.any(sorted(tenants)))
+    if status is not None:
+        query = query.where(_W.status == status.value)
+    if needs_launch:
+        query = query.where(_W.needs_launch_reason.is_not(None))
+    if not show_removed and status is not WorkspaceStatus.REMOVED:
+        query = query.where(_W.remove_time.is_(None))
+    if after is not None:
+        query = query.where(tuple_(_W.create_time, _W.workspace_id) < tuple_(*after))
+    query = query.order_by(_W.create_time.desc(), _W.workspace_id.desc()).limit(limit)
+    return [held_of(row).workspace for row in tx.execute(query)]
+
+
+def add(tx: Connection, *, workspace_id: str, tenant_id: str, spec: WorkspaceSpec) -> None:
+    """Store a new workspace; its tenant is there already."""
+    tx.execute(
+        insert(WorkspaceRow).values(
+            workspace_id=workspace_id,
+            tenant_id=tenant_id,
+            status=WorkspaceStatus.PENDING.value,
+            **spec_values(spec),
+        )
+    )
+
+
+def change_spec(tx: Connection, workspace_id: str, values: Mapping[str, Any]) -> None:
+    """A write of the spec: new etag, new input revision."""
+    tx.execute(
+        update(WorkspaceRow)
+        .where(_W.workspace_id == workspace_id)
+        .values(
+            **values,
+            revision=_W.revision + 1,
+            input_revision=_W.input_revision + 1,
+            update_time=func.clock_timestamp(),
+        )
+    )
+
+
+def count_input(tx: Connection, workspace_id: str) -> None:
+    """A write of something that a launch depends on, outside the spec."""
+    tx.execute(
+        update(WorkspaceRow)
+        .where(_W.workspace_id == workspace_id)
+        .values(input_revision=_W.input_revision + 1, update_time=func.clock_timestamp())
+    )
+
+
+def change(tx: Connection, workspace_id: str, **values: Any) -> None:
+    """A change of how it is doing."""
+    tx.execute(
+        update(WorkspaceRow)
+        .where(_W.workspace_id == workspace_id)
+        .values(**values, update_time=func.clock_timestamp())
+    )
+
+
+_LAUNCH = (
+    update(WorkspaceRow)
+    .where(_W.workspace_id == bindparam("id"))
+    .values(
+        incarnation=bindparam("number"),
+        status=bindparam("new_status"),
+        needs_launch_reason=None,
+        needs_launch_since=None,
+        update_time=func.clock_timestamp(),
+    )
+)
+
+
+def launch(tx: Connection, workspace_id: str, *, incarnation: int, status: WorkspaceStatus) -> None:
+    """The environment of a new incarnation goes out: nobody has to be asked for it again."""
+    tx.execute(_LAUNCH, {"id": workspace_id, "number": incarnation, "new_status": status.value})
+
+
+def record_error(
+    tx: Connection,
+    workspace: Workspace,
+    *,
+    code: str,
+    message: str,
+    time: datetime | None = None,
+    incarnation: int | None = None,
+) -> None:
+    """Write `last_error`, unless a newer one is there. The row is locked."""
+    when = time or now(tx)
+    if workspace.last_error is not None and workspace.last_error.time > when:
+        return
+    error = LastError(
+        code=code,
+        message=message,
+        incarnation=workspace.incarnation if incarnation is None else incarnation,
+        time=when,
+    )
+    change(tx, workspace.id, last_error=last_error_document(error))
+
+
+def now(tx: Connection) -> datetime:
+    """The database's clock at this moment, not at the transaction's start."""
+    moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def parent_problem(
+    tx: Connection, *, workspace_id: str, tenant_id: str, parent_id: str
+) -> str | None:
+    """Why a workspace may not be the parent, or None. Walks up from the parent."""
+    lineage = (
+        select(_W.workspace_id, _W.parent_id, _W.tenant_id, _W.remove_time, literal(1).label("n"))
+        .where(_W.workspace_id == parent_id)
+        .cte("lineage", recursive=True)
+    )
+    above = select(
+        _W.workspace_id, _W.parent_id, _W.tenant_id, _W.remove_time, lineage.c.n + 1
+    ).join(lineage, and_(_W.workspace_id == lineage.c.parent_id, lineage.c.n < 1000))
+    rows = tx.execute(select(lineage.union_all(above))).all()
+    if not rows or rows[0].tenant_id != tenant_id:
+        return "is not a workspace of this tenant"
+    if rows[0].remove_time is not None:
+        return "was removed"
+    if parent_id == workspace_id or any(row.workspace_id == workspace_id for row in rows):
+        return "works for this workspace itself: a cycle"
+    return None
+
+
+def count_alive(tx: Connection) -> int:
+    """How many workspaces are not removed."""
+    query = select(func.count()).select_from(_W.__table__).where(_W.remove_time.is_(None))
+    return int(tx.execute(query).scalar_one())

@@ -1,0 +1,195 @@
+"""The registry and the vendors as provision sees them, which do what they are told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from provision_service.domain.probing import ProbeRequest, ProbeResult, Verdict
+from provision_service.domain.records import Workspace
+from provision_service.domain.registry_port import (
+    Admitted,
+    Bearer,
+    Delivery,
+    FirstToken,
+    Incarnation,
+    Registration,
+    RegistrationPage,
+    RegistrationState,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.domain.secret import Secret
+
+# The registry says of this one that it was used for something else.
+USED_HASH = "a" * 64
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class ScriptedRegistry:
+    """The registry's side of the protocol in memory, which fails when it is told to.
+
+    `before` and `after` are called around every call with its name: what they raise is
+    what the call raises, so a test can crash a launch, or act in the middle of it.
+    """
+
+    def __init__(self) -> None:
+        self.down = False
+        self.calls: list[str] = []
+        self.admitted: dict[str, str] = {}
+        self.first_tokens: dict[str, FirstToken] = {}
+        self.used_first_tokens: set[str] = set()
+        self.retired: set[str] = set()
+        self.incarnations: dict[str, int] = {}
+        self.begun: dict[str, tuple[str, int]] = {}
+        self.redeemed: set[str] = set()
+        self.ticket_ttls: list[timedelta] = []
+        self.registrations: dict[str, Registration] = {}
+        self.bearers: dict[str, Bearer] = {}
+        self.refusals: dict[str, RegistryRefused] = {}
+        self.before: Callable[[str], None] = lambda _call: None
+        self.after: Callable[[str], None] = lambda _call: None
+        self._lock = Lock()
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[None]:
+        self.before(name)
+        if self.down:
+            raise RegistryUnavailable
+        if name in self.refusals:
+            raise self.refusals[name]
+        with self._lock:
+            self.calls.append(name)
+            yield
+        self.after(name)
+
+    def admit(
+        self,
+        *,
+        workspace_id: str,
+        tenant_id: str,
+        request_id: str,
+        first_token: FirstToken | None,
+        ticket_required: bool,
+        timeout: timedelta,
+    ) -> Admitted:
+        del request_id, ticket_required, timeout
+        with self._call("admit"):
+            if workspace_id in self.retired:
+                raise RegistryRefused("WORKSPACE_REMOVED", "retired")
+            self.admitted[workspace_id] = tenant_id
+            if first_token is None:
+                return Admitted()
+            if first_token.token_sha256 == USED_HASH:
+                raise RegistryRefused("TOKEN_HASH_IN_USE", "used before")
+            self.first_tokens[workspace_id] = first_token
+            if first_token.token_sha256 is not None:
+                return Admitted(delivery=Delivery.CALLER_MADE)
+            if workspace_id in self.used_first_tokens:
+                return Admitted(delivery=Delivery.ALREADY_DELIVERED)
+            return Admitted(delivery=Delivery.ENCLOSED, plaintext=Secret(f"awa_{new_id()}_{1:06}"))
+
+    def begin_incarnation(
+        self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
+    ) -> Incarnation:
+        del timeout
+        with self._call("begin_incarnation"):
+            if workspace_id in self.retired:
+                raise RegistryRefused("WORKSPACE_REMOVED", "retired")
+            if workspace_id not in self.admitted:
+                raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
+            self.ticket_ttls.append(ticket_ttl)
+            if request_id not in self.begun:
+                number = self.incarnations.get(workspace_id, 0) + 1
+                self.incarnations[workspace_id] = number
+                self.begun[request_id] = (workspace_id, number)
+            number = self.begun[request_id][1]
+            if number != self.incarnations[workspace_id]:
+                raise RegistryRefused("INCARNATION_SUPERSEDED", "a newer launch has begun")
+            ticket = None if request_id in self.redeemed else Secret(f"awt_{new_id()}")
+            return Incarnation(number=number, ticket=ticket)
+
+    def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:
+        del tenant_id, timeout
+        with self._call("retire"):
+            self.retired.add(workspace_id)
+
+    def get_registration(self, *, workspace_id: str, timeout: timedelta) -> Registration:
+        del timeout
+        with self._call("get_registration"):
+            if workspace_id not in self.registrations:
+                raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
+            return self.registrations[workspace_id]
+
+    def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
+        del timeout
+        with self._call("list_registrations"):
+            every = sorted(self.registrations.values(), key=lambda each: each.workspace_id)
+            start = int(page_token or 0)
+            rest = str(start + 200) if len(every) > start + 200 else ""
+            return RegistrationPage(
+                registrations=tuple(every[start : start + 200]), next_page_token=rest
+            )
+
+    def list_registrations_needing_relaunch(
+        self, *, page_token: str, timeout: timedelta
+    ) -> RegistrationPage:
+        del page_token, timeout
+        with self._call("list_registrations_needing_relaunch"):
+            silent = (each for each in self.registrations.values() if each.needs_relaunch)
+            return RegistrationPage(registrations=tuple(silent))
+
+    def validate_token(
+        self, *, token: Secret, workspace_id: str, timeout: timedelta
+    ) -> Bearer | None:
+        del timeout
+        with self._call("validate_token"):
+            bearer = self.bearers.get(token.reveal())
+            return bearer if bearer is not None and bearer.workspace_id == workspace_id else None
+
+    def sees(
+        self,
+        workspace: Workspace,
+        *,
+        incarnation: int,
+        state: RegistrationState = RegistrationState.ONLINE,
+        **more: Any,
+    ) -> None:
+        """Let a box of this launch have registered, healthy if it is online."""
+        healthy = incarnation if state is RegistrationState.ONLINE else 0
+        self.registrations[workspace.id] = Registration(
+            workspace_id=workspace.id,
+            tenant_id=workspace.tenant_id,
+            state=state,
+            incarnation=self.incarnations.get(workspace.id, 0),
+            registered_incarnation=incarnation,
+            healthy_incarnation=more.pop("healthy_incarnation", healthy),
+            register_time=datetime.now(UTC),
+            **more,
+        )
+
+
+class ScriptedProber:
+    """Answers by the name that is probed; everything else is OK."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, ProbeResult] = {}
+        self.asked: list[ProbeRequest] = []
+
+    def probe(self, requests: Sequence[ProbeRequest]) -> Sequence[ProbeResult]:
+        self.asked += requests
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: ProbeRequest) -> ProbeResult:
+        if request.value is None:
+            return ProbeResult(env=request.env, verdict=Verdict.SKIP, model=request.model)
+        if request.env in self.verdicts:
+            return self.verdicts[request.env]
+        return ProbeResult(env=request.env, verdict=Verdict.OK, model=request.model)

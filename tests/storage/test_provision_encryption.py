@@ -1,0 +1,228 @@
+"""Keys: the right ones at the start, and another one while serving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from provision_service.commands import rekey, set_tenant_billing
+from provision_service.commands.rekey import Rekey
+from provision_service.commands.set_tenant_billing import SetTenantBilling
+from provision_service.domain.secret import Secret
+from provision_service.storage import rekey_rows
+from provision_service.storage.encryption import (
+    Fingerprints,
+    Place,
+    Sealed,
+    Vault,
+    secret_place,
+    shown,
+)
+from provision_service.storage.keyring import BadKeys, KeysFile, parse_keys
+from provision_service.storage.opening import WrongKey
+from tests.storage.provision_world import (
+    ACME,
+    ADMIN,
+    OAUTH,
+    World,
+    at_once,
+    emptied,
+    keys_document,
+    opened,
+)
+
+K1, K2 = os.urandom(32), os.urandom(32)
+
+
+@pytest.fixture
+def database(provision_database_of_module: str) -> str:
+    return emptied(provision_database_of_module)
+
+
+@pytest.fixture
+def world(database: str, tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "keys.json").write_text(keys_document("k1", k1=K1))
+    with opened(database, tmp_path) as each:
+        yield each
+
+
+def rotate(world: World) -> None:
+    world.keys_path.write_text(keys_document("k2", k1=K1, k2=K2))
+
+
+def key_ids(world: World) -> dict[str, int]:
+    rows = world.sql("SELECT key_id, count(*) FROM provision.secrets GROUP BY key_id")
+    return {row[0]: row[1] for row in rows}
+
+
+def test_a_value_opens_at_its_own_place_only() -> None:
+    ring = parse_keys(keys_document("k1", k1=K1), file="keys")
+    vault = Vault(lambda: ring, os.urandom)
+    place = secret_place("acme", None, "KEY")
+    sealed = vault.seal(place, b"value")
+    assert vault.open(place, sealed) == b"value"
+    others = [
+        secret_place("acme", "", "KEY"),
+        secret_place("globex", None, "KEY"),
+        secret_place("acme", None, "KEY2"),
+        Place(kind="usage-token", tenant_id="acme"),
+        secret_place('acme","x', None, "KEY"),
+    ]
+    for other in others:
+        assert vault.open(other, sealed) is None
+    assert vault.open(place, Sealed(sealed.ciphertext, sealed.nonce, "k9")) is None
+    assert vault.open(place, Sealed(sealed.ciphertext[:-1], sealed.nonce, "k1")) is None
+    assert vault.seal(place, b"value") != sealed
+
+
+def test_places_are_never_the_same_text_for_different_parts() -> None:
+    one = Place(kind="a", tenant_id="b", key="c")
+    for other in (Place(kind="a", workspace_id="b", key="c"), Place(kind='a","b', key="c")):
+        assert one.encoded() != other.encoded()
+
+
+def test_fingerprints_are_equal_for_equal_values_and_worthless_without_the_key() -> None:
+    one, two = Fingerprints(K1), Fingerprints(K2)
+    assert one.of(Secret("v")) == one.of(Secret("v"))
+    assert one.of(Secret("v")) != two.of(Secret("v"))
+    assert len(shown(one.of(Secret("v")))) == 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"keys": {}}', '{"current": "k1", "keys": {}}',
+     '{"current": "k1", "keys": {"k1": "c2hvcnQ="}}', '{"current": "k1", "keys": {"k1": 7}}',
+     '{"current": "k1", "keys": {"k 1": "c2hvcnQ="}}'],
+)  # fmt: skip
+def test_a_bad_keys_file_is_refused_by_name_and_without_a_key(text: str) -> None:
+    with pytest.raises(BadKeys) as caught:
+        parse_keys(text, file="/etc/keys.json")
+    assert "/etc/keys.json" in str(caught.value)
+    assert "c2hvcnQ" not in str(caught.value)
+
+
+def test_a_keyring_never_shows_a_key() -> None:
+    ring = parse_keys(keys_document("k1", k1=K1), file="keys")
+    assert repr(K1)[2:-1] not in repr(ring)
+
+
+def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    reported: list[str] = []
+    path.write_text(keys_document("k1", k1=K1))
+    keys = KeysFile(path, report=reported.append)
+    path.write_text(keys_document("k2", k1=K1, k2=K2))
+    assert keys.current().current == "k2"
+    path.write_text("not json")
+    assert keys.current().current == "k2"
+    path.write_text(keys_document("k2", k1=K2, k2=K2))
+    assert keys.current().current == "k2"
+    path.unlink()
+    assert keys.current().current == "k2"
+    assert len(reported) == 2
+    assert "k1 changed" in reported[1]
+
+
+def test_a_wrong_key_is_found_at_the_start_and_named(
+    database: str, world: World, tmp_path: Path
+) -> None:
+    world.create()
+    world.keys_path.write_text(keys_document("k1", k1=K2))
+    with pytest.raises(WrongKey, match="`k1` is not the one"), opened(database, tmp_path):
+        pass
+
+
+def test_a_missing_key_is_found_at_the_start_and_named(
+    database: str, world: World, tmp_path: Path
+) -> None:
+    world.create()
+    world.keys_path.write_text(keys_document("k2", k2=K2))
+    with pytest.raises(WrongKey, match="`k1` is missing"), opened(database, tmp_path):
+        pass
+
+
+def test_a_key_that_no_row_needs_any_more_may_leave_the_file(
+    database: str, world: World, tmp_path: Path
+) -> None:
+    workspace = world.create()
+    rotate(world)
+    rekey.run(world.store, Rekey())
+    world.keys_path.write_text(keys_document("k2", k2=K2))
+    with opened(database, tmp_path) as later:
+        assert later.environment(workspace)["CLAUDE_CODE_OAUTH_TOKEN"]
+        assert later.sql("SELECT key_id FROM provision.encryption_keys") == [("k2",)]
+
+
+def test_keys_rotate_while_serving(world: World) -> None:
+    workspace = world.create(secrets={**OAUTH, "OTHER": "o"})
+    command = SetTenantBilling(
+        call=ADMIN, tenant_id=ACME, platform_usage_token=Secret("usage-token-of-acme")
+    )
+    set_tenant_billing.run(world.store, command, world.deployment)
+    rotate(world)
+    assert world.environment(workspace)["OTHER"] == "o"
+    world.set_own(workspace, "NEW", "n")
+    assert key_ids(world) == {"k1": 2, "k2": 1}
+    done = rekey.run(world.store, Rekey())
+    assert (done.key_id, done.rewritten, done.remaining) == ("k2", 4, 0)
+    assert key_ids(world) == {"k2": 3}
+    env = world.environment(workspace)
+    assert (env["OTHER"], env["NEW"]) == ("o", "n")
+    assert rekey.run(world.store, Rekey()).rewritten == 0
+
+
+def test_a_rotation_that_stops_anywhere_goes_on_where_it_stopped(world: World) -> None:
+    workspace = world.create(secrets={**OAUTH, **{f"S{n}": f"v{n}" for n in range(9)}})
+    rotate(world)
+    first = rekey.run(world.store, Rekey(limit=4))
+    assert first.remaining == 6
+    with pytest.raises(RuntimeError):
+        _rekey_and_die(world)
+    assert key_ids(world) == {"k1": 6, "k2": 4}
+    assert world.environment(workspace)["S8"] == "v8"
+    steps = 0
+    while rekey.run(world.store, Rekey(limit=4)).remaining:
+        steps += 1
+    assert steps == 1
+    assert world.environment(workspace)["S8"] == "v8"
+
+
+def _rekey_and_die(world: World) -> None:
+    vault = world.store.vault
+    with world.store.writing() as tx:
+        assert rekey_rows.rekey_secrets(tx, vault, vault.keyring, 4) == 4
+        raise RuntimeError
+
+
+def test_a_row_that_does_not_open_is_counted_and_holds_nothing_up(world: World) -> None:
+    world.create(secrets={**OAUTH, "OTHER": "o"})
+    world.sql("UPDATE provision.secrets SET ciphertext = 'x'::bytea WHERE key = 'OTHER'")
+    rotate(world)
+    done = [rekey.run(world.store, Rekey(limit=1)) for _ in range(3)][-1]
+    assert (done.remaining, done.undecryptable) == (1, 1)
+    assert key_ids(world) == {"k1": 1, "k2": 1}
+
+
+def test_writes_during_a_rotation_are_not_overwritten(world: World) -> None:
+    workspace = world.create(secrets={**OAUTH, **{f"S{n}": "old" for n in range(30)}})
+    rotate(world)
+    work: list[Callable[[], object]] = [lambda: rekey.run(world.store, Rekey(limit=5))] * 4
+    work += [partial(world.set_own, workspace, f"S{n}", "new") for n in range(8)]
+    answers = at_once(work)
+    assert not [each for each in answers if isinstance(each, Exception)], answers
+    while rekey.run(world.store, Rekey()).remaining:
+        pass
+    env = world.environment(workspace)
+    assert [env[f"S{n}"] for n in range(10)] == ["new"] * 8 + ["old"] * 2
+
+
+def test_fingerprints_outlive_a_rotation(database: str, world: World, tmp_path: Path) -> None:
+    before = world.store.fingerprints.of(Secret("v"))
+    rotate(world)
+    rekey.run(world.store, Rekey())
+    with opened(database, tmp_path) as later:
+        assert later.store.fingerprints.of(Secret("v")) == before

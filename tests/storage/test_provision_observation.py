@@ -1,0 +1,327 @@
+"""From delivered to proven, and back: what the registry saw, and who is to be launched again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from provision_service.commands import (
+    get_provision,
+    lapse,
+    list_workspaces,
+    observe_launches,
+    reconcile,
+    remove_workspace,
+)
+from provision_service.commands.get_provision import GetProvision
+from provision_service.commands.lapse import Lapse
+from provision_service.commands.list_workspaces import ListWorkspaces
+from provision_service.commands.observe_launches import ObserveLaunches
+from provision_service.commands.reconcile import Reconcile, ReconcileResult
+from provision_service.commands.remove_workspace import RemoveWorkspace
+from provision_service.domain.lifecycle import (
+    NeedsLaunchReason,
+    ProvisionOutcome,
+    ProvisionReason,
+    ProvisionState,
+    WorkspaceStatus,
+)
+from provision_service.domain.records import Provision, Workspace
+from provision_service.domain.refusals import Reason
+from provision_service.domain.registry_port import (
+    RegisterFailure,
+    RegistrationState,
+    RegistryUnavailable,
+)
+from tests.storage.provision_doubles import new_id
+from tests.storage.provision_world import (
+    LAUNCHER,
+    OPUS,
+    UNSPECIFIED,
+    World,
+    emptied,
+    opened,
+    refused,
+)
+
+
+@pytest.fixture
+def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
+    with opened(emptied(provision_database_of_module), tmp_path) as each:
+        yield each
+
+
+def get(world: World, provision: Provision) -> Provision:
+    command = GetProvision(call=LAUNCHER, provision_id=provision.id)
+    return get_provision.run(world.store, command, world.deployment, world.registry).provision
+
+
+def stored(world: World, workspace: Workspace) -> Workspace:
+    """As it is stored: the registry is not asked."""
+    down, world.registry.down = world.registry.down, True
+    try:
+        return world.read(workspace)
+    finally:
+        world.registry.down = down
+
+
+def observe(world: World) -> int:
+    changed, token = 0, ""
+    while True:
+        step = observe_launches.run(
+            world.store, ObserveLaunches(page_token=token), world.deployment, world.registry
+        )
+        changed += step.changed
+        token = step.next_page_token
+        if not token:
+            return changed
+
+
+def reconciled(world: World) -> ReconcileResult:
+    return reconcile.run(world.store, Reconcile(), world.deployment, world.registry)
+
+
+def running(world: World) -> Workspace:
+    """A workspace whose box is up and healthy."""
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.complete(launched.provision)
+    world.registry.sees(workspace, incarnation=launched.provision.incarnation)
+    return world.read(workspace)
+
+
+def silence(world: World, workspace: Workspace, **more: object) -> None:
+    since = datetime.now(UTC) - timedelta(minutes=4)
+    world.registry.sees(
+        workspace,
+        incarnation=world.registry.incarnations.get(workspace.id, 0),
+        state=RegistrationState.OFFLINE,
+        needs_relaunch=True,
+        silent_since=since,
+        **more,
+    )
+
+
+def wanted(world: World) -> list[str]:
+    command = ListWorkspaces(call=LAUNCHER, needs_launch=True)
+    return [each.id for each in list_workspaces.run(world.store, command).workspaces]
+
+
+def test_a_launch_climbs_from_delivered_to_proven(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    assert get(world, launched.provision).state is ProvisionState.ENV_DELIVERED
+    assert world.complete(launched.provision).state is ProvisionState.LAUNCHED
+    assert stored(world, workspace).status is WorkspaceStatus.PROVISIONING
+    world.registry.sees(workspace, incarnation=1, healthy_incarnation=0)
+    registered = get(world, launched.provision)
+    assert registered.state is ProvisionState.REGISTERED
+    assert registered.register_time is not None
+    assert stored(world, workspace).status is WorkspaceStatus.RUNNING
+    world.registry.sees(workspace, incarnation=1)
+    proven = get(world, launched.provision)
+    assert proven.state is ProvisionState.PROVEN
+    assert proven.prove_time is not None
+
+
+def test_what_was_delivered_is_never_shown_as_running(world: World) -> None:
+    workspace = running(world)
+    launched = world.launch(workspace)
+    world.registry.sees(workspace, incarnation=1)
+    assert world.read(workspace).status is WorkspaceStatus.PROVISIONING
+    assert get(world, launched.provision).state is ProvisionState.ENV_DELIVERED
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.PROVISIONING
+
+
+def test_a_box_that_registers_before_its_launcher_reports_is_fine(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.registry.sees(workspace, incarnation=1)
+    assert get(world, launched.provision).state is ProvisionState.PROVEN
+    world.set_own(workspace, "A", "1")
+    done = world.complete(launched.provision)
+    assert (done.state, done.outcome) == (ProvisionState.PROVEN, ProvisionOutcome.SUCCEEDED)
+    assert done.rerun_required
+
+
+def test_the_observer_sees_what_nobody_asks_for(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.registry.sees(workspace, incarnation=1)
+    assert observe(world) == 1
+    now = stored(world, workspace)
+    assert now.status is WorkspaceStatus.RUNNING
+    for state, status in (
+        (RegistrationState.DEGRADED, WorkspaceStatus.DEGRADED),
+        (RegistrationState.OFFLINE, WorkspaceStatus.OFFLINE),
+        (RegistrationState.ONLINE, WorkspaceStatus.RUNNING),
+    ):
+        world.registry.sees(workspace, incarnation=1, state=state)
+        observe(world)
+        assert stored(world, workspace).status is status
+    assert observe(world) == 0
+    assert get(world, launched.provision).state is ProvisionState.PROVEN
+
+
+def test_an_agent_without_a_launch_runs_when_it_registers(world: World) -> None:
+    workspace = world.create(replace(UNSPECIFIED, name="x", runtime="external"), secrets={})
+    world.registry.sees(workspace, incarnation=0)
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.RUNNING
+
+
+def test_a_registry_that_is_away_changes_nothing(world: World) -> None:
+    workspace = world.create()
+    world.launch(workspace)
+    world.registry.down = True
+    assert world.read(workspace).status is WorkspaceStatus.PROVISIONING
+    with pytest.raises(RegistryUnavailable):
+        observe(world)
+    with pytest.raises(RegistryUnavailable):
+        reconciled(world)
+
+
+def test_an_error_goes_when_a_newer_incarnation_registered_and_not_before(world: World) -> None:
+    workspace = running(world)
+    world.sql("DELETE FROM provision.secrets")
+    with refused(Reason.MISSING_BYOK_CREDENTIAL):
+        world.launch(workspace)
+    world.registry.sees(workspace, incarnation=1)
+    observe(world)
+    error = stored(world, workspace).last_error
+    assert error is not None
+    assert error.incarnation == 1
+    world.set_own(workspace, "CLAUDE_CODE_OAUTH_TOKEN", "sk-new")
+    launched = world.launch(workspace)
+    assert stored(world, workspace).last_error == error
+    world.registry.sees(workspace, incarnation=launched.provision.incarnation)
+    assert world.read(workspace).last_error is None
+
+
+def test_a_silent_box_is_marked_with_what_failed_and_a_launch_answers_it(world: World) -> None:
+    workspace = running(world)
+    failed_at = datetime.now(UTC) - timedelta(minutes=1)
+    failure = RegisterFailure(reason="BEARER_REJECTED", time=failed_at, incarnation=1)
+    silence(world, workspace, last_register_failure=failure)
+    assert reconciled(world).marked == (workspace.id,)
+    now = stored(world, workspace)
+    assert now.needs_launch is not None
+    assert now.needs_launch.reason is NeedsLaunchReason.SILENT
+    assert now.last_error is not None
+    assert now.last_error.code == "ERROR_REASON_BEARER_REJECTED"
+    assert now.last_error.time == failed_at
+    assert now.last_error.incarnation == 1
+    assert wanted(world) == [workspace.id]
+    assert reconciled(world).marked == ()
+    launched = world.launch(workspace, reason=ProvisionReason.AUTO_RESTART)
+    assert launched.env is not None
+    assert wanted(world) == []
+    assert stored(world, workspace).last_error == now.last_error, "a heartbeat does not erase it"
+
+
+def test_an_older_failure_does_not_replace_a_newer_error(world: World) -> None:
+    workspace = running(world)
+    world.sql("DELETE FROM provision.secrets")
+    with refused(Reason.MISSING_BYOK_CREDENTIAL):
+        world.launch(workspace)
+    old = datetime.now(UTC) - timedelta(hours=1)
+    failure = RegisterFailure(reason="TICKET_EXPIRED", time=old, incarnation=1)
+    silence(world, workspace, last_register_failure=failure)
+    reconciled(world)
+    error = stored(world, workspace).last_error
+    assert error is not None
+    assert error.code == "ERROR_REASON_MISSING_BYOK_CREDENTIAL"
+
+
+def test_a_box_that_came_back_by_itself_is_not_wanted_any_more(world: World) -> None:
+    workspace = running(world)
+    silence(world, workspace)
+    reconciled(world)
+    world.registry.sees(workspace, incarnation=1)
+    observe(world)
+    assert wanted(world) == []
+
+
+def test_nobody_is_marked_who_left_is_gone_or_is_being_launched(world: World) -> None:
+    removed, busy, older, unknown = (running(world) for _ in range(4))
+    for each in (removed, busy, older):
+        silence(world, each)
+    world.registry.sees(replace(unknown, id=new_id()), incarnation=0, needs_relaunch=True)
+    external = world.create(replace(UNSPECIFIED, name="x", runtime="external"), secrets={})
+    silence(world, external)
+    command = RemoveWorkspace(call=LAUNCHER, workspace_id=removed.id)
+    remove_workspace.run(world.store, command, world.deployment, world.registry)
+    world.launch(busy)
+    world.complete(world.launch(older).provision)
+    assert reconciled(world) == ReconcileResult(marked=(), paused="")
+
+
+def test_no_more_than_a_twentieth_is_marked_within_a_minute_and_it_says_so(world: World) -> None:
+    workspaces = [running(world) for _ in range(5)]
+    for each in workspaces:
+        silence(world, each)
+    first = reconciled(world)
+    assert len(first.marked) == 1
+    assert first.paused.startswith("4 more workspaces are silent")
+    second = reconciled(world)
+    assert second.marked == ()
+    assert second.paused.startswith("4 more workspaces are silent")
+    assert world.sql("SELECT paused_reason FROM provision.reconciler") == [(second.paused,)]
+    world.sql("UPDATE provision.reconciler SET minute_start = now() - interval '1 minute'")
+    assert len(reconciled(world).marked) == 1
+    assert len(wanted(world)) == 2
+
+
+def test_a_launch_whose_box_never_came_is_wanted_again(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.let_leases_run_out()
+    assert lapse.run(world.store, Lapse()).provision_ids == (launched.provision.id,)
+    assert lapse.run(world.store, Lapse()).provision_ids == ()
+    assert stored(world, workspace).status is WorkspaceStatus.FAILED
+    assert reconciled(world).marked == (workspace.id,)
+    now = stored(world, workspace)
+    assert now.needs_launch is not None
+    assert now.needs_launch.reason is NeedsLaunchReason.LAPSED
+
+
+def test_a_box_that_came_after_the_lease_ran_out_is_running_all_the_same(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.let_leases_run_out()
+    lapse.run(world.store, Lapse())
+    reconciled(world)
+    world.registry.sees(workspace, incarnation=1)
+    assert get(world, launched.provision).state is ProvisionState.PROVEN
+    now = stored(world, workspace)
+    assert now.status is WorkspaceStatus.RUNNING
+    assert now.needs_launch is None
+
+
+def test_a_relaunch_that_lapsed_before_it_began_leaves_the_running_box_alone(
+    world: World,
+) -> None:
+    workspace = running(world)
+    world.registry.down = True
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        world.launch(workspace)
+    world.registry.down = False
+    world.let_leases_run_out()
+    lapse.run(world.store, Lapse())
+    assert stored(world, workspace).status is WorkspaceStatus.RUNNING
+    assert reconciled(world).marked == ()
+
+
+def test_hundreds_of_registrations_are_walked_page_by_page(world: World) -> None:
+    workspace = world.create(replace(OPUS, runtime="external"), secrets={})
+    for _ in range(450):
+        stranger = replace(workspace, id=new_id())
+        world.registry.sees(stranger, incarnation=0)
+    world.registry.sees(workspace, incarnation=0)
+    assert observe(world) == 1
+    assert stored(world, workspace).status is WorkspaceStatus.RUNNING
