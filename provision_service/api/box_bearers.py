@@ -1,0 +1,58 @@
+"""Whether a bearer that names no caller is a live token of some workspace."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, Protocol
+
+from agentworkspace.rpc.calls import Call
+from provision_service.api import asking
+from provision_service.blocking import BlockingPool
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.secret import Secret
+
+# A revoked token reads the catalogue, which is the same for everybody, for so long at most.
+KEPT_SECONDS: Final = 10.0
+_MOST_KEPT: Final = 10_000
+_TIMEOUT: Final = timedelta(seconds=2)
+
+
+class TokenCheck(Protocol):
+    """The one question asked of the registry."""
+
+    def is_workspace_token(self, *, token: Secret, timeout: timedelta) -> bool: ...
+
+
+class BoxBearers:
+    """Asks the registry, and remembers a yes by the token's hash. A no is never remembered:
+    the token may be made a moment later. Used from one event loop.
+    """
+
+    def __init__(
+        self, registry: TokenCheck, pool: BlockingPool, monotonic: Callable[[], float]
+    ) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._monotonic = monotonic
+        self._good_until: dict[bytes, float] = {}
+
+    async def require(self, call: Call) -> None:
+        """Raise CREDENTIAL_REJECTED unless the call has a caller or a live workspace token."""
+        token = asking.bearer(call)
+        if token is None:
+            return
+        digest = hashlib.sha256(token.reveal().encode("utf-8", "surrogatepass")).digest()
+        now = self._monotonic()
+        if self._good_until.get(digest, 0.0) > now:
+            return
+        if not await self._pool.run(
+            self._registry.is_workspace_token, token=token, timeout=_TIMEOUT
+        ):
+            raise Refusal(
+                Reason.CREDENTIAL_REJECTED, "the presented credential is unknown or has expired"
+            )
+        if len(self._good_until) >= _MOST_KEPT:
+            self._good_until.clear()
+        self._good_until[digest] = now + KEPT_SECONDS

@@ -1,0 +1,1 @@
+"""Requests to commands. Every violation of a request is reported, not only the first."""

@@ -1,0 +1,1 @@
+"""Results of commands to messages; no rule is applied on the way."""

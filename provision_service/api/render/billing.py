@@ -1,0 +1,65 @@
+"""Resolutions, steps and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agentworkspace.provision.v1 import billing_service_pb2 as pb
+from agentworkspace.provision.v1 import error_reason_pb2, resolution_pb2
+from provision_service.api import words
+from provision_service.commands.set_billing_mode_override import SetBillingModeOverrideResult
+from provision_service.commands.set_tenant_billing import SetTenantBillingResult
+from provision_service.domain.records import Billing
+from provision_service.domain.step import Notice, Step
+
+
+def resolution(billing: Billing | None) -> resolution_pb2.Resolution | None:
+    if billing is None:
+        return None
+    decided = billing.resolution
+    message = resolution_pb2.Resolution(
+        workspace_id=decided.workspace_id,
+        resolved_mode=decided.resolved_mode,
+        source=decided.source,
+        provider_selection=decided.provider_selection or "",
+        effective_model=decided.effective_model,
+        effective_model_source=decided.effective_model_source,
+        refusal=(
+            words.REASON[decided.refusal]
+            if decided.refusal is not None
+            else error_reason_pb2.ERROR_REASON_UNSPECIFIED
+        ),
+        refusal_message=billing.refusal_message,
+        steps=steps(decided.steps),
+        catalogue_version=decided.catalogue_version,
+        alternatives=[decided.change] if decided.change else [],
+        warnings=warnings(billing.warnings),
+    )
+    if billing.stored_override:
+        message.workspace_override = billing.stored_override
+    return message
+
+
+def steps(looked_at: Iterable[Step]) -> list[resolution_pb2.Step]:
+    return [
+        resolution_pb2.Step(rule=each.rule, fired=each.fired, inputs=each.inputs, text=each.text)
+        for each in looked_at
+    ]
+
+
+def warnings(notices: Iterable[Notice]) -> list[resolution_pb2.Warning]:
+    return [resolution_pb2.Warning(code=each.code, message=each.text) for each in notices]
+
+
+def set_override(result: SetBillingModeOverrideResult) -> pb.SetBillingModeOverrideResponse:
+    return pb.SetBillingModeOverrideResponse(
+        resolution=resolution(result.billing), warnings=warnings(result.warnings)
+    )
+
+
+def set_tenant_billing(result: SetTenantBillingResult) -> pb.SetTenantBillingResponse:
+    return pb.SetTenantBillingResponse(
+        tenant_id=result.tenant_id,
+        default_billing=result.default_billing,
+        has_platform_usage_token=result.has_platform_usage_token,
+    )

@@ -1,0 +1,102 @@
+"""What the catalogue offers. Pages count from the start: its order never changes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
+from provision_service.api.parse.catalogue import Page
+from provision_service.api.render.billing import steps
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.catalogue import Catalogue, Provider, Runtime
+from provision_service.domain.derivation import Derivation
+
+T = TypeVar("T")
+
+
+def providers(catalogue: Catalogue, page: Page) -> pb.ListProvidersResponse:
+    shown, after = _cut(tuple(catalogue.providers.values()), page)
+    return pb.ListProvidersResponse(
+        providers=[_provider(each) for each in shown],
+        catalogue_version=catalogue.version,
+        next_page_token=after,
+    )
+
+
+def runtimes(catalogue: Catalogue, page: Page) -> pb.ListRuntimesResponse:
+    every = [_runtime(each) for each in catalogue.runtimes.values()]
+    without = sorted(catalogue.external_like) + sorted(catalogue.virtual)
+    every += [pb.Runtime(name=name, launched=False) for name in without]
+    shown, after = _cut(every, page)
+    return pb.ListRuntimesResponse(
+        runtimes=shown, catalogue_version=catalogue.version, next_page_token=after
+    )
+
+
+def models(catalogue: Catalogue, runtime: Runtime | None, page: Page) -> pb.ListModelsResponse:
+    """Without a runtime: one that has no menu by design."""
+    offered: dict[str, list[Provider]] = {}
+    for offering in runtime.offerings if runtime is not None else ():
+        for model in offering.models:
+            if not model.withdrawn:
+                offered.setdefault(model.id, []).append(offering.provider)
+    shown, after = _cut(tuple(offered.items()), page)
+    return pb.ListModelsResponse(
+        models=[_model(model_id, served_by) for model_id, served_by in shown],
+        catalogue_version=catalogue.version,
+        next_page_token=after,
+    )
+
+
+def derived(catalogue: Catalogue, derivation: Derivation) -> pb.DeriveProviderResponse:
+    return pb.DeriveProviderResponse(
+        provider=derivation.provider.name if derivation.provider else "",
+        steps=steps(derivation.steps),
+        catalogue_version=catalogue.version,
+    )
+
+
+def _provider(provider: Provider) -> pb.Provider:
+    return pb.Provider(
+        name=provider.name,
+        display_name=provider.display_name,
+        protocol=provider.protocol,
+        auth_mode=provider.auth_mode,
+        auth_env=provider.auth_env,
+        model_pattern=provider.pattern,
+        platform=provider.is_platform,
+        base_url=_url(provider.base_url),
+        anthropic_base_url=_url(provider.anthropic_base_url),
+    )
+
+
+def _url(url: str | None) -> str:
+    """The platform's own endpoints are a setting of the deployment, not of the catalogue."""
+    return "" if url is None or url.startswith("${") else url
+
+
+def _runtime(runtime: Runtime) -> pb.Runtime:
+    return pb.Runtime(
+        name=runtime.name,
+        providers=[provider.name for provider in runtime.providers],
+        default_model=runtime.default_model or "",
+        launched=True,
+    )
+
+
+def _model(model_id: str, served_by: Sequence[Provider]) -> pb.Model:
+    first = served_by[0]
+    mode = BillingMode.PLATFORM_MANAGED if first.is_platform else BillingMode.BYOK
+    names = dict.fromkeys(name for provider in served_by for name in provider.auth_env)
+    return pb.Model(
+        id=model_id,
+        providers=[provider.name for provider in served_by],
+        billing_mode=mode,
+        auth_env=names,
+    )
+
+
+def _cut(every: Sequence[T], page: Page) -> tuple[Sequence[T], str]:
+    end = page.start + page.size
+    return every[page.start : end], str(end) if end < len(every) else ""

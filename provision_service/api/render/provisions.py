@@ -1,0 +1,91 @@
+"""Launches and the environments they hand out."""
+
+from __future__ import annotations
+
+from agentworkspace.provision.v1 import provision_pb2
+from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from provision_service.api import words
+from provision_service.api.render.billing import resolution, warnings
+from provision_service.api.render.times import timestamp
+from provision_service.commands.complete_provision import CompleteProvisionResult
+from provision_service.commands.extend_provision import ExtendProvisionResult
+from provision_service.commands.list_provisions import ListProvisionsResult
+from provision_service.commands.provision_workspace import ProvisionWorkspaceResult
+from provision_service.domain.lifecycle import ProvisionState
+from provision_service.domain.records import Provision
+
+
+def provision(launch: Provision) -> provision_pb2.Provision:
+    error = launch.error
+    return provision_pb2.Provision(
+        id=launch.id,
+        workspace_id=launch.workspace_id,
+        incarnation=launch.incarnation,
+        state=_state(launch.state),
+        billing=resolution(launch.billing),
+        input_revision=launch.input_revision,
+        lease_expire_time=timestamp(launch.lease_expire_time),
+        reason=words.LAUNCH_REASON[launch.reason],
+        request_id=launch.request_id,
+        caller=launch.caller,
+        manifest=[
+            provision_pb2.ManifestEntry(
+                name=entry.name, origin=entry.origin, fingerprint=entry.fingerprint
+            )
+            for entry in launch.manifest
+        ],
+        create_time=timestamp(launch.create_time),
+        deliver_time=timestamp(launch.deliver_time),
+        complete_time=timestamp(launch.complete_time),
+        register_time=timestamp(launch.register_time),
+        prove_time=timestamp(launch.prove_time),
+        outcome=(
+            words.OUTCOME[launch.outcome]
+            if launch.outcome is not None
+            else provision_pb2.PROVISION_OUTCOME_UNSPECIFIED
+        ),
+        error=provision_pb2.ProvisionError(code=error.code, message=error.message)
+        if error
+        else None,
+        rerun_required=launch.rerun_required,
+    )
+
+
+def delivered(result: ProvisionWorkspaceResult) -> pb.ProvisionWorkspaceResponse:
+    """The one answer that carries an environment."""
+    return pb.ProvisionWorkspaceResponse(
+        provision=provision(result.provision),
+        env=result.env.reveal() if result.env is not None else {},
+        joined=result.joined,
+        skipped=result.skipped,
+        warnings=warnings(result.warnings),
+    )
+
+
+def extended(result: ExtendProvisionResult) -> pb.ExtendProvisionResponse:
+    return pb.ExtendProvisionResponse(
+        state=_state(result.provision.state),
+        rerun_required=result.provision.rerun_required,
+        provision=provision(result.provision),
+    )
+
+
+def completed(result: CompleteProvisionResult) -> pb.CompleteProvisionResponse:
+    return pb.CompleteProvisionResponse(
+        state=_state(result.provision.state),
+        rerun_required=result.provision.rerun_required,
+        provision=provision(result.provision),
+    )
+
+
+def listed(result: ListProvisionsResult) -> pb.ListProvisionsResponse:
+    return pb.ListProvisionsResponse(
+        provisions=[provision(each) for each in result.provisions],
+        next_page_token=result.next_page_token,
+    )
+
+
+def _state(state: ProvisionState | None) -> provision_pb2.ProvisionState.ValueType:
+    if state is None:
+        return provision_pb2.PROVISION_STATE_UNSPECIFIED
+    return words.STATE[state]

@@ -1,0 +1,137 @@
+"""SecretService: parse, run, render."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from agentworkspace.provision.v1 import secret_service_pb2 as pb
+from agentworkspace.provision.v1 import secret_service_pb2_grpc
+from agentworkspace.rpc import calls
+from provision_service.api import asking
+from provision_service.api.core import Core
+from provision_service.api.parse import secrets as parse
+from provision_service.api.render import secrets as render
+from provision_service.commands import (
+    audit_shared_secrets,
+    check_credentials,
+    delete_global_secret,
+    delete_workspace_secret,
+    get_secret_values,
+    list_platform_credentials,
+    list_secrets,
+    register_platform_credential,
+    set_global_secret,
+    set_workspace_secret,
+    unregister_platform_credential,
+)
+from provision_service.commands.call import Call
+
+
+class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @override
+    async def SetGlobalSecret(
+        self, request: pb.SetGlobalSecretRequest, context: object
+    ) -> pb.SetGlobalSecretResponse:
+        core, command = self._core, parse.set_global_secret(request, _call())
+        result = await core.run(
+            lambda store: set_global_secret.run(store, command, core.deployment)
+        )
+        return pb.SetGlobalSecretResponse(secret=render.secret(result.secret))
+
+    @override
+    async def DeleteGlobalSecret(
+        self, request: pb.DeleteGlobalSecretRequest, context: object
+    ) -> pb.DeleteGlobalSecretResponse:
+        command = parse.delete_global_secret(request, _call())
+        result = await self._core.run(lambda store: delete_global_secret.run(store, command))
+        return pb.DeleteGlobalSecretResponse(deleted=result.deleted)
+
+    @override
+    async def SetWorkspaceSecret(
+        self, request: pb.SetWorkspaceSecretRequest, context: object
+    ) -> pb.SetWorkspaceSecretResponse:
+        core, command = self._core, parse.set_workspace_secret(request, _call())
+        return render.workspace_secret(
+            await core.run(lambda store: set_workspace_secret.run(store, command, core.deployment))
+        )
+
+    @override
+    async def DeleteWorkspaceSecret(
+        self, request: pb.DeleteWorkspaceSecretRequest, context: object
+    ) -> pb.DeleteWorkspaceSecretResponse:
+        command = parse.delete_workspace_secret(request, _call())
+        result = await self._core.run(lambda store: delete_workspace_secret.run(store, command))
+        return pb.DeleteWorkspaceSecretResponse(deleted=result.deleted)
+
+    @override
+    async def ListSecrets(
+        self, request: pb.ListSecretsRequest, context: object
+    ) -> pb.ListSecretsResponse:
+        command = parse.list_secrets(request, _call())
+        return render.listed(await self._core.run(lambda store: list_secrets.run(store, command)))
+
+    @override
+    async def GetSecretValues(
+        self, request: pb.GetSecretValuesRequest, context: object
+    ) -> pb.GetSecretValuesResponse:
+        core, command = self._core, parse.get_secret_values(request, calls.current())
+        return render.values(
+            await core.run(
+                lambda store: get_secret_values.run(store, command, core.deployment, core.registry)
+            )
+        )
+
+    @override
+    async def CheckCredentials(
+        self, request: pb.CheckCredentialsRequest, context: object
+    ) -> pb.CheckCredentialsResponse:
+        core, command = self._core, parse.check_credentials(request, _call())
+        return render.checked(
+            await core.run(
+                lambda store: check_credentials.run(store, command, core.deployment, core.prober)
+            )
+        )
+
+    @override
+    async def AuditSharedSecrets(
+        self, request: pb.AuditSharedSecretsRequest, context: object
+    ) -> pb.AuditSharedSecretsResponse:
+        core, command = self._core, parse.audit_shared_secrets(request, _call())
+        return render.shared(
+            await core.run(lambda store: audit_shared_secrets.run(store, command, core.deployment))
+        )
+
+    @override
+    async def RegisterPlatformCredential(
+        self, request: pb.RegisterPlatformCredentialRequest, context: object
+    ) -> pb.RegisterPlatformCredentialResponse:
+        command = parse.register_platform_credential(request, _call())
+        return render.registered(
+            await self._core.run(lambda store: register_platform_credential.run(store, command))
+        )
+
+    @override
+    async def ListPlatformCredentials(
+        self, request: pb.ListPlatformCredentialsRequest, context: object
+    ) -> pb.ListPlatformCredentialsResponse:
+        command = parse.list_platform_credentials(request, _call())
+        return render.credentials(
+            await self._core.run(lambda store: list_platform_credentials.run(store, command))
+        )
+
+    @override
+    async def UnregisterPlatformCredential(
+        self, request: pb.UnregisterPlatformCredentialRequest, context: object
+    ) -> pb.UnregisterPlatformCredentialResponse:
+        command = parse.unregister_platform_credential(request, _call())
+        result = await self._core.run(
+            lambda store: unregister_platform_credential.run(store, command)
+        )
+        return pb.UnregisterPlatformCredentialResponse(deleted=result.deleted)
+
+
+def _call() -> Call:
+    return asking.call(calls.current())

@@ -1,0 +1,172 @@
+"""WorkspaceService: parse, run, render."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.provision.v1 import workspace_service_pb2_grpc
+from agentworkspace.rpc import calls
+from provision_service.api import asking
+from provision_service.api.core import Core
+from provision_service.api.parse import provisions as parse_provisions
+from provision_service.api.parse import workspaces as parse
+from provision_service.api.render import provisions as render_provisions
+from provision_service.api.render import workspaces as render
+from provision_service.commands import (
+    complete_provision,
+    create_workspace,
+    extend_provision,
+    get_provision,
+    get_workspace,
+    list_provisions,
+    list_workspaces,
+    provision_workspace,
+    remove_workspace,
+    update_workspace,
+)
+from provision_service.commands.call import Call
+from provision_service.commands.provision_workspace import (
+    ProvisionWorkspace,
+    ProvisionWorkspaceResult,
+)
+from provision_service.domain.records import Billing
+from provision_service.domain.refusals import Refusal
+
+
+class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @override
+    async def CreateWorkspace(
+        self, request: pb.CreateWorkspaceRequest, context: object
+    ) -> pb.CreateWorkspaceResponse:
+        core = self._core
+        command = parse.create_workspace(
+            request, _call(), new_id=core.new_id(), new_request_id=core.new_id()
+        )
+        result = await core.run(
+            lambda store: create_workspace.run(
+                store, command, core.deployment, core.registry, core.prober
+            )
+        )
+        if result.auth_token_error:
+            core.wake_outbox()
+        self._count_mode(result.billing)
+        return render.created(result)
+
+    @override
+    async def GetWorkspace(
+        self, request: pb.GetWorkspaceRequest, context: object
+    ) -> pb.GetWorkspaceResponse:
+        core, command = self._core, parse.get_workspace(request, _call())
+        result = await core.run(
+            lambda store: get_workspace.run(store, command, core.deployment, core.registry)
+        )
+        return pb.GetWorkspaceResponse(workspace=render.workspace(result.workspace))
+
+    @override
+    async def ListWorkspaces(
+        self, request: pb.ListWorkspacesRequest, context: object
+    ) -> pb.ListWorkspacesResponse:
+        command = parse.list_workspaces(request, _call())
+        return render.listed(
+            await self._core.run(lambda store: list_workspaces.run(store, command))
+        )
+
+    @override
+    async def UpdateWorkspace(
+        self, request: pb.UpdateWorkspaceRequest, context: object
+    ) -> pb.UpdateWorkspaceResponse:
+        core = self._core
+        command = parse.update_workspace(request, _call(), new_request_id=core.new_id())
+        return render.updated(
+            await core.run(lambda store: update_workspace.run(store, command, core.deployment))
+        )
+
+    @override
+    async def RemoveWorkspace(
+        self, request: pb.RemoveWorkspaceRequest, context: object
+    ) -> pb.RemoveWorkspaceResponse:
+        core, command = self._core, parse.remove_workspace(request, _call())
+        result = await core.run(
+            lambda store: remove_workspace.run(store, command, core.deployment, core.registry)
+        )
+        core.wake_outbox()
+        return pb.RemoveWorkspaceResponse(workspace=render.workspace(result.workspace))
+
+    @override
+    async def ProvisionWorkspace(
+        self, request: pb.ProvisionWorkspaceRequest, context: object
+    ) -> pb.ProvisionWorkspaceResponse:
+        core = self._core
+        command = parse_provisions.provision_workspace(
+            request, _call(), new_id=core.new_id(), new_request_id=core.new_id()
+        )
+        try:
+            result = await core.run(
+                lambda store: provision_workspace.run(
+                    store, command, core.deployment, core.registry, core.prober
+                )
+            )
+        except Refusal as refusal:
+            core.metrics.launched(command.reason, f"refused:{refusal.reason}")
+            raise
+        core.metrics.launched(command.reason, _outcome(command, result))
+        self._count_mode(result.provision.billing)
+        return render_provisions.delivered(result)
+
+    @override
+    async def ExtendProvision(
+        self, request: pb.ExtendProvisionRequest, context: object
+    ) -> pb.ExtendProvisionResponse:
+        core, command = self._core, parse_provisions.extend_provision(request, _call())
+        return render_provisions.extended(
+            await core.run(lambda store: extend_provision.run(store, command, core.deployment))
+        )
+
+    @override
+    async def CompleteProvision(
+        self, request: pb.CompleteProvisionRequest, context: object
+    ) -> pb.CompleteProvisionResponse:
+        command = parse_provisions.complete_provision(request, _call())
+        return render_provisions.completed(
+            await self._core.run(lambda store: complete_provision.run(store, command))
+        )
+
+    @override
+    async def GetProvision(
+        self, request: pb.GetProvisionRequest, context: object
+    ) -> pb.GetProvisionResponse:
+        core, command = self._core, parse_provisions.get_provision(request, _call())
+        result = await core.run(
+            lambda store: get_provision.run(store, command, core.deployment, core.registry)
+        )
+        return pb.GetProvisionResponse(provision=render_provisions.provision(result.provision))
+
+    @override
+    async def ListProvisions(
+        self, request: pb.ListProvisionsRequest, context: object
+    ) -> pb.ListProvisionsResponse:
+        command = parse_provisions.list_provisions(request, _call())
+        return render_provisions.listed(
+            await self._core.run(lambda store: list_provisions.run(store, command))
+        )
+
+    def _count_mode(self, billing: Billing | None) -> None:
+        if billing is not None:
+            resolution = billing.resolution
+            self._core.metrics.resolved(resolution.resolved_mode, resolution.source)
+
+
+def _call() -> Call:
+    return asking.call(calls.current())
+
+
+def _outcome(command: ProvisionWorkspace, result: ProvisionWorkspaceResult) -> str:
+    if result.skipped:
+        return "skipped"
+    if result.joined:
+        return "joined"
+    return "validated" if command.validate_only else "delivered"

@@ -1,0 +1,64 @@
+"""Where the synchronous core runs: a few threads, and an end to what may wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+from provision_service.domain.refusals import Reason, Refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+COME_BACK_AFTER: Final = timedelta(seconds=1)
+
+
+class BlockingPool:
+    """Runs blocking functions on `threads` threads, each with the context of its call.
+
+    Used from one event loop. A call that is given up while it waits is never started; one
+    that has started runs to its end, and what it changed stays changed.
+    """
+
+    def __init__(self, *, threads: int, max_waiting: int, name: str = "command") -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._limit = threads + max_waiting
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """How many calls run or wait."""
+        return self._held
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The work's result, or what it raises. Refusal OVERLOADED when the queue is full."""
+        if self._held >= self._limit:
+            raise Refusal(
+                Reason.OVERLOADED,
+                "more calls are waiting than this replica takes; nothing was done",
+                retry_after=COME_BACK_AFTER,
+            )
+        context = contextvars.copy_context()
+        future = self._executor.submit(context.run, partial(work, *args, **kwargs))
+        self._held += 1
+        future.add_done_callback(self._released_from(asyncio.get_running_loop()))
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Wait for what runs; what only waits is dropped."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _released_from(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
+        def released(_future: object) -> None:
+            # Runs on the worker's thread; the count belongs to the loop.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._release)
+
+        return released
+
+    def _release(self) -> None:
+        self._held -= 1

@@ -1,0 +1,1 @@
+"""What the service asks of others: the registry, name servers, and the vendors' endpoints."""

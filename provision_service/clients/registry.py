@@ -1,0 +1,193 @@
+"""The registry over gRPC: the only place that knows its stubs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.duration_pb2 import Duration
+
+from agentworkspace.registry.v1 import (
+    token_pb2,
+    token_service_pb2,
+    token_service_pb2_grpc,
+    workspace_registry_service_pb2,
+    workspace_registry_service_pb2_grpc,
+)
+from agentworkspace.rpc import calls
+from agentworkspace.rpc.errors import RpcFailure, failure_from
+from provision_service.clients import registry_answers as answers
+from provision_service.clients.breaker import Breaker
+from provision_service.domain.registry_port import (
+    Admitted,
+    Bearer,
+    FirstToken,
+    Incarnation,
+    Registration,
+    RegistrationPage,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.domain.secret import Secret
+
+pb = workspace_registry_service_pb2
+Response = TypeVar("Response")
+# Told of every call: the method's name, `ok`, `refused` or `unavailable`, and the seconds.
+Observe = Callable[[str, str, float], None]
+
+PAGE_SIZE: Final = 200
+_REASON_PREFIX: Final = "ERROR_REASON_"
+# Answers about what was asked. Everything else is the registry's trouble, or this service's
+# credential: nothing is known about the workspace then, and the call is worth repeating.
+_REFUSALS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+    }
+)
+_OWN_CREDENTIAL: Final = frozenset(
+    {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+)
+
+
+def _ignore(_method: str, _outcome: str, _seconds: float) -> None:
+    """Nobody watches."""
+
+
+class RegistryClient:
+    """Implements `Registry` over one channel; safe to use from many threads.
+
+    A call never lasts longer than its timeout, nor than the call that it is made for.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        observe: Observe = _ignore,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._workspaces = workspace_registry_service_pb2_grpc.WorkspaceRegistryServiceStub(channel)
+        self._tokens = token_service_pb2_grpc.TokenServiceStub(channel)
+        self._observe = observe
+        self._breaker = breaker or Breaker()
+
+    def admit(
+        self,
+        *,
+        workspace_id: str,
+        tenant_id: str,
+        request_id: str,
+        first_token: FirstToken | None,
+        ticket_required: bool,
+        timeout: timedelta,
+    ) -> Admitted:
+        """AdmitWorkspace."""
+        request = pb.AdmitWorkspaceRequest(
+            workspace_id=workspace_id,
+            tenant_id=tenant_id,
+            request_id=request_id,
+            ticket_required=ticket_required,
+        )
+        if first_token is not None:
+            request.first_token.label = first_token.label
+            request.first_token.token_sha256 = first_token.token_sha256 or ""
+        return answers.admitted(self._call(self._workspaces.AdmitWorkspace, request, timeout))
+
+    def begin_incarnation(
+        self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
+    ) -> Incarnation:
+        """BeginIncarnation."""
+        ttl = Duration()
+        ttl.FromTimedelta(ticket_ttl)
+        request = pb.BeginIncarnationRequest(
+            workspace_id=workspace_id, request_id=request_id, ticket_ttl=ttl
+        )
+        return answers.incarnation(self._call(self._workspaces.BeginIncarnation, request, timeout))
+
+    def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:
+        """RetireWorkspace."""
+        request = pb.RetireWorkspaceRequest(workspace_id=workspace_id, tenant_id=tenant_id)
+        self._call(self._workspaces.RetireWorkspace, request, timeout)
+
+    def get_registration(self, *, workspace_id: str, timeout: timedelta) -> Registration:
+        """GetRegistration."""
+        request = pb.GetRegistrationRequest(workspace_id=workspace_id)
+        found = self._call(self._workspaces.GetRegistration, request, timeout)
+        return answers.registration(found.registration)
+
+    def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
+        """ListRegistrations, every one."""
+        request = pb.ListRegistrationsRequest(page_size=PAGE_SIZE, page_token=page_token)
+        return answers.page(self._call(self._workspaces.ListRegistrations, request, timeout))
+
+    def list_registrations_needing_relaunch(
+        self, *, page_token: str, timeout: timedelta
+    ) -> RegistrationPage:
+        """ListRegistrations, those that fell silent without an excuse."""
+        request = pb.ListRegistrationsRequest(
+            needs_relaunch=True, page_size=PAGE_SIZE, page_token=page_token
+        )
+        return answers.page(self._call(self._workspaces.ListRegistrations, request, timeout))
+
+    def validate_token(
+        self, *, token: Secret, workspace_id: str, timeout: timedelta
+    ) -> Bearer | None:
+        """ValidateToken for an instance token of this workspace."""
+        request = token_service_pb2.ValidateTokenRequest(
+            token=token.reveal(),
+            workspace_id=workspace_id,
+            required_kind=token_pb2.TOKEN_KIND_INSTANCE,
+        )
+        return answers.bearer(self._call(self._tokens.ValidateToken, request, timeout))
+
+    def is_workspace_token(self, *, token: Secret, timeout: timedelta) -> bool:
+        """Whether this is a live token of any workspace, of either kind."""
+        request = token_service_pb2.ValidateTokenRequest(token=token.reveal(), any_workspace=True)
+        return answers.bearer(self._call(self._tokens.ValidateToken, request, timeout)) is not None
+
+    def _call(self, method: Callable[..., Response], request: Any, timeout: timedelta) -> Response:
+        name = type(request).__name__.removesuffix("Request")
+        seconds = _within_the_call(timeout)
+        if seconds <= 0:
+            raise RegistryUnavailable("no time was left to ask the registry")
+        if not self._breaker.lets_through():
+            raise RegistryUnavailable("the registry has not been answering")
+        started = time.perf_counter()
+        try:
+            response = method(request, timeout=seconds)
+        except grpc.RpcError as error:
+            failure = failure_from(error)
+            refused = failure.code in _REFUSALS
+            took = time.perf_counter() - started
+            self._observe(name, "refused" if refused else "unavailable", took)
+            raise self._failed(name, failure, refused=refused) from None
+        self._breaker.answered()
+        self._observe(name, "ok", time.perf_counter() - started)
+        return response
+
+    def _failed(self, name: str, failure: RpcFailure, *, refused: bool) -> Exception:
+        reason = failure.reason.removeprefix(_REASON_PREFIX)
+        if refused:
+            self._breaker.answered()
+            return RegistryRefused(reason or failure.code.name, failure.message)
+        log = structlog.get_logger("provision_service")
+        if failure.code in _OWN_CREDENTIAL:
+            self._breaker.answered()
+            log.error("the registry refuses this service", method=name, reason=reason)
+            return RegistryUnavailable("the registry refuses the credential of this service")
+        tell = log.warning if self._breaker.failed() else log.debug
+        tell("the registry did not answer", method=name, code=failure.code.name)
+        return RegistryUnavailable(f"the registry did not answer ({failure.code.name})")
+
+
+def _within_the_call(timeout: timedelta) -> float:
+    call = calls.current_or_none()
+    seconds = timeout.total_seconds()
+    return seconds if call is None else min(seconds, call.remaining())

@@ -1,0 +1,73 @@
+"""The service's own credential at the registry, in a file that may be replaced while serving."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentworkspace.rpc.redaction import Secret
+
+_CHECK_EVERY_SECONDS: Final = 1.0
+_LONGEST: Final = 4096
+
+
+class TokenFileInvalid(ValueError):
+    """The file holds no credential; the text never repeats what it does hold."""
+
+
+class TokenFile:
+    """Gives the secret; notices within a second that the file changed.
+
+    A first load that fails raises TokenFileInvalid or OSError. Later a missing or bad file is
+    logged once and the last good secret stays in use.
+    """
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._signature = _signature(path)
+        self._secret = _read(path)
+        self._checked_at = monotonic()
+
+    def __call__(self) -> Secret:
+        """The secret as it stands."""
+        with self._lock:
+            now = self._monotonic()
+            if now - self._checked_at >= _CHECK_EVERY_SECONDS:
+                self._checked_at = now
+                self._reload_if_changed()
+            return self._secret
+
+    def _reload_if_changed(self) -> None:
+        log = structlog.get_logger("provision_service")
+        try:
+            signature = _signature(self._path)
+        except OSError:
+            signature = None
+        if signature == self._signature:
+            return
+        self._signature = signature
+        try:
+            self._secret = _read(self._path)
+        except (OSError, ValueError):
+            log.error("registry token file not usable, keeping the last", path=str(self._path))
+        else:
+            log.info("registry token file read again", path=str(self._path))
+
+
+def _read(path: Path) -> Secret:
+    text = path.read_text(encoding="utf-8").strip()
+    if not text or len(text) > _LONGEST or not text.isascii() or not text.isprintable():
+        raise TokenFileInvalid("must hold one line with the credential and nothing else")
+    return Secret(text)
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    status = path.stat()
+    return (status.st_mtime_ns, status.st_size, status.st_ino)

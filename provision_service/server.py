@@ -1,0 +1,260 @@
+"""The composition root: settings in, a service that provisions out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from sqlalchemy.exc import SQLAlchemyError
+
+from agentworkspace.provision.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
+from agentworkspace.provision.v1.billing_service_pb2_grpc import (
+    add_BillingServiceServicer_to_server,
+)
+from agentworkspace.provision.v1.catalogue_service_pb2_grpc import (
+    add_CatalogueServiceServicer_to_server,
+)
+from agentworkspace.provision.v1.secret_service_pb2_grpc import add_SecretServiceServicer_to_server
+from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
+    add_WorkspaceServiceServicer_to_server,
+)
+from agentworkspace.rpc.credentials import CredentialsFile
+from agentworkspace.rpc.edge import Edge, EdgeSettings
+from agentworkspace.rpc.metrics import EdgeMetrics
+from agentworkspace.rpc.server import Mount, RpcServer, stop_event
+from provision_service.api import errors, policy
+from provision_service.api.audit_servicer import Audit
+from provision_service.api.billing_servicer import Billings
+from provision_service.api.box_bearers import BoxBearers
+from provision_service.api.catalogue_servicer import Catalogues
+from provision_service.api.core import Core
+from provision_service.api.secret_servicer import Secrets
+from provision_service.api.workspace_servicer import Workspaces
+from provision_service.blocking import BlockingPool
+from provision_service.clients.registry import RegistryClient
+from provision_service.commands import adopt_usage_token
+from provision_service.commands.adopt_usage_token import AdoptUsageToken
+from provision_service.config import Settings
+from provision_service.domain.refusals import Refusal
+from provision_service.domain.secret import Secret
+from provision_service.metrics import ProvisionMetrics
+from provision_service.storage.engine import build_engine
+from provision_service.storage.faults import guarded, unavailable
+from provision_service.storage.opening import WrongKey, open_store
+from provision_service.storage.store import Store
+from provision_service.wiring import (
+    deployment_of,
+    keys_file,
+    prober_of,
+    registry_channel,
+    server_settings,
+)
+from provision_service.workers.background import Background
+from provision_service.workers.files import DeploymentFiles
+
+# The workers' own, so that neither they nor the calls wait for each other.
+BACKGROUND_THREADS: Final = 4
+OPENING_SECONDS: Final = 0.5
+
+
+class Provisioning:
+    """One process of the service. Made on the event loop that serves it; used once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database_url: Secret,
+        *,
+        listen: str | None = None,
+        reuse_port: bool = False,
+        collectors: CollectorRegistry = REGISTRY,
+    ) -> None:
+        if settings.credentials_file is None:
+            raise ValueError("no credentials file: config.require_for_serving was not asked")
+        self._settings = settings
+        self._log = structlog.get_logger("provision")
+        self._stop = asyncio.Event()
+        self._running: list[asyncio.Task[None]] = []
+        self._opened: Store | None = None
+        self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        metrics = ProvisionMetrics(collectors)
+        self._files = DeploymentFiles(
+            settings.catalogue_file,
+            settings.templates_file,
+            partial(metrics.file, "catalogue-or-templates"),
+        )
+        self._keys = keys_file(settings)
+        self._engine = build_engine(
+            database_url.reveal(), pool_size=settings.threads + BACKGROUND_THREADS
+        )
+        self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
+        self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
+        metrics.watch_blocking(lambda: self._pool.held)
+
+        self._channel = registry_channel(settings)
+        registry = RegistryClient(self._channel, observe=metrics.registry_called)
+        deployment = deployment_of(settings, self._files)
+        self._background = Background(
+            store=self._store,
+            pool=self._aside,
+            deployment=deployment,
+            registry=registry,
+            files=self._files,
+            metrics=metrics,
+            jitter=random.random,
+            reconciler=settings.reconciler,
+        )
+        core = Core(
+            store=self._store,
+            pool=self._pool,
+            deployment=deployment,
+            registry=registry,
+            prober=prober_of(settings),
+            metrics=metrics,
+            new_id=new_id,
+            wake_outbox=self._background.wake_outbox,
+        )
+        bearers = BoxBearers(registry, self._pool, time.monotonic)
+        edge = Edge(
+            policy=policy.POLICY,
+            authenticate=CredentialsFile(settings.credentials_file).identify,
+            translate=partial(errors.translate, observe=metrics.refused),
+            settings=EdgeSettings(
+                domain=errors.DOMAIN,
+                reason_prefix=errors.REASON_PREFIX,
+                unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
+            ),
+            metrics=EdgeMetrics(collectors),
+        )
+        self._server = RpcServer(
+            server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
+            edge,
+            _mounts(core, bearers),
+        )
+
+    async def start(self) -> int:
+        """Listen, and return the port. Health says SERVING once the store has answered."""
+        port = await self._server.start()
+        self._running.append(asyncio.create_task(self._open(), name="opening"))
+        self._log.info("listening", port=port)
+        return port
+
+    async def stop(self) -> None:
+        """Finish what runs, close."""
+        self._log.info("stopping")
+        self._stop.set()
+        await self._server.stop()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for pool in (self._pool, self._aside):
+            await asyncio.to_thread(pool.close)
+        self._channel.close()
+        self._engine.dispose()
+        self._log.info("stopped")
+
+    def _store(self) -> Store:
+        if self._opened is None:
+            raise unavailable()
+        return self._opened
+
+    async def _open(self) -> None:
+        """Try until the database answers, then serve. A wrong key ends the process: served
+        with it, the service would write what nobody can read.
+        """
+        reported = False
+        while not self._stop.is_set():
+            try:
+                opened = await self._aside.run(self._open_store)
+            except WrongKey as error:
+                self.cannot_serve.set_exception(error)
+                return
+            except Exception as error:  # noqa: BLE001 - it is tried again until it works
+                if not reported:
+                    reported = True
+                    known = isinstance(error, SQLAlchemyError | Refusal)
+                    self._log.warning(
+                        "the store cannot be opened yet",
+                        fault=type(error).__name__,
+                        exc_info=None if known else error,
+                    )
+                await _pause(self._stop, OPENING_SECONDS)
+                continue
+            self._opened = opened
+            self._running.append(
+                asyncio.create_task(self._background.run(self._stop), name="background")
+            )
+            await self._server.set_health(serving=True)
+            self._log.info("serving")
+            return
+
+    def _open_store(self) -> Store:
+        store = open_store(self._engine, self._keys.current, secrets.token_bytes)
+        adopted = AdoptUsageToken(usage_token=self._settings.platform_usage_token)
+        guarded(lambda: adopt_usage_token.run(store, adopted))
+        return store
+
+
+async def serve(
+    settings: Settings,
+    database_url: Secret,
+    *,
+    listen: str | None = None,
+    reuse_port: bool = False,
+    process: int = 0,
+    announce: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
+
+    ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey or OSError when it cannot.
+    """
+    with stop_event() as stop:
+        service = Provisioning(settings, database_url, listen=listen, reuse_port=reuse_port)
+        if settings.metrics_listen is not None:
+            _serve_metrics(settings.metrics_listen, process)
+        port = await service.start()
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            announce(port)
+            ends: set[asyncio.Future[Any]] = {stopping, service.cannot_serve}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if service.cannot_serve.done():
+                service.cannot_serve.result()
+        finally:
+            stopping.cancel()
+            await service.stop()
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _mounts(core: Core, bearers: BoxBearers) -> list[Mount]:
+    adders = (
+        partial(add_WorkspaceServiceServicer_to_server, Workspaces(core)),
+        partial(add_BillingServiceServicer_to_server, Billings(core)),
+        partial(add_SecretServiceServicer_to_server, Secrets(core)),
+        partial(add_CatalogueServiceServicer_to_server, Catalogues(core, bearers)),
+        partial(add_AuditServiceServicer_to_server, Audit(core)),
+    )
+    return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]
+
+
+def _serve_metrics(listen: str, process: int) -> None:
+    host, _, port = listen.rpartition(":")
+    start_http_server(int(port) + process, host.strip("[]"))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

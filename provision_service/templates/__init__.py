@@ -1,0 +1,1 @@
+"""What an operator declares about kinds of workspaces: defaults, required names, probes."""

@@ -1,0 +1,98 @@
+"""From settings to the objects that need them; nothing is started here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import grpc
+import structlog
+
+from agentworkspace.rpc.channel import ClientTls, blocking_channel
+from agentworkspace.rpc.listening import ServerTls
+from agentworkspace.rpc.server import ServerSettings
+from provision_service.clients.addresses import UrlChecker
+from provision_service.clients.probe_plan import platform_urls
+from provision_service.clients.probes import VendorProber
+from provision_service.clients.token_file import TokenFile
+from provision_service.commands.deployment import Deployment
+from provision_service.config import Settings
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.platform_proxy import PlatformProxy
+from provision_service.domain.probing import ProbesPolicy
+from provision_service.storage.keyring import KeysFile
+from provision_service.workers.files import DeploymentFiles
+
+
+def keys_file(settings: Settings) -> KeysFile:
+    """The keys file of the settings. BadKeys when it is refused."""
+    if settings.secrets_keys_file is None:
+        raise ValueError("no keys file: config.require_for_serving was not asked")
+    log = structlog.get_logger("provision.files")
+    return KeysFile(settings.secrets_keys_file, report=log.error)
+
+
+def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
+    """What the settings and files decide, as the commands take it."""
+    ca_file = settings.registry_ca_file
+    return Deployment(
+        catalogue=files.catalogue,
+        templates=files.templates,
+        registry_address=settings.address_for_boxes,
+        registry_ca=ca_file.read_text(encoding="ascii") if ca_file is not None else None,
+        platform=PlatformProxy(
+            base_url=settings.platform_base_url,
+            anthropic_base_url=settings.platform_anthropic_base_url,
+            usage_url=settings.platform_usage_url,
+            usage_token=settings.platform_usage_token,
+        ),
+        usage_token_shared=settings.platform_usage_token_shared,
+        default_billing=BillingMode(settings.default_billing),
+        probes=ProbesPolicy(settings.probes),
+        tickets_from_birth=settings.tickets_from_birth,
+        forced_tier=settings.force_tier,
+        check_url=UrlChecker(allow_private=settings.allow_private_urls),
+        provision_lease=settings.lease,
+        ticket_ttl=settings.ticket_lifetime,
+        admit_budget=timedelta(seconds=2),
+    )
+
+
+def prober_of(settings: Settings) -> VendorProber:
+    return VendorProber(
+        platform=platform_urls(settings.platform_base_url, settings.platform_anthropic_base_url),
+        allow_private=settings.probes_allow_private,
+        allow_loopback_http=settings.probes_allow_loopback_http,
+    )
+
+
+def registry_channel(settings: Settings) -> grpc.Channel:
+    if settings.registry_token_file is None:
+        raise ValueError("no registry token: config.require_for_serving was not asked")
+    tls = None
+    if settings.registry_tls:
+        tls = ClientTls(
+            ca_file=settings.registry_ca_file,
+            certificate_file=settings.registry_certificate_file,
+            key_file=settings.registry_key_file,
+        )
+    return blocking_channel(
+        settings.registry_address, bearer=TokenFile(settings.registry_token_file), tls=tls
+    )
+
+
+def server_settings(settings: Settings, listen: str, *, reuse_port: bool) -> ServerSettings:
+    tls = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        tls = ServerTls(
+            certificate_file=settings.tls_certificate,
+            key_file=settings.tls_key,
+            client_ca_file=settings.tls_client_ca,
+        )
+    return ServerSettings(
+        listen=listen,
+        tls=tls,
+        insecure=settings.insecure,
+        reflection=settings.reflection,
+        reuse_port=reuse_port,
+        drain_seconds=settings.stop_grace.total_seconds(),
+    )

@@ -1,0 +1,1 @@
+"""What the service does unasked. Each task survives every fault and stops on request."""

@@ -1,0 +1,165 @@
+"""The steps that are taken without being asked, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from provision_service.blocking import BlockingPool
+from provision_service.commands import (
+    drain_outbox,
+    lapse,
+    observe_launches,
+    reconcile,
+    rekey,
+    sweep,
+)
+from provision_service.commands.deployment import Deployment
+from provision_service.commands.drain_outbox import DrainOutbox
+from provision_service.commands.lapse import Lapse
+from provision_service.commands.observe_launches import ObserveLaunches
+from provision_service.commands.reconcile import Reconcile
+from provision_service.commands.rekey import Rekey
+from provision_service.commands.sweep import Sweep
+from provision_service.domain.registry_port import Registry
+from provision_service.metrics import ProvisionMetrics
+from provision_service.storage import outbox_depth
+from provision_service.storage.faults import guarded
+from provision_service.storage.store import Store
+from provision_service.workers.files import DeploymentFiles
+from provision_service.workers.tasks import Task, Tasks
+
+T = TypeVar("T")
+
+OUTBOX_SECONDS: Final = 1.0
+OBSERVE_SECONDS: Final = 2.0
+RECONCILE_SECONDS: Final = 10.0
+REKEY_SECONDS: Final = 5.0
+LAPSE_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 600.0
+FILES_SECONDS: Final = 1.0
+DEPTH_SECONDS: Final = 5.0
+
+
+class Background:
+    """Runs on a pool of its own, so that no load of calls keeps the outbox from draining.
+
+    Made on the loop that runs it.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Callable[[], Store],
+        pool: BlockingPool,
+        deployment: Deployment,
+        registry: Registry,
+        files: DeploymentFiles,
+        metrics: ProvisionMetrics,
+        jitter: Callable[[], float],
+        reconciler: bool,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._deployment = deployment
+        self._registry = registry
+        self._files = files
+        self._metrics = metrics
+        self._jitter = jitter
+        self._reconciler = reconciler
+        self._outbox_waits = asyncio.Event()
+        self._page_token = ""
+        self._paused = ""
+        self._rekeying = False
+        self._log = structlog.get_logger("provision.background")
+
+    def wake_outbox(self) -> None:
+        """There is something to tell the registry."""
+        self._outbox_waits.set()
+
+    def tasks(self) -> list[Task]:
+        every = [
+            Task("outbox", OUTBOX_SECONDS, self.drain_outbox, self._outbox_waits),
+            Task("outbox-depth", DEPTH_SECONDS, self.measure_outbox),
+            Task("observer", OBSERVE_SECONDS, self.observe),
+            Task("rekey", REKEY_SECONDS, self.rekey),
+            Task("lapse", LAPSE_SECONDS, self.lapse),
+            Task("sweep", SWEEP_SECONDS, self.sweep),
+            Task("files", FILES_SECONDS, self.look_at_files),
+        ]
+        if self._reconciler:
+            every.append(Task("reconciler", RECONCILE_SECONDS, self.reconcile))
+        return every
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; returns when every task has ended."""
+        await Tasks(self._metrics).run(self.tasks(), stop)
+
+    async def drain_outbox(self) -> bool:
+        command = DrainOutbox(jitter=self._jitter)
+        result = await self._do(
+            lambda store: drain_outbox.run(store, command, self._deployment, self._registry)
+        )
+        if result.delivered or result.postponed:
+            self._log.info(
+                "told the registry", delivered=result.delivered, postponed=result.postponed
+            )
+        return result.full
+
+    async def measure_outbox(self) -> bool:
+        depth = await self._do(outbox_depth.measure)
+        self._metrics.outbox(depth.messages, depth.oldest_seconds)
+        return False
+
+    async def observe(self) -> bool:
+        command = ObserveLaunches(page_token=self._page_token)
+        result = await self._do(
+            lambda store: observe_launches.run(store, command, self._deployment, self._registry)
+        )
+        self._page_token = result.next_page_token
+        return bool(result.next_page_token)
+
+    async def reconcile(self) -> bool:
+        result = await self._do(
+            lambda store: reconcile.run(store, Reconcile(), self._deployment, self._registry)
+        )
+        self._metrics.reconciled(len(result.marked), paused=bool(result.paused))
+        for workspace_id in result.marked:
+            self._log.warning("a workspace needs a launch", workspace_id=workspace_id)
+        if result.paused and result.paused != self._paused:
+            self._log.error("the reconciler paused", why=result.paused)
+        self._paused = result.paused
+        return False
+
+    async def rekey(self) -> bool:
+        result = await self._do(lambda store: rekey.run(store, Rekey()))
+        self._metrics.rekey(result.remaining, result.undecryptable)
+        if result.rewritten and not self._rekeying:
+            self._log.info(
+                "encrypting under the new key", key_id=result.key_id, remaining=result.remaining
+            )
+        if self._rekeying and not result.remaining:
+            self._log.info("everything is under the new key", key_id=result.key_id)
+        self._rekeying = bool(result.rewritten and result.remaining)
+        return self._rekeying
+
+    async def lapse(self) -> bool:
+        command = Lapse()
+        result = await self._do(lambda store: lapse.run(store, command))
+        for provision_id in result.provision_ids:
+            self._log.warning("a launch lapsed", provision_id=provision_id)
+        return len(result.provision_ids) >= command.limit
+
+    async def sweep(self) -> bool:
+        result = await self._do(lambda store: sweep.run(store, Sweep()))
+        return result.full
+
+    async def look_at_files(self) -> bool:
+        await self._pool.run(self._files.look_again)
+        return False
+
+    async def _do(self, step: Callable[[Store], T]) -> T:
+        return await self._pool.run(lambda: guarded(lambda: step(self._store())))

@@ -1,0 +1,84 @@
+"""Running a few things again and again, through every fault, until the service stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from provision_service.domain.refusals import Refusal
+from provision_service.domain.registry_port import RegistryUnavailable
+from provision_service.metrics import ProvisionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`work` again and again, `every` seconds, and at once when `wake` is set.
+
+    `work` answers whether there is more to do at once.
+    """
+
+    name: str
+    every: float
+    work: Callable[[], Awaitable[bool]]
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Tasks:
+    """Runs them side by side. A task that fails is tried again; it is logged when it begins to
+    fail and when it is well again, not every time.
+    """
+
+    def __init__(self, metrics: ProvisionMetrics) -> None:
+        self._metrics = metrics
+        self._log = structlog.get_logger("provision.background")
+        self._failing: set[str] = set()
+
+    async def run(self, tasks: Sequence[Task], stop: asyncio.Event) -> None:
+        """Until `stop`; returns when every task has ended."""
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(self._repeat(task, stop), name=task.name)
+
+    async def _repeat(self, task: Task, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            task.wake.clear()
+            more = await self._once(task)
+            if not more:
+                await _first_of(task.every, stop, task.wake)
+
+    async def _once(self, task: Task) -> bool:
+        try:
+            more = await task.work()
+        except Exception as fault:  # noqa: BLE001 - it is tried again; nobody else would
+            self._metrics.background_fault(task.name)
+            self._note_fault(task, fault)
+            return False
+        if task.name in self._failing:
+            self._failing.discard(task.name)
+            self._log.info("background work goes on", task=task.name)
+        return more
+
+    def _note_fault(self, task: Task, fault: Exception) -> None:
+        if task.name in self._failing:
+            return
+        self._failing.add(task.name)
+        known = isinstance(fault, Refusal | RegistryUnavailable)
+        self._log.warning(
+            "background work failed, it will be tried again",
+            task=task.name,
+            fault=str(fault) if known else type(fault).__name__,
+            exc_info=None if known else fault,
+        )
+
+
+async def _first_of(seconds: float, *events: asyncio.Event) -> None:
+    """Until any of the events is set, or the time is over."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

@@ -1,0 +1,160 @@
+"""A provision service on loopback in this very process, on a real database, with its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from agentworkspace.provision.v1.audit_service_pb2_grpc import AuditServiceStub
+from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceStub
+from agentworkspace.provision.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
+from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStub
+from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from provision_service import config
+from provision_service.domain.secret import Secret
+from provision_service.server import Provisioning
+from tests.rpc.registry_server import CALLERS, bearer, secret_of, write_credentials
+
+T = TypeVar("T")
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+START_SECONDS: Final = 20.0
+USAGE_TOKEN: Final = "usage-token-of-the-deployment"
+PROXY: Final = "http://127.0.0.1:9/openai/v1"
+ANTHROPIC_PROXY: Final = "http://127.0.0.1:9/anthropic"
+
+# Callers and their secrets are those of the registry's tests: one control plane knows both.
+ADMIN: Final = bearer(secret_of("operator"))
+LAUNCHER: Final = bearer(secret_of("control-plane"))
+VERIFIER: Final = bearer(secret_of("gateway"))
+GLOBEX_LAUNCHER: Final = bearer(secret_of("globex-control-plane"))
+GLOBEX_ADMIN: Final = bearer(secret_of("globex-operator"))
+assert set(CALLERS) >= {"operator", "control-plane", "gateway", "globex-control-plane"}
+
+
+@dataclass
+class Running:
+    """A serving provision service and stubs to call it."""
+
+    service: Provisioning
+    port: int
+    collectors: CollectorRegistry
+    loop: asyncio.AbstractEventLoop
+    channel: grpc.Channel
+    workspaces: Any = field(init=False)
+    billing: Any = field(init=False)
+    secrets: Any = field(init=False)
+    catalogue: Any = field(init=False)
+    audit: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workspaces = WorkspaceServiceStub(self.channel)
+        self.billing = BillingServiceStub(self.channel)
+        self.secrets = SecretServiceStub(self.channel)
+        self.catalogue = CatalogueServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(START_SECONDS)
+
+    def health(self, service: str = "") -> Any:
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.collectors.get_sample_value(name, labels) or 0.0
+
+
+def write_keys(directory: Path, current: str = "k1", **keys: bytes) -> Path:
+    """A keys file; without keys, one that differs by its name only."""
+    material = keys or {current: hashlib.sha256(current.encode()).digest()}
+    path = directory / "keys.json"
+    encoded = {name: base64.b64encode(key).decode() for name, key in material.items()}
+    path.write_text(json.dumps({"current": current, "keys": encoded}))
+    return path
+
+
+def environment_of(
+    directory: Path, registry_address: str, more: Mapping[str, str]
+) -> dict[str, str]:
+    """What a deployment would set."""
+    token = directory / "registry-token"
+    token.write_text(secret_of("operator") + "\n")
+    return {
+        "PROVISION_LISTEN": "127.0.0.1:0",
+        "PROVISION_CREDENTIALS_FILE": str(write_credentials(directory)),
+        "PROVISION_SECRETS_KEYS_FILE": str(write_keys(directory)),
+        "PROVISION_REGISTRY_ADDRESS": registry_address,
+        "PROVISION_REGISTRY_TOKEN_FILE": str(token),
+        "PROVISION_STOP_GRACE_SECONDS": "5",
+        "PLATFORM_LLM_BASE_URL": PROXY,
+        "PLATFORM_LLM_ANTHROPIC_BASE_URL": ANTHROPIC_PROXY,
+        "PLATFORM_LLM_USAGE_TOKEN": USAGE_TOKEN,
+        "PLATFORM_LLM_USAGE_TOKEN_SHARED": "1",
+        **more,
+    }
+
+
+@contextmanager
+def serving(
+    database_url: str,
+    directory: Path,
+    registry_address: str = "127.0.0.1:1",
+    *,
+    wait: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Serve `database_url` until the block ends; with `wait`, health says SERVING first.
+
+    Without a registry's address there is none, and whatever needs it is unavailable.
+    """
+    settings = config.load(environment_of(directory, registry_address, environment or {}))
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="provision-loop")
+    thread.start()
+    collectors = CollectorRegistry()
+
+    async def start() -> tuple[Provisioning, int]:
+        service = Provisioning(settings, Secret(database_url), collectors=collectors)
+        return service, await service.start()
+
+    try:
+        started = asyncio.run_coroutine_threadsafe(start(), loop)
+        service, port = started.result(START_SECONDS)
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                running = Running(service, port, collectors, loop, channel)
+                if wait:
+                    until_serving(running)
+                yield running
+        finally:
+            asyncio.run_coroutine_threadsafe(service.stop(), loop).result(START_SECONDS)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_SECONDS)
+        loop.close()
+
+
+def until_serving(running: Running) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(running.channel)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=START_SECONDS)
+    for answer in watch:
+        if answer.status == SERVING:
+            break
+    watch.cancel()

@@ -1,0 +1,190 @@
+"""The registry's client against a real registry, and against none."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from agentworkspace.rpc import calls
+from agentworkspace.rpc.channel import blocking_channel
+from agentworkspace.rpc.redaction import Secret as WireSecret
+from provision_service.clients.breaker import Breaker
+from provision_service.clients.registry import RegistryClient
+from provision_service.clients.token_file import TokenFile, TokenFileInvalid
+from provision_service.domain.registry_port import (
+    Delivery,
+    FirstToken,
+    RegistrationState,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from provision_service.domain.secret import Secret
+from tests.rpc.registry_server import Running, secret_of, serving
+
+SOON = timedelta(seconds=5)
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def registry(
+    registry_database_of_module: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with serving(registry_database_of_module, tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+def client_of(address: str, caller: str = "operator") -> RegistryClient:
+    bearer = WireSecret(secret_of(caller))
+    return RegistryClient(blocking_channel(address, bearer=bearer, retries=False))
+
+
+def admitted(client: RegistryClient, workspace_id: str, tenant_id: str = "acme") -> Secret:
+    answer = client.admit(
+        workspace_id=workspace_id,
+        tenant_id=tenant_id,
+        request_id=str(uuid.uuid4()),
+        first_token=FirstToken(label="first"),
+        ticket_required=False,
+        timeout=SOON,
+    )
+    assert answer.delivery is Delivery.ENCLOSED
+    assert answer.plaintext is not None
+    return answer.plaintext
+
+
+def test_a_workspace_is_admitted_launched_and_retired(registry: Running) -> None:
+    client = client_of(registry.address)
+    workspace_id = str(uuid.uuid4())
+    token = admitted(client, workspace_id)
+    assert client.is_workspace_token(token=token, timeout=SOON)
+
+    begun = client.begin_incarnation(
+        workspace_id=workspace_id,
+        request_id=str(uuid.uuid4()),
+        ticket_ttl=timedelta(minutes=45),
+        timeout=SOON,
+    )
+    assert begun.number == 1
+    assert begun.ticket is not None
+    assert begun.ticket.reveal().startswith("awt_")
+
+    stands = client.get_registration(workspace_id=workspace_id, timeout=SOON)
+    assert stands.state is RegistrationState.PENDING
+    assert (stands.incarnation, stands.registered_incarnation) == (1, 0)
+
+    client.retire(workspace_id=workspace_id, tenant_id="acme", timeout=SOON)
+    assert not client.is_workspace_token(token=token, timeout=SOON)
+
+
+def test_what_the_registry_refuses_is_a_reason(registry: Running) -> None:
+    client = client_of(registry.address)
+    with pytest.raises(RegistryRefused) as refused:
+        client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
+    assert refused.value.reason == "WORKSPACE_UNKNOWN"
+
+    workspace_id = str(uuid.uuid4())
+    admitted(client, workspace_id)
+    with pytest.raises(RegistryRefused) as refused:
+        admitted(client, workspace_id, tenant_id="globex")
+    assert refused.value.reason == "TENANT_MISMATCH"
+
+
+def test_an_api_token_is_no_bearer_of_a_box(registry: Running) -> None:
+    client = client_of(registry.address)
+    workspace_id = str(uuid.uuid4())
+    token = admitted(client, workspace_id)
+    assert client.validate_token(token=token, workspace_id=workspace_id, timeout=SOON) is None
+
+
+def test_a_refused_credential_of_our_own_is_no_verdict_on_the_workspace(registry: Running) -> None:
+    client = client_of(registry.address, caller="nobody")
+    with pytest.raises(RegistryUnavailable):
+        client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
+
+
+def test_a_registry_that_is_not_there_is_unavailable_in_time() -> None:
+    client = RegistryClient(blocking_channel(NOWHERE))
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailable):
+        client.retire(
+            workspace_id=str(uuid.uuid4()), tenant_id="acme", timeout=timedelta(seconds=2)
+        )
+    assert time.monotonic() - started < 2.5
+
+
+def test_a_call_never_outlasts_the_call_it_is_made_for() -> None:
+    client = RegistryClient(blocking_channel(NOWHERE))
+    calls.enter(calls.Call("/test", "id", time.monotonic() - 1))
+    try:
+        with pytest.raises(RegistryUnavailable, match="no time was left"):
+            client.retire(workspace_id="x", tenant_id="acme", timeout=SOON)
+    finally:
+        calls.enter(calls.Call("/test", "id"))
+
+
+def test_every_call_is_observed_by_name_and_outcome(registry: Running) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def observe(method: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        seen.append((method, outcome))
+
+    bearer = WireSecret(secret_of("operator"))
+    client = RegistryClient(blocking_channel(registry.address, bearer=bearer), observe=observe)
+    client.list_registrations(page_token="", timeout=SOON)
+    with pytest.raises(RegistryRefused):
+        client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
+    assert seen == [("ListRegistrations", "ok"), ("GetRegistration", "refused")]
+
+
+def test_the_breaker_opens_after_five_failures_and_lets_one_call_a_second_through() -> None:
+    now = [100.0]
+    breaker = Breaker(monotonic=lambda: now[0])
+    for _ in range(5):
+        assert breaker.lets_through()
+        breaker.failed()
+    assert not breaker.lets_through()
+    now[0] += 1.0
+    assert breaker.lets_through()
+    assert not breaker.lets_through()
+    breaker.answered()
+    assert breaker.lets_through()
+
+
+def test_the_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    now = [0.0]
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    token = TokenFile(path, monotonic=lambda: now[0])
+    assert token().reveal() == "first"
+
+    path.write_text("second\n")
+    os.utime(path, (1_000, 1_000))
+    assert token().reveal() == "first"
+    now[0] += 1.0
+    assert token().reveal() == "second"
+
+    path.write_text("")
+    now[0] += 1.0
+    assert token().reveal() == "second"
+
+
+def test_a_token_file_without_a_token_refuses_to_start(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("two\nlines")
+    with pytest.raises(TokenFileInvalid):
+        TokenFile(path)
+
+
+def test_an_unanswered_channel_raises_no_grpc_error(registry: Running) -> None:
+    del registry
+    client = RegistryClient(grpc.insecure_channel(NOWHERE))
+    with pytest.raises(RegistryUnavailable):
+        client.is_workspace_token(token=Secret("junk"), timeout=timedelta(seconds=1))
