@@ -33,13 +33,13 @@ def project(
 
     An endpoint that the tenant set is respected, unless it is another vendor's own while
     the credential is known to be this one's: no credential travels to another vendor.
+    A shared name is this one's too, unless the workspace itself pairs it with an endpoint.
     """
     credential = credential_of(catalogue, provider, secrets)
     if credential is None or credential.value is None:
         return Projection({}, None)
     removed = _foreign_endpoint(catalogue, provider, credential, secrets, variables)
-    found = variables.get(BASE_URL)
-    chosen_by_tenant = removed is None and found is not None and not found.value.is_blank()
+    chosen_by_tenant = removed is None and BASE_URL in variables
     projected: dict[str, Variable] = {}
     if not chosen_by_tenant and provider.anthropic_base_url is not None:
         url = provider.anthropic_base_url.removesuffix("/v1")
@@ -61,7 +61,9 @@ def _foreign_endpoint(
     if endpoint is None or endpoint.value is None or BASE_URL not in variables:
         return None
     paired_by_tenant = (
-        credential.key in catalogue.names.shared and credential.scope is Scope.WORKSPACE
+        credential.key in catalogue.names.shared
+        and credential.scope is Scope.WORKSPACE
+        and endpoint.scope is Scope.WORKSPACE
     )
     vendors = catalogue.vendors_at(endpoint.value.reveal())
     if paired_by_tenant or not vendors or provider.vendor is None or provider.vendor in vendors:

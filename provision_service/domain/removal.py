@@ -41,6 +41,9 @@ class RemovalRules:
             return "a retired way to choose a model: never emitted"
         if self.catalogue.is_closed(key, row.scope):
             return "not a tenant's to set"
+        if row.value is not None and row.value.is_blank():
+            # A client that finds the name set would use the blank, not the credential.
+            return "is blank, which counts as absent"
         if key in names.endpoints:
             return self._why_endpoint_removed(row)
         if self.platform_pays and key in self.bypass:

@@ -395,3 +395,23 @@ def test_a_blank_workspace_secret_hides_the_global_one_and_counts_as_absent() ->
         workspace={"CLAUDE_CODE_OAUTH_TOKEN": " "},
     )
     assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
+
+
+@pytest.mark.parametrize("override", ["byok", "disabled"])
+@pytest.mark.parametrize(
+    "name", ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "XAI_API_KEY", "GH_TOKEN"]
+)
+def test_a_blank_value_of_a_name_that_clients_read_does_not_reach_the_box(
+    name: str, override: str
+) -> None:
+    decision = launch(model="opus", workspace={**OAUTH, name: " "}, override=override)
+    assert name not in environment(decision)
+    assert removed(decision) == {name: "is blank, which counts as absent"}
+
+
+def test_a_blank_source_host_token_of_the_workspace_clears_the_tenant_wide_one() -> None:
+    decision = launch(
+        model="opus", tenant={"GH_TOKEN": "old"}, workspace={**OAUTH, "GH_TOKEN": " "}
+    )
+    assert reason(decision) is None
+    assert "GH_TOKEN" not in environment(decision)

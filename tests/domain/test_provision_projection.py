@@ -223,6 +223,18 @@ def test_an_endpoint_that_the_tenant_paired_with_a_shared_name_is_respected() ->
     assert env["ANTHROPIC_AUTH_TOKEN"] == "deepseek-key"
 
 
+def test_a_tenant_wide_endpoint_of_another_vendor_is_no_pair_of_a_workspaces_shared_name() -> None:
+    decision = launch(
+        model="claude-opus-4-7",
+        tenant={"ANTHROPIC_BASE_URL": "https://api.z.ai/api/anthropic"},
+        workspace={"ANTHROPIC_API_KEY": "anthropic-key"},
+    )
+    assert environment(decision)["ANTHROPIC_BASE_URL"] == "https://api.anthropic.com"
+    assert removed(decision) == {
+        "ANTHROPIC_BASE_URL": "is zai's endpoint, and ANTHROPIC_API_KEY is anthropic's"
+    }
+
+
 def test_another_endpoint_of_the_same_vendor_is_respected() -> None:
     secrets = {"MINIMAX_API_KEY": "own", "ANTHROPIC_BASE_URL": "https://api.minimaxi.com/anthropic"}
     env = environment(launch(model="MiniMax-M2.7", workspace=secrets))

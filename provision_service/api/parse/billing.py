@@ -31,7 +31,7 @@ def preview_billing_mode(request: pb.PreviewBillingModeRequest, call: Call) -> P
     command = PreviewBillingMode(
         call=call,
         runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_WORD),
-        model=fields.text(request.model, "model", at_most=LONGEST_MODEL),
+        model=fields.text(request.model.strip(), "model", at_most=LONGEST_MODEL),
         auth_env_names=frozenset(fields.names(request.auth_env_names, "auth_env_names")),
         override=fields.mode(request.override, "override"),
     )

@@ -53,7 +53,7 @@ def derive_provider(request: pb.DeriveProviderRequest) -> Derive:
     fields = Fields()
     question = Derive(
         runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_WORD),
-        model=fields.text(request.model, "model", at_most=LONGEST_MODEL),
+        model=fields.text(request.model.strip(), "model", at_most=LONGEST_MODEL),
         names=frozenset(fields.names(request.auth_env_names, "auth_env_names")),
     )
     fields.finish()

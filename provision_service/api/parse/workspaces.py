@@ -145,7 +145,7 @@ def _spec(fields: Fields, wire: workspace_pb2.Workspace, mask: frozenset[str]) -
     return WorkspaceSpec(
         name=text("name", seen.name, LONGEST_NAME, at_least=1 if "name" in mask else 0),
         runtime=text("runtime", seen.runtime, LONGEST_WORD),
-        model=text("model", seen.model, LONGEST_MODEL),
+        model=text("model", seen.model.strip(), LONGEST_MODEL),
         template=text("template", seen.template, LONGEST_WORD),
         parent_id=fields.optional_uuid(seen.parent_id, "workspace.parent_id"),
         tier=fields.number(seen.tier, "workspace.tier", at_most=4),
