@@ -255,7 +255,7 @@ def test_nothing_on_standard_input_is_exit_code_2(pair: Pair) -> None:
     )
 
 
-@pytest.mark.parametrize("word", [PLAINTEXT, f"--label={PLAINTEXT}"])
+@pytest.mark.parametrize("word", [PLAINTEXT, f"--label={PLAINTEXT}"], ids=["alone", "label"])
 def test_a_token_on_the_command_line_is_refused_and_not_repeated(pair: Pair, word: str) -> None:
     result = pair.run("tokens", "mint", WORKSPACE, word)
 
