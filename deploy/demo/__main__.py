@@ -8,21 +8,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 
-from deploy.demo import braindead, first_token, wrong_payer
+from deploy.demo import (
+    braindead,
+    copied_key,
+    error_as_text,
+    first_token,
+    missing_scope,
+    wrong_payer,
+)
 from deploy.demo.narrative import BrokenPromise, Narrative
+from deploy.demo.outside import Outside, running_outside
 from deploy.demo.stage import Stage
 from deploy.installation import Installation
 from deploy.pair import Stopped, free_addresses, running_pair, stop_on_signals
 from deploy.process import StartError
 
-INCIDENTS = (braindead.play, wrong_payer.play, first_token.play)
-PLATFORM_URL = "https://llm.platform.example/v1"
-PLATFORM_ANTHROPIC_URL = "https://llm.platform.example/anthropic"
+INCIDENTS = (
+    braindead.play,
+    wrong_payer.play,
+    copied_key.play,
+    first_token.play,
+    missing_scope.play,
+    error_as_text.play,
+)
 # What the caller's shell says about these must not change the story.
 OUR_SETTINGS = ("REGISTRY_", "PROVISION_", "PLATFORM_", "WORKSPACE_")
 
@@ -58,7 +72,13 @@ def running_stage(installation: Installation) -> Iterator[Stage]:
     print("── Starting both services on an embedded PostgreSQL", flush=True)
     registry, provision = free_addresses(2)
     with (
-        running_pair(installation, settings(), registry=registry, provision=provision) as pair,
+        running_outside() as outside,
+        running_pair(
+            installation,
+            settings(outside, installation.home),
+            registry=registry,
+            provision=provision,
+        ) as pair,
         grpc.insecure_channel(registry) as registry_channel,
         grpc.insecure_channel(provision) as provision_channel,
     ):
@@ -68,20 +88,23 @@ def running_stage(installation: Installation) -> Iterator[Stage]:
             provision_channel=provision_channel,
             admin_secret=installation.admin_token.read_text().strip(),
             registry=pair.registry,
-            platform_anthropic_url=PLATFORM_ANTHROPIC_URL,
+            outside=outside,
         )
+        # Both at once; one after the other would be a second of silence.
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda service: service.stop(), (pair.registry, pair.provision)))
 
 
-def settings() -> dict[str, str]:
+def settings(outside: Outside, directory: Path) -> dict[str, str]:
     """The environment of both services: this one's, and a platform that pays for models."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(OUR_SETTINGS)
     }
-    return inherited | {
-        "PLATFORM_LLM_BASE_URL": PLATFORM_URL,
-        "PLATFORM_LLM_ANTHROPIC_BASE_URL": PLATFORM_ANTHROPIC_URL,
-        "PLATFORM_LLM_USAGE_TOKEN": secrets.token_urlsafe(24),
-    }
+    return (
+        inherited
+        | outside.settings(directory)
+        | {"PLATFORM_LLM_USAGE_TOKEN": secrets.token_urlsafe(24)}
+    )
 
 
 if __name__ == "__main__":

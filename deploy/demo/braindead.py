@@ -10,7 +10,6 @@ from agentworkspace.registry.v1 import (
     token_service_pb2,
     workspace_registry_service_pb2,
 )
-
 from deploy.demo.moves import create, launch, register, started, status
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agentworkspace.provision.v1 import secret_service_pb2
-
 from deploy.demo.moves import create, launch
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Answer, Stage, fresh_id

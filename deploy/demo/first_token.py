@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from agentworkspace.registry.v1 import registration_service_pb2, token_service_pb2
-
 from deploy.demo.moves import create, register
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id, pause

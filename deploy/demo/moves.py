@@ -6,21 +6,28 @@ from collections.abc import Mapping
 
 from agentworkspace.provision.v1 import provision_pb2, workspace_pb2, workspace_service_pb2
 from agentworkspace.registry.v1 import registration_service_pb2
-
 from deploy.demo.stage import Answer, Stage, fresh_id
 
 
 def create(
-    stage: Stage, tenant: str, model: str, secrets: Mapping[str, str], **request: str
+    stage: Stage,
+    tenant: str,
+    model: str,
+    secrets: Mapping[str, str],
+    *,
+    template: str = "",
+    auth_token_sha256: str = "",
 ) -> Answer[workspace_service_pb2.CreateWorkspaceResponse]:
     return stage.as_admin(
         stage.workspaces.CreateWorkspace,
         workspace_service_pb2.CreateWorkspaceRequest(
             request_id=fresh_id(),
             tenant_id=tenant,
-            workspace=workspace_pb2.Workspace(name="demo", runtime="claude-code", model=model),
+            workspace=workspace_pb2.Workspace(
+                name="demo", runtime="claude-code", model=model, template=template
+            ),
             secrets=secrets,
-            **request,
+            auth_token_sha256=auth_token_sha256,
         ),
     )
 

@@ -34,7 +34,7 @@ class Narrative:
     def rule(self, text: str) -> None:
         self._wrap(text, "     rule: ", "           ")
 
-    def prove(self, holds: bool, promise: str) -> None:
+    def prove(self, holds: object, promise: str) -> None:
         """Note a kept promise, or stop the whole demonstration."""
         if not holds:
             raise BrokenPromise(promise)

@@ -1,14 +1,14 @@
-"""What an incident is played with: both services, their stubs, and a hand on the registry."""
+"""What an incident is played with: both services, a hand on the registry, and the outside."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import grpc
+
 from agentworkspace.provision.v1 import (
     billing_service_pb2_grpc,
     secret_service_pb2_grpc,
@@ -19,26 +19,16 @@ from agentworkspace.registry.v1 import (
     token_service_pb2_grpc,
     workspace_registry_service_pb2_grpc,
 )
-
+from agentworkspace.rpc.errors import failure_from
 from deploy.demo.narrative import BrokenPromise
+from deploy.demo.outside import Outside
 
 DEADLINE_SECONDS = 15.0
 
 
 Message = TypeVar("Message")
-
-
-class Method(Protocol[Message]):
-    """A method of a generated stub."""
-
-    def __call__(
-        self,
-        request: Any,
-        *,
-        timeout: float,
-        metadata: Sequence[tuple[str, str]],
-        wait_for_ready: bool,
-    ) -> Message: ...
+# A method of a generated stub.
+Method: TypeAlias = "grpc.UnaryUnaryMultiCallable[Any, Message]"
 
 
 class Registry(Protocol):
@@ -85,7 +75,7 @@ class Stage:
     provision_channel: grpc.Channel
     admin_secret: str = field(repr=False)
     registry: Registry
-    platform_anthropic_url: str
+    outside: Outside
 
     def __post_init__(self) -> None:
         self.tokens = token_service_pb2_grpc.TokenServiceStub(self.registry_channel)
@@ -107,17 +97,17 @@ class Stage:
         return self._call(method, request, bearer)
 
     def _call(self, method: Method[Message], request: object, bearer: str) -> Answer[Message]:
-        metadata = [("authorization", f"Bearer {bearer}")] if bearer else []
+        metadata = (("authorization", f"Bearer {bearer}"),) if bearer else None
         try:
             received = method(
                 request, metadata=metadata, timeout=DEADLINE_SECONDS, wait_for_ready=True
             )
         except grpc.RpcError as error:
-            trailing = dict(error.trailing_metadata() or ())
+            failure = failure_from(error)
             return Answer(
-                code=error.code().name,
-                reason=str(trailing.get("agentworkspace-reason", "")).removeprefix("ERROR_REASON_"),
-                recovery=str(trailing.get("agentworkspace-recovery", "")),
+                code=failure.code.name,
+                reason=failure.reason.removeprefix("ERROR_REASON_"),
+                recovery=str(failure.recovery),
             )
         return Answer(received=received)
 

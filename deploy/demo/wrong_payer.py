@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agentworkspace.provision.v1 import billing_service_pb2, secret_service_pb2
-
 from deploy.demo.moves import create, launch, started
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
@@ -116,7 +115,7 @@ def the_platform_pays_for_its_own_models(stage: Stage, tell: Narrative) -> None:
     tell.came_back(f"{answer.provision.billing.resolved_mode}; proxy {env['ANTHROPIC_BASE_URL']}")
     tell.rule("platform_managed removes every bypass credential and sets proxy and usage token")
     tell.prove(
-        env["ANTHROPIC_BASE_URL"] == stage.platform_anthropic_url
+        env["ANTHROPIC_BASE_URL"] == stage.outside.proxy_anthropic_url
         and env["ANTHROPIC_API_KEY"] == usage_token
         and not set(vendor_keys.values()) & set(env.values()),
         "no vendor key reaches a box that the platform pays for",
