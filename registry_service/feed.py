@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
+from registry_service.domain.identifiers import TenantId
 from registry_service.domain.refusals import Reason, Refusal
 
 BEAT_SECONDS: Final = 1.0
@@ -80,11 +82,21 @@ class RevocationFeed:
             await self._look(beat=due)
             await self._sleep_until(next_beat)
 
-    async def watch(self, after_revision: int) -> AsyncIterator[Revocation | Beat]:
+    async def watch(
+        self, after_revision: int, *, concerns: Callable[[TenantId], bool] = lambda tenant_id: True
+    ) -> AsyncIterator[Revocation | Beat]:
         """What is revoked after that revision (0: from now), in commit order, and beats.
 
-        Refusal STORE_UNAVAILABLE when the store is silent.
+        Of the tenants that `concerns` names; a beat carries the revision of all, so that who is
+        told nothing still knows how far that goes. Refusal STORE_UNAVAILABLE when the store is
+        silent.
         """
+        async with aclosing(self._all(after_revision)) as news:
+            async for each in news:
+                if isinstance(each, Beat) or concerns(each.tenant_id):
+                    yield each
+
+    async def _all(self, after_revision: int) -> AsyncGenerator[Revocation | Beat]:
         await self._first_look()
         seen = (self._epoch, self._beats)
         cursor = after_revision or self._now()

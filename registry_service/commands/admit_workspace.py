@@ -69,7 +69,8 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
             connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
         )
         if issued and issued.lost:
-            recording.publish(connection, recording.entries([issued.lost], RevokeReason.ROTATED))
+            news = recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
+            recording.publish(connection, news)
         return AdmittedWorkspace(
             registration=registration, issued=issued.issued if issued else None
         )

@@ -118,7 +118,7 @@ class Admission:
         else:
             gone = token_ends.revoke(self.connection, act.revoke, reason=reason, now=now)
         self.changes += recording.revoked(self.workspace, gone, reason)
-        self.news += recording.entries(gone, reason)
+        self.news += recording.entries(self.workspace, gone, reason)
 
     def _arrive(self) -> None:
         workspace_id, incarnation = self.workspace.workspace_id, self.admitted.incarnation

@@ -18,7 +18,6 @@ from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import token_ends, tokens, workspaces
-from registry_service.storage.feed import Entry
 from registry_service.storage.requests import Answered
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
@@ -115,7 +114,7 @@ def _begin(
     )
     recording.record(connection, command.origin, changes)
     if gone:
-        recording.publish(connection, [Entry(workspace_id=workspace.workspace_id, reason=reason)])
+        recording.publish(connection, [recording.entry_for_all(workspace, reason)])
     delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
     return _begun(ticket, secret, delivery, len(gone))
 

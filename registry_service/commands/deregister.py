@@ -38,4 +38,5 @@ def run(store: Store, command: Deregister) -> None:
         changes = recording.revoked(workspace, gone, reason)
         changes.append(recording.change(workspace, "registration.ended", token.token_id))
         recording.record(connection, command.origin, changes)
-        recording.publish(connection, [*box.use.news, *recording.entries(gone, reason)])
+        news = recording.entries(workspace, gone, reason)
+        recording.publish(connection, [*box.use.news, *news])

@@ -76,4 +76,4 @@ def _end_predecessor(connection: Connection, use: Use, now: datetime) -> list[En
         return []
     changes = recording.revoked(use.workspace, [predecessor], RevokeReason.ROTATED)
     recording.record(connection, use.origin, changes)
-    return recording.entries([predecessor], RevokeReason.ROTATED)
+    return recording.entries(use.workspace, [predecessor], RevokeReason.ROTATED)

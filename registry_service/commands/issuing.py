@@ -207,7 +207,8 @@ def finish(
     """As `note`, and the lost token's place in the feed; last."""
     note(connection, origin, workspace, replayed)
     if replayed.lost:
-        recording.publish(connection, recording.entries([replayed.lost], RevokeReason.ROTATED))
+        news = recording.entries(workspace, [replayed.lost], RevokeReason.ROTATED)
+        recording.publish(connection, news)
 
 
 def expiry(now: datetime, ttl: timedelta | None) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 from registry_service.storage import feed
 from registry_service.storage.store import Store
@@ -21,6 +21,7 @@ class Revocation:
     """Of one token, or, when `workspace_id` is set, of every token of that workspace."""
 
     revision: int
+    tenant_id: TenantId
     token_sha256: bytes | None
     workspace_id: WorkspaceId | None
     reason: RevokeReason
@@ -42,6 +43,7 @@ def run(store: Store, command: ReadRevocations) -> Revocations:
     events = tuple(
         Revocation(
             revision=revision,
+            tenant_id=entry.tenant_id,
             token_sha256=entry.token_sha256,
             workspace_id=entry.workspace_id,
             reason=entry.reason,

@@ -68,9 +68,17 @@ def revoked(
     ]
 
 
-def entries(tokens: Iterable[Token], reason: RevokeReason) -> list[Entry]:
+def entries(workspace: Workspace, tokens: Iterable[Token], reason: RevokeReason) -> list[Entry]:
     """For the feed, one for each token."""
-    return [Entry(token_sha256=token.token_sha256, reason=reason) for token in tokens]
+    return [
+        Entry(tenant_id=workspace.tenant_id, token_sha256=token.token_sha256, reason=reason)
+        for token in tokens
+    ]
+
+
+def entry_for_all(workspace: Workspace, reason: RevokeReason) -> Entry:
+    """One for every token of the workspace: whoever drops more than it must asks again."""
+    return Entry(tenant_id=workspace.tenant_id, workspace_id=workspace.workspace_id, reason=reason)
 
 
 def publish(connection: Connection, news: Sequence[Entry]) -> int:

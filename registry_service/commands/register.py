@@ -79,9 +79,10 @@ class RegisterRefused(Refusal):
         time: datetime,
     ) -> None:
         told = denied.refusal()
-        facts = {"workspace_id": workspace_id} | (
-            {"incarnation": str(incarnation)} if incarnation else {}
-        )
+        facts: dict[str, str] = {"workspace_id": workspace_id}
+        # How often a workspace was launched is no stranger's business.
+        if incarnation and evidence_recognised:
+            facts["incarnation"] = str(incarnation)
         super().__init__(
             told.reason,
             told.message,

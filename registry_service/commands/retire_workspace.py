@@ -13,7 +13,6 @@ from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import registrations, token_ends, workspaces
-from registry_service.storage.feed import Entry
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
@@ -49,7 +48,7 @@ def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
         if ended:
             changes.append(recording.change(workspace, "workspace.retired"))
         recording.record(connection, command.origin, changes)
-        news = [Entry(workspace_id=workspace.workspace_id, reason=reason)] if gone else []
+        news = [recording.entry_for_all(workspace, reason)] if gone else []
         return RetiredWorkspace(
             revoked_count=sum(token.kind is not TokenKind.TICKET for token in gone),
             revision=recording.publish(connection, news),

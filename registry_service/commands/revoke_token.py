@@ -9,11 +9,13 @@ from sqlalchemy import Connection
 from registry_service.commands import evidence, fencing, grounds, recording
 from registry_service.commands.fencing import FENCES
 from registry_service.commands.origin import Origin
+from registry_service.domain.admission_table import REOPENING
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import TokenId, WorkspaceId
 from registry_service.domain.secret import Secret
-from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import feed, token_ends, tokens, workspaces
+from registry_service.storage.audit import Change
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
@@ -46,21 +48,54 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
         stored = tokens.by_id(connection, command.workspace_id, command.token_id)
         if stored is None or stored.token.kind is TokenKind.TICKET:
             raise grounds.token_unknown(command.token_id)
-        if stored.token.is_revoked():
+        token = stored.token
+        changes = _condemned(connection, command, known, token) if token.is_revoked() else []
+        if token.is_revoked() and not changes:
             return RevokedToken(revision=feed.revision(connection), already_revoked=True)
-        going = [stored.token.token_id]
-        if command.reason in FENCES:
-            # Whoever held it may have minted the next one with it.
-            pending = tokens.pending_of(connection, stored.token.token_id)
-            going += [token.token_id for token in pending]
         gone = token_ends.revoke(
-            connection, going, reason=command.reason, now=known.now, note=command.note
+            connection,
+            _going(connection, command, token),
+            reason=command.reason,
+            now=known.now,
+            note=command.note,
         )
-        changes = recording.revoked(known.workspace, gone, command.reason, command.note)
-        changes += fencing.raise_fence(connection, known.workspace, command.reason)
+        changes += recording.revoked(known.workspace, gone, command.reason, command.note)
+        # What an earlier launch left behind fences no later one: that would have lifted it.
+        if not token.is_revoked() or gone or token.incarnation == known.workspace.incarnation:
+            changes += fencing.raise_fence(connection, known.workspace, command.reason)
         recording.record(connection, command.origin, changes)
-        news = recording.entries(gone, command.reason)
-        return RevokedToken(revision=recording.publish(connection, news), already_revoked=False)
+        news = recording.entries(known.workspace, gone, command.reason)
+        return RevokedToken(
+            revision=recording.publish(connection, news), already_revoked=token.is_revoked()
+        )
+
+
+def _condemned(
+    connection: Connection, command: RevokeToken, known: Known, token: Token
+) -> list[Change]:
+    """One that was only taken from its holder, and would let it in again, turns out stolen."""
+    if command.reason is not RevokeReason.COMPROMISED:
+        return []
+    worse = token_ends.condemn(
+        connection, token.token_id, reason=command.reason, milder=REOPENING, note=command.note
+    )
+    return (
+        recording.revoked(known.workspace, [token], command.reason, command.note) if worse else []
+    )
+
+
+def _going(connection: Connection, command: RevokeToken, token: Token) -> list[TokenId]:
+    """The token; and of a stolen or suspended one whatever its holder may have made with it.
+
+    While an instance token lives, that is every instance token of the workspace: which of them
+    the box made and which the thief, nobody can tell.
+    """
+    going = {token.token_id}
+    if command.reason in FENCES:
+        going |= {*tokens.living_offspring(connection, token.token_id)}
+        if token.kind is TokenKind.INSTANCE and not token.is_revoked():
+            going |= {*tokens.lock_instance_tokens(connection, command.workspace_id)}
+    return sorted(going)
 
 
 def _authorized(connection: Connection, command: RevokeToken) -> Known:

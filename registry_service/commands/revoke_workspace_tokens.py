@@ -10,7 +10,6 @@ from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import token_ends, workspaces
-from registry_service.storage.feed import Entry
 from registry_service.storage.store import Store
 
 
@@ -51,8 +50,7 @@ def run(store: Store, command: RevokeWorkspaceTokens) -> RevokedWorkspaceTokens:
         changes = recording.revoked(known.workspace, gone, command.reason, command.note)
         changes += fencing.raise_fence(connection, known.workspace, command.reason)
         recording.record(connection, command.origin, changes)
-        # One entry for all: a verifier that drops more than it must asks again.
-        news = [Entry(workspace_id=command.workspace_id, reason=command.reason)] if gone else []
+        news = [recording.entry_for_all(known.workspace, command.reason)] if gone else []
         return RevokedWorkspaceTokens(
             revoked_count=len(gone), revision=recording.publish(connection, news)
         )

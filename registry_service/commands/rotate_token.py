@@ -139,7 +139,7 @@ def _rotate(
     rotated = recording.change(workspace, "token.rotated", issued.token.token_id, facts)
     recording.record(connection, command.origin, [rotated])
     # With an overlap too: what a verifier cached does not know of the earlier end.
-    recording.publish(connection, recording.entries([old], RevokeReason.ROTATED))
+    recording.publish(connection, recording.entries(workspace, [old], RevokeReason.ROTATED))
     return issued
 
 

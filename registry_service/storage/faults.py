@@ -22,6 +22,11 @@ DEADLOCK_DETECTED: Final = "40P01"
 LOST_RACE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 # query_canceled, lock_not_available
 OUT_OF_TIME: Final = frozenset({"57014", "55P03"})
+# No such table, column or schema: not migrated yet, or a newer service on an older schema.
+NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
+NOT_MIGRATED: Final = (
+    "the store has no schema, or an older one: run registry-service migrate; nothing was decided"
+)
 # Connection exceptions, insufficient resources, operator intervention, system errors; also a
 # standby that takes no writes, and an idle transaction that was ended.
 STORE_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
@@ -65,13 +70,15 @@ def refusal_of(error: BaseException) -> Refusal | None:
         return Refusal(Reason.DEADLINE, "the store did not answer in time")
     if _lost_connection(error) or code.startswith(STORE_AWAY):
         return store_unavailable()
-    return None
+    return store_unavailable(NOT_MIGRATED) if code in NO_SCHEMA else None
 
 
-def store_unavailable() -> Refusal:
+def store_unavailable(
+    message: str = "the store did not answer; nothing was decided",
+) -> Refusal:
     return Refusal(
         Reason.STORE_UNAVAILABLE,
-        "the store did not answer; nothing was decided",
+        message,
         retry_after=COME_BACK_AFTER,
         recovery=Recovery.RETRY,
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 
 CHANNEL: Final = "registry_revocations"
@@ -20,11 +20,13 @@ WITH bumped AS (
     UPDATE registry.feed SET revision = revision + cardinality(%(reasons)s::text[])
     RETURNING revision
 ), noted AS (
-    INSERT INTO registry.revocations (revision, token_sha256, workspace_id, reason, create_time)
+    INSERT INTO registry.revocations
+        (revision, tenant_id, token_sha256, workspace_id, reason, create_time)
     SELECT bumped.revision - cardinality(%(reasons)s::text[]) + entry.place,
-           entry.token_sha256, entry.workspace_id, entry.reason, clock_timestamp()
-    FROM bumped, unnest(%(hashes)s::bytea[], %(workspace_ids)s::uuid[], %(reasons)s::text[])
-        WITH ORDINALITY AS entry (token_sha256, workspace_id, reason, place)
+           entry.tenant_id, entry.token_sha256, entry.workspace_id, entry.reason, clock_timestamp()
+    FROM bumped, unnest(%(tenant_ids)s::text[], %(hashes)s::bytea[], %(workspace_ids)s::uuid[],
+                        %(reasons)s::text[])
+        WITH ORDINALITY AS entry (tenant_id, token_sha256, workspace_id, reason, place)
 )
 SELECT revision, pg_notify('registry_revocations', revision::text) FROM bumped
 """
@@ -33,7 +35,7 @@ _READ: Final = """
 SELECT f.revision AS newest, f.swept_revision, r.*
 FROM registry.feed f
 LEFT JOIN LATERAL (
-    SELECT revision, token_sha256, workspace_id, reason FROM registry.revocations
+    SELECT revision, tenant_id, token_sha256, workspace_id, reason FROM registry.revocations
     WHERE revision > %(after)s ORDER BY revision LIMIT %(limit)s
 ) r ON true
 ORDER BY r.revision
@@ -57,8 +59,9 @@ SELECT count(*) FROM swept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Of one token, or of every token of a workspace; exactly one is set."""
+    """Of one token, or of every token of a workspace; exactly one of the two is set."""
 
+    tenant_id: TenantId
     token_sha256: bytes | None = None
     workspace_id: WorkspaceId | None = None
     reason: RevokeReason
@@ -74,6 +77,7 @@ class Excerpt:
 def append(connection: Connection, entries: Sequence[Entry]) -> int:
     """The revision that carries the last of them. Nothing may follow but the commit."""
     parameters = {
+        "tenant_ids": [entry.tenant_id for entry in entries],
         "hashes": [entry.token_sha256 for entry in entries],
         "workspace_ids": [entry.workspace_id for entry in entries],
         "reasons": [entry.reason.value for entry in entries],
@@ -93,6 +97,7 @@ def read(connection: Connection, *, after: int, limit: int) -> Excerpt:
         (
             row.revision,
             Entry(
+                tenant_id=TenantId(row.tenant_id),
                 token_sha256=None if row.token_sha256 is None else bytes(row.token_sha256),
                 workspace_id=WorkspaceId(str(row.workspace_id)) if row.workspace_id else None,
                 reason=RevokeReason(row.reason),

@@ -47,6 +47,11 @@ WHERE t.token_id = locked.token_id
     AND coalesce(t.revoke_reason, 'OPERATOR') IN ('OPERATOR', 'RELAUNCHED')
 RETURNING t.*, locked.unrevoked
 """
+_CONDEMN: Final = """
+UPDATE registry.tokens SET revoke_reason = %(reason)s, revoke_note = %(note)s
+WHERE token_id = %(token_id)s AND revoke_reason = ANY(%(milder)s::text[])
+RETURNING token_id
+"""
 _EXPIRE: Final = """
 UPDATE registry.tokens SET expire_time = least(expire_time, %(expire_time)s)
 WHERE token_id = %(token_id)s
@@ -100,6 +105,24 @@ def supersede(connection: Connection, token_id: TokenId, now: datetime) -> Token
     """Mark as rotated out; the token, if it was accepted until now."""
     row = connection.exec_driver_sql(_SUPERSEDE, {"token_id": token_id, "now": now}).one_or_none()
     return to_token(row) if row and row.unrevoked else None
+
+
+def condemn(
+    connection: Connection,
+    token_id: TokenId,
+    *,
+    reason: RevokeReason,
+    milder: frozenset[RevokeReason],
+    note: str,
+) -> bool:
+    """A worse reason for one that was revoked for a milder one. False when it was not."""
+    parameters = {
+        "token_id": token_id,
+        "reason": reason.value,
+        "milder": sorted(milder),
+        "note": note,
+    }
+    return connection.exec_driver_sql(_CONDEMN, parameters).one_or_none() is not None
 
 
 def expire_by(connection: Connection, token_id: TokenId, expire_time: datetime) -> Token:

@@ -11,6 +11,7 @@ import pytest
 
 from registry_service import feed as feed_module
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
+from registry_service.domain.identifiers import TenantId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.tokens import RevokeReason
 from registry_service.feed import Beat, RevocationFeed
@@ -34,6 +35,7 @@ class Store:
             self.events.append(
                 Revocation(
                     revision=self.revision,
+                    tenant_id=TenantId("acme"),
                     token_sha256=self.revision.to_bytes(32, "big"),
                     workspace_id=None,
                     reason=RevokeReason.OPERATOR,

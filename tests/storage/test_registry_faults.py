@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
 
 from registry_service.domain.refusals import Reason, Recovery, Refusal
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import faults
 from registry_service.storage.engine import database_url
 from registry_service.storage.store import Store
+from tests.faults.lost_connections import connection_lost_at
 from tests.storage.registry_world import (
     World,
     new_request_id,
@@ -48,35 +47,6 @@ def content(surgeon: World) -> list[Any]:
         sorted(row[0] for row in surgeon.sql(f"SELECT t::text FROM registry.{table} t"))  # noqa: S608
         for table in (*tables, "audit_events")
     ]
-
-
-@contextmanager
-def connection_lost_at(world: World, surgeon: World, step: int) -> Iterator[list[str]]:
-    """End the backend just before its statement number `step`; 0: before a commit."""
-    engine = world.store._engine
-    statements: list[str] = []
-
-    def cut(connection: Connection) -> None:
-        pid = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
-        surgeon.sql("SELECT pg_terminate_backend(%(pid)s, 5000)", pid=pid)
-
-    def before(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-        if len(statements) == step:
-            cut(connection)
-
-    def commit(connection: Connection) -> None:
-        if step == 0:
-            statements.append("COMMIT")
-            cut(connection)
-
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "commit", commit)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", before)
-        event.remove(engine, "commit", commit)
 
 
 def scene(world: World, name: str) -> Callable[[], object]:
@@ -238,11 +208,11 @@ def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
 
 
 def test_a_fault_of_ours_is_not_called_the_stores_and_quotes_no_value(world: World) -> None:
-    statement = "SELECT does_not_exist, %(secret)s"
+    statement = "SELECT does_not_exist(%(secret)s)"
     with pytest.raises(faults.StoreFault, match="does_not_exist") as caught:
         faults.attempt(lambda: world.sql(statement, secret="hush"))
     shown = "".join(traceback.format_exception(caught.value))
-    assert "42703" in shown
+    assert "42883" in shown
     assert "'hush'" not in str(caught.value)
     assert "[SQL" not in shown
 

@@ -94,6 +94,7 @@ def upgrade() -> None:
     op.create_table(
         "revocations",
         sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=False),
         sa.Column("token_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("workspace_id", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -220,6 +221,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("token_id", name=op.f("tokens_pkey")),
         schema="registry",
+        postgresql_with={"fillfactor": "80"},
     )
     op.create_index(
         op.f("tokens_minted_on_idx"),
