@@ -241,12 +241,14 @@ prepare() {
     STATE_FILE=${WORKSPACE_STATE_FILE:-$HOME/.agentworkspace-box}
     ADDRESS=${WORKSPACE_REGISTRY_ADDRESS#https://}
     SCHEME=https PLAIN='' CA_FILE=''
-    if [ -n "${WORKSPACE_REGISTRY_CA:-}" ]; then
+    case ${WORKSPACE_REGISTRY_CA:-} in
+    *-----BEGIN*)
         CA_FILE=$STATE_FILE.ca
         mkdir -p "$(dirname "$CA_FILE")" && printf '%s\n' "$WORKSPACE_REGISTRY_CA" > "$CA_FILE"
-    elif [ "$ADDRESS" = "$WORKSPACE_REGISTRY_ADDRESS" ]; then
-        SCHEME=http PLAIN=yes
-    fi
+        ;;
+    '') [ "$ADDRESS" != "$WORKSPACE_REGISTRY_ADDRESS" ] || SCHEME=http PLAIN=yes ;;
+    *) CA_FILE=$WORKSPACE_REGISTRY_CA ;;
+    esac
     # No tool that is started from here on has any business with the ticket.
     ticket=${WORKSPACE_BOOTSTRAP_TICKET:-}
     unset WORKSPACE_BOOTSTRAP_TICKET

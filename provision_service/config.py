@@ -135,8 +135,9 @@ class Settings:
     box_registry_address: str | None = _setting(
         "PROVISION_BOX_REGISTRY_ADDRESS",
         "",
-        values.optional(values.target),
-        "where boxes reach the registry; default PROVISION_REGISTRY_ADDRESS",
+        values.optional(values.box_target),
+        "where boxes reach the registry, host:port, or https://host:port for TLS with the system's"
+        " authorities; default PROVISION_REGISTRY_ADDRESS",
     )
     default_billing: str = _setting(
         "PROVISION_DEFAULT_BILLING",
@@ -293,8 +294,13 @@ class Settings:
 
     @property
     def address_for_boxes(self) -> str:
-        """What a box gets as WORKSPACE_REGISTRY_ADDRESS."""
-        return self.box_registry_address or self.registry_address
+        """What a box gets as WORKSPACE_REGISTRY_ADDRESS.
+
+        Without the authorities as text it is the address that tells a box to speak TLS.
+        """
+        address = self.box_registry_address or self.registry_address
+        bare = self.registry_tls and self.registry_ca_file is None
+        return f"https://{address}" if bare and "://" not in address else address
 
     @property
     def ticket_lifetime(self) -> timedelta:
@@ -347,7 +353,9 @@ def shown(environ: Mapping[str, str]) -> list[Shown]:
     rows = []
     for setting in SETTINGS.values():
         text = _text(environ, setting)
-        visible = ("set" if text else "") if setting.secret else text
+        # What stands before an @ in a URL is a password that somebody put in the wrong place.
+        hidden = setting.secret or ("://" in text and "@" in text)
+        visible = ("set" if text else "") if hidden else text
         rows.append(Shown(setting.name, visible, setting.default, setting.meaning))
     return rows
 

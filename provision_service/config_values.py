@@ -38,6 +38,12 @@ def target(text: str) -> str:
     return text
 
 
+def box_target(text: str) -> str:
+    """As `target`, for a box: `https://` before it says TLS with the box's own authorities."""
+    target(text.removeprefix("https://"))
+    return text
+
+
 def database_url(text: str) -> Secret:
     """A PostgreSQL URL, always spelled with the driver this service speaks."""
     for scheme in _DATABASE_SCHEMES:

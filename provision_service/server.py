@@ -92,7 +92,7 @@ class Provisioning:
             settings.templates_file,
             partial(metrics.file, "catalogue-or-templates"),
         )
-        self._keys = keys_file(settings)
+        self._keys = keys_file(settings, partial(metrics.file, "keys"))
         self._engine = build_engine(
             database_url.reveal(), pool_size=settings.threads + BACKGROUND_THREADS
         )
@@ -126,7 +126,10 @@ class Provisioning:
         bearers = BoxBearers(registry, self._pool, time.monotonic)
         edge = Edge(
             policy=policy.POLICY,
-            authenticate=CredentialsFile(settings.credentials_file).identify,
+            authenticate=CredentialsFile(
+                settings.credentials_file,
+                observe=partial(metrics.file, "credentials"),
+            ).identify,
             translate=partial(errors.translate, observe=metrics.refused),
             settings=EdgeSettings(
                 domain=errors.DOMAIN,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
 import grpc
 import structlog
@@ -15,20 +18,40 @@ from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
 from provision_service.clients.token_file import TokenFile
 from provision_service.commands.deployment import Deployment
-from provision_service.config import Settings
+from provision_service.config import BadSettings, Settings
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy
-from provision_service.storage.keyring import KeysFile
+from provision_service.storage.keyring import KeysFile, Observe
 from provision_service.workers.files import DeploymentFiles
 
+_CERTIFICATE: Final = re.compile(
+    "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----"
+)
 
-def keys_file(settings: Settings) -> KeysFile:
+
+def certificates_of(path: Path) -> str:
+    """The certificates of a PEM file and nothing else of it: a box must not get the remarks of
+    a bundle, which its client cannot read, and never a key that lies beside them.
+    """
+    found = _CERTIFICATE.findall(path.read_text(encoding="utf-8", errors="replace"))
+    if not found:
+        raise BadSettings(
+            [f"PROVISION_REGISTRY_CA_FILE: {path} holds no certificate; name a PEM file"]
+        )
+    return "\n".join(found) + "\n"
+
+
+def _unobserved(*, refused: bool) -> None:
+    del refused
+
+
+def keys_file(settings: Settings, observe: Observe = _unobserved) -> KeysFile:
     """The keys file of the settings. BadKeys when it is refused."""
     if settings.secrets_keys_file is None:
         raise ValueError("no keys file: config.require_for_serving was not asked")
     log = structlog.get_logger("provision.files")
-    return KeysFile(settings.secrets_keys_file, report=log.error)
+    return KeysFile(settings.secrets_keys_file, report=log.error, observe=observe)
 
 
 def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
@@ -38,7 +61,7 @@ def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
         catalogue=files.catalogue,
         templates=files.templates,
         registry_address=settings.address_for_boxes,
-        registry_ca=ca_file.read_text(encoding="ascii") if ca_file is not None else None,
+        registry_ca=certificates_of(ca_file) if ca_file is not None else None,
         platform=PlatformProxy(
             base_url=settings.platform_base_url,
             anthropic_base_url=settings.platform_anthropic_base_url,

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agentworkspace.rpc.errors import FieldViolation, RpcFailure
 from provision_service.domain.refusals import Reason, Recovery, Refusal
-from provision_service.domain.registry_port import RegistryUnavailable
+from provision_service.domain.registry_port import RegistryRefused, RegistryUnavailable
 from provision_service.storage import faults
 
 DOMAIN: Final = "agentworkspace.provision"
@@ -122,7 +122,7 @@ def _refusal_of(error: Exception) -> Refusal:
         found = error
     elif isinstance(error, SQLAlchemyError):
         found = faults.refusal_for(error)
-    elif isinstance(error, RegistryUnavailable):
+    elif isinstance(error, RegistryUnavailable | RegistryRefused):
         found = Refusal(Reason.REGISTRY_UNAVAILABLE, "the registry did not answer; call again")
     return found or Refusal(
         Reason.INTERNAL, "a fault of the service; its log has it under the correlation id"

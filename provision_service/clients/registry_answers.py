@@ -77,6 +77,8 @@ def registration(message: pb.Registration) -> Registration:
         registered_incarnation=message.registered_incarnation,
         healthy_incarnation=message.healthy_incarnation,
         register_time=_time(message.register_time) if message.HasField("register_time") else None,
+        deregistered=message.deregistered,
+        suspended=message.fence == pb.FENCE_SUSPENDED,
         needs_relaunch=message.needs_relaunch,
         silent_since=_time(message.silent_since) if message.HasField("silent_since") else None,
         last_register_failure=failure,

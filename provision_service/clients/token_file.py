@@ -62,9 +62,9 @@ class TokenFile:
 
 
 def _read(path: Path) -> Secret:
-    text = path.read_text(encoding="utf-8").strip()
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
     if not text or len(text) > _LONGEST or not text.isascii() or not text.isprintable():
-        raise TokenFileInvalid("must hold one line with the credential and nothing else")
+        raise TokenFileInvalid(f"{path}: must hold one line with the credential and nothing else")
     return Secret(text)
 
 

@@ -29,8 +29,9 @@ def begin(
 ) -> Incarnation:
     """Admit if that is still due, then BeginIncarnation under the launch's own id.
 
-    When that fails the claim is released, and the same request takes it up again with the
-    same launch, so that the registry never counts it twice. Raises REGISTRY_UNAVAILABLE,
+    When that fails the claim is released, also when the registry took all the time of the
+    call, and the same request takes it up again with the same launch, so that the registry
+    never counts it twice. Raises REGISTRY_UNAVAILABLE,
     WORKSPACE_REMOVED, PROVISION_SUPERSEDED.
     """
     try:
@@ -41,7 +42,7 @@ def begin(
         refusal = _unavailable("did not answer")
     except RegistryRefused as refused:
         refusal = _refusal(taken, refused)
-    with store.writing() as tx:
+    with store.after_the_call().writing() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
         claim_rows.release(
             tx,

@@ -82,11 +82,12 @@ def _complete(tx: Connection, command: CompleteProvision, provision: Provision) 
 
 
 def _state_after(provision: Provision, *, failed: bool) -> ProvisionState:
-    if failed:
+    if failed and provision.state is not ProvisionState.PROVEN:
         return ProvisionState.FAILED
     if provision.state is ProvisionState.ENV_DELIVERED or provision.state is None:
         return ProvisionState.LAUNCHED
-    # Its box registered before the launcher had time to say so.
+    # Its box registered before the launcher had time to say so; one that is proven to work is
+    # no failure, whatever the launcher met.
     return provision.state
 
 

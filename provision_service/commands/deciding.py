@@ -103,7 +103,8 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
     """What to warn of where a refusal does not stop the call."""
     if decision.refusal is None:
         return decision.warnings
-    refused = Notice(decision.refusal.reason.value, decision.refusal.message)
+    refusal = decision.refusal
+    refused = Notice(refusal.reason.value, refusal.message, refusal.metadata)
     return (refused, *decision.warnings)
 
 
@@ -127,7 +128,11 @@ def take_usage_token(
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return None
     fingerprint = store.fingerprints.of(token)
-    if platform_rows.bind_deployment_token(tx, fingerprint=fingerprint, tenant_id=tenant.tenant_id):
+    platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
+    served = platform_rows.tenants_served_by(tx, fingerprint=fingerprint)
+    if served <= {tenant.tenant_id} and platform_rows.bind_deployment_token(
+        tx, fingerprint=fingerprint, tenant_id=tenant.tenant_id
+    ):
         return None
     without = replace(inputs, platform=replace(inputs.platform, usage_token=None))
     return decide(without).refusal

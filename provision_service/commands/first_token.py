@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid5
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.refusals import Reason
@@ -72,7 +75,9 @@ def ask(
             with store.writing() as tx:
                 outbox_rows.drop_first_token(tx, workspace_id)
         return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
-    with store.writing() as tx:
+    # The token is made, and only this answer carries it: a database that fails now must not
+    # swallow it. The message then stays in the outbox, and admitting again changes nothing.
+    with contextlib.suppress(SQLAlchemyError), store.after_the_call().writing() as tx:
         outbox_rows.confirm_admission(tx, workspace_id)
     if admitted.delivery is Delivery.ALREADY_DELIVERED:
         return FirstTokenAnswer(

@@ -28,8 +28,6 @@ class GetSecretValues:
 
     workspace_id: str
     bearer: Secret | None
-    correlation_id: str = ""
-    method: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +81,10 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
         found = registry.validate_token(
             token=command.bearer, workspace_id=command.workspace_id, timeout=_CHECK_TIMEOUT
         )
-    except (RegistryUnavailable, RegistryRefused):
+    except RegistryRefused:
+        # It answered, and would not even look at this: no token has such a form.
+        raise _rejected() from None
+    except RegistryUnavailable:
         raise Refusal(
             Reason.REGISTRY_UNAVAILABLE,
             "the registry could not check the bearer; call again",

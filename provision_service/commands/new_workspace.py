@@ -135,6 +135,7 @@ def warnings_of(decided: Decided, wanted: Draft) -> tuple[Notice, ...]:
             Notice(
                 "BYPASS_KEY_NOT_USED",
                 f"{key} is stored, but does not reach the box while the platform pays",
+                {"key": key},
             )
             for key in sorted(bypass & set(wanted.secrets))
         ]
@@ -159,7 +160,7 @@ def probe(
     refusal = probing.refusal_of(results, inputs, decision, deployment.probes)
     if refusal is not None:
         raise refusal
-    return probing.warnings_of(results)
+    return probing.warnings_of(results, inputs, decision)
 
 
 def probe_before(

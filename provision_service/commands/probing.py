@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from provision_service.domain.credentials import credential_of
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.credentials import credential_of, vendor_providers
 from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.probing import (
     ProbeRequest,
@@ -73,13 +74,18 @@ def credential_probe(inputs: Inputs, decision: Decision) -> list[ProbeRequest]:
     return [ProbeRequest(env=found.key, value=found.value, provider=provider)]
 
 
-def warnings_of(results: Sequence[ProbeResult]) -> tuple[Notice, ...]:
-    """What a caller should know of the results, stable codes first."""
-    return tuple(
-        Notice(_WARNING_CODES[result.verdict], result.message)
-        for result in results
-        if result.verdict in _WARNING_CODES
-    )
+def warnings_of(
+    results: Sequence[ProbeResult], inputs: Inputs, decision: Decision
+) -> tuple[Notice, ...]:
+    """What a caller should know of the results: the stable code, the sentence, the names in it."""
+    paying = _paying_names(inputs, decision)
+    found = []
+    for result in results:
+        if result.verdict is Verdict.INVALID and _pays(result, paying):
+            found.append(_notice(Reason.INVALID_BYOK_CREDENTIAL.value, result))
+        elif result.verdict in _WARNING_CODES:
+            found.append(_notice(_WARNING_CODES[result.verdict], result))
+    return tuple(found)
 
 
 def refusal_of(
@@ -88,18 +94,37 @@ def refusal_of(
     """INVALID_BYOK_CREDENTIAL when the vendor refused the key that pays, under `enforce`."""
     if policy is not ProbesPolicy.ENFORCE:
         return None
-    name = decision.resolution.provider_selection or ""
-    provider = inputs.catalogue.providers.get(name)
-    accepted = frozenset(provider.auth_env) if provider is not None else frozenset()
+    paying = _paying_names(inputs, decision)
     for result in results:
-        pays = result.is_model_credential or result.env in accepted
-        if result.verdict is Verdict.INVALID and pays:
+        if result.verdict is Verdict.INVALID and _pays(result, paying):
+            provider = decision.resolution.provider_selection or ""
             return Refusal(
                 Reason.INVALID_BYOK_CREDENTIAL,
                 f"{result.message}; store a valid {result.env}",
-                metadata={"provider": name, "key": result.env, "host": result.host},
+                metadata={"provider": provider, "key": result.env, "host": result.host},
             )
     return None
+
+
+def _pays(result: ProbeResult, paying: frozenset[str]) -> bool:
+    return result.is_model_credential or result.env in paying
+
+
+def _paying_names(inputs: Inputs, decision: Decision) -> frozenset[str]:
+    """Names under which the tenant's own key pays for this launch; none while the platform does."""
+    if decision.resolution.resolved_mode is not BillingMode.BYOK:
+        return frozenset()
+    provider = inputs.catalogue.providers.get(decision.resolution.provider_selection or "")
+    if provider is not None and not provider.is_platform:
+        return frozenset(provider.auth_env)
+    # The override says byok where no vendor derives: any key of the runtime's vendors may pay.
+    runtime = inputs.catalogue.runtimes.get(inputs.spec.runtime)
+    vendors = vendor_providers(runtime) if runtime is not None else ()
+    return frozenset(name for vendor in vendors for name in vendor.auth_env)
+
+
+def _notice(code: str, result: ProbeResult) -> Notice:
+    return Notice(code, result.message, result.metadata)
 
 
 def _value(secrets: MergedSecrets, env: str) -> Secret | None:

@@ -146,7 +146,7 @@ def _probe(
 
 def _remember(store: Store, command: ProvisionWorkspace, refusal: Refusal) -> None:
     """`last_error`, in a transaction of its own: the refused one was rolled back."""
-    with store.writing() as tx:
+    with store.after_the_call().writing() as tx:
         held = workspace_rows.lock(tx, command.workspace_id)
         if held is not None and held.workspace.remove_time is None:
             workspace_rows.record_error(

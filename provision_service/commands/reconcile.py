@@ -13,7 +13,12 @@ from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.lifecycle import NeedsLaunchReason
 from provision_service.domain.reconciliation import Marking, choose_marks
 from provision_service.domain.records import Workspace
-from provision_service.domain.registry_port import Registration, Registry
+from provision_service.domain.registry_port import (
+    Registration,
+    RegistrationState,
+    Registry,
+    RegistryRefused,
+)
 from provision_service.storage import lapsed_rows, reconciler_rows, workspace_rows
 from provision_service.storage.store import Store
 
@@ -36,27 +41,29 @@ def run(
 ) -> ReconcileResult:
     """Mark what needs it. RegistryUnavailable and RegistryRefused change nothing and are raised.
 
-    The registry says who is silent: it knows uptime, grace and who left on purpose. What is
-    known here only is left out here: external-like, removed, or being launched right now.
+    The registry says who is silent: it knows uptime, grace and who left on purpose, also of
+    the boxes that never came. What is known here only is left out here: external-like,
+    removed, or being launched right now.
     """
     del command
     silent = _silent(registry, deployment)
+    excused = _excused(store, registry, deployment)
     catalogue = deployment.catalogue()
     with store.writing() as tx:
-        used = reconciler_rows.take(tx)
-        if used is None:
+        recent = reconciler_rows.take(tx)
+        if recent is None:
             return ReconcileResult(marked=(), paused="")
-        wanted = _candidates(tx, catalogue, silent)
+        wanted = _candidates(tx, catalogue, silent, excused)
         marking = choose_marks(
             list(wanted),
             workspaces=workspace_rows.count_alive(tx),
-            marked_last_minute=used,
+            marked_last_minute=recent.used,
         )
         marked = [
             each for each in marking.workspace_ids if _mark(tx, catalogue, each, wanted[each])
         ]
         paused = _paused(marking, len(marked))
-        reconciler_rows.settle(tx, marked=len(marked), paused_reason=paused)
+        reconciler_rows.settle(tx, recent, marked=len(marked), paused_reason=paused)
     return ReconcileResult(marked=tuple(marked), paused=paused)
 
 
@@ -74,8 +81,27 @@ def _silent(registry: Registry, deployment: Deployment) -> dict[str, Registratio
             return found
 
 
+def _excused(store: Store, registry: Registry, deployment: Deployment) -> frozenset[str]:
+    """Of the workspaces whose box never came, those that nobody may launch unasked."""
+    with store.reading() as tx:
+        never_came = lapsed_rows.never_came(tx)
+    return frozenset(each for each in never_came if _is_excused(registry, deployment, each))
+
+
+def _is_excused(registry: Registry, deployment: Deployment, workspace_id: str) -> bool:
+    try:
+        seen = registry.get_registration(workspace_id=workspace_id, timeout=deployment.peek_budget)
+    except RegistryRefused:
+        # It was never admitted there: the launch that is asked for will see to that.
+        return False
+    return seen.suspended or seen.deregistered or seen.state is RegistrationState.REMOVED
+
+
 def _candidates(
-    tx: Connection, catalogue: Catalogue, silent: Mapping[str, Registration]
+    tx: Connection,
+    catalogue: Catalogue,
+    silent: Mapping[str, Registration],
+    excused: frozenset[str],
 ) -> dict[str, Registration | None]:
     """Whom to mark, the longest silent first; None for a launch whose box never came."""
     stored = workspace_rows.find_many(tx, list(silent))
@@ -90,7 +116,8 @@ def _candidates(
     quiet.sort(key=lambda each: (each.silent_since is None, each.silent_since, each.workspace_id))
     wanted: dict[str, Registration | None] = {each.workspace_id: each for each in quiet}
     for workspace_id in lapsed_rows.never_came(tx):
-        wanted.setdefault(workspace_id, None)
+        if workspace_id not in excused:
+            wanted.setdefault(workspace_id, None)
     return wanted
 
 

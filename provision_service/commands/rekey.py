@@ -17,7 +17,9 @@ class Rekey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RekeyResult:
-    """`remaining` rows are still under another key, `undecryptable` of them for good."""
+    """`remaining` rows are still under another key; `undecryptable` of them open with no key
+    that the file names now.
+    """
 
     key_id: str
     rewritten: int
@@ -35,7 +37,7 @@ def run(store: Store, command: Rekey) -> RekeyResult:
             + rekey_rows.rekey_usage_tokens(tx, store.vault, keyring, command.limit)
             + rekey_rows.rekey_secrets(tx, store.vault, keyring, command.limit)
         )
-        remaining, undecryptable = rekey_rows.remaining(tx, keyring.current)
+        remaining, undecryptable = rekey_rows.remaining(tx, keyring)
     return RekeyResult(
         key_id=keyring.current,
         rewritten=rewritten,

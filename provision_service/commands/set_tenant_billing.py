@@ -78,6 +78,7 @@ def _usage_token(
         platform_rows.set_usage_token(tx, name=name, fingerprint=None, tenant_id=None)
         return _columns(None)
     fingerprint = store.fingerprints.of(token)
+    platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
     others = platform_rows.tenants_served_by(tx, fingerprint=fingerprint) - {command.tenant_id}
     if others and not deployment.usage_token_shared:
         raise Refusal(

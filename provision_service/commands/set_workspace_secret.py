@@ -95,7 +95,8 @@ def _set_model(
     workspace = held.workspace
     model = command.value.reveal().strip()
     if not model:
-        blank = Notice("MODEL_BLANK", f"{command.key} is blank: the model stays as it is")
+        said = f"{command.key} is blank: the model stays as it is"
+        blank = Notice("MODEL_BLANK", said, {"key": command.key})
         return SetWorkspaceSecretResult(secret=None, model=workspace.spec.model, warnings=(blank,))
     refuse_shape(spec_violations(replace(workspace.spec, model=model)))
     _, before = deciding.decide_stored(tx, store, deployment, files, held)

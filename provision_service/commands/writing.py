@@ -32,6 +32,7 @@ def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
                 "PAYER_CHANGED",
                 f"the payer changed: {was.resolved_mode} before,"
                 f" {now.resolved_mode} from the next launch on",
+                {"before": was.resolved_mode.value, "after": now.resolved_mode.value},
             )
         )
     elif was.provider_selection != now.provider_selection:
@@ -40,6 +41,7 @@ def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
                 "PROVIDER_CHANGED",
                 f"the provider changed: {was.provider_selection or 'none'}"
                 f" before, {now.provider_selection or 'none'} from the next launch on",
+                {"before": was.provider_selection or "", "after": now.provider_selection or ""},
             )
         )
     return tuple(found)

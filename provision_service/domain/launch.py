@@ -1,4 +1,4 @@
-"""The life of a launch: states, who may follow whom, and how long a claim is held."""
+"""The life of a launch: who may follow whom, and how long a claim is held."""
 
 from __future__ import annotations
 
@@ -6,43 +6,7 @@ from datetime import datetime
 from enum import StrEnum, unique
 from typing import Final
 
-
-@unique
-class ProvisionState(StrEnum):
-    """How far a launch got; an environment that was delivered is not yet a running box."""
-
-    CLAIMED = "CLAIMED"
-    ENV_DELIVERED = "ENV_DELIVERED"
-    LAUNCHED = "LAUNCHED"
-    REGISTERED = "REGISTERED"
-    PROVEN = "PROVEN"
-    FAILED = "FAILED"
-    SUPERSEDED = "SUPERSEDED"
-    LAPSED = "LAPSED"
-
-
-@unique
-class ProvisionReason(StrEnum):
-    """Why a launch was asked for."""
-
-    CREATE = "CREATE"
-    RESTART = "RESTART"
-    AUTO_RESTART = "AUTO_RESTART"
-    RESUME = "RESUME"
-    RECREATE = "RECREATE"
-
-
-@unique
-class WorkspaceStatus(StrEnum):
-    """What an operator is told of a workspace."""
-
-    PENDING = "PENDING"
-    PROVISIONING = "PROVISIONING"
-    RUNNING = "RUNNING"
-    DEGRADED = "DEGRADED"
-    OFFLINE = "OFFLINE"
-    FAILED = "FAILED"
-    REMOVED = "REMOVED"
+from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
 
 
 @unique

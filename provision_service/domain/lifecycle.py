@@ -4,15 +4,43 @@ from __future__ import annotations
 
 from enum import StrEnum, unique
 
-from provision_service.domain.launch import ProvisionReason, ProvisionState, WorkspaceStatus
 
-__all__ = [
-    "NeedsLaunchReason",
-    "ProvisionOutcome",
-    "ProvisionReason",
-    "ProvisionState",
-    "WorkspaceStatus",
-]
+@unique
+class ProvisionState(StrEnum):
+    """How far a launch got; an environment that was delivered is not yet a running box."""
+
+    CLAIMED = "CLAIMED"
+    ENV_DELIVERED = "ENV_DELIVERED"
+    LAUNCHED = "LAUNCHED"
+    REGISTERED = "REGISTERED"
+    PROVEN = "PROVEN"
+    FAILED = "FAILED"
+    SUPERSEDED = "SUPERSEDED"
+    LAPSED = "LAPSED"
+
+
+@unique
+class ProvisionReason(StrEnum):
+    """Why a launch was asked for."""
+
+    CREATE = "CREATE"
+    RESTART = "RESTART"
+    AUTO_RESTART = "AUTO_RESTART"
+    RESUME = "RESUME"
+    RECREATE = "RECREATE"
+
+
+@unique
+class WorkspaceStatus(StrEnum):
+    """What an operator is told of a workspace."""
+
+    PENDING = "PENDING"
+    PROVISIONING = "PROVISIONING"
+    RUNNING = "RUNNING"
+    DEGRADED = "DEGRADED"
+    OFFLINE = "OFFLINE"
+    FAILED = "FAILED"
+    REMOVED = "REMOVED"
 
 
 @unique

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from provision_service.domain.launch import WorkspaceStatus
+from provision_service.domain.lifecycle import WorkspaceStatus
 
 MIN_SILENCE: Final = timedelta(seconds=180)
 SILENT_INTERVALS: Final = 6

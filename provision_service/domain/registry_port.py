@@ -83,7 +83,11 @@ class RegisterFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """How a workspace stands; incarnations are 0 before any."""
+    """How a workspace stands; incarnations are 0 before any.
+
+    `deregistered`: its box left on purpose. `suspended`: nobody lets it in until a launch that
+    somebody decided on.
+    """
 
     workspace_id: str
     tenant_id: str
@@ -92,6 +96,8 @@ class Registration:
     registered_incarnation: int = 0
     healthy_incarnation: int = 0
     register_time: datetime | None = None
+    deregistered: bool = False
+    suspended: bool = False
     needs_relaunch: bool = False
     silent_since: datetime | None = None
     last_register_failure: RegisterFailure | None = None

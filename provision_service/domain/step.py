@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A warning: it stops nothing. `code` is stable, `text` is for people."""
+    """A warning: it stops nothing. `code` is stable, `text` is for people, `metadata` has what
+    is dynamic in the text by name; never a secret.
+    """
 
     code: str
     text: str
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -91,7 +91,10 @@ _RENEW: Final = (
         state=case((_P.state == _S.FAILED.value, _S.CLAIMED.value), else_=_P.state),
         error_code=null(),
         error_message=null(),
-        input_revision=bindparam("inputs"),
+        # What was handed out stays what it was made of, until it is handed out anew.
+        input_revision=case(
+            (_P.state == _S.ENV_DELIVERED.value, _P.input_revision), else_=bindparam("inputs")
+        ),
         lease_expire_time=_NEW_LEASE,
     )
 )

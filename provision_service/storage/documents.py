@@ -27,7 +27,7 @@ def billing_document(billing: Billing) -> dict[str, Any]:
         "catalogue_version": resolution.catalogue_version,
         "change": resolution.change,
         "refusal_message": billing.refusal_message,
-        "warnings": [[notice.code, notice.text] for notice in billing.warnings],
+        "warnings": [[w.code, w.text, dict(w.metadata)] for w in billing.warnings],
         "stored_override": billing.stored_override,
     }
 
@@ -56,7 +56,8 @@ def billing_from(document: Mapping[str, Any] | None) -> Billing | None:
     return Billing(
         resolution=resolution,
         refusal_message=document["refusal_message"],
-        warnings=tuple(Notice(code, text) for code, text in document["warnings"]),
+        # Older documents have no metadata.
+        warnings=tuple(Notice(*parts) for parts in document["warnings"]),
         stored_override=document["stored_override"],
     )
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES: Final = 32
+_FORM: Final = '{"current": "<id>", "keys": {"<id>": "<base64 of 32 bytes>"}}'
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -55,10 +56,11 @@ def parse_keys(text: str, *, file: str) -> Keyring:
     """Parse a keys file; BadKeys says what is wrong with it."""
     try:
         document = json.loads(text)
-    except ValueError:
-        raise BadKeys(f"{file} is not JSON") from None
+    except ValueError as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        raise BadKeys(f"{file}:{line}: is not JSON; it must be {_FORM}") from None
     if not isinstance(document, dict) or not isinstance(document.get("keys"), dict):
-        raise BadKeys(f'{file} must be {{"current": "<id>", "keys": {{"<id>": "<base64>"}}}}')
+        raise BadKeys(f"{file} must be {_FORM}")
     keys = {str(key_id): _key(key_id, value, file) for key_id, value in document["keys"].items()}
     current = document.get("current")
     if not isinstance(current, str) or current not in keys:
@@ -74,16 +76,38 @@ def _key(key_id: str, value: object, file: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise BadKeys(f"{file}: key `{key_id}` must be base64 of {KEY_BYTES} bytes")
+        raise BadKeys(
+            f"{file}: key `{key_id}` must be base64 of {KEY_BYTES} bytes;"
+            f" `head -c{KEY_BYTES} /dev/urandom | base64` makes one"
+        )
     return key
 
 
-class KeysFile:
-    """The keyring in force. A changed file that is bad keeps the old one and is reported."""
+class Observe(Protocol):
+    """Told of every changed file whether it was refused."""
 
-    def __init__(self, path: Path, *, report: Callable[[str], None]) -> None:
+    def __call__(self, *, refused: bool) -> None: ...
+
+
+def _unobserved(*, refused: bool) -> None:
+    del refused
+
+
+class KeysFile:
+    """The keyring in force. A changed file that is bad, or gone, keeps the old one and is
+    reported; `observe` is told of every change whether it was refused.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        report: Callable[[str], None],
+        observe: Observe = _unobserved,
+    ) -> None:
         self._path = path
         self._report = report
+        self._observe = observe
         self._lock = Lock()
         self._stamp = self._look()
         self._keyring = parse_keys(self._read(), file=str(path))
@@ -91,13 +115,13 @@ class KeysFile:
     def current(self) -> Keyring:
         """The keyring, read again when the file has changed."""
         stamp = self._look()
-        if stamp != self._stamp and stamp is not None:
+        if stamp != self._stamp:
             with self._lock:
                 if stamp != self._stamp:
                     self._reload(stamp)
         return self._keyring
 
-    def _reload(self, stamp: tuple[int, int, int]) -> None:
+    def _reload(self, stamp: tuple[int, int, int] | None) -> None:
         self._stamp = stamp
         try:
             newer = parse_keys(self._read(), file=str(self._path))
@@ -107,8 +131,10 @@ class KeysFile:
                 raise BadKeys(f"{self._path}: {shown} changed; give a new key a new id")
         except (OSError, BadKeys) as error:
             self._report(f"the keys file was not taken over: {error}")
+            self._observe(refused=True)
             return
         self._keyring = newer
+        self._observe(refused=False)
 
     def _read(self) -> str:
         try:

@@ -152,6 +152,11 @@ class SecretRow(Base):
         ),
         Index("ix_secrets_fingerprint", "fingerprint"),
         Index("ix_secrets_key_id", "key_id"),
+        Index(
+            "ix_secrets_tenant_workspaces",
+            "tenant_id",
+            postgresql_where=text("workspace_id IS NOT NULL"),
+        ),
     )
 
     secret_id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -195,6 +200,12 @@ class ProvisionRow(Base):
         Index(
             "ix_provisions_workspace_newest",
             "workspace_id",
+            text("create_time DESC"),
+            text("provision_id DESC"),
+        ),
+        Index(
+            "ix_provisions_tenant_newest",
+            "tenant_id",
             text("create_time DESC"),
             text("provision_id DESC"),
         ),

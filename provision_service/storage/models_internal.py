@@ -130,12 +130,13 @@ class AuditEventRow(Base):
 
 
 class ReconcilerRow(Base):
-    """The one row that replicas lock to mark workspaces, with what the last minute used up."""
+    """The one row that replicas lock to mark workspaces. `marks` has the time in seconds and
+    the number of each round of the last minute that marked any.
+    """
 
     __tablename__ = "reconciler"
     __table_args__ = (CheckConstraint("one_row", name="one_row"),)
 
     one_row: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
-    minute_start: Mapped[datetime] = mapped_column(server_default=_CLOCK)
-    minute_marked: Mapped[int] = mapped_column(Integer, server_default="0")
+    marks: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))
     paused_reason: Mapped[str] = mapped_column(server_default="")

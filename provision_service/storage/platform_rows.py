@@ -94,6 +94,14 @@ def set_usage_token(
         )
 
 
+def lock_usage_token(tx: Connection, *, fingerprint: bytes) -> None:
+    """Let nobody else give this token to a tenant until the transaction ends: whom it serves is
+    read first and written afterwards, and the second of two at once must see the first.
+    """
+    key = int.from_bytes(fingerprint[:8], "big", signed=True)
+    tx.execute(select(func.pg_advisory_xact_lock(key)))
+
+
 def tenants_served_by(tx: Connection, *, fingerprint: bytes) -> set[str]:
     """The tenants that a usage token serves already."""
     served = tx.scalars(_SERVED_BY, {"fingerprint": fingerprint})

@@ -139,10 +139,17 @@ def watched_workspaces(tx: Connection, limit: int) -> list[str]:
 
 
 def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
-    """These were looked at just now."""
+    """These were looked at just now. What a launch or another replica holds is left to it: many
+    rows in no order would wait for each other.
+    """
+    free = (
+        select(_P.provision_id)
+        .where(_P.workspace_id.in_(workspace_ids), _P.state.in_(_WATCHED))
+        .with_for_update(skip_locked=True, key_share=True)
+    )
     tx.execute(
         update(ProvisionRow)
-        .where(_P.workspace_id.in_(workspace_ids), _P.state.in_(_WATCHED))
+        .where(_P.provision_id.in_(free))
         .values(observe_time=func.clock_timestamp())
     )
 

@@ -1,8 +1,9 @@
-"""The reconciler's row: one replica at a time, and one budget a minute for all of them."""
+"""The reconciler's row: one replica at a time, and one budget for any minute of all of them."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, func, select, update
@@ -12,33 +13,42 @@ from provision_service.domain.lifecycle import NeedsLaunchReason
 from provision_service.storage.models import WorkspaceRow
 from provision_service.storage.models_internal import ReconcilerRow
 
-MINUTE: Final = timedelta(minutes=1)
+MINUTE_SECONDS: Final = 60.0
 _R = ReconcilerRow
 
 
-def take(tx: Connection) -> int | None:
-    """How many were marked within this minute; None when another replica is at it."""
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was marked within the last minute: the database's clock in seconds, and how many."""
+
+    now: float
+    marks: tuple[tuple[float, int], ...]
+
+    @property
+    def used(self) -> int:
+        """How much of the budget is gone."""
+        return sum(count for _, count in self.marks)
+
+
+def take(tx: Connection) -> Recent | None:
+    """What the last minute used up; None when another replica is at it.
+
+    The minute slides: two rounds on either side of a full minute share no allowance.
+    """
     tx.execute(insert(ReconcilerRow).values(one_row=True).on_conflict_do_nothing())
-    is_over = _R.minute_start <= func.clock_timestamp() - MINUTE
-    query = select(_R.minute_marked, is_over.label("is_over")).with_for_update(skip_locked=True)
-    row = tx.execute(query).one_or_none()
+    clock = func.extract("epoch", func.clock_timestamp()).label("now")
+    row = tx.execute(select(_R.marks, clock).with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return None
-    if row.is_over:
-        tx.execute(
-            update(ReconcilerRow).values(minute_start=func.clock_timestamp(), minute_marked=0)
-        )
-        return 0
-    return int(row.minute_marked)
+    now = float(row.now)
+    recent = [(float(when), int(count)) for when, count in row.marks]
+    return Recent(now, tuple(one for one in recent if one[0] > now - MINUTE_SECONDS))
 
 
-def settle(tx: Connection, *, marked: int, paused_reason: str) -> None:
+def settle(tx: Connection, recent: Recent, *, marked: int, paused_reason: str) -> None:
     """Count what was marked, and say why no more was."""
-    tx.execute(
-        update(ReconcilerRow).values(
-            minute_marked=_R.minute_marked + marked, paused_reason=paused_reason
-        )
-    )
+    marks = [*recent.marks, (recent.now, marked)] if marked else list(recent.marks)
+    tx.execute(update(ReconcilerRow).values(marks=marks, paused_reason=paused_reason))
 
 
 def mark(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from provision_service.storage.encryption import (
     FINGERPRINT_KEY,
@@ -119,12 +119,18 @@ def rekey_fingerprint_key(tx: Connection, vault: Vault, keyring: Keyring) -> int
     return 1
 
 
-def remaining(tx: Connection, current: str) -> tuple[int, int]:
-    """Rows that are still under another key, and those of them that do not open."""
+def remaining(tx: Connection, keyring: Keyring) -> tuple[int, int]:
+    """Rows that are still under another key, and the secrets of them that no key of the
+    keyring opens: damaged ones, and those whose key has left the file.
+    """
+    current = keyring.current
+    no_key_opens = or_(
+        _S.undecryptable_since.is_not(None), _S.key_id.not_in(sorted(keyring.key_ids))
+    )
     secrets = tx.execute(
         select(
             func.count().label("every"),
-            func.count(_S.undecryptable_since).label("undecryptable"),
+            func.count().filter(no_key_opens).label("undecryptable"),
         ).where(_S.key_id != current)
     ).one()
     tokens = tx.execute(

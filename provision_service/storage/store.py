@@ -14,6 +14,8 @@ from provision_service.storage import faults
 from provision_service.storage.encryption import Fingerprints, Vault
 
 DEFAULT_LIMIT_SECONDS: Final = 30.0
+# For what has to be written although the time of its call is over.
+EPILOGUE_SECONDS: Final = 5.0
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
 
 
@@ -39,6 +41,12 @@ class Store:
     def within(self, remaining: Callable[[], float]) -> Store:
         """The same store for one call, which may use `remaining()` seconds from now."""
         return Store(self.engine, self.vault, self.fingerprints, remaining)
+
+    def after_the_call(self) -> Store:
+        """The same store for the little that must be written even when the call's time is over:
+        what would otherwise stand in the way of others until a lease runs out.
+        """
+        return self.within(lambda: EPILOGUE_SECONDS)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -24,9 +24,10 @@ from provision_service.commands.observe_launches import ObserveLaunches
 from provision_service.commands.reconcile import Reconcile
 from provision_service.commands.rekey import Rekey
 from provision_service.commands.sweep import Sweep
+from provision_service.domain.catalogue_usage import UsedModel
 from provision_service.domain.registry_port import Registry
 from provision_service.metrics import ProvisionMetrics
-from provision_service.storage import outbox_depth
+from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.faults import guarded
 from provision_service.storage.store import Store
 from provision_service.workers.files import DeploymentFiles
@@ -158,8 +159,15 @@ class Background:
         return result.full
 
     async def look_at_files(self) -> bool:
-        await self._pool.run(self._files.look_again)
+        await self._pool.run(self._files.look_again, self._used_models)
         return False
+
+    def _used_models(self) -> list[UsedModel]:
+        def read() -> list[UsedModel]:
+            with self._store().reading() as tx:
+                return catalogue_use.used_models(tx)
+
+        return guarded(read)
 
     async def _do(self, step: Callable[[Store], T]) -> T:
         return await self._pool.run(lambda: guarded(lambda: step(self._store())))

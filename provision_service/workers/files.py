@@ -1,12 +1,13 @@
 """Catalogue and templates: loaded whole at start, read again when their files change.
 
-A changed file that is refused leaves the last good one in force, and is reported; a reload
-never mixes two versions in one decision, because whoever asks gets one value.
+A changed file that is refused leaves the last good one in force, and is reported; so does a
+catalogue that lost what a stored workspace uses. A reload never mixes two versions in one
+decision, because whoever asks gets one value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,11 +17,14 @@ import structlog
 from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.catalogue_document import CatalogueInvalid
 from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.domain.catalogue_usage import UsedModel, removed_ids
 from provision_service.domain.probing import Template
 from provision_service.templates.parse import TemplatesInvalid, parse_templates
 
 SHIPPED_CATALOGUE: Final = Path(__file__).parent.parent / "catalogue" / "catalogue.yaml"
 _Signature = tuple[int, int, int] | None
+# What stored workspaces rely on; asked only when there is a new catalogue to compare with.
+UsedModels = Callable[[], Iterable[UsedModel]]
 
 
 class Report(Protocol):
@@ -96,19 +100,24 @@ class DeploymentFiles:
         """The templates in force."""
         return self._loaded.templates
 
-    def look_again(self) -> None:
-        """Take over changed files, or keep what is in force and say why."""
+    def look_again(self, used: UsedModels = tuple) -> None:
+        """Take over changed files, or keep what is in force and say why.
+
+        What `used` raises is raised, nothing has changed then, and the next look tries again.
+        """
         seen = self._signatures()
         if seen == self._seen:
             return
-        self._seen = seen
         log = structlog.get_logger("provision.files")
         try:
             loaded = load(self._catalogue_file, self._templates_file)
+            self._refuse_loss(loaded.catalogue, used)
         except FileRefused as error:
+            self._seen = seen
             self._report(refused=True)
             log.error("a changed file is refused, keeping the last", problems=str(error))
             return
+        self._seen = seen
         self._loaded = loaded
         self._report(refused=False)
         log.info(
@@ -116,6 +125,14 @@ class DeploymentFiles:
             catalogue_version=loaded.catalogue.version,
             templates=len(loaded.templates),
         )
+
+    def _refuse_loss(self, newer: Catalogue, used: UsedModels) -> None:
+        """The rule of `check-config`, with what is in force now to compare with."""
+        removed = removed_ids(self._loaded.catalogue, newer, used())
+        if removed:
+            path = self._catalogue_file or SHIPPED_CATALOGUE
+            problems = [f"stored workspaces need it: {one.what}; {one.remedy}" for one in removed]
+            raise FileRefused("\n".join(f"{path}: {problem}" for problem in problems))
 
     def _signatures(self) -> tuple[_Signature, _Signature]:
         return _signature(self._catalogue_file), _signature(self._templates_file)

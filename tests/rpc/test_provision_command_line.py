@@ -85,9 +85,12 @@ def test_check_config_lists_every_setting_and_no_secret(
     [
         ("PROVISION_CATALOGUE_FILE", "schema: 1\n", "the catalogue has no `providers`"),
         ("PROVISION_TEMPLATES_FILE", "schema: 7\n", ":1: schema 7 is not supported"),
-        ("PROVISION_CREDENTIALS_FILE", '{"callers": 3}', "callers: expected a list"),
-        ("PROVISION_SECRETS_KEYS_FILE", '{"keys": {}}', "`current` must name"),
-        ("PROVISION_REGISTRY_TOKEN_FILE", "", "one line with the credential"),
+        ("PROVISION_CREDENTIALS_FILE", '{"callers": 3}', ": callers: expected a list"),
+        ("PROVISION_CREDENTIALS_FILE", '{"callers": [\n}', ": not JSON: Expecting value: line 2"),
+        ("PROVISION_SECRETS_KEYS_FILE", '{"keys": {}}', ": `current` must name"),
+        ("PROVISION_SECRETS_KEYS_FILE", '{"keys":\n}', ":2: is not JSON; it must be {"),
+        ("PROVISION_REGISTRY_TOKEN_FILE", "", ": must hold one line with the credential"),
+        ("PROVISION_REGISTRY_TOKEN_FILE", "two\nlines", ": must hold one line"),
     ],
 )
 def test_check_config_names_what_is_wrong_in_a_file(
@@ -99,7 +102,9 @@ def test_check_config_names_what_is_wrong_in_a_file(
 ) -> None:
     written(name, text)
     assert main(["check-config"]) == MISCONFIGURED
-    assert said in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert f"{os.environ[name]}{said}" in refused or name == "PROVISION_CATALOGUE_FILE"
+    assert said in refused
 
 
 @pytest.mark.usefixtures("environment")

@@ -9,7 +9,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from structlog.testing import capture_logs
 
+from provision_service.domain.catalogue_usage import UsedModel
 from provision_service.domain.probing import Verdict
 from provision_service.templates import parse
 from provision_service.workers.files import (
@@ -141,6 +143,45 @@ def rewritten(path: Path, text: str, times: int) -> None:
     """Write with a time of its own: two writes within a tick of the clock look alike."""
     path.write_text(text)
     os.utime(path, (times, times))
+
+
+def test_a_changed_catalogue_that_drops_a_used_id_is_refused_and_the_last_serves(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "catalogue.yaml"
+    shipped = SHIPPED_CATALOGUE.read_text()
+    path.write_text(shipped)
+    reports = Reports()
+    files = DeploymentFiles(path, None, reports)
+    in_force = files.catalogue()
+    # Its pattern still finds the model: it is the id on the menu that must not go.
+    without = "\n".join(line for line in shipped.splitlines() if line.strip() != "- opus")
+    rewritten(path, without, 1_000)
+    with capture_logs() as logs:
+        files.look_again(lambda: [UsedModel("claude-code", "opus", "anthropic-oauth")])
+    assert files.catalogue() is in_force
+    assert "`opus` left the menu of runtime `claude-code`" in logs[0]["problems"]
+    assert "mark it withdrawn" in logs[0]["problems"]
+
+    rewritten(path, without + "\n", 2_000)
+    files.look_again(lambda: [UsedModel("claude-code", "sonnet", "anthropic-oauth")])
+    assert files.catalogue() is not in_force
+    assert reports.refused == [True, False]
+
+
+def test_a_change_waits_while_nobody_can_say_what_is_used(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    files = DeploymentFiles(None, path, Reports())
+
+    def away() -> list[UsedModel]:
+        raise ConnectionError
+
+    rewritten(path, GOOD.replace("engineer", "builder"), 1_000)
+    with pytest.raises(ConnectionError):
+        files.look_again(away)
+    assert list(files.templates()) == ["engineer"]
+    files.look_again(list)
+    assert list(files.templates()) == ["builder"]
 
 
 def test_a_changed_file_is_taken_over_and_a_bad_change_keeps_the_last(tmp_path: Path) -> None:

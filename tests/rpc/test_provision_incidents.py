@@ -238,4 +238,4 @@ def test_incident_5_a_missing_scope_is_named_before_an_agent_fails_over_it(
             assert refused == "INVALID_BYOK_CREDENTIAL"
         else:
             codes = {each.code for each in launch(pair, created.workspace.id).warnings}
-            assert "INVALID_CREDENTIAL" in codes
+            assert "INVALID_BYOK_CREDENTIAL" in codes

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from agentworkspace.rpc.agent_launch import Launch
 from provision_service import config
 from provision_service.config import BadSettings
+from provision_service.wiring import certificates_of
+from tests.rpc.test_rpc_tls import Authority
 
 
 def problems_with(**environment: str) -> tuple[str, ...]:
@@ -90,6 +94,69 @@ def test_boxes_are_sent_to_the_registry_address_unless_told_otherwise() -> None:
     assert config.load(inside).address_for_boxes == "registry.internal:7101"
     both = {**inside, "PROVISION_BOX_REGISTRY_ADDRESS": "registry.example:443"}
     assert config.load(both).address_for_boxes == "registry.example:443"
+
+
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [
+        ({}, "https://registry.internal:7101"),
+        (
+            {"PROVISION_BOX_REGISTRY_ADDRESS": "registry.example:443"},
+            "https://registry.example:443",
+        ),
+        (
+            {"PROVISION_BOX_REGISTRY_ADDRESS": "https://registry.example:443"},
+            "https://registry.example:443",
+        ),
+        ({"PROVISION_REGISTRY_CA_FILE": __file__}, "registry.internal:7101"),
+    ],
+)
+def test_a_box_of_a_registry_with_tls_is_never_told_to_speak_plain_text(
+    more: dict[str, str], address: str
+) -> None:
+    inside = {
+        "PROVISION_REGISTRY_ADDRESS": "registry.internal:7101",
+        "PROVISION_REGISTRY_TLS": "1",
+    }
+    handed_out = config.load({**inside, **more}).address_for_boxes
+    assert handed_out == address
+    box = Launch(
+        workspace_id="0b7b3c1e-0000-4000-8000-000000000001",
+        address=handed_out,
+        registry_ca="-----BEGIN CERTIFICATE-----" if "PROVISION_REGISTRY_CA_FILE" in more else None,
+    )
+    assert box.tls() is not None
+
+
+def test_boxes_may_be_sent_through_tls_where_this_service_needs_none() -> None:
+    outside = {"PROVISION_BOX_REGISTRY_ADDRESS": "https://registry.example:443"}
+    assert config.load(outside).address_for_boxes == "https://registry.example:443"
+    for bad in ("http://registry.example:443", "https://registry.example", "https://r:0"):
+        with pytest.raises(BadSettings):
+            config.load({"PROVISION_BOX_REGISTRY_ADDRESS": bad})
+
+
+def test_a_box_gets_the_certificates_of_the_file_and_neither_remarks_nor_keys(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path, "registry")
+    key = authority.issue("registry.test")[1].read_text()
+    bundle = tmp_path / "bundle.pem"
+    certificate = authority.file.read_text()
+    bundle.write_text(f"# Zertifizierungsstelle für alle\n{certificate}{key}{certificate}")
+    handed_out = certificates_of(bundle)
+    assert handed_out == certificate * 2
+    assert "PRIVATE" in key
+    assert "PRIVATE" not in handed_out
+    bundle.write_text(key)
+    with pytest.raises(BadSettings, match="holds no certificate"):
+        certificates_of(bundle)
+
+
+def test_a_password_in_a_url_that_is_no_secret_setting_is_not_listed_either() -> None:
+    environment = {"PLATFORM_LLM_BASE_URL": "https://user:hunter2@proxy.example/v1"}
+    rows = {row.name: row.value for row in config.shown(environment)}
+    assert rows["PLATFORM_LLM_BASE_URL"] == "set"
 
 
 def test_what_goes_together_is_asked_for_together() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import grpc
 import pytest
 
+from agentworkspace.provision.v1 import billing_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.errors import failure_from
 from provision_service import config
@@ -14,9 +16,11 @@ from provision_service.domain.secret import Secret
 from provision_service.server import serve
 from provision_service.storage.migrate import upgrade
 from provision_service.storage.opening import WrongKey
+from provision_service.workers.files import SHIPPED_CATALOGUE
 from tests.rpc.provision_server import (
     LAUNCHER,
     SERVING,
+    Running,
     environment_of,
     serving,
     until_serving,
@@ -54,6 +58,42 @@ def test_without_its_tables_it_waits_and_serves_once_they_are_there(
         upgrade(empty_database)
         until_serving(running)
         running.workspaces.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=LAUNCHER)
+
+
+def test_every_file_that_changes_for_the_worse_is_counted_and_the_last_serves_on(
+    provision_database: str, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "catalogue.yaml"
+    catalogue.write_text(SHIPPED_CATALOGUE.read_text())
+    environment = {"PROVISION_CATALOGUE_FILE": str(catalogue)}
+    with serving(provision_database, tmp_path, environment=environment) as running:
+        created = running.workspaces.CreateWorkspace(
+            pb.CreateWorkspaceRequest(
+                tenant_id="acme",
+                workspace=workspace_pb2.Workspace(name="agent", model="opus"),
+                secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
+            ),
+            metadata=LAUNCHER,
+        )
+        files = environment_of(tmp_path, "r:1", {})
+        for name in ("PROVISION_CREDENTIALS_FILE", "PROVISION_SECRETS_KEYS_FILE"):
+            Path(files[name]).write_text("{}")
+        lines = catalogue.read_text().splitlines()
+        catalogue.write_text("\n".join(line for line in lines if line.strip() != "- opus"))
+        for name in ("keys", "credentials", "catalogue-or-templates"):
+            _until_refused(running, name)
+        asked = billing_service_pb2.ResolveBillingModeRequest(workspace_id=created.workspace.id)
+        resolution = running.billing.ResolveBillingMode(asked, metadata=LAUNCHER).resolution
+        assert resolution.provider_selection == "anthropic-oauth"
+        assert resolution.catalogue_version == created.billing.catalogue_version
+
+
+def _until_refused(running: Running, file: str) -> None:
+    end = time.monotonic() + 20
+    while not running.metric("provision_file_refused", file=file):
+        assert time.monotonic() < end, f"{file} was never counted"
+        running.workspaces.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=LAUNCHER)
+        time.sleep(0.05)
 
 
 async def test_a_wrong_encryption_key_ends_the_process_by_its_name(

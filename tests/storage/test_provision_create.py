@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from provision_service.commands import drain_outbox
 from provision_service.commands.drain_outbox import DrainOutbox
@@ -22,6 +23,7 @@ from provision_service.domain.probing import (
 from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.registry_port import RegistryRefused
 from provision_service.domain.secret import Secret
+from provision_service.storage import outbox_rows
 from tests.storage.provision_doubles import USED_HASH, new_id
 from tests.storage.provision_world import (
     ACME,
@@ -30,6 +32,7 @@ from tests.storage.provision_world import (
     OF_GLOBEX,
     OPUS,
     PLATFORM_MODEL,
+    PROXY,
     UNSPECIFIED,
     World,
     at_once,
@@ -295,11 +298,15 @@ def test_a_template_fills_in_what_was_not_given(world: World) -> None:
 def test_a_missing_scope_is_a_warning_that_names_it(world: World) -> None:
     world.deploy(templates=lambda: {"engineer": ENGINEER})
     world.prober.verdicts["GITEA_TOKEN"] = ProbeResult(
-        env="GITEA_TOKEN", verdict=Verdict.MISSING_SCOPE, message="lacks read:issue"
+        env="GITEA_TOKEN",
+        verdict=Verdict.MISSING_SCOPE,
+        message="lacks read:issue",
+        metadata={"scope": "read:issue", "env": "GITEA_TOKEN"},
     )
     spec, secrets = replace(OPUS, template="engineer"), {**OAUTH, "GITEA_TOKEN": "t"}
     created = world.try_create(spec, secrets)
     assert [(w.code, w.text) for w in created.warnings] == [("MISSING_SCOPE", "lacks read:issue")]
+    assert created.warnings[0].metadata == {"scope": "read:issue", "env": "GITEA_TOKEN"}
     launched = world.launch(created.workspace)
     assert [w.code for w in launched.warnings] == ["MISSING_SCOPE"]
 
@@ -319,7 +326,41 @@ def test_a_refused_model_credential_is_fatal_only_when_enforced(
         assert world.count("workspaces") == 0
         return
     codes = [warning.code for warning in world.try_create(spec, secrets).warnings]
-    assert codes == ([] if policy is ProbesPolicy.OFF else ["INVALID_CREDENTIAL"])
+    assert codes == ([] if policy is ProbesPolicy.OFF else ["INVALID_BYOK_CREDENTIAL"])
+
+
+@pytest.mark.parametrize("policy", [ProbesPolicy.WARN, ProbesPolicy.ENFORCE])
+def test_a_refused_credential_that_pays_for_nothing_is_never_fatal(
+    world: World, policy: ProbesPolicy
+) -> None:
+    world.deploy(
+        templates=lambda: {"engineer": ENGINEER},
+        probes=policy,
+        platform=replace(PROXY, usage_token=Secret("usage-token-of-deployment")),
+    )
+    for env in ("GITEA_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"):
+        world.prober.verdicts[env] = ProbeResult(env=env, verdict=Verdict.INVALID, message="401")
+    spec = replace(OPUS, template="engineer", model=PLATFORM_MODEL)
+    created = world.try_create(spec, {**OAUTH, "GITEA_TOKEN": "t"})
+    assert [warning.code for warning in created.warnings if "BYPASS" not in warning.code] == [
+        "INVALID_CREDENTIAL",
+        "INVALID_CREDENTIAL",
+    ]
+
+
+def test_a_database_that_fails_after_the_token_was_made_does_not_swallow_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("connection lost"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox_rows, "confirm_admission", lost)
+        created = world.try_create()
+    assert created.auth_token is not None
+    make_due(world)
+    assert drain(world).delivered == 1
+    assert world.read(created.workspace).admitted
 
 
 def test_a_forbidden_url_is_refused_before_any_transaction(world: World) -> None:

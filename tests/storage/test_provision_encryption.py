@@ -114,7 +114,12 @@ def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_pat
     path = tmp_path / "keys.json"
     reported: list[str] = []
     path.write_text(keys_document("k1", k1=K1))
-    keys = KeysFile(path, report=reported.append)
+    observed: list[bool] = []
+
+    def observe(*, refused: bool) -> None:
+        observed.append(refused)
+
+    keys = KeysFile(path, report=reported.append, observe=observe)
     path.write_text(keys_document("k2", k1=K1, k2=K2))
     assert keys.current().current == "k2"
     path.write_text("not json")
@@ -123,8 +128,12 @@ def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_pat
     assert keys.current().current == "k2"
     path.unlink()
     assert keys.current().current == "k2"
-    assert len(reported) == 2
+    path.write_text(keys_document("k2", k1=K1, k2=K2))
+    assert keys.current().current == "k2"
+    assert len(reported) == 3
     assert "k1 changed" in reported[1]
+    assert "cannot be read" in reported[2]
+    assert observed == [False, True, True, True, False]
 
 
 def test_a_wrong_key_is_found_at_the_start_and_named(

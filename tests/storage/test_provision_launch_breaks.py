@@ -23,7 +23,7 @@ from provision_service.domain.lifecycle import (
 )
 from provision_service.domain.records import Workspace
 from provision_service.domain.refusals import Reason
-from provision_service.domain.registry_port import RegistryRefused
+from provision_service.domain.registry_port import RegistryRefused, RegistryUnavailable
 from tests.storage.provision_doubles import USED_HASH, new_id
 from tests.storage.provision_world import (
     LAUNCHER,
@@ -123,6 +123,25 @@ def test_a_crash_while_the_registry_begins_is_gone_on_with_by_the_same_request(
     assert again.provision.id == rival.provision.id
     assert again.provision.incarnation == 1
     assert world.registry.incarnations[workspace.id] == 1
+
+
+def test_a_registry_that_takes_all_the_time_of_the_call_leaves_no_claim_behind(
+    world: World,
+) -> None:
+    workspace, request_id = world.create(), new_id()
+    left = [30.0]
+
+    def hang(_call: str) -> None:
+        left[0] = 0.0
+        raise RegistryUnavailable
+
+    whole, world.store = world.store, world.store.within(lambda: left[0])
+    world.registry.before = hang
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        world.launch(workspace, request_id=request_id)
+    world.store, world.registry.before = whole, lambda _call: None
+    rival = world.launch(workspace, call=RIVAL)
+    assert rival.env is not None
 
 
 def test_a_crash_whose_launcher_never_returns_ends_with_the_lease(world: World) -> None:

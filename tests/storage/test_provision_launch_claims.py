@@ -164,6 +164,16 @@ def test_a_replay_rebuilds_the_environment_from_what_is_stored_now(world: World)
     assert world.complete(again.provision).rerun_required is False
 
 
+def test_a_write_that_the_running_box_never_saw_is_not_lost_in_a_replay(world: World) -> None:
+    workspace, request_id = world.create(), new_id()
+    first = world.launch(workspace, request_id=request_id)
+    world.registry.redeemed.add(first.provision.id)
+    world.set_own(workspace, "GREETING", "hello")
+    again = world.launch(workspace, request_id=request_id)
+    assert (again.joined, again.provision.rerun_required) == (True, True)
+    assert world.complete(first.provision).rerun_required
+
+
 def test_a_replay_whose_ticket_was_redeemed_starts_nothing(world: World) -> None:
     workspace, request_id = world.create(), new_id()
     first = world.launch(workspace, request_id=request_id)

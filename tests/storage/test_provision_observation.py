@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,9 +273,62 @@ def test_no_more_than_a_twentieth_is_marked_within_a_minute_and_it_says_so(world
     assert second.marked == ()
     assert second.paused.startswith("4 more workspaces are silent")
     assert world.sql("SELECT paused_reason FROM provision.reconciler") == [(second.paused,)]
-    world.sql("UPDATE provision.reconciler SET minute_start = now() - interval '1 minute'")
+    let_seconds_pass(world, 61)
     assert len(reconciled(world).marked) == 1
     assert len(wanted(world)) == 2
+
+
+def let_seconds_pass(world: World, seconds: int) -> None:
+    """For the reconciler: what it marked lies that much further back."""
+    world.sql(
+        "UPDATE provision.reconciler SET marks = coalesce((SELECT jsonb_agg(jsonb_build_array("
+        "(one->>0)::float - :s, (one->>1)::int)) FROM jsonb_array_elements(marks) AS one), '[]')",
+        s=seconds,
+    )
+
+
+def test_no_minute_has_more_than_its_share_wherever_it_begins(world: World) -> None:
+    """A minute on the clock would let a whole share pass on either side of its end."""
+    workspaces = [running(world) for _ in range(5)]
+    assert reconciled(world).marked == ()
+    let_seconds_pass(world, 59)
+    for each in workspaces:
+        silence(world, each)
+    marks = []
+    for _ in range(8):
+        marks.append(len(reconciled(world).marked))
+        let_seconds_pass(world, 10)
+    assert marks == [1, 0, 0, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "excuse",
+    [{"suspended": True}, {"deregistered": True}, {"state": RegistrationState.REMOVED}],
+    ids=["suspended", "deregistered", "retired"],
+)
+def test_a_box_that_never_came_on_purpose_is_not_wanted(
+    world: World, excuse: dict[str, Any]
+) -> None:
+    workspace = world.create()
+    world.launch(workspace)
+    world.let_leases_run_out()
+    lapse.run(world.store, Lapse())
+    world.registry.sees(workspace, incarnation=0, **{"state": RegistrationState.PENDING, **excuse})
+    assert reconciled(world).marked == ()
+    world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING)
+    assert reconciled(world).marked == (workspace.id,)
+
+
+def test_a_launch_that_is_proven_stays_so_whatever_its_launcher_met(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.registry.sees(workspace, incarnation=1)
+    observe(world)
+    done = world.complete(launched.provision, ProvisionOutcome.FAILED)
+    assert (done.state, done.outcome) == (ProvisionState.PROVEN, ProvisionOutcome.FAILED)
+    now = stored(world, workspace)
+    assert now.status is WorkspaceStatus.RUNNING
+    assert now.last_error is not None
 
 
 def test_a_launch_whose_box_never_came_is_wanted_again(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,15 @@ def test_one_usage_token_cannot_serve_two_tenants(world: World) -> None:
     bill(world, ACME, token="usage-token-of-acme")
     with refused(Reason.PLATFORM_CREDENTIAL_COMINGLED):
         bill(world, GLOBEX, token="usage-token-of-acme")
+
+
+def test_two_tenants_that_are_given_one_token_at_once_do_not_both_keep_it(world: World) -> None:
+    tenants = (ACME, GLOBEX, "initech", "umbrella")
+    for round_number in range(4):
+        give = partial(bill, world, token=f"usage-token-{round_number}")
+        answers = at_once([partial(give, tenant) for tenant in tenants])
+        kept = [each for each in answers if not isinstance(each, Exception)]
+        assert len(kept) == 1, answers
 
 
 def test_a_tenants_billing_keeps_what_is_not_given(world: World) -> None:

@@ -28,7 +28,7 @@ from provision_service.domain.billing import BillingMode
 from provision_service.domain.probing import Verdict
 from provision_service.domain.records import SecretEntry, Workspace
 from provision_service.domain.refusals import Reason
-from provision_service.domain.registry_port import Bearer
+from provision_service.domain.registry_port import Bearer, RegistryRefused
 from provision_service.domain.secret import Secret
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
@@ -345,6 +345,14 @@ def test_only_the_box_of_the_current_launch_gets_values(world: World) -> None:
     world.registry.down = True
     with refused(Reason.REGISTRY_UNAVAILABLE):
         values(world, workspace, "old")
+
+
+def test_a_bearer_that_the_registry_will_not_look_at_is_rejected_for_good(world: World) -> None:
+    workspace = world.create()
+    world.launch(workspace)
+    world.registry.refusals["validate_token"] = RegistryRefused("INVALID_REQUEST", "too long")
+    with refused(Reason.BEARER_REJECTED):
+        values(world, workspace, "x" * 5000)
 
 
 def test_the_gates_of_a_launch_hold_for_values_too(world: World) -> None:

@@ -13,7 +13,9 @@ from provision_service.commands import (
     get_workspace,
     list_audit_events,
     list_provisions,
+    list_secrets,
     list_workspaces,
+    paging,
     remove_workspace,
     sweep,
     update_workspace,
@@ -22,6 +24,7 @@ from provision_service.commands.drain_outbox import DrainOutbox
 from provision_service.commands.get_workspace import GetWorkspace
 from provision_service.commands.list_audit_events import ListAuditEvents
 from provision_service.commands.list_provisions import ListProvisions
+from provision_service.commands.list_secrets import ListSecrets
 from provision_service.commands.list_workspaces import ListWorkspaces
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.commands.sweep import Sweep
@@ -283,6 +286,25 @@ def test_a_page_token_of_nobodys_making_is_a_mistake_of_the_request(
         list_workspaces.run(world.store, ListWorkspaces(call=LAUNCHER, page_token=token))
     with refused(Reason.INVALID_REQUEST):
         list_audit_events.run(world.store, ListAuditEvents(call=ADMIN, page_token=token))
+
+
+NOT_TO_BE_STORED = [
+    ["2026-01-01T00:00:00+00:00", "a\0b"],
+    ["2026-01-01T00:00:00+00:00", "\ud800"],
+    ["0001-01-01T00:00:00+23:59", "KEY"],
+    ["9999-12-31T23:59:59-01:00", "KEY"],
+]
+
+
+@pytest.mark.parametrize("place", NOT_TO_BE_STORED)
+def test_a_forged_page_token_is_never_a_fault_of_the_database(
+    world: World, place: list[str]
+) -> None:
+    workspace = world.create()
+    token = paging.make_token(("secrets", "", workspace.id), place)
+    command = ListSecrets(call=LAUNCHER, workspace_id=workspace.id, page_token=token)
+    with refused(Reason.INVALID_REQUEST):
+        list_secrets.run(world.store, command)
 
 
 def test_a_page_token_is_good_for_its_own_filters_only(world: World) -> None:

@@ -24,7 +24,8 @@ class Launch:
     """The launch of this box. ValueError when the id or the incarnation is malformed.
 
     address: `host:port`; `https://host:port` for TLS with the system's authorities.
-    registry_ca: PEM text of the registry's authorities, or the path of such a file; means TLS.
+    registry_ca: PEM text of the registry's authorities, as a launch hands it out; a path of such a
+    file, for whoever starts a box by hand, has no BEGIN line in it. Either means TLS.
     state_file: where a token that cannot be derived from the ticket is kept.
     """
 
@@ -69,7 +70,7 @@ class Launch:
         named file cannot be read."""
         if self.registry_ca is None:
             return ClientTls() if self.address.startswith("https://") else None
-        if self.registry_ca.startswith(_PEM):
+        if _PEM in self.registry_ca:
             return _GivenRoots(roots=self.registry_ca.encode("ascii"))
         return ClientTls(ca_file=Path(self.registry_ca))
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -42,6 +42,16 @@ class _Entry:
 
 
 _Table = dict[bytes, _Entry]
+
+
+class Observe(Protocol):
+    """Told of every changed file whether it was refused."""
+
+    def __call__(self, *, refused: bool) -> None: ...
+
+
+def _unobserved(*, refused: bool) -> None:
+    del refused
 
 
 def parse(text: str) -> _Table:
@@ -75,6 +85,7 @@ class CredentialsFile:
 
     A first load that fails raises CredentialsInvalid or OSError. Later a missing or bad file
     is logged once and the last good one stays in force: a half-written file locks nobody out.
+    `observe` is told of every change whether it was refused.
     """
 
     def __init__(
@@ -84,13 +95,20 @@ class CredentialsFile:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         logger: Any = None,
+        observe: Observe = _unobserved,
     ) -> None:
         self._path = path
+        self._observe = observe
         self._monotonic = monotonic
         self._now = now
         self._logger = logger or structlog.get_logger("agentworkspace.rpc")
         self._signature = _signature(path)
-        self._table = parse(path.read_text(encoding="utf-8"))
+        try:
+            self._table = parse(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise CredentialsInvalid(f"{path}: is not UTF-8; make it a JSON text file") from None
+        except CredentialsInvalid as error:
+            raise CredentialsInvalid(f"{path}: {error}") from None
         self._checked_at = monotonic()
 
     def identify(self, secret: str) -> CallerIdentity | None:
@@ -120,6 +138,7 @@ class CredentialsFile:
                 self._table = parse(self._path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 fault = error
+        self._observe(refused=fault is not None)
         if fault is not None:
             self._logger.error("credentials file not usable, keeping the last", fault=str(fault))
         else:

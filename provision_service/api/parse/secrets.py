@@ -94,8 +94,6 @@ def get_secret_values(request: pb.GetSecretValuesRequest, served: calls.Call) ->
     command = GetSecretValues(
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=asking.bearer(served),
-        correlation_id=served.correlation_id,
-        method=served.method,
     )
     fields.finish()
     return command

@@ -48,7 +48,10 @@ def steps(looked_at: Iterable[Step]) -> list[resolution_pb2.Step]:
 
 
 def warnings(notices: Iterable[Notice]) -> list[resolution_pb2.Warning]:
-    return [resolution_pb2.Warning(code=each.code, message=each.text) for each in notices]
+    return [
+        resolution_pb2.Warning(code=each.code, message=each.text, metadata=each.metadata)
+        for each in notices
+    ]
 
 
 def set_override(result: SetBillingModeOverrideResult) -> pb.SetBillingModeOverrideResponse:

@@ -66,7 +66,7 @@ class SecretServiceStub:
 
     Caller: launcher.
     Idempotency: read only.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     GetSecretValues: _grpc.UnaryUnaryMultiCallable[_secret_service_pb2.GetSecretValuesRequest, _secret_service_pb2.GetSecretValuesResponse]
     """Hands the box the secrets of its own environment, as the next launch would.
@@ -101,7 +101,7 @@ class SecretServiceStub:
 
     Caller: admin of all tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     UnregisterPlatformCredential: _grpc.UnaryUnaryMultiCallable[_secret_service_pb2.UnregisterPlatformCredentialRequest, _secret_service_pb2.UnregisterPlatformCredentialResponse]
     """Forgets a platform credential.
@@ -149,7 +149,7 @@ class SecretServiceAsyncStub(SecretServiceStub):
 
     Caller: launcher.
     Idempotency: read only.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     GetSecretValues: _aio.UnaryUnaryMultiCallable[_secret_service_pb2.GetSecretValuesRequest, _secret_service_pb2.GetSecretValuesResponse]  # type: ignore[assignment]
     """Hands the box the secrets of its own environment, as the next launch would.
@@ -184,7 +184,7 @@ class SecretServiceAsyncStub(SecretServiceStub):
 
     Caller: admin of all tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     UnregisterPlatformCredential: _aio.UnaryUnaryMultiCallable[_secret_service_pb2.UnregisterPlatformCredentialRequest, _secret_service_pb2.UnregisterPlatformCredentialResponse]  # type: ignore[assignment]
     """Forgets a platform credential.
@@ -259,7 +259,7 @@ class SecretServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: launcher.
         Idempotency: read only.
-        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
     @_abc_1.abstractmethod
@@ -324,7 +324,7 @@ class SecretServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: admin of all tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
     @_abc_1.abstractmethod

@@ -98,8 +98,9 @@ class WorkspaceServiceServicer(object):
         Caller: launcher.
         Idempotency: request_id. A replay returns the same workspace and a usable first token while it is unused.
         Errors: the gates of a launch in their order (FORBIDDEN_ENV_KEY … MISSING_REQUIRED_ENV), MODEL_WITHDRAWN,
-        SECRET_LIMIT_EXCEEDED, BYPASS_KEY_REFUSED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED,
-        TENANT_FORBIDDEN. A refused create leaves no row.
+        SECRET_LIMIT_EXCEEDED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A
+        refused create leaves no row. A vendor's credential for a workspace that the platform pays for is stored, kept out
+        of the environment, and warned of (BYPASS_KEY_NOT_USED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +122,7 @@ class WorkspaceServiceServicer(object):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,7 +201,7 @@ class WorkspaceServiceServicer(object):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,9 @@ class WorkspaceServiceStub:
     Caller: launcher.
     Idempotency: request_id. A replay returns the same workspace and a usable first token while it is unused.
     Errors: the gates of a launch in their order (FORBIDDEN_ENV_KEY … MISSING_REQUIRED_ENV), MODEL_WITHDRAWN,
-    SECRET_LIMIT_EXCEEDED, BYPASS_KEY_REFUSED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED,
-    TENANT_FORBIDDEN. A refused create leaves no row.
+    SECRET_LIMIT_EXCEEDED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A
+    refused create leaves no row. A vendor's credential for a workspace that the platform pays for is stored, kept out
+    of the environment, and warned of (BYPASS_KEY_NOT_USED).
     """
     GetWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.GetWorkspaceRequest, _workspace_service_pb2.GetWorkspaceResponse]
     """Returns a workspace.
@@ -55,7 +56,7 @@ class WorkspaceServiceStub:
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     UpdateWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.UpdateWorkspaceRequest, _workspace_service_pb2.UpdateWorkspaceResponse]
     """Changes the fields named in the mask. What a launch would refuse is a warning here.
@@ -106,7 +107,7 @@ class WorkspaceServiceStub:
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
 
 @_typing.type_check_only
@@ -121,8 +122,9 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
     Caller: launcher.
     Idempotency: request_id. A replay returns the same workspace and a usable first token while it is unused.
     Errors: the gates of a launch in their order (FORBIDDEN_ENV_KEY … MISSING_REQUIRED_ENV), MODEL_WITHDRAWN,
-    SECRET_LIMIT_EXCEEDED, BYPASS_KEY_REFUSED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED,
-    TENANT_FORBIDDEN. A refused create leaves no row.
+    SECRET_LIMIT_EXCEEDED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A
+    refused create leaves no row. A vendor's credential for a workspace that the platform pays for is stored, kept out
+    of the environment, and warned of (BYPASS_KEY_NOT_USED).
     """
     GetWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.GetWorkspaceRequest, _workspace_service_pb2.GetWorkspaceResponse]  # type: ignore[assignment]
     """Returns a workspace.
@@ -136,7 +138,7 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     UpdateWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.UpdateWorkspaceRequest, _workspace_service_pb2.UpdateWorkspaceResponse]  # type: ignore[assignment]
     """Changes the fields named in the mask. What a launch would refuse is a warning here.
@@ -187,7 +189,7 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
 
 class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -205,8 +207,9 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         Caller: launcher.
         Idempotency: request_id. A replay returns the same workspace and a usable first token while it is unused.
         Errors: the gates of a launch in their order (FORBIDDEN_ENV_KEY … MISSING_REQUIRED_ENV), MODEL_WITHDRAWN,
-        SECRET_LIMIT_EXCEEDED, BYPASS_KEY_REFUSED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED,
-        TENANT_FORBIDDEN. A refused create leaves no row.
+        SECRET_LIMIT_EXCEEDED, PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A
+        refused create leaves no row. A vendor's credential for a workspace that the platform pays for is stored, kept out
+        of the environment, and warned of (BYPASS_KEY_NOT_USED).
         """
 
     @_abc_1.abstractmethod
@@ -232,7 +235,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
     @_abc_1.abstractmethod
@@ -325,7 +328,7 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
 def add_WorkspaceServiceServicer_to_server(servicer: WorkspaceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -138,12 +138,11 @@ def upgrade() -> None:
         "reconciler",
         sa.Column("one_row", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column(
-            "minute_start",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("clock_timestamp()"),
+            "marks",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
             nullable=False,
         ),
-        sa.Column("minute_marked", sa.Integer(), server_default="0", nullable=False),
         sa.Column("paused_reason", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint("one_row", name=op.f("ck_reconciler_one_row")),
         sa.PrimaryKeyConstraint("one_row", name=op.f("pk_reconciler")),
@@ -322,6 +321,17 @@ def upgrade() -> None:
         schema="provision",
     )
     op.create_index(
+        "ix_provisions_tenant_newest",
+        "provisions",
+        [
+            "tenant_id",
+            sa.literal_column("create_time DESC"),
+            sa.literal_column("provision_id DESC"),
+        ],
+        unique=False,
+        schema="provision",
+    )
+    op.create_index(
         "ix_provisions_on_their_way",
         "provisions",
         ["create_time"],
@@ -396,6 +406,14 @@ def upgrade() -> None:
         "ix_secrets_fingerprint", "secrets", ["fingerprint"], unique=False, schema="provision"
     )
     op.create_index("ix_secrets_key_id", "secrets", ["key_id"], unique=False, schema="provision")
+    op.create_index(
+        "ix_secrets_tenant_workspaces",
+        "secrets",
+        ["tenant_id"],
+        unique=False,
+        schema="provision",
+        postgresql_where=sa.text("workspace_id IS NOT NULL"),
+    )
     op.create_index(
         "uq_secrets_global",
         "secrets",
