@@ -51,7 +51,7 @@ class AuditServiceServicer(object):
 
         Caller: admin; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class AuditServiceStub:
 
     Caller: admin; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
 
 @_typing.type_check_only
@@ -51,7 +51,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     Caller: admin; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,7 +67,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: admin; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -294,7 +294,7 @@ class RevokeTokenResponse(_message.Message):
     revision: _builtins.int
     """Revision of the feed that carries it. A verifier at or past it refuses the token."""
     already_revoked: _builtins.bool
-    """True when it had been revoked before; the first reason stands."""
+    """True when it had been revoked before; the first reason stands, unless it is now found COMPROMISED."""
     def __init__(
         self,
         *,

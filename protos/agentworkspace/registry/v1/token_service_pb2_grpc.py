@@ -99,7 +99,8 @@ class TokenServiceServicer(object):
         Caller: admin, or the api token itself.
         Idempotency: request_id.
         Errors: TOKEN_UNKNOWN, TOKEN_KIND (instance tokens rotate by Register), TOKEN_NOT_LIVE,
-        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
+        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN; for a token as caller
+        CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token than itself).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +111,7 @@ class TokenServiceServicer(object):
 
         Caller: admin, launcher.
         Idempotency: read only.
-        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,10 +119,12 @@ class TokenServiceServicer(object):
 
     def RevokeToken(self, request, context):
         """Revokes one token. When the call has returned, no check against the registry accepts it.
+        COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
 
         Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
         Idempotency: naturally idempotent; already_revoked tells.
-        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
+        give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +165,7 @@ class TokenServiceServicer(object):
 
     def WatchRevocations(self, request, context):
         """Streams revocations in commit order, and a keep-alive every second.
+        A caller confined to tenants hears of its own; keep-alives carry the revision of all.
 
         Caller: verifier.
         Idempotency: read only. After a reconnect assume that something was missed.

@@ -47,21 +47,24 @@ class TokenServiceStub:
     Caller: admin, or the api token itself.
     Idempotency: request_id.
     Errors: TOKEN_UNKNOWN, TOKEN_KIND (instance tokens rotate by Register), TOKEN_NOT_LIVE,
-    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
+    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN; for a token as caller
+    CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token than itself).
     """
     ListTokens: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.ListTokensRequest, _token_service_pb2.ListTokensResponse]
     """Lists the tokens of a workspace, newest first. Never secrets.
 
     Caller: admin, launcher.
     Idempotency: read only.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]
     """Revokes one token. When the call has returned, no check against the registry accepts it.
+    COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
 
     Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
     Idempotency: naturally idempotent; already_revoked tells.
-    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
+    give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
     """
     RevokeWorkspaceTokens: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeWorkspaceTokensRequest, _token_service_pb2.RevokeWorkspaceTokensResponse]
     """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
@@ -86,6 +89,7 @@ class TokenServiceStub:
     """
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_token_service_pb2.WatchRevocationsRequest, _token_service_pb2.WatchRevocationsResponse]
     """Streams revocations in commit order, and a keep-alive every second.
+    A caller confined to tenants hears of its own; keep-alives carry the revision of all.
 
     Caller: verifier.
     Idempotency: read only. After a reconnect assume that something was missed.
@@ -111,21 +115,24 @@ class TokenServiceAsyncStub(TokenServiceStub):
     Caller: admin, or the api token itself.
     Idempotency: request_id.
     Errors: TOKEN_UNKNOWN, TOKEN_KIND (instance tokens rotate by Register), TOKEN_NOT_LIVE,
-    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
+    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN; for a token as caller
+    CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token than itself).
     """
     ListTokens: _aio.UnaryUnaryMultiCallable[_token_service_pb2.ListTokensRequest, _token_service_pb2.ListTokensResponse]  # type: ignore[assignment]
     """Lists the tokens of a workspace, newest first. Never secrets.
 
     Caller: admin, launcher.
     Idempotency: read only.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """Revokes one token. When the call has returned, no check against the registry accepts it.
+    COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
 
     Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
     Idempotency: naturally idempotent; already_revoked tells.
-    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
+    give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
     """
     RevokeWorkspaceTokens: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RevokeWorkspaceTokensRequest, _token_service_pb2.RevokeWorkspaceTokensResponse]  # type: ignore[assignment]
     """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
@@ -150,6 +157,7 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """
     WatchRevocations: _aio.UnaryStreamMultiCallable[_token_service_pb2.WatchRevocationsRequest, _token_service_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
     """Streams revocations in commit order, and a keep-alive every second.
+    A caller confined to tenants hears of its own; keep-alives carry the revision of all.
 
     Caller: verifier.
     Idempotency: read only. After a reconnect assume that something was missed.
@@ -184,7 +192,8 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         Caller: admin, or the api token itself.
         Idempotency: request_id.
         Errors: TOKEN_UNKNOWN, TOKEN_KIND (instance tokens rotate by Register), TOKEN_NOT_LIVE,
-        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
+        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, WORKSPACE_REMOVED, TENANT_FORBIDDEN; for a token as caller
+        CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token than itself).
         """
 
     @_abc_1.abstractmethod
@@ -197,7 +206,7 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: admin, launcher.
         Idempotency: read only.
-        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
     @_abc_1.abstractmethod
@@ -207,10 +216,12 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_service_pb2.RevokeTokenResponse, _abc.Awaitable[_token_service_pb2.RevokeTokenResponse]]:
         """Revokes one token. When the call has returned, no check against the registry accepts it.
+        COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
 
         Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
         Idempotency: naturally idempotent; already_revoked tells.
-        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
+        give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
         """
 
     @_abc_1.abstractmethod
@@ -259,6 +270,7 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_token_service_pb2.WatchRevocationsResponse], _abc.AsyncIterator[_token_service_pb2.WatchRevocationsResponse]]:
         """Streams revocations in commit order, and a keep-alive every second.
+        A caller confined to tenants hears of its own; keep-alives carry the revision of all.
 
         Caller: verifier.
         Idempotency: read only. After a reconnect assume that something was missed.

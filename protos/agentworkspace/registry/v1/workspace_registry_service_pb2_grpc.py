@@ -112,7 +112,7 @@ class WorkspaceRegistryServiceServicer(object):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ class WorkspaceRegistryServiceServicer(object):
 
         Caller: launcher. An unknown id leaves a tombstone; a caller confined to tenants must then name the tenant.
         Idempotency: naturally idempotent.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_MISMATCH (the named tenant is not the workspace's), TENANT_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,14 +62,14 @@ class WorkspaceRegistryServiceStub:
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     RetireWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.RetireWorkspaceRequest, _workspace_registry_service_pb2.RetireWorkspaceResponse]
     """Retires a workspace for ever: all tokens and tickets revoked, every later Register is told to stop.
 
     Caller: launcher. An unknown id leaves a tombstone; a caller confined to tenants must then name the tenant.
     Idempotency: naturally idempotent.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_MISMATCH (the named tenant is not the workspace's), TENANT_FORBIDDEN.
     """
     Diagnose: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.DiagnoseRequest, _workspace_registry_service_pb2.DiagnoseResponse]
     """Explains a workspace: tokens, ticket, last registers, and what a Register with each kind of evidence would get.
@@ -113,14 +113,14 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
     """
     RetireWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.RetireWorkspaceRequest, _workspace_registry_service_pb2.RetireWorkspaceResponse]  # type: ignore[assignment]
     """Retires a workspace for ever: all tokens and tickets revoked, every later Register is told to stop.
 
     Caller: launcher. An unknown id leaves a tombstone; a caller confined to tenants must then name the tenant.
     Idempotency: naturally idempotent.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_MISMATCH (the named tenant is not the workspace's), TENANT_FORBIDDEN.
     """
     Diagnose: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.DiagnoseRequest, _workspace_registry_service_pb2.DiagnoseResponse]  # type: ignore[assignment]
     """Explains a workspace: tokens, ticket, last registers, and what a Register with each kind of evidence would get.
@@ -185,7 +185,7 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (also for a page_token of another list).
         """
 
     @_abc_1.abstractmethod
@@ -198,7 +198,7 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: launcher. An unknown id leaves a tombstone; a caller confined to tenants must then name the tenant.
         Idempotency: naturally idempotent.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_MISMATCH (the named tenant is not the workspace's), TENANT_FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
