@@ -9,14 +9,13 @@ from itertools import product
 import pytest
 
 from provision_service.domain.launch import (
-    ProvisionState,
     WorkspaceEvent,
-    WorkspaceStatus,
     claim_is_live,
     is_final,
     may_follow,
     status_after,
 )
+from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
 from provision_service.domain.reconciliation import (
     BoxLife,
     allowed_a_minute,

@@ -63,6 +63,13 @@ class TestState:
     def test_a_box_never_heard_of_is_pending(self) -> None:
         assert effective_state(pulse(None), up_since=LONG_AGO, now=NOW) is RegistrationState.PENDING
 
+    @pytest.mark.parametrize("last_heard", [None, 10, 3600])
+    @pytest.mark.parametrize("state", [RegistrationState.PENDING, RegistrationState.REMOVED])
+    def test_silence_changes_nothing_for_a_retired_or_unborn_box(
+        self, state: RegistrationState, last_heard: float | None
+    ) -> None:
+        assert effective_state(pulse(last_heard, state), up_since=LONG_AGO, now=NOW) is state
+
     def test_a_heartbeat_reports_online_or_degraded(self) -> None:
         assert reported_state(degraded=False) is ONLINE
         assert reported_state(degraded=True) is DEGRADED
