@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from registry_service.domain.identifiers import TenantId, TokenId, WorkspaceId
 from registry_service.domain.liveness import RegistrationState
@@ -19,9 +20,8 @@ class ListedToken:
     revoke_note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """Whom a live token speaks for."""
+class Principal(NamedTuple):
+    """Whom a live token speaks for. A tuple: one is made for every check."""
 
     workspace_id: WorkspaceId
     tenant_id: TenantId

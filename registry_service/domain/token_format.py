@@ -21,7 +21,7 @@ from registry_service.domain.secret import Secret
 SECRET_BYTES: Final = 32
 DISPLAY_CHARACTERS: Final = 8
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CHECKSUM_CHARACTERS: Final = 6
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _DERIVATION: Final = "agentworkspace/instance/v1"
 
 
@@ -104,9 +104,7 @@ def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -
 
 
 def _checksum(body: str) -> str:
-    rest = zlib.crc32(body.encode("ascii"))
-    digits = ""
-    for _ in range(_CHECKSUM_CHARACTERS):
-        rest, digit = divmod(rest, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
+    # Two digits at a time, three times: it is computed of every token that is presented.
+    rest, low = divmod(zlib.crc32(body.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(rest, len(_PAIRS))
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]

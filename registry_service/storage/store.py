@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -71,6 +71,26 @@ class Store:
                 # A connection that broke has nothing left to roll back.
                 if not connection.invalidated:
                     connection.rollback()
+
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one reading statement: without a transaction, which would cost two round trips
+        more. With a budget there must be one, to hold the time limit.
+        """
+        if self._budget is not None:
+            with self.reading() as connection:
+                yield connection
+            return
+        with self._engine.connect() as connection:
+            # The driver's own switch: SQLAlchemy's costs what it is there to save.
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:
+                    connection.rollback()
+                    driver.autocommit = False
 
     def close(self) -> None:
         self._engine.dispose()

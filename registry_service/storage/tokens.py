@@ -39,6 +39,19 @@ SELECT * FROM registry.tokens
 WHERE minted_on = %(token_id)s AND replaces = %(token_id)s
     AND first_use_time IS NULL AND revoke_time IS NULL
 """
+# What somebody made with this token as evidence, and so on; not what an operator made of it.
+_LIVING_OFFSPRING: Final = """
+WITH RECURSIVE offspring AS (
+    SELECT made.token_id FROM registry.tokens made
+    WHERE made.minted_on = %(token_id)s
+        AND (made.kind = 'INSTANCE' OR made.created_by = 'token:' || made.minted_on::text)
+    UNION
+    SELECT made.token_id FROM registry.tokens made
+    JOIN offspring ON made.minted_on = offspring.token_id
+    WHERE made.kind = 'INSTANCE' OR made.created_by = 'token:' || made.minted_on::text
+)
+SELECT token_id FROM offspring JOIN registry.tokens USING (token_id) WHERE revoke_time IS NULL
+"""
 _LOCK_INSTANCES: Final = """
 SELECT token_id FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind = 'INSTANCE' AND revoke_time IS NULL
@@ -157,9 +170,16 @@ def pending_of(connection: Connection, token_id: TokenId) -> list[Token]:
     return [to_token(row) for row in rows]
 
 
-def lock_instance_tokens(connection: Connection, workspace_id: WorkspaceId) -> None:
-    """After the workspace: from here on nobody uses one of them for the first time."""
-    connection.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
+def living_offspring(connection: Connection, token_id: TokenId) -> list[TokenId]:
+    """Tokens not revoked that were made by whoever held this one."""
+    rows = connection.exec_driver_sql(_LIVING_OFFSPRING, {"token_id": token_id})
+    return [TokenId(str(row.token_id)) for row in rows]
+
+
+def lock_instance_tokens(connection: Connection, workspace_id: WorkspaceId) -> list[TokenId]:
+    """Those not revoked. After the workspace: from here on nobody uses one for the first time."""
+    rows = connection.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
+    return [TokenId(str(row.token_id)) for row in rows]
 
 
 def page(
