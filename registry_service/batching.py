@@ -11,7 +11,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from registry_service.blocking import BlockingPool, overloaded
 
@@ -20,6 +20,10 @@ Answer = TypeVar("Answer")
 
 # One outcome for each item, in order; an exception is the failure of that item alone.
 RunBatch = Callable[[Sequence[Item]], Sequence[Answer | Exception]]
+
+# A batch of this many says that calls come faster than they are answered one by one.
+IN_COMPANY: Final = 4
+GATHER_SECONDS: Final = 0.002
 
 
 @dataclass(slots=True)
@@ -88,6 +92,9 @@ class Coalescer(Generic[Item, Answer]):
             while batch := self._next_batch():
                 self._observe(len(batch))
                 await self._answer(batch)
+                # Let in first what has arrived meanwhile; and when there was company, a little
+                # more: small batches, one behind the other, would use up the processor.
+                await asyncio.sleep(GATHER_SECONDS if len(batch) >= IN_COMPANY else 0)
         finally:
             # In the same step as the empty look, so that no item can slip in between.
             self._busy -= 1

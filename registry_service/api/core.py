@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -86,23 +86,27 @@ class Core:
             store = self.store if left >= STATEMENT_TIMEOUT else self.store.within(left)
             return attempt(partial(command, store, *args, **kwargs))
 
-        _time_left()
+        _seconds_left()
         return await self.pool.run(work)
 
     async def ask(self, queue: Coalescer[Item, Answer], item: Item) -> Answer:
         """Let a hot call share a batch."""
-        _time_left()
+        _seconds_left()
         return await queue.ask(item)
 
 
 def _time_left() -> timedelta:
+    return timedelta(seconds=min(_seconds_left(), STATEMENT_TIMEOUT.total_seconds()))
+
+
+def _seconds_left() -> float:
     """What is left of the current call's time. Refusal DEADLINE when nothing can be done in it:
     a caller that will not hear the answer should find nothing changed.
     """
     seconds = calls.current().remaining()
     if seconds < LEAST_SECONDS:
         raise Refusal(Reason.DEADLINE, "too little time is left to begin; nothing was changed")
-    return timedelta(seconds=min(seconds, STATEMENT_TIMEOUT.total_seconds()))
+    return seconds
 
 
 class HotCalls:
@@ -129,12 +133,9 @@ class HotCalls:
             metrics.watch_queue(name, lambda: made.waiting)
             return made
 
-        def validate(questions: Sequence[ValidateToken]) -> list[ValidatedTokens]:
-            found = attempt(partial(validate_tokens.run, store, questions))
-            return [_one(found, index) for index in range(len(questions))]
-
         self.validations: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
-            "validate", validate
+            "validate",
+            lambda questions: attempt(partial(validate_tokens.run_each, store, questions)),
         )
         self.heartbeats: Coalescer[Heartbeat, Heartbeaten] = coalescer(
             "heartbeat", lambda commands: attempt(partial(heartbeats.run, store, commands))
@@ -149,9 +150,3 @@ class HotCalls:
                 partial(mint_tokens_batch.run, store, commands, new_secret=new_secret)
             ),
         )
-
-
-def _one(found: ValidatedTokens, index: int) -> ValidatedTokens:
-    return ValidatedTokens(
-        answers=found.answers[index : index + 1], revision=found.revision, time=found.time
-    )

@@ -90,7 +90,9 @@ def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
 
 
 def who_am_i(call: Call) -> WhoAmI:
-    return WhoAmI(bearer=asking.bearer(call))
+    return WhoAmI(
+        bearer=asking.bearer(call), method=call.method, correlation_id=call.correlation_id
+    )
 
 
 def _url(fields: Fields, text: str, *, allow_private: bool) -> str:

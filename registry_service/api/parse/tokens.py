@@ -164,14 +164,15 @@ def _question(
     kind = None
     if request.required_kind:
         kind = fields.named(request.required_kind, f"{place}required_kind", words.BEARER_KIND_OF)
+    scopes: frozenset[str] = frozenset()
+    if request.required_scopes:
+        scopes = frozenset(fields.scopes(request.required_scopes, f"{place}required_scopes"))
     return ValidateToken(
         caller=caller,
         token=Secret(request.token),
         workspace_id=workspace_id,
         required_kind=kind,
-        required_scopes=frozenset(
-            fields.scopes(request.required_scopes, f"{place}required_scopes")
-        ),
+        required_scopes=scopes,
     )
 
 

@@ -86,20 +86,37 @@ def revoked_of_workspace(
 def validated(
     answer: Principal | Rejection, revision: int
 ) -> token_service_pb2.ValidateTokenResponse:
-    if isinstance(answer, Principal):
-        return token_service_pb2.ValidateTokenResponse(
-            principal=principal(answer), revision=revision
-        )
-    rejection = token_service_pb2.Rejection(reason=words.REJECTION[answer])
-    return token_service_pb2.ValidateTokenResponse(rejection=rejection, revision=revision)
+    response = token_service_pb2.ValidateTokenResponse(revision=revision)
+    _fill(response, answer)
+    return response
 
 
 def validated_batch(
     answers: Sequence[Principal | Rejection], revision: int
 ) -> token_service_pb2.BatchValidateTokensResponse:
-    return token_service_pb2.BatchValidateTokensResponse(
-        results=[validated(answer, revision) for answer in answers], revision=revision
-    )
+    response = token_service_pb2.BatchValidateTokensResponse(revision=revision)
+    add = response.results.add
+    for answer in answers:
+        _fill(add(revision=revision), answer)
+    return response
+
+
+def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal | Rejection) -> None:
+    """Written in place, field by field: a message made first and copied in takes twice as long."""
+    if isinstance(answer, Rejection):
+        response.rejection.reason = words.REJECTION[answer]
+        return
+    whom = response.principal
+    whom.workspace_id = answer.workspace_id
+    whom.tenant_id = answer.tenant_id
+    whom.token_id = answer.token_id
+    whom.kind = words.KIND[answer.kind]
+    if answer.scopes:
+        whom.scopes.extend(answer.scopes)
+    if answer.incarnation:
+        whom.incarnation = answer.incarnation
+    if answer.expire_time is not None:
+        whom.expire_time.FromDatetime(answer.expire_time)
 
 
 def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:
