@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from registry_service.blocking import BlockingPool
 from registry_service.commands import (
@@ -23,7 +22,7 @@ from registry_service.commands.mark_offline import MarkOffline
 from registry_service.commands.sweep import Sweep
 from registry_service.domain.refusals import Refusal
 from registry_service.metrics import RegistryMetrics
-from registry_service.storage.faults import attempt, sqlstate
+from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store
 from registry_service.write_behind import LastUses, RefusedLedger
 
@@ -32,11 +31,10 @@ T = TypeVar("T")
 PULSE_SECONDS: Final = 2.0
 # A token's later uses are written at most once in this time.
 LAST_USES_SECONDS: Final = 60.0
+LAST_USES_AT_ONCE: Final = 500
 REFUSED_SECONDS: Final = 5.0
 OFFLINE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 300.0
-# No such table, column or schema.
-NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +95,17 @@ class Background:
 
     async def flush_last_uses(self) -> None:
         uses = self._last_uses.take()
-        if not uses:
-            return
-        try:
-            busy = await self._attempt(partial(flush_last_uses.run, uses=uses))
-        except BaseException:
-            self._last_uses.put_back(uses, uses)
-            raise
-        self._last_uses.put_back(uses, busy)
+        waiting = list(uses)
+        # In portions: one statement with a minute's tokens would stop every call for a second.
+        while waiting:
+            portion = {token_id: uses[token_id] for token_id in waiting[:LAST_USES_AT_ONCE]}
+            try:
+                busy = await self._attempt(partial(flush_last_uses.run, uses=portion))
+            except BaseException:
+                self._last_uses.put_back(uses, waiting)
+                raise
+            self._last_uses.put_back(uses, busy)
+            del waiting[:LAST_USES_AT_ONCE]
 
     async def flush_refused(self) -> None:
         counted = self._refused.take()
@@ -165,9 +166,7 @@ class Background:
 
     def _log_fault(self, task: Task, fault: Exception) -> None:
         said, trace = str(fault), None
-        if isinstance(fault, DBAPIError) and sqlstate(fault) in NO_SCHEMA:
-            said = "the schema is not there, or an older one: run registry-service migrate"
-        elif not isinstance(fault, Refusal):
+        if not isinstance(fault, Refusal):
             said, trace = type(fault).__name__, fault
         self._log.warning(
             "background work failed, it will be tried again",

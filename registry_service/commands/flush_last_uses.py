@@ -1,4 +1,4 @@
-"""Writes later uses of tokens behind: in one statement, at most once a minute a token."""
+"""Writes later uses of tokens behind: many in one statement, each token once a minute at most."""
 
 from __future__ import annotations
 
