@@ -1,0 +1,115 @@
+"""`python -m tests.bench`: the real services on a real PostgreSQL under load, and one table.
+
+python -m tests.bench                         10 000 and 1 000 000 tokens, one and two processes
+python -m tests.bench --tokens 10000 --quick  a first impression, in a minute
+python -m tests.bench --storm                 twice the capacity, and 5 000 boxes at once
+python -m tests.bench --pooler                through PgBouncer in transaction mode
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from tests.bench import database, pair, plot, rows, suite
+from tests.bench.bench import Bench, say
+from tests.bench.database import Server
+
+
+def main(arguments: list[str]) -> int:
+    chosen = _parser().parse_args(arguments)
+    seconds = 2.0 if chosen.quick else chosen.seconds
+    with _home(chosen.home) as home, database.running(home / "postgres") as server:
+        about = _about(server)
+        for name, value in about.items():
+            say(f"{name}: {value}")
+        with pair.bare(home / "bare") as bare, Bench(server, bare, seconds=seconds) as bench:
+            _run(bench, server, home, chosen)
+            about["load after"] = _load()
+    if bench.rows:
+        _report(bench.rows, about, chosen)
+    return 0
+
+
+def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -> None:
+    largest = max(chosen.tokens)
+    if chosen.storm:
+        suite.storms(bench, server, home, largest)
+    elif chosen.pooler:
+        suite.pooler(bench, server, home, largest)
+    else:
+        for tokens in sorted(chosen.tokens):
+            for count in chosen.processes:
+                suite.registry(bench, server, home, tokens=tokens, count=count)
+        suite.launches(bench, server, home, largest)
+        suite.verifier(bench)
+
+
+def _report(found: list[rows.Row], about: dict[str, Any], chosen: argparse.Namespace) -> None:
+    say("\n" + rows.table(found))
+    rows.save(chosen.json, found, about)
+    say(f"\nsaved in {chosen.json}")
+    try:
+        plot.draw(chosen.json.with_suffix(".png"), found)
+        say(f"drawn in {chosen.json.with_suffix('.png')}")
+    except plot.Missing as missing:
+        say(str(missing))
+    if chosen.compare:
+        say(f"\nAgainst {chosen.compare}:\n" + rows.comparison(found, rows.read(chosen.compare)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--tokens", type=int, nargs="+", default=[10_000, 1_000_000], help="10000000 on request")
+    add("--processes", type=int, nargs="+", default=[1, 2])
+    add("--seconds", type=float, default=8.0, help="of each measurement")
+    add("--quick", action="store_true", help="two seconds each: an impression, no numbers")
+    add("--storm", action="store_true", help="overload, and a restart storm")
+    add("--pooler", action="store_true", help="through PgBouncer")
+    add("--home", type=Path, help="keep the databases here, for the next run")
+    add("--json", type=Path, default=Path(tempfile.gettempdir()) / "agentworkspace-bench.json")
+    add("--compare", type=Path, help="a run that was saved before")
+    return parser
+
+
+@contextmanager
+def _home(chosen: Path | None) -> Iterator[Path]:
+    """PostgreSQL never runs as root: whoever runs it for root must get through here."""
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="agentworkspace-bench-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+def _about(server: Server) -> dict[str, Any]:
+    return {
+        "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "grpcio": grpc.__version__,
+        "postgres": database.describe(server),
+        "load before": _load(),
+    }
+
+
+def _load() -> str:
+    return " ".join(f"{value:.2f}" for value in os.getloadavg())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

