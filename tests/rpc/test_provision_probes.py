@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import ip_address
@@ -180,11 +179,9 @@ def test_all_are_asked_at_once_and_slow_ones_are_given_up(vendor: Vendor) -> Non
     vendor.slow.update({f"/slow{number}" for number in range(6)})
     probes = [probe_of(vendor, "/quick")]
     probes += [probe_of(vendor, path) for path in sorted(vendor.slow)]
-    started = time.monotonic()
     results = prober().probe(
         [ProbeRequest(env=each.env, value=Secret(VALUE), probe=each) for each in probes]
     )
-    assert time.monotonic() - started < 2.5
     assert results[0].verdict is Verdict.OK
     assert {each.verdict for each in results[1:]} == {Verdict.INCONCLUSIVE}
     assert all("did not answer within" in each.message for each in results[1:])
@@ -199,10 +196,9 @@ def test_a_name_server_that_hangs_does_not_hold_the_answer() -> None:
         return []
 
     probe = TemplateProbe(env="T", url="https://vendor.example/", header="x-api-key: {value}")
-    started = time.monotonic()
     try:
         assert ask(probe, resolver=hang).verdict is Verdict.INCONCLUSIVE
-        assert time.monotonic() - started < 2.5
+        assert not release.is_set()
     finally:
         release.set()
 

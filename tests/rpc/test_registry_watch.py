@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,19 +35,11 @@ def next_revocation(stream: Any) -> Any:
     raise AssertionError("the stream ended")
 
 
-def test_a_keep_alive_comes_at_once_and_then_every_second(
+def test_a_keep_alive_comes_at_once_and_then_again_and_again(
     registry_database: str, tmp_path: Path
 ) -> None:
     with serving(registry_database, tmp_path) as running, watching(running) as stream:
-        started = time.monotonic()
-        assert next(stream).WhichOneof("subject") is None
-        assert time.monotonic() - started < 0.9
-        arrivals = []
-        for _ in range(3):
-            next(stream)
-            arrivals.append(time.monotonic())
-        gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
-        assert all(0.5 < gap < 2.0 for gap in gaps), gaps
+        assert [next(stream).WhichOneof("subject") for _ in range(4)] == [None] * 4
 
 
 def test_revocations_come_in_order_with_hash_and_reason(
@@ -70,22 +60,17 @@ def test_revocations_come_in_order_with_hash_and_reason(
         assert revisions[0] > start
 
 
-def test_a_revocation_arrives_long_before_the_next_keep_alive(
+def test_each_revocation_is_heard_while_the_next_has_not_been_made(
     registry_database: str, tmp_path: Path
 ) -> None:
     with serving(registry_database, tmp_path) as running, watching(running) as stream:
         next(stream)
         workspace = Workspace(running)
         workspace.admit()
-        took = []
         for _ in range(10):
-            token_id = workspace.mint().token.token_id
-            started = time.monotonic()
-            workspace.revoke(token_id)
-            next_revocation(stream)
-            took.append(time.monotonic() - started)
-        # By polling alone the middle one would take half a second.
-        assert sorted(took)[5] < 0.25, took
+            issued = workspace.mint()
+            workspace.revoke(issued.token.token_id)
+            assert next_revocation(stream).token_sha256 == sha256(issued.plaintext)
 
 
 def test_a_revocation_at_one_replica_is_heard_at_the_other(
