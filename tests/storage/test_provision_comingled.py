@@ -183,7 +183,7 @@ def test_a_workspace_is_exposed_where_it_would_start_with_the_value(world: World
     }
 
 
-def test_among_ten_thousand_secrets_all_shared_ones_are_found_and_nothing_else(
+def test_of_ten_thousand_secrets_the_shared_ones_are_found_and_no_other(
     world: World,
 ) -> None:
     names = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "MINIMAX_API_KEY", "MOONSHOT_API_KEY")
