@@ -22,6 +22,7 @@ from agentworkspace.rpc import logs
 from agentworkspace.rpc.credentials import CredentialsFile, CredentialsInvalid
 from agentworkspace.rpc.listening import ListenRefused
 from agentworkspace.rpc.server import run
+from agentworkspace.rpc.supervision import CANNOT_SERVE, Supervisor, reserved
 from provision_service import config
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
 from provision_service.commands import rekey
@@ -38,7 +39,6 @@ from provision_service.storage.engine import BadDatabaseUrl, build_engine
 from provision_service.storage.faults import guarded
 from provision_service.storage.keyring import BadKeys, KeysFile
 from provision_service.storage.opening import WrongKey, open_store
-from provision_service.supervision import CANNOT_SERVE, Supervisor, reserved
 from provision_service.wiring import keys_file
 from provision_service.workers.files import FileRefused, load
 
@@ -122,7 +122,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             return 0
         with reserved(settings.listen) as listen:
             return Supervisor(
-                lambda index: _serve_one(settings, url, listen, index), processes
+                "provision", lambda index: _serve_one(settings, url, listen, index), processes
             ).run()
 
 

@@ -21,13 +21,13 @@ from agentworkspace.rpc import logs
 from agentworkspace.rpc.credentials import CredentialsFile, CredentialsInvalid
 from agentworkspace.rpc.listening import ListenRefused
 from agentworkspace.rpc.server import run
+from agentworkspace.rpc.supervision import CANNOT_SERVE, Supervisor, reserved
 from registry_service import config
 from registry_service.config import BadSettings, Settings
 from registry_service.domain.secret import Secret
 from registry_service.server import serve
 from registry_service.storage import migrate
 from registry_service.storage.embedded import running as running_embedded
-from registry_service.supervision import CANNOT_SERVE, Supervisor, reserved
 
 FAILED: Final = 1
 MISCONFIGURED: Final = CANNOT_SERVE
@@ -97,7 +97,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             return 0
         with reserved(settings.listen) as listen:
             return Supervisor(
-                lambda index: _serve_one(settings, url, listen, index), processes
+                "registry", lambda index: _serve_one(settings, url, listen, index), processes
             ).run()
 
 

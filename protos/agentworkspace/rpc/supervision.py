@@ -44,14 +44,17 @@ def reserved(listen: str) -> Iterator[str]:
 
 
 class Supervisor:
-    """Runs `work(index)` in `count` processes; it returns the exit status of each."""
+    """Runs `work(index)` in `count` processes; it returns the exit status of each.
 
-    def __init__(self, work: Callable[[int], int], count: int) -> None:
+    `service` names the log's source: `registry` or `provision`.
+    """
+
+    def __init__(self, service: str, work: Callable[[int], int], count: int) -> None:
         self._work = work
         self._count = count
         self._children: dict[int, int] = {}
         self._stopping = False
-        self._log = structlog.get_logger("provision.supervisor")
+        self._log = structlog.get_logger(f"{service}.supervisor")
 
     def run(self) -> int:
         """Until a stop signal, or until a process says that it can never serve."""
@@ -76,7 +79,7 @@ class Supervisor:
             if index is None:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if code == 2:
+            if code == CANNOT_SERVE:
                 worst = code
                 self._stop_all()
             elif not self._stopping:
