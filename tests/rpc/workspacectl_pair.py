@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -53,7 +54,8 @@ WORKSPACE: Final = "6b2f3c1e-52c4-4b5a-9d4e-0f7f1c2d3e4f"
 CORRELATION: Final = "corr-of-the-service"
 
 M = TypeVar("M", bound=Message)
-Reply = Message | RpcFailure
+# None: no answer at all, for as long as the caller waits.
+Reply = Message | RpcFailure | None
 
 
 @dataclass
@@ -91,6 +93,11 @@ class Scripted:
         if isinstance(reply, RpcFailure):
             context.set_trailing_metadata(to_trailing(reply, CORRELATION))
             context.abort(reply.code, public_message(reply))
+        if reply is None:
+            hung_up = threading.Event()
+            if context.add_callback(hung_up.set):
+                hung_up.wait()
+            return Timestamp()  # nobody hears it
         assert isinstance(reply, Message)
         return reply
 
