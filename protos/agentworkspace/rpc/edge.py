@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 import structlog
-from typing_extensions import override
 
-from agentworkspace.rpc import presented
 from agentworkspace.rpc.calls import CallerIdentity
 from agentworkspace.rpc.capacity import Capacity
+from agentworkspace.rpc.doors import Collected, Door, Handler
 from agentworkspace.rpc.edge_failures import EdgeFailures
 from agentworkspace.rpc.edge_method import EdgeMethod
 from agentworkspace.rpc.errors import RpcFailure
@@ -33,8 +32,6 @@ MIB: Final = 1024 * 1024
 
 Authenticate = Callable[[str], CallerIdentity | None]
 Translate = Callable[[Exception], RpcFailure]
-# Quoted: generic in the type stubs only.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +96,11 @@ class Edge:
         Each adder is what generated code calls `add_XServicer_to_server`, with its servicer.
         PolicyIncomplete when a method has no line in the table. Call it once.
         """
-        collected = _Collected()
+        collected = Collected()
         for add in adders:
             add(collected)
         handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
-        server.add_generic_rpc_handlers((_Door(handlers),))
+        server.add_generic_rpc_handlers((Door(handlers),))
 
     def close(self) -> None:
         """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open
@@ -120,40 +117,6 @@ class Edge:
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(each.unary_stream)
         return grpc.unary_unary_rpc_method_handler(each.unary_unary)
-
-
-class _Collected:
-    """Stands in for the server while generated code adds a servicer to it."""
-
-    def __init__(self) -> None:
-        self.handlers: dict[str, Handler] = {}
-
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
-        """Generated code adds the same methods twice; the registered ones come by name."""
-
-    def add_registered_method_handlers(
-        self, service_name: str, method_handlers: Mapping[str, Handler]
-    ) -> None:
-        for name, handler in method_handlers.items():
-            self.handlers[f"/{service_name}/{name}"] = handler
-
-
-class _Door(grpc.GenericRpcHandler):
-    """Finds the method of a call, in the call's own task.
-
-    Not an interceptor, which costs two coroutines a call; and not registered methods, for each
-    of which the aio server keeps a pending accept that it sorts through at every call.
-    """
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = dict(handlers)
-
-    @override
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        handler = self._handlers.get(handler_call_details.method)
-        if handler is not None:
-            presented.arrive(handler_call_details.invocation_metadata)
-        return handler  # None: gRPC answers UNIMPLEMENTED
 
 
 def _counted_ids() -> Callable[[], str]:

@@ -14,8 +14,9 @@ import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from agentworkspace.rpc.doors import Collected, Door
 from agentworkspace.rpc.edge import MIB, Edge
 from agentworkspace.rpc.listening import ServerTls, bind
 from agentworkspace.rpc.policy import require_total
@@ -70,11 +71,7 @@ class RpcServer:
         self._server = grpc.aio.server(options=_options(settings))
         edge.mount(self._server, (mount.add for mount in mounts))
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if settings.reflection:
-            reflection.enable_server_reflection(
-                (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME), self._server
-            )
+        self._add_infrastructure()
         self._stopped = False
 
     async def start(self) -> int:
@@ -128,6 +125,21 @@ class RpcServer:
                 structlog.get_logger("agentworkspace.rpc").info("stopping")
             finally:
                 await self.stop()
+
+    def _add_infrastructure(self) -> None:
+        """Health and reflection, past the edge. Health's check is registered, which gives it a
+        queue of its own: it answers while calls wait.
+        """
+        # Untyped, because it only stands in for a server.
+        collected: Any = Collected()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
+        check = collected.handlers.pop(f"/{_HEALTH_NAME}/Check")
+        self._server.add_registered_method_handlers(_HEALTH_NAME, {"Check": check})
+        if self._settings.reflection:
+            shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
+            add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+            add_reflection(reflection.aio.ReflectionServicer(shown), collected)
+        self._server.add_generic_rpc_handlers((Door(collected.handlers),))
 
 
 @contextlib.contextmanager
