@@ -14,7 +14,6 @@ import grpc.aio
 from agentworkspace.rpc import calls, presented
 from agentworkspace.rpc.call_log import CallLog
 from agentworkspace.rpc.calls import Call
-from agentworkspace.rpc.deadline import DeadlineScope
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.metrics import MethodMetrics
 from agentworkspace.rpc.policy import Rule
@@ -63,7 +62,7 @@ class EdgeMethod:
         capacity = self._around.capacity
         if not capacity.try_enter(self._rule.lane):
             await self._refuse(self._overloaded(), call, context, started)
-        scope = DeadlineScope(call.deadline - started)
+        scope = self._around.deadlines.scope(call.deadline)
         try:
             request = self._admit(call, secret, raw, started)
             with scope:
@@ -84,7 +83,7 @@ class EdgeMethod:
         # gRPC runs every call in a task of its own.
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         stream = self._around.streams[task] = OpenStream()
-        scope = DeadlineScope(call.deadline - started)
+        scope = self._around.deadlines.scope(call.deadline)
         try:
             request = self._admit(call, secret, raw, started)
             with scope:

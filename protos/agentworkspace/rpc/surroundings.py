@@ -10,6 +10,7 @@ from typing import Any
 
 from agentworkspace.rpc.calls import CallerIdentity
 from agentworkspace.rpc.capacity import Capacity
+from agentworkspace.rpc.deadline import Deadlines
 from agentworkspace.rpc.edge_failures import EdgeFailures
 from agentworkspace.rpc.errors import RpcFailure
 
@@ -35,6 +36,7 @@ class Surroundings:
     new_correlation_id: Callable[[], str]
     logger: Any
     closing: bool = False
+    deadlines: Deadlines = field(default_factory=Deadlines)
     streams: dict[asyncio.Task[Any], OpenStream] = field(default_factory=dict)
 
     def close(self) -> None:
