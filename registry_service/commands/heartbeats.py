@@ -72,17 +72,19 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
         found = checks.known(connection, [item for item in hashes if item is not None])
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
             known = found.by_hash.get(item) if item else None
-            if known is None or known.kind is not TokenKind.INSTANCE:
+            if known is None or known.principal.kind is not TokenKind.INSTANCE:
                 continue
-            if known.workspace_id == command.workspace_id:
-                beating.setdefault(known.workspace_id, (place, known))
-        beats = [_beat(commands[place], known.incarnation) for place, known in beating.values()]
+            if known.principal.workspace_id == command.workspace_id:
+                beating.setdefault(command.workspace_id, (place, known))
+        beats = [
+            _beat(commands[place], known.principal.incarnation) for place, known in beating.values()
+        ]
         written = registrations.beat(connection, beats) if beats else frozenset()
     return {
         place: Heartbeaten(
             next_action=NextAction.NONE,
             incarnation=known.newest,
-            token_id=known.token_id,
+            token_id=known.principal.token_id,
             time=found.now,
         )
         for workspace_id, (place, known) in beating.items()

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, NamedTuple
 
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.origin import Origin
-from registry_service.commands.views import Principal
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import checks, faults, standings
-from registry_service.storage.checks import Known
+from registry_service.storage.checks import Checked
 from registry_service.storage.standings import Bearer
 from registry_service.storage.store import Store
 
@@ -32,9 +32,8 @@ class Rejection(StrEnum):
     TOKEN_SCOPE = "TOKEN_SCOPE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidateToken:
-    """One question. `workspace_id` None: of any workspace."""
+class ValidateToken(NamedTuple):
+    """One question. `workspace_id` None: of any workspace. A tuple: one is made for every check."""
 
     caller: Caller
     token: Secret
@@ -43,8 +42,7 @@ class ValidateToken:
     required_scopes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidatedTokens:
+class ValidatedTokens(NamedTuple):
     """`answers` in the order of the questions; `revision` is that of the feed they are at least
     as new as; `time` is the database's, for `flush_last_uses`.
     """
@@ -105,16 +103,8 @@ def _ask_together(store: Store, questions: Sequence[ValidateToken]) -> _Asked:
     hashes = [evidence.hash_of(question.token) for question in questions]
     with store.glance() as connection:
         found = checks.known(connection, [item for item in hashes if item is not None])
-    answers: list[Principal | Rejection | None] = []
-    unknown: list[int] = []
-    for place, (question, item) in enumerate(zip(questions, hashes, strict=True)):
-        known = found.by_hash.get(item) if item else None
-        if known is not None:
-            answers.append(_answer_known(question, known))
-        else:
-            answers.append(Rejection.TOKEN_INVALID)
-            if item is not None:
-                unknown.append(place)
+    answers = answer_known(questions, hashes, found)
+    unknown = [place for place, answer in enumerate(answers) if answer is None]
     if unknown:
         asked = _ask(store, [questions[place] for place in unknown], patient=False)
         for place, answer in zip(unknown, asked.answers, strict=True):
@@ -122,24 +112,31 @@ def _ask_together(store: Store, questions: Sequence[ValidateToken]) -> _Asked:
     return _Asked(answers=tuple(answers), revision=found.revision, time=found.now)
 
 
-def _answer_known(question: ValidateToken, known: Known) -> Principal | Rejection:
+def answer_known(
+    questions: Sequence[ValidateToken], hashes: Sequence[bytes | None], found: Checked
+) -> list[Principal | Rejection | None]:
+    """One each, in order; None for what is to be looked at as a whole. A hash of None is junk."""
+    by_hash = found.by_hash
+    answers: list[Principal | Rejection | None] = []
+    for question, item in zip(questions, hashes, strict=True):
+        known = by_hash.get(item) if item else None
+        if known is not None:
+            answers.append(_answer_known(question, known.principal))
+        else:
+            answers.append(None if item else Rejection.TOKEN_INVALID)
+    return answers
+
+
+def _answer_known(question: ValidateToken, known: Principal) -> Principal | Rejection:
     if question.workspace_id not in (None, known.workspace_id):
         return Rejection.TOKEN_INVALID
     if not question.caller.may_act_for(known.tenant_id):
         return Rejection.TOKEN_INVALID
     if question.required_kind not in (None, known.kind):
         return Rejection.TOKEN_KIND
-    if not question.required_scopes.issubset(known.scopes):
+    if question.required_scopes and not question.required_scopes.issubset(known.scopes):
         return Rejection.TOKEN_SCOPE
-    return Principal(
-        workspace_id=known.workspace_id,
-        tenant_id=known.tenant_id,
-        token_id=known.token_id,
-        kind=known.kind,
-        scopes=known.scopes,
-        incarnation=known.incarnation,
-        expire_time=known.expire_time,
-    )
+    return known
 
 
 def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> _Asked:

@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
-from registry_service.domain.identifiers import TenantId, TokenId, WorkspaceId
+from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Fence
-from registry_service.domain.tokens import Token, TokenKind
+from registry_service.domain.tokens import Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedToken:
     token: Token
     revoke_note: str
-
-
-class Principal(NamedTuple):
-    """Whom a live token speaks for. A tuple: one is made for every check."""
-
-    workspace_id: WorkspaceId
-    tenant_id: TenantId
-    token_id: TokenId
-    kind: TokenKind
-    # Sorted.
-    scopes: tuple[str, ...]
-    incarnation: int
-    expire_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

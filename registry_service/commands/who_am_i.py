@@ -8,7 +8,7 @@ from datetime import datetime
 from registry_service.commands import evidence, first_use, grounds, recording
 from registry_service.commands.origin import Origin
 from registry_service.commands.validate_tokens import principal_of
-from registry_service.commands.views import Principal
+from registry_service.domain.principal import Principal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import standings

@@ -20,6 +20,7 @@ from registry_service.domain.secret import Secret
 
 SECRET_BYTES: Final = 32
 DISPLAY_CHARACTERS: Final = 8
+CHECKSUM_CHARACTERS: Final = 6
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _DERIVATION: Final = "agentworkspace/instance/v1"
@@ -63,8 +64,9 @@ def looks_ours(text: str) -> bool:
 
 def checksum_ok(text: str) -> bool:
     """It is exactly one of our tokens: prefix, payload and a right checksum."""
-    found = _OURS.fullmatch(text)
-    return found is not None and found["checksum"] == _checksum(found["prefix"] + found["payload"])
+    if _OURS.fullmatch(text) is None:
+        return False
+    return text[-CHECKSUM_CHARACTERS:] == _checksum(text[:-CHECKSUM_CHARACTERS])
 
 
 def is_junk(text: str) -> bool:

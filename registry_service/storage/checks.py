@@ -7,18 +7,22 @@ who asks reads it as everybody else does, in `standings`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TenantId, TokenId, WorkspaceId
+from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
+from registry_service.storage.prepared import Prepared, bytea_array
 
-# OFFSET 0 keeps the planner from reading all workspaces when there seem to be few.
+# Its plan is kept, so it must be a lookup by key however small the tables were: OFFSET 0 keeps
+# the planner from reading all workspaces, and num_nonnulls() from reading all unrevoked tokens.
 # The feed's row comes first, and alone carries moment and revision: one parse instead of many.
-_KNOWN: Final = """
+KNOWN: Final = Prepared(
+    "known",
+    """
 SELECT clock_timestamp() AS now, revision, NULL::bytea, NULL::text, NULL::text, NULL::text,
        NULL::text, NULL::text[], NULL::bigint, NULL::timestamptz, NULL::bigint
 FROM registry.feed
@@ -30,9 +34,10 @@ FROM registry.tokens t CROSS JOIN LATERAL (
     WHERE workspace_id = t.workspace_id AND retire_time IS NULL OFFSET 0
 ) w
 WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind <> 'TICKET'
-    AND t.first_use_time IS NOT NULL AND t.revoke_time IS NULL
+    AND t.first_use_time IS NOT NULL AND num_nonnulls(t.revoke_time) = 0
     AND (t.expire_time IS NULL OR t.expire_time > clock_timestamp())
-"""
+""",
+)
 
 
 _KIND: Final = {kind.value: kind for kind in TokenKind}
@@ -41,14 +46,7 @@ _KIND: Final = {kind.value: kind for kind in TokenKind}
 class Known(NamedTuple):
     """A live token that was used before. A tuple: hundreds are made for one batch."""
 
-    token_id: TokenId
-    workspace_id: WorkspaceId
-    tenant_id: TenantId
-    kind: TokenKind
-    # Sorted.
-    scopes: tuple[str, ...]
-    incarnation: int
-    expire_time: datetime | None
+    principal: Principal
     # The workspace's newest incarnation.
     newest: int
 
@@ -63,17 +61,29 @@ class Checked(NamedTuple):
 
 def known(connection: Connection, hashes: Iterable[bytes]) -> Checked:
     """Those of these that are live and were used before; never a ticket."""
-    rows = connection.exec_driver_sql(_KNOWN, {"hashes": bytea_array(hashes)}).all()
+    return checked(KNOWN.run(connection, parameters(hashes)).all())
+
+
+def parameters(hashes: Iterable[bytes]) -> dict[str, str]:
+    """Of KNOWN."""
+    return {"hashes": bytea_array(hashes)}
+
+
+def checked(rows: Sequence[Any]) -> Checked:
+    """What the rows of KNOWN say."""
     head = rows[0]
     by_hash: dict[bytes, Known] = {}
     for row in rows[1:]:
         _, _, digest, token_id, workspace_id, tenant_id, kind, scopes, *rest = row
-        by_hash[bytes(digest)] = Known(
-            token_id, workspace_id, tenant_id, _KIND[kind], tuple(sorted(scopes)), *rest
+        incarnation, expire_time, newest = rest
+        whom = Principal(
+            workspace_id,
+            tenant_id,
+            token_id,
+            _KIND[kind],
+            tuple(sorted(scopes)),
+            incarnation,
+            expire_time,
         )
+        by_hash[bytes(digest)] = Known(whom, newest)
     return Checked(head[0], head[1], by_hash)
-
-
-def bytea_array(values: Iterable[bytes]) -> str:
-    """As PostgreSQL writes one: a single text to bind, where a list costs one for each."""
-    return "{" + ",".join(['"\\\\x' + value.hex() + '"' for value in values]) + "}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.exc import ArgumentError
+
+from registry_service.storage.prepared import remember_plans
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT: Final = timedelta(seconds=15)
@@ -39,7 +42,35 @@ def make_engine(
     """`pooled`: the URL leads to a pooler in transaction mode, which takes no start-up options;
     the store then sets its time limit in every transaction.
     """
-    arguments: dict[str, object] = {
+    # Prepared statements are parsed once, but planned anew: tables grow, and values differ.
+    arguments = _arguments(statement_timeout, pooled=pooled, plan_cache_mode="force_custom_plan")
+    engine = create_engine(
+        database_url(url),
+        connect_args=arguments,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
+    if not pooled:
+        remember_plans(engine)
+    return engine
+
+
+def driver_arguments(url: str) -> dict[str, Any]:
+    """For `psycopg2.connect`: a connection past the pool, for one statement that is prepared.
+
+    It keeps the plan that it made first, so it must never be one that reads a whole table, however
+    small that was. ValueError with fixed text when the URL is malformed.
+    """
+    dialect: Any = psycopg2_dialect  # untyped in SQLAlchemy
+    _, found = dialect().create_connect_args(database_url(url))
+    return {**found, **_arguments(STATEMENT_TIMEOUT, pooled=False, enable_seqscan="off")}
+
+
+def _arguments(statement_timeout: timedelta, *, pooled: bool, **settings: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "registry-service",
         "keepalives_idle": 30,
@@ -54,17 +85,10 @@ def make_engine(
                 "timezone": "UTC",
                 # The statements are short; compiling one costs more than it could save.
                 "jit": "off",
+                **settings,
             }
         )
-    return create_engine(
-        database_url(url),
-        connect_args=arguments,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=5,
-        pool_use_lifo=True,
-        hide_parameters=True,
-    )
+    return arguments
 
 
 def milliseconds(span: timedelta) -> int:

@@ -11,12 +11,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from registry_service.domain.identifiers import RequestId, WorkspaceId
-from registry_service.domain.tokens import Token
-from registry_service.storage import tokens
+from registry_service.domain.tokens import Token, TokenKind
+from registry_service.storage.prepared import Prepared
 
 # What cannot be minted this simply gets no row: a busy, unknown, retired or foreign workspace, a
 # hash or request_id that is known. What becomes known meanwhile is a unique violation of all.
-_MINT: Final = """
+_MINT: Final = Prepared(
+    "mint",
+    """
 WITH wanted AS MATERIALIZED (
     SELECT gen_random_uuid() AS token_id, clock_timestamp() AS now, item.*
     FROM unnest(
@@ -62,8 +64,9 @@ SELECT token_id, workspace_id, 'API', token_sha256, prefix, label,
        ARRAY(SELECT jsonb_array_elements_text(scopes::jsonb)), now, now + ttl,
        client_made, request_id, caller, digest
 FROM able
-RETURNING *
-"""
+RETURNING token_sha256, token_id::text, create_time, expire_time
+""",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +108,24 @@ def mint(connection: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
         "methods": [order.method for order in orders],
         "correlation_ids": [order.correlation_id for order in orders],
     }
-    minted = map(tokens.to_token, connection.exec_driver_sql(_MINT, parameters))
-    return {token.token_sha256: token for token in minted}
+    ordered = {order.token_sha256: order for order in orders}
+    minted: dict[bytes, Token] = {}
+    for row in _MINT.run(connection, parameters):
+        order = ordered[bytes(row.token_sha256)]
+        minted[order.token_sha256] = Token(
+            token_id=row.token_id,
+            workspace_id=order.workspace_id,
+            kind=TokenKind.API,
+            token_sha256=order.token_sha256,
+            create_time=row.create_time,
+            prefix=order.prefix,
+            label=order.label,
+            scopes=frozenset(order.scopes),
+            expire_time=row.expire_time,
+            request_id=order.request_id,
+            client_made=order.client_made,
+        )
+    return minted
 
 
 def _joined(tenants: frozenset[str] | None) -> str | None:

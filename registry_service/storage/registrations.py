@@ -10,10 +10,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from registry_service.domain.identifiers import TenantId, WorkspaceId
+from registry_service.storage.prepared import Prepared
 
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer
 # incarnation wrote or the box has left: such an item is looked at again, alone, under a lock.
-_REGISTER: Final = """
+_REGISTER: Final = Prepared(
+    "arrive",
+    """
 UPDATE registry.registrations r
 SET state = 'ONLINE', incarnation = box.incarnation, deregistered = false,
     register_time = clock_timestamp(), last_heartbeat_time = clock_timestamp(),
@@ -35,10 +38,13 @@ JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(urls)s::tex
     AS box (workspace_id, incarnation, url, delivery_mode, agent_card, runtime, runtime_version)
     USING (workspace_id)
 WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
-    AND (%(alone)s OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
+    AND (%(alone)s::boolean OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
 RETURNING r.workspace_id
-"""
-_BEAT: Final = """
+""",
+)
+_BEAT: Final = Prepared(
+    "beat",
+    """
 UPDATE registry.registrations r
 SET state = CASE WHEN box.degraded THEN 'DEGRADED' ELSE 'ONLINE' END, deregistered = false,
     last_heartbeat_time = clock_timestamp(), active_tasks = box.active_tasks,
@@ -55,9 +61,10 @@ JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(active_task
     AS box (workspace_id, incarnation, active_tasks, sample_error, degraded)
     USING (workspace_id)
 WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
-    AND (%(alone)s OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
+    AND (%(alone)s::boolean OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
 RETURNING r.workspace_id
-"""
+""",
+)
 _LOCK: Final = """
 SELECT 1 FROM registry.registrations WHERE workspace_id = %(workspace_id)s FOR UPDATE
 """
@@ -134,7 +141,7 @@ def arrive(
         "runtimes": [arrival.runtime for arrival in arrivals],
         "runtime_versions": [arrival.runtime_version for arrival in arrivals],
     }
-    return _ids(connection.exec_driver_sql(_REGISTER, parameters))
+    return _ids(_REGISTER.run(connection, parameters))
 
 
 def beat(
@@ -149,7 +156,7 @@ def beat(
         "sample_errors": [item.sample_error for item in beats],
         "degradeds": [item.degraded for item in beats],
     }
-    return _ids(connection.exec_driver_sql(_BEAT, parameters))
+    return _ids(_BEAT.run(connection, parameters))
 
 
 def lock(connection: Connection, workspace_id: WorkspaceId) -> None:

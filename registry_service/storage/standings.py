@@ -13,39 +13,47 @@ from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.standing import Fence, Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import tokens
+from registry_service.storage.prepared import Prepared, bytea_array
 
-_SNAPSHOT: Final = """
+_SNAPSHOT: Final = Prepared(
+    "snapshot",
+    f"""
 SELECT clock_timestamp() AS now, known.*, found.*
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN (
     SELECT workspace_id AS known_id, tenant_id, incarnation AS newest, registered_incarnation,
            ticket_required, fence, retire_time
-    FROM registry.workspaces WHERE workspace_id = %(workspace_id)s
+    FROM registry.workspaces WHERE workspace_id = %(workspace_id)s::uuid
 ) known ON true
 LEFT JOIN (
-    SELECT 'hash' AS part, t.* FROM registry.tokens t
+    SELECT 'hash' AS part, {tokens.columns("t")} FROM registry.tokens t
     WHERE t.token_sha256 = ANY(%(hashes)s::bytea[])
     UNION ALL
-    SELECT 'unrevoked', t.* FROM registry.tokens t
-    WHERE t.workspace_id = %(workspace_id)s AND t.kind IN ('INSTANCE', 'TICKET')
+    SELECT 'unrevoked', {tokens.columns("t")} FROM registry.tokens t
+    WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind IN ('INSTANCE', 'TICKET')
         AND t.revoke_time IS NULL
     UNION ALL
-    (SELECT 'of_ticket', minted.* FROM registry.tokens ticket
+    (SELECT 'of_ticket', {tokens.columns("minted")} FROM registry.tokens ticket
      JOIN registry.tokens minted ON minted.minted_on = ticket.token_id
      WHERE ticket.token_sha256 = %(ticket_sha256)s::bytea AND minted.kind = 'INSTANCE'
      ORDER BY minted.revoke_time IS NULL DESC, minted.create_time DESC, minted.token_id DESC
      LIMIT 1)
 ) found ON true
-"""
-_BEARERS: Final = """
+""",  # noqa: S608 - only names of columns are put in
+)
+_BEARERS: Final = Prepared(
+    "bearers",
+    f"""
 SELECT clock_timestamp() AS now, feed.revision, found.*
 FROM registry.feed LEFT JOIN (
-    SELECT t.*, w.tenant_id, w.incarnation AS newest, w.registered_incarnation, w.ticket_required,
+    SELECT {tokens.columns("t")},
+           w.tenant_id, w.incarnation AS newest, w.registered_incarnation, w.ticket_required,
            w.fence, w.retire_time
     FROM registry.tokens t JOIN registry.workspaces w USING (workspace_id)
     WHERE t.token_sha256 = ANY(%(hashes)s::bytea[])
 ) found ON true
-"""
+""",  # noqa: S608 - only names of columns are put in
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +100,10 @@ def snapshot(
     """`hashes`: of everything presented or asked for, the ticket's too."""
     parameters = {
         "workspace_id": workspace_id,
-        "hashes": list(hashes),
+        "hashes": bytea_array(hashes),
         "ticket_sha256": ticket_sha256,
     }
-    rows = connection.exec_driver_sql(_SNAPSHOT, parameters).all()
+    rows = _SNAPSHOT.run(connection, parameters).all()
     parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "of_ticket": []}
     for row in rows:
         if row.part is not None:
@@ -120,7 +128,7 @@ def snapshot(
 
 def bearers(connection: Connection, hashes: Sequence[bytes]) -> Bearers:
     """Whom these belong to: one statement, however many."""
-    rows = connection.exec_driver_sql(_BEARERS, {"hashes": list(hashes)}).all()
+    rows = _BEARERS.run(connection, {"hashes": bytea_array(hashes)}).all()
     found = (_bearer(row) for row in rows if row.token_id is not None)
     return Bearers(
         now=rows[0].now,

@@ -12,6 +12,14 @@ from sqlalchemy import Connection
 from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 
+# What `to_token` reads, for statements that are planned once: a column that a migration adds
+# would make the answer of `*` another one than was planned.
+_COLUMNS: Final = (
+    "token_id", "workspace_id", "kind", "token_sha256", "prefix", "label", "scopes",
+    "incarnation", "create_time", "expire_time", "first_use_time", "last_use_time",
+    "revoke_time", "revoke_reason", "replaces", "minted_on", "request_id", "client_made",
+    "outcome",
+)  # fmt: skip
 _BY_HASH: Final = "SELECT * FROM registry.tokens WHERE token_sha256 = %(token_sha256)s"
 _BY_ID: Final = """
 SELECT * FROM registry.tokens
@@ -205,6 +213,11 @@ def page(
 def specimens(connection: Connection, workspace_id: WorkspaceId, newest: int) -> list[Specimen]:
     rows = connection.exec_driver_sql(_SPECIMENS, {"workspace_id": workspace_id, "newest": newest})
     return [Specimen(token=to_token(row), dead=row.dead, earlier=row.earlier) for row in rows]
+
+
+def columns(table: str) -> str:
+    """What `to_token` reads of this table or alias, as a select list."""
+    return ", ".join(f"{table}.{name}" for name in _COLUMNS)
 
 
 def to_token(row: Any) -> Token:

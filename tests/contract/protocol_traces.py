@@ -24,8 +24,8 @@ from registry_service.commands.begin_incarnation import BegunIncarnation
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.issued import Issued
 from registry_service.commands.retire_workspace import RetireWorkspace
-from registry_service.commands.views import Principal
 from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy

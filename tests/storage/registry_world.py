@@ -46,9 +46,10 @@ from registry_service.commands.revoke_workspace_tokens import (
 )
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import Rejection, ValidateToken
-from registry_service.commands.views import ListedToken, Principal, Registration
+from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
@@ -183,7 +184,7 @@ class World:
         self, token: Secret, workspace_id: WorkspaceId | None = None, **fields: Any
     ) -> Principal | Rejection:
         question = ValidateToken(caller=OPERATOR, token=token, workspace_id=workspace_id)
-        return validate_tokens.run(self.store, [replace(question, **fields)]).answers[0]
+        return validate_tokens.run(self.store, [question._replace(**fields)]).answers[0]
 
     def tokens(self, workspace_id: WorkspaceId, *, dead: bool = False) -> tuple[ListedToken, ...]:
         command = ListTokens(

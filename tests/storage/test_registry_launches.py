@@ -14,9 +14,9 @@ from registry_service.commands.diagnose import Diagnose
 from registry_service.commands.issued import Delivery
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.commands.validate_tokens import Rejection
-from registry_service.commands.views import Principal
 from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Recovery
 from registry_service.domain.standing import BootstrapPolicy, Fence
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind

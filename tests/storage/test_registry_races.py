@@ -37,9 +37,9 @@ from registry_service.commands.validate_tokens import (
     ValidatedTokens,
     ValidateToken,
 )
-from registry_service.commands.views import Principal
 from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy

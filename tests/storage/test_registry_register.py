@@ -8,8 +8,8 @@ import pytest
 
 from registry_service.commands import authenticated_registers
 from registry_service.commands.validate_tokens import Rejection
-from registry_service.commands.views import Principal
 from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy

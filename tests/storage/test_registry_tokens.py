@@ -11,8 +11,8 @@ from registry_service.commands import list_tokens, mint_tokens_batch, validate_t
 from registry_service.commands.issued import Delivery, Issued
 from registry_service.commands.list_tokens import ListTokens
 from registry_service.commands.validate_tokens import Rejection, ValidateToken
-from registry_service.commands.views import Principal
 from registry_service.commands.who_am_i import WhoAmI
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, TokenKind

@@ -18,6 +18,7 @@ from registry_service.commands.revoke_workspace_tokens import RevokeWorkspaceTok
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import ValidateToken
 from registry_service.domain.caller import Caller
+from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
 
@@ -114,7 +115,7 @@ def revoke_workspace_tokens(
 
 def validate_token(request: pb.ValidateTokenRequest, call: Call) -> ValidateToken:
     fields = Fields()
-    question = _question(fields, request, asking.caller(call), "")
+    question = _question(fields, request, asking.caller(call))
     fields.finish()
     return question
 
@@ -128,8 +129,7 @@ def batch_validate_tokens(
         fields.finish()
     caller = asking.caller(call)
     questions = [
-        _question(fields, each, caller, f"requests[{index}].")
-        for index, each in enumerate(request.requests)
+        _question(fields, each, caller, index) for index, each in enumerate(request.requests)
     ]
     fields.finish()
     return questions
@@ -148,32 +148,31 @@ def ttl(fields: Fields, duration: Duration, field: str) -> timedelta:
 
 
 def _question(
-    fields: Fields, request: pb.ValidateTokenRequest, caller: Caller, place: str
+    fields: Fields, request: pb.ValidateTokenRequest, caller: Caller, index: int | None = None
 ) -> ValidateToken:
     """The token's own shape is not checked: it was presented by somebody else, and a bad one
-    is an answer, not a fault of the caller.
+    is an answer, not a fault of the caller. `index`: its place in a batch.
     """
-    workspace_id = None
-    match request.WhichOneof("audience"):
-        case "workspace_id":
-            workspace_id = fields.workspace_id(request.workspace_id, f"{place}workspace_id")
-        case "any_workspace" if request.any_workspace:
-            pass
-        case _:
-            fields.refuse(f"{place}workspace_id", "must be set, or any_workspace must be true")
+    workspace_id: WorkspaceId | None = None
+    if request.workspace_id:
+        workspace_id = fields.workspace_id(request.workspace_id, _placed("workspace_id", index))
+    elif not request.any_workspace:
+        fields.refuse(_placed("workspace_id", index), "must be set, or any_workspace must be true")
     kind = None
     if request.required_kind:
-        kind = fields.named(request.required_kind, f"{place}required_kind", words.BEARER_KIND_OF)
+        kind = fields.named(
+            request.required_kind, _placed("required_kind", index), words.BEARER_KIND_OF
+        )
     scopes: frozenset[str] = frozenset()
     if request.required_scopes:
-        scopes = frozenset(fields.scopes(request.required_scopes, f"{place}required_scopes"))
-    return ValidateToken(
-        caller=caller,
-        token=Secret(request.token),
-        workspace_id=workspace_id,
-        required_kind=kind,
-        required_scopes=scopes,
-    )
+        scopes = frozenset(
+            fields.scopes(request.required_scopes, _placed("required_scopes", index))
+        )
+    return ValidateToken(caller, Secret(request.token), workspace_id, kind, scopes)
+
+
+def _placed(field: str, index: int | None) -> str:
+    return field if index is None else f"requests[{index}].{field}"
 
 
 def _revoke_reason(fields: Fields, number: int) -> RevokeReason:

@@ -13,7 +13,8 @@ from registry_service.commands.read_revocations import Revocation
 from registry_service.commands.revoke_token import RevokedToken
 from registry_service.commands.revoke_workspace_tokens import RevokedWorkspaceTokens
 from registry_service.commands.validate_tokens import Rejection
-from registry_service.commands.views import ListedToken, Principal
+from registry_service.commands.views import ListedToken
+from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import Token
 
 

@@ -1,0 +1,80 @@
+"""Statements that a connection plans once, and what that must not change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from registry_service.storage import checks
+from registry_service.storage.engine import driver_arguments, make_engine
+from registry_service.storage.prepared import Prepared, bytea_array
+from registry_service.storage.store import Store
+
+BETWEEN = Prepared(
+    "between",
+    "SELECT n FROM generate_series(%(low)s::bigint, %(high)s::bigint) AS n "
+    "WHERE n <> ALL(%(without)s::bigint[]) AND n >= %(low)s::bigint",
+)
+WANTED = {"low": 1, "high": 4, "without": [3]}
+KNOWN_PLANS = "SELECT name FROM pg_prepared_statements ORDER BY name"
+
+
+@pytest.fixture
+def store(registry_database: str) -> Iterator[Store]:
+    store = Store.open(registry_database, pool_size=1)
+    yield store
+    store.close()
+
+
+def test_the_parameters_become_places_and_keep_their_types() -> None:
+    assert BETWEEN.prepare == (
+        "PREPARE between AS SELECT n FROM generate_series($1::bigint, $2::bigint) AS n "
+        "WHERE n <> ALL($3::bigint[]) AND n >= $1::bigint"
+    )
+    assert BETWEEN.execute == (
+        "EXECUTE between (%(low)s::bigint, %(high)s::bigint, %(without)s::bigint[])"
+    )
+
+
+def test_a_connection_plans_a_statement_once_and_answers_the_same_every_time(store: Store) -> None:
+    for _ in range(2):
+        with store.transaction() as connection:
+            assert BETWEEN.run(connection, WANTED).scalars().all() == [1, 2, 4]
+    with store.reading() as connection:
+        assert connection.exec_driver_sql(KNOWN_PLANS).scalars().all() == ["between"]
+
+
+def test_a_plan_outlives_the_transaction_that_made_it_and_was_rolled_back(store: Store) -> None:
+    with store.reading() as connection:
+        BETWEEN.run(connection, WANTED)
+    with store.reading() as connection:
+        assert BETWEEN.run(connection, WANTED).scalars().all() == [1, 2, 4]
+
+
+def test_through_a_pooler_the_text_goes_as_it_is(registry_database: str) -> None:
+    engine = make_engine(registry_database, pooled=True)
+    with engine.connect() as connection:
+        assert BETWEEN.run(connection, WANTED).scalars().all() == [1, 2, 4]
+        assert connection.exec_driver_sql(KNOWN_PLANS).scalars().all() == []
+    engine.dispose()
+
+
+def test_a_plan_kept_since_the_tables_were_empty_is_a_lookup_by_key(registry_database: str) -> None:
+    connection = psycopg2.connect(**driver_arguments(registry_database))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(checks.KNOWN.prepare)
+        cursor.execute("EXPLAIN EXECUTE known ('{}'::bytea[])")
+        plan = [line for (line,) in cursor.fetchall()]
+    connection.close()
+    assert any("Index Cond: (token_sha256 = ANY ($1))" in line for line in plan)
+    assert any("Index Cond: (workspace_id = t.workspace_id)" in line for line in plan)
+    assert not any("Seq Scan on tokens" in line for line in plan)
+    assert not any("Seq Scan on workspaces" in line for line in plan)
+
+
+def test_hashes_travel_as_one_text() -> None:
+    assert bytea_array([b"\x00\xff", b"ab"]) == '{"\\\\x00ff","\\\\x6162"}'
+    assert bytea_array([]) == "{}"
