@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from registry_service.blocking import BlockingPool, overloaded
+from registry_service.blocking import overloaded
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 # One outcome for each item, in order; an exception is the failure of that item alone.
-RunBatch = Callable[[Sequence[Item]], Sequence[Answer | Exception]]
+RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 
 # A batch of this many says that calls come faster than they are answered one by one.
 IN_COMPANY: Final = 4
@@ -35,8 +35,8 @@ class _Waiting(Generic[Item, Answer]):
 class Coalescer(Generic[Item, Answer]):
     """Answers items one by one and works on them batch by batch.
 
-    `run` is called on the pool with 1 to `max_batch` items. When it raises, every item of the
-    batch fails with that; otherwise each item has its own answer or its own exception.
+    `run` is called with 1 to `max_batch` items, and never cancelled. When it raises, every item
+    of the batch fails with that; otherwise each item has its own answer or its own exception.
     `lanes` batches may be at the database at once. `observe` is told the size of each batch.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
@@ -47,14 +47,12 @@ class Coalescer(Generic[Item, Answer]):
         self,
         run: RunBatch[Item, Answer],
         *,
-        pool: BlockingPool,
         max_batch: int,
         max_waiting: int,
         lanes: int = 1,
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._run = run
-        self._pool = pool
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._lanes = lanes
@@ -101,7 +99,7 @@ class Coalescer(Generic[Item, Answer]):
 
     async def _answer(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            outcomes = await self._pool.run(self._run, [each.item for each in batch])
+            outcomes = await self._run([each.item for each in batch])
             _settle(batch, outcomes)
         except Exception as failure:  # noqa: BLE001 - it is the answer of every item
             _settle(batch, [failure] * len(batch))

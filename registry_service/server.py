@@ -29,7 +29,7 @@ from agentworkspace.rpc.server import Mount, RpcServer, ServerSettings, stop_eve
 from registry_service.api import errors, policy
 from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.audit_servicer import Audit
-from registry_service.api.core import Core, HotCalls, Rules, Sources
+from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
 from registry_service.api.registration_servicer import Registrations
 from registry_service.api.throttle import Throttle
 from registry_service.api.token_servicer import Tokens
@@ -43,8 +43,10 @@ from registry_service.config import Settings
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.feed import RevocationFeed
+from registry_service.lines import Lines
 from registry_service.listener import Listener
 from registry_service.metrics import RegistryMetrics
+from registry_service.storage import checks
 from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store
 from registry_service.write_behind import LastUses, RefusedLedger
@@ -95,6 +97,12 @@ class Registry:
         listen_url = _listen_url(settings, database_url)
         self._listener = Listener(listen_url, wake=self._feed.wake) if listen_url else None
 
+        self._lines = Lines(
+            database_url,
+            checks.KNOWN,
+            # Through a pooler nothing stays prepared, so nothing is asked this way.
+            count=0 if settings.database_pooled else LINES,
+        )
         core = self._core(settings, metrics)
         self.hot = core.hot
         self.background = Background(
@@ -129,6 +137,7 @@ class Registry:
         """Listen, and return the port. Health says SERVING once the store has answered."""
         port = await self._server.start()
         self._running.append(asyncio.create_task(self._feed.run(), name="feed"))
+        self._running.append(asyncio.create_task(self._lines.run(), name="lines"))
         if self._listener is not None:
             self._running.append(asyncio.create_task(self._listener.run(), name="listener"))
         self._background_run = asyncio.create_task(self.background.run(self._stop))
@@ -170,6 +179,7 @@ class Registry:
             hot=HotCalls(
                 store=self._store,
                 pool=self._hot,
+                lines=self._lines,
                 new_secret=new_secret,
                 metrics=metrics,
                 max_batch=settings.max_batch,

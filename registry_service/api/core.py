@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from registry_service.batching import Coalescer, RunBatch
 from registry_service.blocking import BlockingPool
 from registry_service.commands import (
     authenticated_registers,
+    evidence,
     heartbeats,
     mint_tokens_batch,
     validate_tokens,
@@ -26,7 +27,10 @@ from registry_service.commands.register import Register, Registered
 from registry_service.commands.validate_tokens import ValidatedTokens, ValidateToken
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.standing import BootstrapPolicy
+from registry_service.lines import LineDown, Lines
 from registry_service.metrics import RegistryMetrics
+from registry_service.storage import checks
+from registry_service.storage.checks import Checked
 from registry_service.storage.engine import STATEMENT_TIMEOUT
 from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store
@@ -34,6 +38,12 @@ from registry_service.write_behind import LastUses, RefusedLedger
 
 # A transaction takes a few milliseconds at best.
 LEAST_SECONDS: Final = 0.005
+
+# Connections for lean statements: one for single checks, the others for calls with many.
+LINES: Final = 3
+
+# Of what was presented, in order; None for junk.
+Hashes = Sequence[bytes | None]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,6 +104,36 @@ class Core:
         _seconds_left()
         return await queue.ask(item)
 
+    async def validate(self, question: ValidateToken) -> ValidatedTokens:
+        """Of a token in daily use by a line; what that does not know, as a whole on a thread."""
+        _seconds_left()
+        hashes = (evidence.hash_of(question.token),)
+        try:
+            found = await self.hot.known.ask(hashes)
+        except LineDown:
+            return await self.hot.validations.ask(question)
+        (answer,) = validate_tokens.answer_known((question,), hashes, found)
+        if answer is None:
+            return await self.hot.validations.ask(question)
+        return ValidatedTokens((answer,), found.revision, found.now)
+
+    async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
+        """As `validate`, for the questions of one call."""
+        _seconds_left()
+        hashes = [evidence.hash_of(question.token) for question in questions]
+        try:
+            found = await self.hot.many_known.ask(hashes)
+        except LineDown:
+            return await self.run(validate_tokens.run, questions)
+        answers = validate_tokens.answer_known(questions, hashes, found)
+        unknown = [place for place, answer in enumerate(answers) if answer is None]
+        if unknown:
+            asked = await self.run(validate_tokens.run, [questions[place] for place in unknown])
+            for place, answer in zip(unknown, asked.answers, strict=True):
+                answers[place] = answer
+        settled = tuple(answer for answer in answers if answer is not None)
+        return ValidatedTokens(settled, found.revision, found.now)
+
 
 def _time_left() -> timedelta:
     return timedelta(seconds=min(_seconds_left(), STATEMENT_TIMEOUT.total_seconds()))
@@ -109,6 +149,13 @@ def _seconds_left() -> float:
     return seconds
 
 
+async def _known(lines: Lines, questions: Sequence[Hashes]) -> Sequence[Checked]:
+    """One statement for all; each finds its own tokens in the answer."""
+    wanted = (item for hashes in questions for item in hashes if item is not None)
+    found = checks.checked(await lines.ask(checks.parameters(wanted)))
+    return [found] * len(questions)
+
+
 class HotCalls:
     """The calls that come by the thousand: what waits together is answered together."""
 
@@ -117,36 +164,47 @@ class HotCalls:
         *,
         store: Store,
         pool: BlockingPool,
+        lines: Lines,
         new_secret: NewSecret,
         metrics: RegistryMetrics,
         max_batch: int,
         max_waiting: int,
     ) -> None:
-        def coalescer(name: str, run: RunBatch[Item, Answer]) -> Coalescer[Item, Answer]:
+        def coalescer(
+            name: str, run: RunBatch[Item, Answer], *, most: int = max_batch, lanes: int = 1
+        ) -> Coalescer[Item, Answer]:
             made = Coalescer(
                 run,
-                pool=pool,
-                max_batch=max_batch,
+                max_batch=most,
                 max_waiting=max_waiting,
+                lanes=lanes,
                 observe=metrics.batch_observer(name),
             )
             metrics.watch_queue(name, lambda: made.waiting)
             return made
 
+        def on_thread(
+            run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
+        ) -> RunBatch[Item, Answer]:
+            return lambda items: pool.run(attempt, partial(run, items))
+
+        def on_line(questions: Sequence[Hashes]) -> Awaitable[Sequence[Checked]]:
+            return _known(lines, questions)
+
+        self.known: Coalescer[Hashes, Checked] = coalescer("known", on_line)
+        # A call that asks for many is no company for those that ask for one.
+        self.many_known: Coalescer[Hashes, Checked] = coalescer(
+            "many known", on_line, most=1, lanes=LINES - 1
+        )
         self.validations: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
-            "validate",
-            lambda questions: attempt(partial(validate_tokens.run_each, store, questions)),
+            "validate", on_thread(partial(validate_tokens.run_each, store))
         )
         self.heartbeats: Coalescer[Heartbeat, Heartbeaten] = coalescer(
-            "heartbeat", lambda commands: attempt(partial(heartbeats.run, store, commands))
+            "heartbeat", on_thread(partial(heartbeats.run, store))
         )
         self.registers: Coalescer[Register, Registered | None] = coalescer(
-            "register",
-            lambda commands: attempt(partial(authenticated_registers.run, store, commands)),
+            "register", on_thread(partial(authenticated_registers.run, store))
         )
         self.mints: Coalescer[MintToken, Issued] = coalescer(
-            "mint",
-            lambda commands: attempt(
-                partial(mint_tokens_batch.run, store, commands, new_secret=new_secret)
-            ),
+            "mint", on_thread(partial(mint_tokens_batch.run, store, new_secret=new_secret))
         )

@@ -19,10 +19,9 @@ from registry_service.commands import (
     revoke_token,
     revoke_workspace_tokens,
     rotate_token,
-    validate_tokens,
 )
 from registry_service.commands.validate_tokens import Rejection
-from registry_service.commands.views import Principal
+from registry_service.domain.principal import Principal
 from registry_service.feed import Beat, RevocationFeed
 
 
@@ -76,7 +75,7 @@ class Tokens(TokenServiceServicer):
         self, request: pb.ValidateTokenRequest, context: object
     ) -> pb.ValidateTokenResponse:
         question = parse.validate_token(request, calls.current())
-        found = await self._core.ask(self._core.hot.validations, question)
+        found = await self._core.validate(question)
         self._note(found.answers[0], found.time)
         return render.validated(found.answers[0], found.revision)
 
@@ -85,7 +84,7 @@ class Tokens(TokenServiceServicer):
         self, request: pb.BatchValidateTokensRequest, context: object
     ) -> pb.BatchValidateTokensResponse:
         questions = parse.batch_validate_tokens(request, calls.current())
-        found = await self._core.run(validate_tokens.run, questions)
+        found = await self._core.validate_many(questions)
         for answer in found.answers:
             self._note(answer, found.time)
         return render.validated_batch(found.answers, found.revision)

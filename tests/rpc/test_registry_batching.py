@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -32,12 +32,18 @@ class Database:
         await asyncio.to_thread(self.entered.acquire)
 
 
+def on_threads(
+    pool: BlockingPool, work: Callable[[Sequence[int]], Sequence[int | Exception]]
+) -> Callable[[Sequence[int]], Awaitable[Sequence[int | Exception]]]:
+    return lambda items: pool.run(work, items)
+
+
 @asynccontextmanager
 async def coalescer(
     database: Database, *, max_batch: int = 100, max_waiting: int = 100
 ) -> AsyncIterator[Coalescer[int, int]]:
     pool = BlockingPool(threads=2, max_waiting=10)
-    yield Coalescer(database.answer, pool=pool, max_batch=max_batch, max_waiting=max_waiting)
+    yield Coalescer(on_threads(pool, database.answer), max_batch=max_batch, max_waiting=max_waiting)
     for _ in range(100):
         database.let.release()
     await asyncio.to_thread(pool.close)
@@ -108,7 +114,7 @@ def test_a_failed_batch_fails_every_item_and_the_queue_goes_on() -> None:
             return list(items)
 
         pool = BlockingPool(threads=1, max_waiting=10)
-        queue: Coalescer[int, int] = Coalescer(run, pool=pool, max_batch=10, max_waiting=10)
+        queue: Coalescer[int, int] = Coalescer(on_threads(pool, run), max_batch=10, max_waiting=10)
         outcomes = await asyncio.gather(queue.ask(1), queue.ask(2), return_exceptions=True)
         assert [type(each) for each in outcomes] == [ConnectionError, ConnectionError]
         assert await queue.ask(3) == 3
@@ -153,7 +159,9 @@ def test_a_call_that_was_given_up_is_left_out_and_makes_room() -> None:
 def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten() -> None:
     async def story() -> None:
         pool = BlockingPool(threads=2, max_waiting=100)
-        queue: Coalescer[int, int] = Coalescer(list, pool=pool, max_batch=3, max_waiting=1000)
+        queue: Coalescer[int, int] = Coalescer(
+            on_threads(pool, list), max_batch=3, max_waiting=1000
+        )
 
         async def caller(start: int) -> None:
             for item in range(start, start + 200):

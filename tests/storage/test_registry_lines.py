@@ -1,0 +1,118 @@
+"""Lean statements awaited on the loop: they answer like a thread would, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from registry_service.domain.secret import Secret
+from registry_service.domain.tokens import TokenKind
+from registry_service.lines import LineDown, Lines
+from registry_service.storage import checks
+from tests.storage.registry_world import World, sha256, world_at
+
+THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'EXECUTE known%%'"
+
+
+@pytest.fixture
+def world(registry_database: str) -> Iterator[World]:
+    with world_at(registry_database) as world:
+        yield world
+
+
+@asynccontextmanager
+async def lines(
+    url: str, *, count: int = 1, patience_seconds: float = 20.0
+) -> AsyncIterator[Lines]:
+    made = Lines(Secret(url), checks.KNOWN, count=count, patience_seconds=patience_seconds)
+    running = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def ask(lines: Lines, *hashes: bytes) -> checks.Checked:
+    """As soon as there is a line."""
+    while True:
+        try:
+            return checks.checked(await lines.ask(checks.parameters(hashes)))
+        except LineDown:
+            await asyncio.sleep(0.01)
+
+
+async def until_down(lines: Lines) -> None:
+    with suppress(LineDown):
+        while True:
+            await lines.ask(checks.parameters([]))
+            await asyncio.sleep(0.01)
+
+
+async def test_a_line_knows_what_a_thread_knows(world: World, registry_database: str) -> None:
+    used = world.mint(world.workspace()).plaintext
+    assert used is not None
+    world.validate(used)
+    hashes = [sha256(used), hashlib.sha256(b"nobody's").digest()]
+    with world.store.glance() as connection:
+        expected = checks.known(connection, hashes)
+    async with lines(registry_database) as known:
+        found = await ask(known, *hashes)
+    assert list(found.by_hash) == [sha256(used)]
+    assert found.by_hash == expected.by_hash
+    assert found.by_hash[sha256(used)].principal.kind is TokenKind.API
+    assert found.revision == expected.revision
+
+
+async def test_a_question_may_be_longer_than_the_network_takes_at_once(
+    registry_database: str,
+) -> None:
+    many = [hashlib.sha256(str(number).encode()).digest() for number in range(60_000)]
+    async with lines(registry_database) as known:
+        assert (await ask(known, *many)).by_hash == {}
+        assert (await ask(known)).by_hash == {}
+
+
+async def test_a_line_that_is_cut_is_down_and_made_again(
+    world: World, registry_database: str
+) -> None:
+    async with lines(registry_database) as known:
+        await ask(known)
+        world.sql(THEIRS)
+        await until_down(known)
+        assert (await ask(known)).by_hash == {}
+
+
+async def test_a_line_without_an_answer_is_given_up(world: World, registry_database: str) -> None:
+    async with lines(registry_database, patience_seconds=0.2) as known:
+        await ask(known)
+        with world.store.transaction() as holder:
+            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(LineDown):
+                await known.ask(checks.parameters([b"1" * 32]))
+        assert (await ask(known)).by_hash == {}
+
+
+async def test_whoever_finds_every_line_taken_goes_another_way(
+    world: World, registry_database: str
+) -> None:
+    async with lines(registry_database) as known:
+        await ask(known)
+        with world.store.transaction() as holder:
+            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+            first = asyncio.create_task(known.ask(checks.parameters([])))
+            await asyncio.sleep(0)
+            with pytest.raises(LineDown):
+                await known.ask(checks.parameters([]))
+        assert len(await first) == 1
+
+
+async def test_where_nobody_listens_every_line_is_down() -> None:
+    async with lines("postgresql://127.0.0.1:1/nowhere") as known:
+        with pytest.raises(LineDown):
+            await known.ask(checks.parameters([]))
