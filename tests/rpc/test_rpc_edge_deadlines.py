@@ -32,6 +32,9 @@ class LateContext:
     def time_remaining(self) -> float:
         return 0.0
 
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
     def set_trailing_metadata(self, metadata: Any) -> None:
         self.trailing = dict(metadata)
 
@@ -44,15 +47,21 @@ class LateContext:
 class FakeServer:
     """Takes what the edge mounts, and finds a method like the real one."""
 
+    def __init__(self) -> None:
+        self._registered: dict[str, Any] = {}
+
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         (self._door,) = handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        self._registered |= {f"/{service}/{name}": each for name, each in handlers.items()}
 
     def method(self, name: str) -> Any:
         class Details:
             method = name
             invocation_metadata = ()
 
-        return self._door.service(Details)
+        return self._registered.get(name) or self._door.service(Details)
 
 
 def mounted(edge: Edge, **behaviours: Any) -> FakeServer:

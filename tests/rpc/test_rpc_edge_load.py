@@ -180,3 +180,15 @@ async def test_one_line_a_call_says_who_what_and_how_it_ended() -> None:
 def test_a_reserve_that_leaves_boxes_no_room_is_refused() -> None:
     with pytest.raises(ValueError, match="control_reserve"):
         Capacity(max_in_flight=4, control_reserve=4, max_streams=1)
+
+
+@story
+async def test_a_storm_of_boxes_stands_in_a_queue_of_its_own() -> None:
+    async with serving() as parts:
+        await parts.say("the connection stands")
+        storm = [asyncio.ensure_future(parts.say(str(number))) for number in range(900)]
+        answer = await parts.launch(bearer=LAUNCHER_SECRET)
+        waiting = sum(not each.done() for each in storm)
+        await asyncio.gather(*storm)
+    assert answer.value == "hello"
+    assert waiting > 450

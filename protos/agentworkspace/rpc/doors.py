@@ -1,7 +1,9 @@
-"""How a call finds its method: what generated code adds is collected, and one door knows it all.
+"""How a call finds its method: generated code adds it here, and it goes one of two ways.
 
-No method is registered with the aio server, but for health's check: for each registered method
-the server keeps a pending accept, and sorts through all of them at every call.
+A method that is registered with the aio server has a queue of its own there: neither waits behind
+the others' calls nor is shed with them. But the server keeps a pending accept for each, and sorts
+through all of them at every call. So the control plane's methods are registered, which must get
+through when boxes and verifiers storm, and health's check; all others share a door and its queue.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import grpc
+import grpc.aio
 from typing_extensions import override
 
 from agentworkspace.rpc import presented
@@ -35,6 +38,13 @@ class Collected:
     ) -> None:
         for name, handler in method_handlers.items():
             self.handlers[f"/{service_name}/{name}"] = handler
+
+
+def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
+    """Give each of these methods, by full name, a queue of its own."""
+    for name, handler in handlers.items():
+        _, service, method = name.split("/")
+        server.add_registered_method_handlers(service, {method: handler})
 
 
 class Door(grpc.GenericRpcHandler):

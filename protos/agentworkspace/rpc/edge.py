@@ -20,12 +20,12 @@ import structlog
 
 from agentworkspace.rpc.calls import CallerIdentity
 from agentworkspace.rpc.capacity import Capacity
-from agentworkspace.rpc.doors import Collected, Door, Handler
+from agentworkspace.rpc.doors import Collected, Door, Handler, register
 from agentworkspace.rpc.edge_failures import EdgeFailures
 from agentworkspace.rpc.edge_method import EdgeMethod
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.metrics import EdgeMetrics
-from agentworkspace.rpc.policy import Policy, PolicyIncomplete
+from agentworkspace.rpc.policy import Lane, Policy, PolicyIncomplete
 from agentworkspace.rpc.surroundings import Surroundings
 
 MIB: Final = 1024 * 1024
@@ -100,7 +100,11 @@ class Edge:
         for add in adders:
             add(collected)
         handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
-        server.add_generic_rpc_handlers((Door(handlers),))
+        control = {name for name in handlers if self.policy[name].lane is Lane.CONTROL}
+        register(server, {name: handlers[name] for name in control})
+        server.add_generic_rpc_handlers(
+            (Door({name: each for name, each in handlers.items() if name not in control}),)
+        )
 
     def close(self) -> None:
         """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open

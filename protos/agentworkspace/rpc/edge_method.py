@@ -16,7 +16,7 @@ from agentworkspace.rpc.call_log import CallLog
 from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.metrics import MethodMetrics
-from agentworkspace.rpc.policy import Rule
+from agentworkspace.rpc.policy import Lane, Rule
 from agentworkspace.rpc.redaction import Secret
 from agentworkspace.rpc.surroundings import OpenStream, Surroundings
 
@@ -98,6 +98,8 @@ class EdgeMethod:
     def _open(
         self, context: Context, ceiling_seconds: float, now: float
     ) -> tuple[Call, str | None]:
+        if self._rule.lane is Lane.CONTROL:  # registered: it came through no door
+            presented.arrive(context.invocation_metadata() or ())
         secret, correlation_id = presented.read()
         if correlation_id is None or not calls.is_correlation_id(correlation_id):
             correlation_id = self._around.new_correlation_id()
