@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,14 @@ _END_STREAM, _ACK, _END_HEADERS = 0x1, 0x1, 0x4
 _LARGEST_WINDOW: Final = 2**31 - 1
 _FIRST_WINDOW: Final = 65_535
 _MAX_CONCURRENT_STREAMS: Final = 4096
-# We allow the server no header table, so that this stands in the frame as it is.
-_STATUS: Final = re.compile(rb"grpc-status.(\d{1,2})", re.DOTALL)
+# We allow the server no header table, so the name stands in every frame: as it is or, from servers
+# in Go, in Huffman's code. The number is as it is either way: the code would not shorten it.
+_NAME_IN_HUFFMANS_CODE: Final = bytes.fromhex("9acac8b21234da8f")
+_STATUS: Final = re.compile(
+    rb"(?:grpc-status|" + re.escape(_NAME_IN_HUFFMANS_CODE) + rb").(\d{1,2})", re.DOTALL
+)
+# Length (3 bytes, read as two and one), kind, flags, stream.
+_HEAD: Final = struct.Struct(">HBBBI")
 BROKEN_OFF: Final = -1
 
 Answered = Callable[[int, int, bytes], None]
@@ -111,12 +118,21 @@ class Connection:
             return
         data = self._unread + piece if self._unread else piece
         at, size = 0, len(data)
+        keep_bodies = self._keep_bodies
         while at + 9 <= size:
-            end = at + 9 + int.from_bytes(data[at : at + 3])
+            high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
+            end = at + 9 + (high << 8 | low)
             if end > size:
                 break
-            stream = int.from_bytes(data[at + 5 : at + 9])
-            self._read(data[at + 3], data[at + 4], stream, data[at + 9 : end])
+            # Nearly all frames are of the first three sorts; they are not copied out.
+            if kind == _HEADERS:
+                if flags & _END_STREAM:
+                    found = _STATUS.search(data, at + 9, end)
+                    self._end(stream, int(found[1]) if found else BROKEN_OFF)
+            elif kind != _DATA:
+                self._read(kind, flags, stream, data[at + 9 : end])
+            elif keep_bodies:
+                self._bodies[stream] = self._bodies.get(stream, b"") + data[at + 9 : end]
             at = end
         self._unread = data[at:]
         while self._blocked and not self._is_full() and not self.leaving:
@@ -141,18 +157,18 @@ class Connection:
             block, self._first_block = self._first_block, None
         if message.bearer:
             block += _unindexed_authorization(message.bearer)
-        self._unsent += _frame(_HEADERS, _END_HEADERS, stream, block)
-        self._unsent += _frame(_DATA, _END_STREAM, stream, message.body)
+        head, body = _HEAD.pack, message.body
+        self._unsent += b"".join(
+            (
+                head(len(block) >> 8, len(block) & 0xFF, _HEADERS, _END_HEADERS, stream),
+                block,
+                head(len(body) >> 8, len(body) & 0xFF, _DATA, _END_STREAM, stream),
+                body,
+            )
+        )
 
     def _read(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == _HEADERS:
-            if flags & _END_STREAM:
-                found = _STATUS.search(payload)
-                self._end(stream, int(found[1]) if found else BROKEN_OFF)
-        elif kind == _DATA:
-            if self._keep_bodies:
-                self._bodies[stream] = self._bodies.get(stream, b"") + payload
-        elif kind == _WINDOW:
+        if kind == _WINDOW:
             if stream == 0:
                 self._window += int.from_bytes(payload)
         elif kind == _RESET:
