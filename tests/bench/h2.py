@@ -116,25 +116,7 @@ class Connection:
         if not piece:
             self._break_off()
             return
-        data = self._unread + piece if self._unread else piece
-        at, size = 0, len(data)
-        keep_bodies = self._keep_bodies
-        while at + 9 <= size:
-            high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
-            end = at + 9 + (high << 8 | low)
-            if end > size:
-                break
-            # Nearly all frames are of the first three sorts; they are not copied out.
-            if kind == _HEADERS:
-                if flags & _END_STREAM:
-                    found = _STATUS.search(data, at + 9, end)
-                    self._end(stream, int(found[1]) if found else BROKEN_OFF)
-            elif kind != _DATA:
-                self._read(kind, flags, stream, data[at + 9 : end])
-            elif keep_bodies:
-                self._bodies[stream] = self._bodies.get(stream, b"") + data[at + 9 : end]
-            at = end
-        self._unread = data[at:]
+        self._take(self._unread + piece if self._unread else piece)
         while self._blocked and not self._is_full() and not self.leaving:
             if len(self._blocked[0][1].body) > self._window:
                 break
@@ -166,6 +148,27 @@ class Connection:
                 body,
             )
         )
+
+    def _take(self, data: bytes) -> None:
+        """Every whole frame of `data`; the rest waits for more."""
+        at, size = 0, len(data)
+        keep_bodies = self._keep_bodies
+        while at + 9 <= size:
+            high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
+            end = at + 9 + (high << 8 | low)
+            if end > size:
+                break
+            # Nearly all frames are of the first three sorts; they are not copied out.
+            if kind == _HEADERS:
+                if flags & _END_STREAM:
+                    found = _STATUS.search(data, at + 9, end)
+                    self._end(stream, int(found[1]) if found else BROKEN_OFF)
+            elif kind != _DATA:
+                self._read(kind, flags, stream, data[at + 9 : end])
+            elif keep_bodies:
+                self._bodies[stream] = self._bodies.get(stream, b"") + data[at + 9 : end]
+            at = end
+        self._unread = data[at:]
 
     def _read(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == _WINDOW:
