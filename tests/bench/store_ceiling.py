@@ -24,8 +24,10 @@ _INSERT: Final = """INSERT INTO registry.tokens
     (workspace_id, kind, token_sha256, label, create_time, created_by)
 VALUES ('{workspace}', 'API', sha256(gen_random_uuid()::text::bytea), 'pgbench', now(), 'bench');
 """
-_UPDATE: Final = """UPDATE registry.registrations SET last_heartbeat_time = now()
-WHERE workspace_id = '{workspace}';
+# Drawn for every statement: clients that went through one list of rows would meet at its locks.
+_UPDATE: Final = """\\set number random(0, {last})
+UPDATE registry.registrations SET last_heartbeat_time = now()
+WHERE workspace_id = bench.workspace(:number);
 """
 
 
@@ -44,7 +46,9 @@ def measure(server: Server, database_name: str, tokens: int, seconds: float) -> 
 def _script(statement: str, tokens: int) -> str:
     return "".join(
         statement.format(
-            digest=database.token_sha256(number).hex(), workspace=database.workspace_of(number)
+            digest=database.token_sha256(number).hex(),
+            workspace=database.workspace_of(number),
+            last=tokens // database.TOKENS_A_WORKSPACE - 1,
         )
         for number in cases.numbers(tokens, STATEMENTS, seed=7)
     )
