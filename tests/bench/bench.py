@@ -24,7 +24,7 @@ GENERATORS: Final = 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A row to come. `unit`: how many things one call does. `store`: which of the database's own
-    ceilings it is compared with.
+    ceilings it is compared with. `least_seconds`: measured for that long, whatever the others are.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Case:
     in_flight: int = 128
     once: bool = False
     keep: bool = False
+    least_seconds: float = 0.0
 
 
 class Bench(AbstractContextManager["Bench"]):
@@ -71,14 +72,15 @@ class Bench(AbstractContextManager["Bench"]):
         before = self.bare(case.in_flight)
         wal = self._server.wal_bytes()
         cpu, database = served.process.cpu_seconds(), processes.cpu_seconds(self._server.pid)
-        found = self.send(self._plan(case, served)).result()
+        plan = self._plan(case, served)
+        found = self.send(plan).result()
         cpu = served.process.cpu_seconds() - cpu
         database = processes.cpu_seconds(self._server.pid) - database
         wal = self._server.wal_bytes() - wal
         after = self.bare(case.in_flight)
         answered = sum(found.statuses.values())
         # What was answered while warming up was paid for, too.
-        calls = answered if case.once else answered * (1 + 1 / self.seconds)
+        calls = answered if case.once else answered * (1 + plan.warm_seconds / plan.seconds)
         self.rows.append(
             Row(
                 name=case.name,
@@ -99,6 +101,7 @@ class Bench(AbstractContextManager["Bench"]):
             )
         )
         say(f"      {self.rows[-1].brief()}")
+        say(f"      {generator(found)}")
         return found
 
     def bare(self, in_flight: int) -> float:
@@ -121,11 +124,18 @@ class Bench(AbstractContextManager["Bench"]):
             messages=case.messages,
             bearer="" if case.messages[0].bearer else served.bearer,
             in_flight=case.in_flight,
-            connections=8 if len(served.metrics) > 1 else 4,
-            seconds=self.seconds,
+            share=served.process.workers() if len(served.metrics) > 1 else (),
+            seconds=max(self.seconds, case.least_seconds),
             once=case.once,
             keep=case.keep,
         )
+
+
+def generator(found: Measured) -> str:
+    """What measuring cost, and whom it asked."""
+    share = found.cpu_seconds / found.seconds if found.seconds else 0.0
+    spread = " + ".join(map(str, found.spread)) or "not shared"
+    return f"the generator took {share:.0%} of a core; connections by process: {spread}"
 
 
 def say(text: str) -> None:

@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.bench import spread
 from tests.bench.h2 import BROKEN_OFF, Connection, Message
 
 OK: Final = 0
 RESOURCE_EXHAUSTED: Final = 8
 # How long calls that are under way at the end may take to come back.
 PATIENCE_SECONDS: Final = 40.0
+# Connections that may be given up, for one that is wanted, until each process has its share.
+TRIES: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to send. Closed (`in_flight` calls at any time, the next when one is answered), unless
     `rate` says how many to begin a second whatever comes back. `messages` go round and round,
-    or once when `once`; `keep` also brings back the bodies of the answers.
+    or once when `once`; `keep` also brings back the bodies of the answers. Every one of `share`,
+    the processes behind the address, gets the same number of connections.
     """
 
     address: str
@@ -33,6 +37,7 @@ class Plan:
     in_flight: int = 128
     rate: float | None = None
     connections: int = 4
+    share: Sequence[int] = ()
     warm_seconds: float = 1.0
     seconds: float = 5.0
     once: bool = False
@@ -53,6 +58,8 @@ class Measured:
     # Of the generator itself, in the same `seconds`.
     cpu_seconds: float
     bodies: list[bytes] = field(default_factory=list)
+    # Connections of each process that shares the port.
+    spread: tuple[int, ...] = ()
 
     @property
     def throughput(self) -> float:
@@ -92,6 +99,7 @@ class _Run:
         self._bodies: list[bytes] = []
         self._owed: Counter[int] = Counter()
         self._selector = selectors.DefaultSelector()
+        self._spread: Counter[int] = Counter()
         self._connections = [self._connect(index) for index in range(plan.connections)]
         self._writing: set[int] = set()
 
@@ -125,6 +133,7 @@ class _Run:
             refused_latencies=sorted(self._refused),
             cpu_seconds=cpu,
             bodies=self._bodies,
+            spread=tuple(self._spread.values()),
         )
 
     def _connect(self, index: int) -> Connection:
@@ -133,11 +142,31 @@ class _Run:
             self._note(tag, status, body)
 
         plan = self._plan
-        connection = Connection(
-            plan.address, plan.method, bearer=plan.bearer, answered=answered, keep_bodies=plan.keep
+        for _ in range(TRIES):
+            connection = Connection(
+                plan.address,
+                plan.method,
+                bearer=plan.bearer,
+                answered=answered,
+                keep_bodies=plan.keep,
+            )
+            if self._is_wanted(connection):
+                self._selector.register(connection.socket, selectors.EVENT_READ, index)
+                return connection
+            connection.close()
+        raise spread.NotAccepted("no process that still has too few connections accepts one")
+
+    def _is_wanted(self, connection: Connection) -> bool:
+        plan = self._plan
+        if len(plan.share) < 2:
+            return True
+        ports = (connection.socket.getsockname()[1], connection.socket.getpeername()[1])
+        process = spread.owner(*ports, plan.share)
+        wanted = spread.has_room(
+            self._spread, process, processes=len(plan.share), wanted=plan.connections
         )
-        self._selector.register(connection.socket, selectors.EVENT_READ, index)
-        return connection
+        self._spread[process] += wanted
+        return wanted
 
     def _note(self, tag: int, status: int, body: bytes) -> None:
         began = self._began.pop(tag)

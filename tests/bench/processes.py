@@ -40,6 +40,10 @@ class Process:
     def memory_mib(self) -> float:
         return memory_mib(self.pid)
 
+    def workers(self) -> tuple[int, ...]:
+        """Those that were forked to serve: its children."""
+        return tuple(each for each in _family(self.pid) if each != self.pid)
+
 
 @contextmanager
 def started(
