@@ -21,7 +21,7 @@ from typing import Any
 
 import grpc
 
-from tests.bench import database, pair, plot, rows, suite
+from tests.bench import alternatives, database, pair, plot, ratios, rows, suite
 from tests.bench.bench import Bench, say
 from tests.bench.database import Server
 
@@ -51,12 +51,23 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
         for tokens in sorted(chosen.tokens):
             for count in chosen.processes:
                 suite.registry(bench, server, home, tokens=tokens, count=count)
+        if chosen.go:
+            alternatives.beside_go(
+                bench,
+                server,
+                home,
+                tokens=largest,
+                counts=sorted(chosen.processes),
+                quick=chosen.quick,
+            )
         suite.launches(bench, server, home, largest)
         suite.verifier(bench)
 
 
 def _report(found: list[rows.Row], about: dict[str, Any], chosen: argparse.Namespace) -> None:
     say("\n" + rows.table(found))
+    say("\n" + ratios.shown(ratios.of(found)))
+    say(alternatives.ELSEWHERE)
     rows.save(chosen.json, found, about)
     say(f"\nsaved in {chosen.json}")
     try:
@@ -76,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--processes", type=int, nargs="+", default=[1, 2])
     add("--seconds", type=float, default=8.0, help="of each measurement")
     add("--quick", action="store_true", help="two seconds each: an impression, no numbers")
+    add("--without-go", dest="go", action="store_false", help="no comparison with a service in Go")
     add("--storm", action="store_true", help="overload, and a restart storm")
     add("--pooler", action="store_true", help="through PgBouncer")
     add("--home", type=Path, help="keep the databases here, for the next run")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from registry_service.domain.token_format import checksum_ok
-from tests.bench import cases, database, h2, h2load, rows, store_ceiling, suite
+from tests.bench import cases, database, h2, h2load, ratios, rows, spread, store_ceiling, suite
 from tests.bench.h2 import prefixed
 from tests.bench.load import Measured
+from tests.bench.ratios import Ratio
 from tests.bench.rows import Row
 
 
-def row(name: str, **changes: float) -> Row:
+def row(name: str, *, tokens: int = 10_000, processes: int = 1, **changes: float) -> Row:
     found: dict[str, float] = {
         "throughput": 3000.0,
         "p50_ms": 20.0,
@@ -24,7 +25,7 @@ def row(name: str, **changes: float) -> Row:
         "store": 12000.0,
         **changes,
     }
-    return Row(name=name, tokens=10_000, processes=1, failed=0, **found)  # type: ignore[arg-type]
+    return Row(name=name, tokens=tokens, processes=processes, failed=0, **found)  # type: ignore[arg-type]
 
 
 def test_the_table_shows_each_row_beside_its_ceilings() -> None:
@@ -97,3 +98,66 @@ def test_what_the_other_tools_print_is_understood() -> None:
 def test_the_answer_to_a_batch_counts_its_tokens() -> None:
     (batch,) = (case for case in suite.registry_cases(1000, different=1000) if case.unit > 1)
     assert batch.unit == cases.BATCH == 64
+
+
+def test_what_was_asked_is_computed_from_the_rows_of_the_run() -> None:
+    found = ratios.of(
+        [
+            row("ValidateToken", p99_ms=40.0),
+            row("ValidateToken", tokens=1_000_000, throughput=3000.0, bare=4000.0, p99_ms=50.0),
+            row("BatchValidateTokens(64)", tokens=1_000_000, throughput=48_000.0),
+            row("ValidateToken", tokens=1_000_000, processes=2, throughput=9999.0),
+            row("ValidateToken, beside Go", tokens=1_000_000, processes=2, throughput=4000.0),
+            row("Go: SELECT and UPDATE", tokens=1_000_000, processes=2, throughput=2500.0),
+        ]
+    )
+    assert found == [
+        Ratio(
+            name="ValidateToken, 1 process, 1,000,000 tokens: of the bare server",
+            value=0.75,
+            asked="at least 0.6",
+        ),
+        Ratio(
+            name="ValidateToken, 2 process(es), 1,000,000 tokens: of Go's select-and-update",
+            value=1.6,
+            asked="at least 1.5",
+        ),
+        Ratio(
+            name="a batch of 64, 1 process, 1,000,000 tokens: tokens of single calls",
+            value=16.0,
+            asked="at least 15",
+        ),
+        Ratio(name="p99 at 1,000,000 tokens: of p99 at 10,000", value=1.25, asked="at most 1.3"),
+    ]
+    assert ratios.shown(found).splitlines()[1] == (
+        "      0.75  ValidateToken, 1 process, 1,000,000 tokens: of the bare server (at least 0.6)"
+    )
+
+
+def test_a_ratio_without_its_rows_is_left_out() -> None:
+    assert ratios.of([row("MintToken")]) == []
+    assert ratios.of([row("Go: SELECT and UPDATE")]) == []
+    assert ratios.shown([]) == ""
+
+
+def test_a_connection_is_found_by_both_its_ports_once_it_is_accepted() -> None:
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout"
+    line = "   0: 0100007F:{} 0100007F:{} 01 00000000:00000000 00:00000000 00000000 0 0 {} 1 0"
+    table = "\n".join((head, line.format("C000", "1BBD", "11"), line.format("1BBD", "C000", "22")))
+    assert spread.accepted_inode(table, 0xC000, 0x1BBD) == "22"
+    assert not spread.accepted_inode(table, 0xC001, 0x1BBD)
+    waiting = "\n".join((head, line.format("1BBD", "C000", "0")))
+    assert not spread.accepted_inode(waiting, 0xC000, 0x1BBD)
+
+
+def test_no_process_gets_more_than_its_share_of_the_connections() -> None:
+    assert spread.has_room({7: 1}, 7, processes=2, wanted=4)
+    assert not spread.has_room({7: 2}, 7, processes=2, wanted=4)
+    assert spread.has_room({7: 2}, 8, processes=2, wanted=4)
+
+
+def test_the_status_is_found_whichever_way_a_server_spells_its_name() -> None:
+    plain = b"\x00\x0bgrpc-status\x010"
+    of_go = b"\x00\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x0216"
+    assert h2._STATUS.findall(plain) == [b"0"]
+    assert h2._STATUS.findall(of_go) == [b"16"]

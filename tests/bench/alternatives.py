@@ -1,0 +1,69 @@
+"""ValidateToken beside what a user would pick instead: the same tokens, the same load, in turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tests.bench import cases, go_service, pair
+from tests.bench.bench import Bench, Case, say
+from tests.bench.database import Server
+from tests.bench.load import Plan
+from tests.bench.ratios import BESIDE_GO, GO
+
+# Connections to the database that the service in Go is tried with; it gets the best of them.
+POOLS: Final = (8, 16, 32, 64, 96)
+TRY_SECONDS: Final = 3.0
+# The registry writes the uses of a minute together: less than that would leave them out.
+A_MINUTE: Final = 66.0
+ELSEWHERE: Final = (
+    "   From another machine, not measured here: OpenBao 900 durable token creations/s and\n"
+    "   3,900 to 5,100 lookups/s, a Go select-and-update service 2,400/s, where a bare no-op\n"
+    "   server in Python made 4,700 to 6,900/s. Scale them by the bare server of this run."
+)
+
+
+def beside_go(
+    bench: Bench, server: Server, home: Path, *, tokens: int, counts: list[int], quick: bool
+) -> None:
+    """The registry by number of processes, and after each the service in Go, a row each."""
+    say("── beside one SELECT and one UPDATE a check, in Go")
+    try:
+        program = go_service.built(home / "go")
+    except go_service.Missing as missing:
+        say(f"   not compared: {missing}")
+        return
+    name = server.registry_with(tokens)
+    seconds = 0.0 if quick else A_MINUTE
+    if quick:
+        say(
+            "   quick: too short for the registry's write of last uses, which Go pays in every call"
+        )
+    case = Case(
+        name=BESIDE_GO,
+        method=cases.TOKENS + "ValidateToken",
+        messages=cases.validate(tokens),
+        least_seconds=seconds,
+    )
+    trial = Plan(
+        address="",
+        method=case.method,
+        messages=case.messages,
+        in_flight=case.in_flight,
+        seconds=TRY_SECONDS,
+    )
+    tried: dict[int, float] = {}
+    for pool in POOLS:
+        with go_service.running(program, server, name, home, pool=pool) as served:
+            plan = replace(trial, address=served.address, bearer=served.bearer)
+            tried[pool] = bench.send(plan).result().throughput
+    pool = max(tried, key=lambda pool: tried[pool])
+    rates = ", ".join(f"{pool}: {rate:,.0f}/s" for pool, rate in tried.items())
+    say(f"   Go by connections to the database: {rates}; taken: {pool}")
+    for count in counts:
+        with pair.registry(server, name, home / "registry", count=count) as served:
+            bench.measure(case, served, tokens=tokens, count=count, stores={})
+        with go_service.running(program, server, name, home, pool=pool) as served:
+            # The number of processes is that of the registry it stands beside.
+            bench.measure(replace(case, name=GO), served, tokens=tokens, count=count, stores={})

@@ -1,0 +1,72 @@
+"""What was asked for, as ratios of the rows of one run: numbers, and no judgement.
+
+A ratio whose rows were not measured is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench.rows import Row
+
+VALIDATE: Final = "ValidateToken"
+BATCH: Final = "BatchValidateTokens(64)"
+BESIDE_GO: Final = "ValidateToken, beside Go"
+GO: Final = "Go: SELECT and UPDATE"
+SMALL: Final = 10_000
+LARGE: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """`asked`: what it should be, in words."""
+
+    name: str
+    value: float
+    asked: str
+
+
+def of(rows: Iterable[Row]) -> list[Ratio]:
+    found = {row.key: row for row in rows}
+    largest = max((tokens for name, tokens, _ in found if name == VALIDATE), default=0)
+    ratios: list[Ratio] = []
+
+    def add(name: str, over: float | None, under: float | None, asked: str) -> None:
+        if over is not None and under:
+            ratios.append(Ratio(name=name, value=over / under, asked=asked))
+
+    def rate(name: str, tokens: int, processes: int) -> float | None:
+        row = found.get((name, tokens, processes))
+        return row.throughput if row else None
+
+    def p99(tokens: int) -> float | None:
+        row = found.get((VALIDATE, tokens, 1))
+        return row.p99_ms if row else None
+
+    alone = found.get((VALIDATE, largest, 1))
+    if alone is not None:
+        add(
+            f"ValidateToken, 1 process, {largest:,} tokens: of the bare server",
+            alone.throughput, alone.bare, "at least 0.6",
+        )  # fmt: skip
+    compared = sorted({key[1:] for key in found if key[0] == GO})
+    for tokens, processes in compared:
+        add(
+            f"ValidateToken, {processes} process(es), {tokens:,} tokens: of Go's select-and-update",
+            rate(BESIDE_GO, tokens, processes),
+            rate(GO, tokens, processes),
+            "at least 1.5" if processes == 2 else "not asked",
+        )
+    add(
+        f"a batch of 64, 1 process, {largest:,} tokens: tokens of single calls",
+        rate(BATCH, largest, 1), rate(VALIDATE, largest, 1), "at least 15",
+    )  # fmt: skip
+    add("p99 at 1,000,000 tokens: of p99 at 10,000", p99(LARGE), p99(SMALL), "at most 1.3")
+    return ratios
+
+
+def shown(ratios: Sequence[Ratio]) -> str:
+    lines = [f"   {each.value:7.2f}  {each.name} ({each.asked})" for each in ratios]
+    return "\n".join(("what was asked, from the rows above:", *lines)) if lines else ""
