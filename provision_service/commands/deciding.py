@@ -141,14 +141,16 @@ def take_usage_token(
 def _platform(
     tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
 ) -> PlatformProxy:
-    return replace(deployment.platform, usage_token=_usage_token(tx, store, deployment, tenant))
+    if tenant.usage_token is None:
+        token = _usage_token_of_the_deployment(tx, store, deployment, tenant)
+        return replace(deployment.platform, usage_token=token)
+    token = store.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
+    return replace(deployment.platform, usage_token=token, usage_token_unreadable=token is None)
 
 
-def _usage_token(
+def _usage_token_of_the_deployment(
     tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
 ) -> Secret | None:
-    if tenant.usage_token is not None:
-        return store.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
     token = deployment.platform.usage_token
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return token

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from provision_service.domain.advice import menu_of, nearest, servable_now, wanted_name
 from provision_service.domain.billing import BillingMode, ModeChoice
-from provision_service.domain.catalogue import Catalogue, Provider, Runtime
+from provision_service.domain.catalogue import (
+    USAGE_TOKEN_ENV,
+    Catalogue,
+    Provider,
+    Runtime,
+)
 from provision_service.domain.credentials import (
     any_vendor_credential,
     credential_of,
@@ -39,6 +44,11 @@ class Case:
     def runtime(self) -> Runtime | None:
         """The runtime's catalogue entry."""
         return self.catalogue.runtimes.get(self.runtime_name)
+
+    @property
+    def platform_pays(self) -> bool:
+        """Whether the launch would need the tenant's usage token."""
+        return self.choice.mode is BillingMode.PLATFORM_MANAGED
 
 
 def first_refusal(case: Case) -> Refusal | None:
@@ -75,6 +85,8 @@ def _secrets_gates(case: Case) -> Iterator[Refusal]:
         [row for row in rows if row.value is None],
         "cannot be decrypted; set it again, or restore the key it was encrypted with",
     )
+    if case.platform_pays and case.platform.usage_token_unreadable:
+        yield _usage_token_unreadable()
     yield from _named(
         Reason.PLATFORM_CREDENTIAL_COMINGLED,
         [row for row in rows if row.comingled],
@@ -87,6 +99,15 @@ def _named(reason: Reason, rows: list[StoredSecret], said: str) -> Iterator[Refu
         shown = ", ".join(f"{row.key} ({_scope_words(row.scope)})" for row in rows)
         keys = ",".join(row.key for row in rows)
         yield Refusal(reason, f"{shown} {said}", metadata={"keys": keys})
+
+
+def _usage_token_unreadable() -> Refusal:
+    return Refusal(
+        Reason.SECRET_UNDECRYPTABLE,
+        "the tenant's usage token cannot be decrypted; give it again with SetTenantBilling, or"
+        " restore the key it was encrypted with",
+        metadata={"keys": USAGE_TOKEN_ENV},
+    )
 
 
 def _scope_words(scope: Scope) -> str:

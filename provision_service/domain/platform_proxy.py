@@ -9,12 +9,16 @@ from provision_service.domain.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformProxy:
-    """Addresses of the proxy and the usage token of the tenant at hand; blank is absent."""
+    """Addresses of the proxy and the usage token of the tenant at hand; blank is absent.
+
+    `usage_token_unreadable`: the tenant has a token of its own, and it does not decrypt.
+    """
 
     base_url: str | None = None
     anthropic_base_url: str | None = None
     usage_url: str | None = None
     usage_token: Secret | None = None
+    usage_token_unreadable: bool = False
 
     def missing_for(self, *, anthropic_native: bool) -> tuple[str, ...]:
         """What a platform-paid launch lacks on the surface that its runtime speaks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,36 @@ def test_an_unreadable_credential_still_counts_as_present_for_the_resolution() -
 def test_an_unreadable_model_is_no_model() -> None:
     decision = with_rows(GOOD, row("MODEL", Scope.GLOBAL, None), model="")
     assert decision.resolution.effective_model == ""
+
+
+UNREADABLE_TOKEN = replace(PROXY, usage_token=None, usage_token_unreadable=True)
+
+
+def test_an_unreadable_usage_token_is_not_said_to_be_a_missing_one() -> None:
+    decision = launch(model=PLATFORM_MODEL, platform=UNREADABLE_TOKEN)
+    assert reason(decision) == "SECRET_UNDECRYPTABLE"
+    assert decision.refusal is not None
+    assert decision.refusal.metadata == {"keys": "MOLECULE_LLM_USAGE_TOKEN"}
+    assert message(decision) == (
+        "the tenant's usage token cannot be decrypted; give it again with SetTenantBilling, or"
+        " restore the key it was encrypted with"
+    )
+
+
+def test_an_unreadable_usage_token_comes_before_a_model_that_nothing_serves() -> None:
+    decision = launch(model="no-such-model", platform=UNREADABLE_TOKEN)
+    assert reason(decision) == "SECRET_UNDECRYPTABLE"
+
+
+@pytest.mark.parametrize("override", ["", "byok", "disabled"])
+def test_an_unreadable_usage_token_does_not_stop_who_does_not_need_it(override: str) -> None:
+    decision = launch(model="opus", workspace=OAUTH, override=override, platform=UNREADABLE_TOKEN)
+    assert environment(decision)["CLAUDE_CODE_OAUTH_TOKEN"] == "own"
+
+
+def test_an_unreadable_usage_token_does_not_stop_a_runtime_that_is_launched_by_nobody() -> None:
+    assert launch("external", platform=UNREADABLE_TOKEN).skipped
+    assert reason(launch("external", platform=UNREADABLE_TOKEN)) is None
 
 
 @pytest.mark.parametrize("mode", ["", "disabled", "byok", "platform_managed"])

@@ -270,6 +270,19 @@ def test_a_tenants_billing_keeps_what_is_not_given(world: World) -> None:
         set_tenant_billing.run(world.store, command, world.deployment)
 
 
+def test_a_usage_token_that_does_not_open_is_said_to_be_so_until_it_is_given_again(
+    world: World,
+) -> None:
+    workspace = world.create(replace(OPUS, model=PLATFORM_MODEL), secrets={})
+    bill(world, ACME, token="usage-token-of-acme")
+    world.sql("UPDATE provision.tenants SET usage_token_ciphertext = 'x'::bytea")
+    with refused(Reason.SECRET_UNDECRYPTABLE):
+        world.launch(workspace)
+    assert world.resolve(workspace).resolution.refusal is Reason.SECRET_UNDECRYPTABLE
+    bill(world, ACME, token="usage-token-of-acme")
+    assert world.environment(workspace)["MOLECULE_LLM_USAGE_TOKEN"] == "usage-token-of-acme"
+
+
 def test_a_new_usage_token_asks_for_another_launch(world: World) -> None:
     workspace = world.create(replace(OPUS, model=PLATFORM_MODEL), secrets={})
     launched = world.launch(workspace)
