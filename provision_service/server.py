@@ -109,6 +109,7 @@ class Provisioning:
             deployment=deployment,
             registry=registry,
             files=self._files,
+            keys=self._keys,
             metrics=metrics,
             jitter=random.random,
             reconciler=settings.reconciler,

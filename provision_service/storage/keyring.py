@@ -93,9 +93,14 @@ def _unobserved(*, refused: bool) -> None:
     del refused
 
 
+# Which of these key ids stored rows still need.
+Needed = Callable[[frozenset[str]], frozenset[str]]
+
+
 class KeysFile:
-    """The keyring in force. A changed file that is bad, or gone, keeps the old one and is
-    reported; `observe` is told of every change whether it was refused.
+    """The keyring in force. A changed file that is bad, or gone, or that a key has left which
+    rows still need, keeps the old one and is reported; `observe` is told of every change
+    whether it was refused.
     """
 
     def __init__(
@@ -111,9 +116,13 @@ class KeysFile:
         self._lock = Lock()
         self._stamp = self._look()
         self._keyring = parse_keys(self._read(), file=str(path))
+        self._waiting: Keyring | None = None
+        self._waiting_reported = False
 
     def current(self) -> Keyring:
-        """The keyring, read again when the file has changed."""
+        """The keyring, read again when the file has changed. Whoever asks may stand in a
+        transaction, so a file that a key has left waits for `look_again`.
+        """
         stamp = self._look()
         if stamp != self._stamp:
             with self._lock:
@@ -121,8 +130,29 @@ class KeysFile:
                     self._reload(stamp)
         return self._keyring
 
+    def look_again(self, needed: Needed) -> None:
+        """Take over a file that keys have left, as soon as no row needs them any more.
+
+        What `needed` raises is raised, nothing has changed then, and the next look tries again.
+        """
+        left = self.current().key_ids
+        waiting = self._waiting
+        if waiting is None:
+            return
+        missed = needed(left - waiting.key_ids)
+        with self._lock:
+            if self._waiting is not waiting:
+                return
+            if not missed:
+                self._take_over(waiting)
+            elif not self._waiting_reported:
+                self._waiting_reported = True
+                shown = ", ".join(sorted(missed))
+                self._refuse(f"{self._path}: stored rows are under {shown}; put it back")
+
     def _reload(self, stamp: tuple[int, int, int] | None) -> None:
         self._stamp = stamp
+        self._waiting, self._waiting_reported = None, False
         try:
             newer = parse_keys(self._read(), file=str(self._path))
             changed = self._keyring.changed_ids(newer)
@@ -130,11 +160,20 @@ class KeysFile:
                 shown = ", ".join(sorted(changed))
                 raise BadKeys(f"{self._path}: {shown} changed; give a new key a new id")
         except (OSError, BadKeys) as error:
-            self._report(f"the keys file was not taken over: {error}")
-            self._observe(refused=True)
+            self._refuse(str(error))
             return
-        self._keyring = newer
+        if newer.key_ids >= self._keyring.key_ids:
+            self._take_over(newer)
+        else:
+            self._waiting = newer
+
+    def _take_over(self, newer: Keyring) -> None:
+        self._keyring, self._waiting = newer, None
         self._observe(refused=False)
+
+    def _refuse(self, why: str) -> None:
+        self._report(f"the keys file was not taken over: {why}")
+        self._observe(refused=True)
 
     def _read(self) -> str:
         try:

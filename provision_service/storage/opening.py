@@ -7,7 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import CompoundSelect, Connection, Engine, delete, select, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Engine,
+    delete,
+    exists,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from provision_service.storage.encryption import (
@@ -89,6 +98,16 @@ def _used_key_ids(tx: Connection) -> set[str]:
         select(FingerprintKeyRow.key_id),
     )
     return set(tx.scalars(used))
+
+
+def still_needed(tx: Connection, key_ids: frozenset[str]) -> frozenset[str]:
+    """Those of these keys that a row is under."""
+    columns = (SecretRow.key_id, TenantRow.usage_token_key_id, FingerprintKeyRow.key_id)
+    return frozenset(
+        key_id
+        for key_id in key_ids
+        if tx.execute(select(or_(*(exists().where(each == key_id) for each in columns)))).scalar()
+    )
 
 
 def _fingerprint_key(tx: Connection, vault: Vault) -> bytes:

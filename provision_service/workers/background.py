@@ -29,6 +29,8 @@ from provision_service.domain.registry_port import Registry
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.faults import guarded
+from provision_service.storage.keyring import KeysFile
+from provision_service.storage.opening import still_needed
 from provision_service.storage.store import Store
 from provision_service.workers.files import DeploymentFiles
 from provision_service.workers.tasks import Task, Tasks
@@ -59,6 +61,7 @@ class Background:
         deployment: Deployment,
         registry: Registry,
         files: DeploymentFiles,
+        keys: KeysFile,
         metrics: ProvisionMetrics,
         jitter: Callable[[], float],
         reconciler: bool,
@@ -68,6 +71,7 @@ class Background:
         self._deployment = deployment
         self._registry = registry
         self._files = files
+        self._keys = keys
         self._metrics = metrics
         self._jitter = jitter
         self._reconciler = reconciler
@@ -90,6 +94,7 @@ class Background:
             Task("lapse", LAPSE_SECONDS, self.lapse),
             Task("sweep", SWEEP_SECONDS, self.sweep),
             Task("files", FILES_SECONDS, self.look_at_files),
+            Task("keys", FILES_SECONDS, self.look_at_keys),
         ]
         if self._reconciler:
             every.append(Task("reconciler", RECONCILE_SECONDS, self.reconcile))
@@ -161,6 +166,17 @@ class Background:
     async def look_at_files(self) -> bool:
         await self._pool.run(self._files.look_again, self._used_models)
         return False
+
+    async def look_at_keys(self) -> bool:
+        await self._pool.run(self._keys.look_again, self._needed_keys)
+        return False
+
+    def _needed_keys(self, key_ids: frozenset[str]) -> frozenset[str]:
+        def read() -> frozenset[str]:
+            with self._store().reading() as tx:
+                return still_needed(tx, key_ids)
+
+        return guarded(read)
 
     def _used_models(self) -> list[UsedModel]:
         def read() -> list[UsedModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from agentworkspace.provision.v1 import billing_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.provision.v1.error_reason_pb2 import ErrorReason
 from agentworkspace.rpc.errors import failure_from
 from provision_service import config
 from provision_service.domain.secret import Secret
@@ -86,6 +88,42 @@ def test_every_file_that_changes_for_the_worse_is_counted_and_the_last_serves_on
         resolution = running.billing.ResolveBillingMode(asked, metadata=LAUNCHER).resolution
         assert resolution.provider_selection == "anthropic-oauth"
         assert resolution.catalogue_version == created.billing.catalogue_version
+
+
+def test_a_key_that_rows_need_may_leave_the_file_and_nobody_loses_a_secret(
+    provision_database: str, tmp_path: Path
+) -> None:
+    with serving(provision_database, tmp_path) as running:
+        created = running.workspaces.CreateWorkspace(
+            pb.CreateWorkspaceRequest(
+                tenant_id="acme",
+                workspace=workspace_pb2.Workspace(name="agent", model="opus"),
+                secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
+            ),
+            metadata=LAUNCHER,
+        )
+        asked = billing_service_pb2.ResolveBillingModeRequest(workspace_id=created.workspace.id)
+
+        def refusal() -> str:
+            resolution = running.billing.ResolveBillingMode(asked, metadata=LAUNCHER).resolution
+            return ErrorReason.Name(resolution.refusal)
+
+        write_keys(tmp_path, "k2", k2=b"a key that came instead of k1...")
+        _until_refused(running, "keys")
+        assert refusal() == "ERROR_REASON_UNSPECIFIED"
+        # Both at once is how a key is replaced: the rows move over, and the old one may go.
+        old = hashlib.sha256(b"k1").digest()
+        write_keys(tmp_path, "k2", k1=old, k2=b"a key that came instead of k1...")
+        _until_taken_over(running, "keys")
+        assert refusal() == "ERROR_REASON_UNSPECIFIED"
+
+
+def _until_taken_over(running: Running, file: str) -> None:
+    end = time.monotonic() + 20
+    while running.metric("provision_file_refused", file=file):
+        assert time.monotonic() < end, f"{file} was never taken over"
+        running.workspaces.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=LAUNCHER)
+        time.sleep(0.05)
 
 
 def _until_refused(running: Running, file: str) -> None:

@@ -23,7 +23,7 @@ from provision_service.storage.encryption import (
     shown,
 )
 from provision_service.storage.keyring import BadKeys, KeysFile, parse_keys
-from provision_service.storage.opening import WrongKey
+from provision_service.storage.opening import WrongKey, still_needed
 from tests.storage.provision_world import (
     ACME,
     ADMIN,
@@ -134,6 +134,61 @@ def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_pat
     assert "k1 changed" in reported[1]
     assert "cannot be read" in reported[2]
     assert observed == [False, True, True, True, False]
+
+
+def test_a_file_that_a_needed_key_left_is_not_taken_over_until_no_row_needs_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(keys_document("k2", k1=K1, k2=K2))
+    reported: list[str] = []
+    observed: list[bool] = []
+
+    def observe(*, refused: bool) -> None:
+        observed.append(refused)
+
+    keys = KeysFile(path, report=reported.append, observe=observe)
+    path.write_text(keys_document("k3", k2=K2, k3=os.urandom(32)))
+    assert keys.current().current == "k2"
+    for _ in range(2):
+        keys.look_again(lambda left: left)
+        assert keys.current().key_ids == {"k1", "k2"}
+    assert observed == [True]
+    assert len(reported) == 1
+    assert "stored rows are under k1; put it back" in reported[0]
+    keys.look_again(lambda left: left - {"k1"})
+    assert keys.current().key_ids == {"k2", "k3"}
+    assert observed == [True, False]
+
+
+def test_a_key_that_is_put_back_in_time_never_was_away(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(keys_document("k1", k1=K1))
+    keys = KeysFile(path, report=lambda _said: None)
+    path.write_text(keys_document("k2", k2=K2))
+    assert keys.current().key_ids == {"k1"}
+    path.write_text(keys_document("k2", k1=K1, k2=K2))
+    assert keys.current().current == "k2"
+    keys.look_again(lambda _left: frozenset())
+    assert keys.current().key_ids == {"k1", "k2"}
+
+
+def test_a_key_is_needed_by_secrets_usage_tokens_and_the_fingerprint_key(world: World) -> None:
+    every = frozenset({"k1", "k2", "k3"})
+
+    def needed() -> frozenset[str]:
+        with world.store.reading() as tx:
+            return still_needed(tx, every)
+
+    assert needed() == {"k1"}
+    world.create()
+    command = SetTenantBilling(
+        call=ADMIN, tenant_id=ACME, platform_usage_token=Secret("usage-token-of-acme")
+    )
+    set_tenant_billing.run(world.store, command, world.deployment)
+    world.sql("UPDATE provision.secrets SET key_id = 'k2'")
+    world.sql("UPDATE provision.tenants SET usage_token_key_id = 'k3'")
+    assert needed() == {"k1", "k2", "k3"}
 
 
 def test_a_wrong_key_is_found_at_the_start_and_named(
