@@ -18,6 +18,7 @@ _FORBIDDEN: Final = tuple(
         ("0.0.0.0/8", "unspecified"),
         ("127.0.0.0/8", "loopback"),
         ("169.254.0.0/16", "link-local, where clouds keep their metadata"),
+        ("168.63.129.16/32", "cloud metadata"),
         ("100.64.0.0/10", "carrier-grade NAT"),
         ("192.0.0.0/24", "reserved for protocols"),
         ("192.0.2.0/24", "documentation"),
@@ -42,7 +43,10 @@ _FORBIDDEN: Final = tuple(
 _PRIVATE: Final = tuple(
     ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# NAT64, and what a stateless translator calls an IPv4 host.
+_TRANSLATED: Final = tuple(
+    IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ def parse_destination(url: str) -> Destination | str:  # noqa: PLR0911 -- a rule
 def why_forbidden(address: Address, *, allow_private: bool) -> str | None:
     """Why nothing may be reached at this address; None when it may.
 
-    An IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo) is judged itself.
+    An IPv4 address inside an IPv6 one (mapped, compatible, translated, 6to4, Teredo) is judged
+    itself.
     """
     inner = _embedded(address)
     if inner is not None:
@@ -100,7 +105,7 @@ def _embedded(address: Address) -> IPv4Address | None:
         return address.teredo[1]
     low = int(address) & 0xFFFFFFFF
     compatible = int(address) >> 32 == 0 and low > 1
-    if compatible or any(address in network for network in _NAT64):
+    if compatible or any(address in network for network in _TRANSLATED):
         return IPv4Address(low)
     return address.ipv4_mapped or address.sixtofour
 

@@ -89,6 +89,8 @@ FORBIDDEN = [
     ("64:ff9b::7f00:1", "loopback"),
     ("64:ff9b:1::a9fe:a9fe", "link-local, where clouds keep their metadata"),
     ("2002:7f00:1::", "loopback"),
+    ("::ffff:0:127.0.0.1", "loopback"),
+    ("168.63.129.16", "cloud metadata"),
     ("2001:0:0:0:0:0:80ff:fffe", "loopback"),
 ]
 

@@ -37,6 +37,11 @@ NEVER = [
     "http://[::ffff:169.254.169.254]",
     "http://[64:ff9b::7f00:1]",
     "http://[2002:7f00:1::]",
+    "http://[::127.0.0.1]",
+    "http://[::ffff:0:127.0.0.1]",
+    "http://[64:ff9b:1::a9fe:a9fe]",
+    "http://[fec0::1]",
+    "http://168.63.129.16/metadata",
 ]
 MALFORMED = [
     "ftp://example.com",
