@@ -141,3 +141,44 @@ async def test_a_server_known_under_another_name_can_be_checked_for_that(tmp_pat
     async with serving(server={"tls": server_tls(ours)}) as parts:
         assert await say(parts.port, ClientTls(ca_file=ours.file, server_name="server"))
         await refused(parts.port, ClientTls(ca_file=ours.file, server_name="elsewhere"))
+
+
+@story
+async def test_a_renewed_certificate_is_taken_over_by_the_next_connection(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    tls = server_tls(old)
+    async with serving(server={"tls": tls}) as parts:
+        assert await say(parts.port, ClientTls(ca_file=old.file)) == "over the wire"
+        certificate, key = new.issue("server")
+        certificate.replace(tls.certificate_file)
+        # Between the two: a certificate without its key serves nobody, so the old pair goes on.
+        assert await say(parts.port, ClientTls(ca_file=old.file)) == "over the wire"
+        key.replace(tls.key_file)
+        assert await say(parts.port, ClientTls(ca_file=new.file)) == "over the wire"
+        await refused(parts.port, ClientTls(ca_file=old.file))
+
+
+@story
+async def test_a_certificate_that_is_gone_or_broken_leaves_the_last_in_force(
+    tmp_path: Path,
+) -> None:
+    ours = Authority(tmp_path, "ours")
+    tls = server_tls(ours)
+    async with serving(server={"tls": tls}) as parts:
+        tls.certificate_file.write_text("no certificate")
+        assert await say(parts.port, ClientTls(ca_file=ours.file)) == "over the wire"
+        tls.certificate_file.unlink()
+        assert await say(parts.port, ClientTls(ca_file=ours.file)) == "over the wire"
+
+
+@story
+async def test_with_mutual_tls_the_clients_authority_is_read_again_too(tmp_path: Path) -> None:
+    ours, next_one = Authority(tmp_path, "ours"), Authority(tmp_path, "next")
+    accepted = tmp_path / "clients.pem"
+    accepted.write_bytes(ours.file.read_bytes())
+    certificate, key = next_one.issue("client")
+    client = ClientTls(ca_file=ours.file, certificate_file=certificate, key_file=key)
+    async with serving(server={"tls": server_tls(ours, client_ca=accepted)}) as parts:
+        await refused(parts.port, client)
+        accepted.write_bytes(ours.file.read_bytes() + next_one.file.read_bytes())
+        assert await say(parts.port, client) == "over the wire"

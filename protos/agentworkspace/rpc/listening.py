@@ -16,7 +16,11 @@ class ListenRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTls:
-    """PEM files. With `client_ca_file`, only clients with a certificate of that CA get in."""
+    """PEM files. With `client_ca_file`, only clients with a certificate of that CA get in.
+
+    They are read again by the first connection after a change, because certificates are renewed
+    in place; files that cannot be read, or do not fit each other, leave the last ones in force.
+    """
 
     certificate_file: Path
     key_file: Path
@@ -24,11 +28,37 @@ class ServerTls:
 
     def credentials(self) -> grpc.ServerCredentials:
         """OSError when a file cannot be read."""
+        seen = self._signature()
+        first = self._configuration()
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # Called by threads of gRPC, for each handshake; None keeps what is in force.
+            nonlocal seen
+            try:
+                now = self._signature()
+                if now == seen:
+                    return None
+                newer = self._configuration()
+            except OSError:
+                return None
+            seen = now
+            return newer
+
+        return grpc.dynamic_ssl_server_credentials(
+            first,
+            changed,  # type: ignore[arg-type]  # the stubs forget None, which keeps what is there
+            require_client_authentication=self.client_ca_file is not None,
+        )
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
         pair = (self.key_file.read_bytes(), self.certificate_file.read_bytes())
         client_ca = self.client_ca_file.read_bytes() if self.client_ca_file else None
-        return grpc.ssl_server_credentials(
-            [pair], root_certificates=client_ca, require_client_auth=client_ca is not None
-        )
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
+
+    def _signature(self) -> list[tuple[int, int, int]]:
+        paths = (self.key_file, self.certificate_file, self.client_ca_file)
+        statuses = [path.stat() for path in paths if path is not None]
+        return [(each.st_mtime_ns, each.st_size, each.st_ino) for each in statuses]
 
 
 def is_loopback(listen: str) -> bool:
