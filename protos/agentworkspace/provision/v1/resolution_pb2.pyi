@@ -83,7 +83,7 @@ class Resolution(_message.Message):
     provider_selection: _builtins.str
     """The derived provider; empty when none could be derived."""
     workspace_override: _builtins.str
-    """The stored override; absent when unset, and when it is garbled and ignored, which `steps` says."""
+    """The stored override, also when it is garbled and ignored, which `steps` says; absent when unset."""
     effective_model: _builtins.str
     """The model the box will run; empty when there is none."""
     effective_model_source: _builtins.str
