@@ -77,7 +77,7 @@ def smallest_change(
     if choice.override is not None and derived is not None and derived is not choice.mode:
         return f"clear the billing override: `{model}` then derives {derived}"
     if choice.mode is BillingMode.BYOK:
-        return _to_platform(runtime, model, choice)
+        return _to_platform(runtime, model, choice, servable=derived is not None)
     return _to_own_key(catalogue, runtime, model, choice, secrets)
 
 
@@ -88,12 +88,13 @@ def _derived_mode(derivation: Derivation) -> BillingMode | None:
     return BillingMode.PLATFORM_MANAGED if platform else BillingMode.BYOK
 
 
-def _to_platform(runtime: Runtime, model: str, choice: ModeChoice) -> str:
+def _to_platform(runtime: Runtime, model: str, choice: ModeChoice, *, servable: bool) -> str:
     menus = (menu_of(offering) for offering in runtime.offerings if offering.provider.is_platform)
     best = nearest(model, (model_id for menu in menus for model_id in menu))
-    if best is None or choice.override is not None:
+    if best is None or (choice.override is not None and servable):
         return "set the billing override to `platform_managed`"
-    return f"use `{best}`, which the platform serves and pays"
+    first = "clear the billing override and " if choice.override is not None else ""
+    return f"{first}use `{best}`, which the platform serves and pays"
 
 
 def _to_own_key(

@@ -245,6 +245,17 @@ OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "own"}
             "platform_managed",
             ("set the billing override to `byok`, or clear it and choose a vendor's model"),
         ),
+        # An override alone would not launch a model that nothing serves.
+        (
+            "claude-code",
+            "nonsense",
+            OAUTH,
+            "byok",
+            (
+                "clear the billing override and use `anthropic/claude-opus-4-7`,"
+                " which the platform serves and pays"
+            ),
+        ),
         (
             "hermes",
             "openrouter/x",

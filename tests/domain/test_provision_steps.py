@@ -73,6 +73,24 @@ def test_credentials_of_both_candidates_are_named_in_order() -> None:
     ]
 
 
+def test_every_credential_that_is_there_is_named_in_order() -> None:
+    glm_twice = parse_catalogue(
+        edited(("    pattern: '^deepseek[-:/]'", "    pattern: '^(deepseek[-:/]|glm-)'")),
+        file="glm-twice.yaml",
+    )
+    four = dict.fromkeys(
+        ["GLM_API_KEY", "DEEPSEEK_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"], "own"
+    )
+    decision = launch("claude-code", "glm-5", workspace=four, catalogue=glm_twice)
+    assert told(decision, "derivation.pattern_tie") == [
+        (
+            "no derivation.pattern_tie_credential"
+            " [ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, DEEPSEEK_API_KEY, GLM_API_KEY]"
+            " these credentials single nothing out"
+        ),
+    ]
+
+
 def test_no_model() -> None:
     assert told(launch("claude-code"), "derivation.") == [
         "yes derivation.model_required [] there is no model id",
