@@ -13,12 +13,14 @@ from provision_service.domain.billing import (
     mode_without_launch,
 )
 from provision_service.domain.catalogue import Catalogue, Provider
+from provision_service.domain.credentials import credential_of
 from provision_service.domain.derivation import PresentNames, derive
 from provision_service.domain.environment import Launch, plan_environment
 from provision_service.domain.gates import Case, first_refusal, missing_required
 from provision_service.domain.model_choice import effective_model
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.platform_proxy import PlatformProxy
+from provision_service.domain.projection import rivals_of
 from provision_service.domain.refusals import Refusal
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
@@ -70,7 +72,7 @@ def decide(inputs: Inputs) -> Decision:
         resolution=_resolution(inputs, case, refusal),
         plan=plan if refusal is None else None,
         refusal=refusal,
-        warnings=tuple(_warnings(case)),
+        warnings=(*_warnings(case), *_rivals(case, plan)),
         skipped=case.derivation is None,
     )
 
@@ -159,4 +161,23 @@ def _warnings(case: Case) -> Iterator[Notice]:
         yield Notice(
             "OVERRIDE_BYOK_OVER_UNDERIVABLE_MODEL",
             f"no provider derives for `{model}`: every credential of the tenant is left in place",
+        )
+
+
+def _rivals(case: Case, plan: EnvironmentPlan | None) -> Iterator[Notice]:
+    """A tenant's own choice is kept; that the runtime would not stop at the payer's is said."""
+    native = case.runtime is not None and case.runtime.anthropic_native_proxy
+    provider = _provider(case)
+    if plan is None or provider is None or not native or case.choice.mode is not BillingMode.BYOK:
+        return
+    credential = credential_of(case.catalogue, provider, case.secrets)
+    # None: any key of the tenant will do for a model of the platform.
+    if credential is None:
+        return
+    for name in rivals_of(case.catalogue, credential, plan.variables):
+        yield Notice(
+            "ANOTHER_CREDENTIAL_IN_REACH",
+            f"{name} holds another value than {credential.key}, and the runtime sends it too or"
+            f" instead; delete it, unless {provider.name} may have it",
+            metadata={"name": name, "credential": credential.key, "provider": provider.name},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,21 @@ def project(
         origin = ORIGIN_OF_SCOPE[credential.scope]
         projected[provider.auth_token_env] = Variable(credential.value, origin)
     return Projection(projected, removed)
+
+
+def rivals_of(
+    catalogue: Catalogue, credential: StoredSecret, variables: Mapping[str, Variable]
+) -> tuple[str, ...]:
+    """Shared names in an environment that hold another credential than the one that pays.
+
+    Claude Code sends ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN side by side, each in a header
+    of its own, and either of them rather than a subscription.
+    """
+    return tuple(
+        name
+        for name in sorted(catalogue.names.shared)
+        if name in variables and variables[name].value != credential.value
+    )
 
 
 def _foreign_endpoint(

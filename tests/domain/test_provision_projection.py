@@ -143,6 +143,67 @@ def test_the_names_are_tried_in_the_order_of_the_catalogue() -> None:
     assert env["ANTHROPIC_AUTH_TOKEN"] == "token"
 
 
+@pytest.mark.parametrize(
+    ("model", "own", "other"),
+    [
+        # The runtime sends both, one a header.
+        ("MiniMax-M2.7", "MINIMAX_API_KEY", "ANTHROPIC_API_KEY"),
+        ("kimi-k2", "KIMI_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        ("claude-opus-4-7", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        # The runtime sends the shared one alone.
+        ("opus", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY"),
+    ],
+)
+def test_another_credential_that_the_runtime_would_send_is_kept_and_warned_of(
+    model: str, own: str, other: str
+) -> None:
+    decision = launch(model=model, workspace={own: "one", other: "two"})
+    assert environment(decision)[other] == "two"
+    (notice,) = decision.warnings
+    provider = decision.resolution.provider_selection or ""
+    assert notice.code == "ANOTHER_CREDENTIAL_IN_REACH"
+    assert notice.text == (
+        f"{other} holds another value than {own}, and the runtime sends it too or instead;"
+        f" delete it, unless {provider} may have it"
+    )
+    assert notice.metadata == {"name": other, "credential": own, "provider": provider}
+
+
+def test_each_credential_in_reach_is_warned_of_in_order() -> None:
+    both = {"ANTHROPIC_AUTH_TOKEN": "two", "ANTHROPIC_API_KEY": "three"}
+    decision = launch(model="opus", workspace={"CLAUDE_CODE_OAUTH_TOKEN": "one", **both})
+    names = [notice.metadata["name"] for notice in decision.warnings]
+    assert names == ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]
+
+
+@pytest.mark.parametrize(
+    ("model", "tenant", "workspace"),
+    [
+        ("MiniMax-M2.7", {"ANTHROPIC_API_KEY": "two"}, {"MINIMAX_API_KEY": "one"}),
+        ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "ANTHROPIC_API_KEY": "one"}),
+        ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "ANTHROPIC_AUTH_TOKEN": "two"}),
+        ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "CLAUDE_CODE_OAUTH_TOKEN": "two"}),
+        ("MiniMax-M2.7", {}, {"ANTHROPIC_API_KEY": "two"}),
+        ("anthropic/claude-opus-4-7", {}, {"ANTHROPIC_API_KEY": "two"}),
+    ],
+)
+def test_nothing_is_warned_of_where_one_credential_is_sent(
+    model: str, tenant: dict[str, str], workspace: dict[str, str]
+) -> None:
+    assert launch(model=model, tenant=tenant, workspace=workspace).warnings == ()
+
+
+def test_any_key_of_the_tenant_will_do_for_a_model_of_the_platform() -> None:
+    keys = {"ANTHROPIC_API_KEY": "one", "ANTHROPIC_AUTH_TOKEN": "two"}
+    decision = launch(model="anthropic/claude-opus-4-7", override="byok", workspace=keys)
+    assert [notice.code for notice in decision.warnings] == ["OVERRIDE_BYOK_OVER_PLATFORM_MODEL"]
+
+
+def test_another_runtime_is_not_warned_of_what_it_does_not_read() -> None:
+    workspace = {"DEEPSEEK_API_KEY": "one", "ANTHROPIC_API_KEY": "two"}
+    assert launch("hermes", "deepseek-chat", workspace=workspace).warnings == ()
+
+
 @pytest.mark.parametrize("target", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
 def test_a_global_value_of_another_vendor_does_not_block_the_projection(target: str) -> None:
     model, name = {
