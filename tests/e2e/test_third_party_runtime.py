@@ -99,6 +99,7 @@ def complete(
             "/anthropic/v1/messages",
         ),
         ("kimi", "kimi-for-coding", "KIMI_API_KEY", "api.kimi.com", "/coding/v1/messages"),
+        ("zai", "glm-5", "GLM_API_KEY", "api.z.ai", "/api/anthropic/v1/messages"),
     ],
 )
 def test_claude_code_reaches_its_model_on_the_payers_credential(
