@@ -122,7 +122,8 @@ def decide(
     )
     if decision.refusal is not None:
         raise decision.refusal
-    _check_size(tx, wanted)
+    if wanted.secrets:
+        guards.refuse_too_much(secret_sizes.size_of_all(inputs.secrets))
     return Decided(inputs=inputs, decision=decision, tenant=tenant)
 
 
@@ -173,14 +174,6 @@ def probe_before(
     with store.reading() as tx:
         decided = decide(tx, store, deployment, files, wanted)
     return probe(deployment, files, decided.inputs, decided.decision, prober)
-
-
-def _check_size(tx: Connection, wanted: Draft) -> None:
-    if not wanted.secrets:
-        return
-    shared = secret_sizes.bytes_seen_by_workspace(tx, tenant_id=wanted.tenant_id, workspace_id=None)
-    own = {key: secret_sizes.size_of(key, value) for key, value in wanted.secrets.items()}
-    guards.refuse_too_much(secret_sizes.total_size([shared, own]))
 
 
 def _new_tenant(tenant_id: str) -> TenantFacts:

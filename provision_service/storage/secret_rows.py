@@ -32,6 +32,22 @@ _TENANTS_OWN = _OF_TENANT.where(_S.workspace_id.is_(None))
 _MERGED = _OF_TENANT.where(
     or_(_S.workspace_id.is_(None), _S.workspace_id == bindparam("workspace_id"))
 )
+# Arrays: SQLAlchemy would write, and compile, a parameter for each column of each secret.
+_ADD_ALL: Final = """
+INSERT INTO provision.secrets (
+    tenant_id, workspace_id, updated_by, key, ciphertext, nonce, key_id, fingerprint, size_bytes,
+    is_long
+)
+SELECT %(tenant_id)s, %(workspace_id)s::uuid, %(updated_by)s, one.*
+FROM unnest(
+    %(key)s::text[], %(ciphertext)s::bytea[], %(nonce)s::bytea[], %(key_id)s::text[],
+    %(fingerprint)s::bytea[], %(size_bytes)s::integer[], %(is_long)s::boolean[]
+) AS one
+"""
+_COMINGLED: Final = """
+SELECT fingerprint FROM provision.platform_credentials
+WHERE fingerprint = ANY(%(fingerprints)s::bytea[])
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +134,9 @@ def add_all(
             for key, value in secrets.items()
         ]
         rows = [_columns(store, place, value, updated_by) for place, value in places]
-        tx.execute(insert(SecretRow).values(rows))
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        whose = {"tenant_id": tenant_id, "workspace_id": workspace_id, "updated_by": updated_by}
+        tx.exec_driver_sql(_ADD_ALL, columns | whose)
 
 
 def remove(tx: Connection, place: SecretPlace) -> bool:
@@ -146,10 +164,8 @@ def comingled_keys(tx: Connection, store: Store, secrets: Mapping[str, Secret]) 
     by_fingerprint: dict[bytes, list[str]] = {}
     for key, value in secrets.items():
         by_fingerprint.setdefault(store.fingerprints.of(value), []).append(key)
-    query = select(PlatformCredentialRow.fingerprint).where(
-        PlatformCredentialRow.fingerprint.in_(list(by_fingerprint))
-    )
-    found = {bytes(fingerprint) for fingerprint in tx.scalars(query)}
+    rows = tx.exec_driver_sql(_COMINGLED, {"fingerprints": list(by_fingerprint)})
+    found = {bytes(row.fingerprint) for row in rows}
     return frozenset(key for one in found for key in by_fingerprint[one])
 
 

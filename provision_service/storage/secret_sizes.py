@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.orm import aliased
 
-from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import MergedSecrets
 from provision_service.storage.models import SecretRow
 from provision_service.storage.secret_rows import reaches
 
@@ -53,14 +51,10 @@ def largest_workspace_bytes(tx: Connection, *, tenant_id: str) -> int:
     return int(total)
 
 
-def size_of(key: str, value: Secret) -> int:
-    """What a secret counts towards the limit: key and value together."""
-    return len(key) + len(value.reveal().encode("utf-8"))
-
-
-def total_size(sizes: Sequence[Mapping[str, int]]) -> int:
-    """The size of a merged view of several; a later one hides an earlier key."""
-    merged: dict[str, int] = {}
-    for each in sizes:
-        merged.update(each)
-    return sum(merged.values())
+def size_of_all(secrets: MergedSecrets) -> int:
+    """What readable secrets count towards the limit: key and value together, as it is stored."""
+    return sum(
+        len(row.key) + len(row.value.reveal().encode("utf-8"))
+        for row in secrets.by_key.values()
+        if row.value is not None
+    )
