@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -121,6 +121,14 @@ class RegistryClient:
         request = pb.GetRegistrationRequest(workspace_id=workspace_id)
         found = self._call(self._workspaces.GetRegistration, request, timeout)
         return answers.registration(found.registration)
+
+    def list_registrations_of(
+        self, *, workspace_ids: Sequence[str], timeout: timedelta
+    ) -> tuple[Registration, ...]:
+        """ListRegistrations, of these workspaces."""
+        request = pb.ListRegistrationsRequest(page_size=PAGE_SIZE, workspace_ids=workspace_ids)
+        found = self._call(self._workspaces.ListRegistrations, request, timeout)
+        return answers.page(found).registrations
 
     def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
         """ListRegistrations, every one."""

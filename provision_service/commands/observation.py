@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.launch import WorkspaceEvent, may_follow, status_after
 from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
-from provision_service.domain.records import Provision, Workspace
+from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import (
     Registration,
     RegistrationState,
@@ -19,6 +19,7 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
 )
 from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage.provision_rows import Progress
 from provision_service.storage.store import Store
 
 # While a launch is in one of these, a read asks the registry whether it got any further.
@@ -61,36 +62,38 @@ def apply(tx: Connection, seen: Registration) -> bool:
     return _move_workspace(tx, held.workspace, seen) or moved
 
 
-def would_change(workspace: Workspace, seen: Registration) -> bool:
-    """Whether `apply` has anything to do for the workspace itself, judged without a lock."""
-    return workspace.remove_time is None and bool(_changes(workspace, seen))
+def would_change(workspace: Workspace, seen: Registration, launch: Progress | None = None) -> bool:
+    """Whether `apply` has anything to do for the workspace or its launch, judged without a lock."""
+    if workspace.remove_time is not None:
+        return False
+    return bool(_changes(workspace, seen)) or (launch is not None and bool(_steps(launch, seen)))
 
 
 def _move_launch(tx: Connection, seen: Registration) -> bool:
-    launch = provision_rows.newest(tx, seen.workspace_id)
+    launch = provision_rows.progress(tx, [seen.workspace_id]).get(seen.workspace_id)
     if launch is None:
         return False
-    state = launch.state
-    moved = False
-    if _registered(launch, seen) and _may(state, ProvisionState.REGISTERED):
-        time = seen.register_time or workspace_rows.now(tx)
-        state = ProvisionState.REGISTERED
-        provision_rows.set_state(tx, launch.id, state, register_time=time)
-        moved = True
-    is_healthy = seen.healthy_incarnation >= launch.incarnation
-    if is_healthy and _may(state, ProvisionState.PROVEN):
+    steps = _steps(launch, seen)
+    for state in steps:
         now = workspace_rows.now(tx)
-        provision_rows.set_state(tx, launch.id, ProvisionState.PROVEN, prove_time=now)
-        moved = True
-    return moved
+        times = {"prove_time": now}
+        if state is ProvisionState.REGISTERED:
+            times = {"register_time": seen.register_time or now}
+        provision_rows.set_state(tx, launch.provision_id, state, **times)
+    return bool(steps)
 
 
-def _registered(launch: Provision, seen: Registration) -> bool:
-    return seen.registered_incarnation >= launch.incarnation > 0
-
-
-def _may(state: ProvisionState | None, target: ProvisionState) -> bool:
-    return state is not None and may_follow(state, target)
+def _steps(launch: Progress, seen: Registration) -> list[ProvisionState]:
+    """Where a launch goes from here, one after the other."""
+    state, steps = launch.state, []
+    for reached, target in (
+        (seen.registered_incarnation, ProvisionState.REGISTERED),
+        (seen.healthy_incarnation, ProvisionState.PROVEN),
+    ):
+        if reached >= launch.incarnation and may_follow(state, target):
+            state = target
+            steps.append(state)
+    return steps
 
 
 def _move_workspace(tx: Connection, workspace: Workspace, seen: Registration) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from provision_service.commands import observation
 from provision_service.commands.deployment import Deployment
-from provision_service.domain.registry_port import Registration, Registry, RegistryRefused
+from provision_service.domain.registry_port import Registration, Registry
 from provision_service.storage import provision_rows, workspace_rows
 from provision_service.storage.store import Store
 
@@ -39,14 +41,9 @@ def run(
         page_token=command.page_token, timeout=deployment.launch_budget
     )
     with store.reading() as tx:
-        stored = workspace_rows.find_many(tx, [each.workspace_id for each in page.registrations])
-    seen += [
-        each
-        for each in page.registrations
-        if each.workspace_id in stored and observation.would_change(stored[each.workspace_id], each)
-    ]
+        news = _news(tx, (*seen, *page.registrations), watched)
     changed = 0
-    for each in seen:
+    for each in news:
         with store.writing() as tx:
             changed += observation.apply(tx, each)
     if watched:
@@ -57,12 +54,24 @@ def run(
 
 def _ask(
     registry: Registry, deployment: Deployment, workspace_ids: list[str]
-) -> list[Registration]:
-    """What the registry says of each; one that it does not know says nothing."""
-    seen = []
-    for workspace_id in workspace_ids:
-        with contextlib.suppress(RegistryRefused):
-            seen.append(
-                registry.get_registration(workspace_id=workspace_id, timeout=deployment.peek_budget)
-            )
-    return seen
+) -> tuple[Registration, ...]:
+    """What the registry says of them; one that it does not know says nothing."""
+    if not workspace_ids:
+        return ()
+    return registry.list_registrations_of(
+        workspace_ids=workspace_ids, timeout=deployment.launch_budget
+    )
+
+
+def _news(tx: Connection, seen: Iterable[Registration], watched: list[str]) -> list[Registration]:
+    """What has to be applied. Most of what is seen is known, and a lock for each would cost more
+    than all the rest.
+    """
+    by_id = {each.workspace_id: each for each in seen}
+    stored = workspace_rows.find_many(tx, list(by_id))
+    launches = provision_rows.progress(tx, watched) if watched else {}
+    return [
+        by_id[workspace_id]
+        for workspace_id, workspace in stored.items()
+        if observation.would_change(workspace, by_id[workspace_id], launches.get(workspace_id))
+    ]

@@ -6,6 +6,7 @@ its `timeout`, whatever the transport does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
@@ -148,6 +149,12 @@ class Registry(Protocol):
 
     def get_registration(self, *, workspace_id: str, timeout: timedelta) -> Registration:
         """GetRegistration; an unknown workspace is RegistryRefused WORKSPACE_UNKNOWN."""
+        ...
+
+    def list_registrations_of(
+        self, *, workspace_ids: Sequence[str], timeout: timedelta
+    ) -> tuple[Registration, ...]:
+        """ListRegistrations(workspace_ids) of at most 200; one that is unknown is left out."""
         ...
 
     def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, tuple_, update
 
@@ -60,6 +60,21 @@ _NEWEST: Final = (
     .limit(1)
 )
 
+_PROGRESS: Final = """
+SELECT DISTINCT ON (workspace_id) workspace_id::text, provision_id::text, incarnation, state
+FROM provision.provisions
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND incarnation > 0
+ORDER BY workspace_id, incarnation DESC, create_time DESC
+"""
+
+
+class Progress(NamedTuple):
+    """How far a launch got."""
+
+    provision_id: str
+    incarnation: int
+    state: ProvisionState
+
 
 def find(tx: Connection, provision_id: str) -> tuple[Provision, datetime] | None:
     """One launch, and the database's clock."""
@@ -71,6 +86,14 @@ def newest(tx: Connection, workspace_id: str) -> Provision | None:
     """The launch of a workspace that got furthest last: the one of its newest incarnation."""
     row = tx.execute(_NEWEST, {"workspace_id": workspace_id}).one_or_none()
     return None if row is None else provision_of(row)
+
+
+def progress(tx: Connection, workspace_ids: list[str]) -> dict[str, Progress]:
+    """Of the newest launch of each workspace that has one, as `newest`."""
+    rows = tx.exec_driver_sql(_PROGRESS, {"workspace_ids": workspace_ids})
+    return {
+        row.workspace_id: Progress(row.provision_id, row.incarnation, _S(row.state)) for row in rows
+    }
 
 
 def page(

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     Connection,
     Select,
+    Uuid,
     and_,
     bindparam,
     func,
@@ -42,6 +44,9 @@ def _query() -> Select[Any]:
 
 # Built once: building a statement costs more than running it.
 _FIND = _query().where(_W.workspace_id == bindparam("workspace_id"))
+_FIND_MANY = _query().where(
+    _W.workspace_id == func.any(bindparam("workspace_ids", type_=ARRAY(Uuid(as_uuid=False))))
+)
 _LOCK = _FIND.with_for_update(of=_W, key_share=True)
 
 
@@ -55,7 +60,7 @@ def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
     """Those of these workspaces that exist, by id."""
     if not workspace_ids:
         return {}
-    rows = tx.execute(_query().where(_W.workspace_id.in_(workspace_ids)))
+    rows = tx.execute(_FIND_MANY, {"workspace_ids": workspace_ids})
     return {row.workspace_id: held_of(row).workspace for row in rows}
 
 

@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 OUTBOX_SECONDS: Final = 1.0
 OBSERVE_SECONDS: Final = 2.0
+# Of the time, while it walks through a registry of many pages.
+OBSERVE_SHARE: Final = 0.25
 RECONCILE_SECONDS: Final = 10.0
 REKEY_SECONDS: Final = 5.0
 LAPSE_SECONDS: Final = 5.0
@@ -89,7 +91,7 @@ class Background:
         every = [
             Task("outbox", OUTBOX_SECONDS, self.drain_outbox, self._outbox_waits),
             Task("outbox-depth", DEPTH_SECONDS, self.measure_outbox),
-            Task("observer", OBSERVE_SECONDS, self.observe),
+            Task("observer", OBSERVE_SECONDS, self.observe, share=OBSERVE_SHARE),
             Task("rekey", REKEY_SECONDS, self.rekey),
             Task("lapse", LAPSE_SECONDS, self.lapse),
             Task("sweep", SWEEP_SECONDS, self.sweep),

@@ -17,13 +17,15 @@ from provision_service.metrics import ProvisionMetrics
 class Task:
     """`work` again and again, `every` seconds, and at once when `wake` is set.
 
-    `work` answers whether there is more to do at once.
+    `work` answers whether there is more to do at once. While there is, it takes at most `share`
+    of the time, and leaves the rest to those who call.
     """
 
     name: str
     every: float
     work: Callable[[], Awaitable[bool]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    share: float = 1.0
 
 
 class Tasks:
@@ -43,11 +45,14 @@ class Tasks:
                 group.create_task(self._repeat(task, stop), name=task.name)
 
     async def _repeat(self, task: Task, stop: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
         while not stop.is_set():
             task.wake.clear()
+            started = clock()
             more = await self._once(task)
-            if not more:
-                await _first_of(task.every, stop, task.wake)
+            pause = (clock() - started) * (1 / task.share - 1) if more else task.every
+            if pause:
+                await _first_of(pause, stop, task.wake)
 
     async def _once(self, task: Task) -> bool:
         try:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from registry_service.commands import grounds, paging, registration_view
 from registry_service.commands.views import Registration
 from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import TenantId
+from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL, SILENT_AT_LEAST, RegistrationState
 from registry_service.storage import pulse, registration_reads
 from registry_service.storage.store import Store
@@ -32,7 +32,7 @@ _STORED_AS: Final[dict[RegistrationState, Sequence[str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRegistrations:
-    """`tenant_id` None: of all the caller's tenants."""
+    """`tenant_id` None: of all the caller's tenants. `workspace_ids` empty: any workspace."""
 
     caller: Caller
     tenant_id: TenantId | None = None
@@ -40,6 +40,7 @@ class ListRegistrations:
     needs_relaunch: bool = False
     page_size: int = 50
     page_token: str = ""
+    workspace_ids: tuple[WorkspaceId, ...] = ()
     heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
@@ -51,12 +52,14 @@ class RegistrationPage:
 
 def run(store: Store, command: ListRegistrations) -> RegistrationPage:
     """Refusals: TENANT_FORBIDDEN, INVALID_REQUEST (a foreign page_token)."""
-    filters = {
+    filters: dict[str, object] = {
         "list": "registrations",
         "tenant_id": command.tenant_id,
         "state": command.state,
         "needs_relaunch": command.needs_relaunch,
     }
+    if command.workspace_ids:
+        filters["workspace_ids"] = command.workspace_ids
     before = paging.decode(filters, command.page_token)
     tenants = listed_tenants(command.caller, command.tenant_id)
     found: list[Registration] = []
@@ -100,6 +103,7 @@ def _rows(
     return registration_reads.page(
         connection,
         tenants=tenants,
+        workspace_ids=command.workspace_ids or None,
         states=_STORED_AS.get(command.state) if command.state else None,
         silent_before=now - SILENT_AT_LEAST if command.needs_relaunch else None,
         before=before,

@@ -25,6 +25,7 @@ _PAGE: Final = (
     _COLUMNS
     + """
 WHERE (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
+    AND (%(workspace_ids)s::uuid[] IS NULL OR w.workspace_id = ANY(%(workspace_ids)s::uuid[]))
     AND (%(states)s::text[] IS NULL OR r.state = ANY(%(states)s::text[]))
     AND (%(silent_before)s::timestamptz IS NULL
          OR (r.last_heartbeat_time < %(silent_before)s::timestamptz AND NOT r.deregistered))
@@ -44,6 +45,7 @@ def page(
     connection: Connection,
     *,
     tenants: Sequence[str] | None,
+    workspace_ids: Sequence[WorkspaceId] | None,
     states: Sequence[str] | None,
     silent_before: datetime | None,
     before: tuple[str, str] | None,
@@ -53,6 +55,7 @@ def page(
     before_time, before_id = before or (None, None)
     parameters = {
         "tenants": None if tenants is None else list(tenants),
+        "workspace_ids": None if workspace_ids is None else list(workspace_ids),
         "states": None if states is None else list(states),
         "silent_before": silent_before,
         "before_time": before_time,

@@ -52,6 +52,11 @@ async def test_more_to_do_is_done_at_once() -> None:
     await running(Task("outbox", 60, work), lambda: work.turns == 4)
 
 
+async def test_a_task_with_a_share_of_the_time_goes_on_by_itself() -> None:
+    work = Work(more={1, 2, 3})
+    await running(Task("observer", 3600, work, share=0.5), lambda: work.turns == 4)
+
+
 async def test_a_wake_up_does_not_wait_for_the_hour() -> None:
     work = Work()
     wake = asyncio.Event()

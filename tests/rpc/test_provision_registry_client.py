@@ -79,6 +79,9 @@ def test_a_workspace_is_admitted_launched_and_retired(registry: Running) -> None
     assert stands.state is RegistrationState.PENDING
     assert (stands.incarnation, stands.registered_incarnation) == (1, 0)
 
+    asked = [str(uuid.uuid4()), workspace_id]
+    assert client.list_registrations_of(workspace_ids=asked, timeout=SOON) == (stands,)
+
     client.retire(workspace_id=workspace_id, tenant_id="acme", timeout=SOON)
     assert not client.is_workspace_token(token=token, timeout=SOON)
 

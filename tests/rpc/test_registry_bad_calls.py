@@ -150,6 +150,16 @@ def test_every_malformed_id_is_named(running: Running, known: Known, method: str
     assert set(failure.info["fields"].split(", ")) == wrong
 
 
+def test_a_list_of_workspaces_is_short_and_names_the_malformed(running: Running) -> None:
+    (method,) = (each for each in METHODS if short(each) == "ListRegistrations")
+    fine = str(uuid.uuid4())
+    request = workspaces.ListRegistrationsRequest(workspace_ids=[fine, "not-an-id", fine.upper()])
+    failure = fails(running, method, request, rightful(method))
+    assert failure.fields == ["workspace_ids[1]", "workspace_ids[2]"]
+    request = workspaces.ListRegistrationsRequest(workspace_ids=[fine] * 201)
+    assert fails(running, method, request, rightful(method)).fields == ["workspace_ids"]
+
+
 @every(but={"WhoAmI", "WatchRevocations", "BatchValidateTokens", "ListRegistrations"})
 def test_an_id_in_capitals_is_not_canonical(running: Running, known: Known, method: str) -> None:
     request = known.request(method)

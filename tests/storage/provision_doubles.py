@@ -128,6 +128,14 @@ class ScriptedRegistry:
                 raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
             return self.registrations[workspace_id]
 
+    def list_registrations_of(
+        self, *, workspace_ids: Sequence[str], timeout: timedelta
+    ) -> tuple[Registration, ...]:
+        del timeout
+        with self._call("list_registrations_of"):
+            known = self.registrations
+            return tuple(known[each] for each in workspace_ids if each in known)
+
     def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
         del timeout
         with self._call("list_registrations"):

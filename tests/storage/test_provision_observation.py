@@ -169,6 +169,22 @@ def test_the_observer_sees_what_nobody_asks_for(world: World) -> None:
     assert get(world, launched.provision).state is ProvisionState.PROVEN
 
 
+def test_the_observer_locks_nothing_that_has_no_news(world: World) -> None:
+    waiting, proven = world.create(), running(world)
+    world.launch(waiting)
+    world.registry.sees(waiting, incarnation=0, state=RegistrationState.PENDING)
+    observe(world)
+    # A lock, too, would leave its mark in xmax.
+    marks = "SELECT xmin::text, xmax::text FROM provision.workspaces ORDER BY workspace_id"
+    before = world.sql(marks)
+    assert observe(world) == 0
+    assert world.sql(marks) == before
+    world.registry.sees(waiting, incarnation=1)
+    assert observe(world) == 1
+    assert stored(world, waiting).status is WorkspaceStatus.RUNNING
+    assert stored(world, proven).status is WorkspaceStatus.RUNNING
+
+
 def test_an_agent_without_a_launch_runs_when_it_registers(world: World) -> None:
     workspace = world.create(replace(UNSPECIFIED, name="x", runtime="external"), secrets={})
     world.registry.sees(workspace, incarnation=0)

@@ -323,12 +323,25 @@ def test_registrations_are_paged_and_kept_to_the_callers_tenants(world: World) -
     assert (seen, page_token) == (mine[::-1], "")
 
 
+def test_registrations_of_named_workspaces_and_of_no_other_are_listed(world: World) -> None:
+    first, _, third = (world.workspace() for _ in range(3))
+    globex = new_workspace_id()
+    world.admit(globex, tenant_id=TenantId("globex"))
+    unknown = new_workspace_id()
+    named = (first, unknown, globex, third)
+    assert listed(world, workspace_ids=named) == [globex, third, first]
+    assert listed(world, workspace_ids=named, caller=CONFINED) == [globex]
+    assert listed(world, workspace_ids=(unknown,)) == []
+
+
 def test_a_page_token_of_another_list_is_refused(world: World) -> None:
     for _ in range(3):
         world.workspace()
     page = list_registrations.run(world.store, ListRegistrations(caller=OPERATOR, page_size=1))
     wanted = {"page_token": page.next_page_token, "needs_relaunch": True}
     assert reason_of(lambda: listed(world, **wanted)) is Reason.INVALID_REQUEST
+    named = {"page_token": page.next_page_token, "workspace_ids": (new_workspace_id(),)}
+    assert reason_of(lambda: listed(world, **named)) is Reason.INVALID_REQUEST
 
 
 # Written behind

@@ -69,6 +69,18 @@ class Fields:
     def optional_workspace_id(self, text: str, field: str = "workspace_id") -> WorkspaceId | None:
         return self.workspace_id(text, field) if text else None
 
+    def workspace_ids(
+        self, texts: Iterable[str], field: str = "workspace_ids"
+    ) -> tuple[WorkspaceId, ...]:
+        """As many as a page may hold; empty when none was named."""
+        listed = tuple(texts)
+        if len(listed) > LARGEST_PAGE:
+            self.refuse(field, f"must be at most {LARGEST_PAGE} workspaces")
+        return tuple(
+            self.workspace_id(text, f"{field}[{index}]")
+            for index, text in enumerate(listed[:LARGEST_PAGE])
+        )
+
     def sha256(self, text: str, field: str = "token_sha256") -> bytes | None:
         """None when the server shall make the secret."""
         return self._take(identifiers.parse_sha256(text, field), b"") if text else None

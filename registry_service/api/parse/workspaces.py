@@ -89,6 +89,7 @@ def list_registrations(
         needs_relaunch=request.needs_relaunch,
         page_size=fields.page_size(request.page_size),
         page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+        workspace_ids=fields.workspace_ids(request.workspace_ids),
         heartbeat_interval=heartbeat_interval,
     )
     fields.finish()

@@ -514,6 +514,7 @@ class ListRegistrationsRequest(_message.Message):
     NEEDS_RELAUNCH_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     state: Global___RegistrationState.ValueType
@@ -524,6 +525,10 @@ class ListRegistrationsRequest(_message.Message):
     """How many at most: 50 when 0, never more than 200."""
     page_token: _builtins.str
     """Where to go on, from an earlier answer."""
+    @_builtins.property
+    def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these workspaces, at most 200 of them, where they are known; empty: any."""
+
     def __init__(
         self,
         *,
@@ -532,10 +537,11 @@ class ListRegistrationsRequest(_message.Message):
         needs_relaunch: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant_id", b"tenant_id", "workspace_ids", b"workspace_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
