@@ -77,7 +77,7 @@ def ask(
         return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
     # The token is made, and only this answer carries it: a database that fails now must not
     # swallow it. The message then stays in the outbox, and admitting again changes nothing.
-    with contextlib.suppress(SQLAlchemyError), store.after_the_call().writing() as tx:
+    with contextlib.suppress(SQLAlchemyError), store.after_the_call().noting() as tx:
         outbox_rows.confirm_admission(tx, workspace_id)
     if admitted.delivery is Delivery.ALREADY_DELIVERED:
         return FirstTokenAnswer(

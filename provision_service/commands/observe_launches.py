@@ -47,7 +47,7 @@ def run(
         with store.writing() as tx:
             changed += observation.apply(tx, each)
     if watched:
-        with store.writing() as tx:
+        with store.noting() as tx:
             provision_rows.mark_observed(tx, watched)
     return ObserveLaunchesResult(changed=changed, next_page_token=page.next_page_token)
 

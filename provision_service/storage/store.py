@@ -17,6 +17,7 @@ DEFAULT_LIMIT_SECONDS: Final = 30.0
 # For what has to be written although the time of its call is over.
 EPILOGUE_SECONDS: Final = 5.0
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+_UNHURRIED: Final = "SET LOCAL synchronous_commit = off; "
 
 
 def _default_limit() -> float:
@@ -52,6 +53,18 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """One transaction that commits at the end, unless something is raised."""
         connection = self._begin("")
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def noting(self) -> Iterator[Connection]:
+        """As `writing`, for what does no harm if a crash of the database forgets it: the commit
+        does not wait for the disk.
+        """
+        connection = self._begin(_UNHURRIED)
         try:
             yield connection
             connection.commit()
