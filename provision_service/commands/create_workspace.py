@@ -26,6 +26,7 @@ from provision_service.domain.step import Notice
 from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
 from provision_service.storage.request_rows import RequestKey
 from provision_service.storage.store import Store
+from provision_service.storage.tenant_rows import TenantFacts
 
 METHOD: Final = "CreateWorkspace"
 # The create itself admits first; only when that failed is it the outbox's turn.
@@ -130,8 +131,9 @@ def _store(
     )
     if earlier is not None:
         return _replay(tx, store, command, deployment, files=files, earlier=earlier)
-    tenant_rows.ensure(tx, wanted.tenant_id)
     decided = new_workspace.decide(tx, store, deployment, files, wanted)
+    if decided.is_new_tenant:
+        tenant_rows.ensure(tx, wanted.tenant_id)
     refusal = deciding.take_usage_token(
         tx,
         store,
@@ -142,20 +144,24 @@ def _store(
     )
     if refusal is not None:
         raise refusal
-    _write(tx, store, command, deployment, wanted)
-    held = access.read_workspace(tx, command.call, wanted.workspace_id)
     return _Stored(
-        workspace=held.workspace,
+        workspace=_write(tx, store, command, deployment, wanted=wanted, tenant=decided.tenant),
         decision=decided.decision,
         warnings=new_workspace.warnings_of(decided, wanted),
     )
 
 
 def _write(
-    tx: Connection, store: Store, command: CreateWorkspace, deployment: Deployment, wanted: Draft
-) -> None:
-    workspace_rows.add(
-        tx, workspace_id=wanted.workspace_id, tenant_id=wanted.tenant_id, spec=wanted.spec
+    tx: Connection,
+    store: Store,
+    command: CreateWorkspace,
+    deployment: Deployment,
+    *,
+    wanted: Draft,
+    tenant: TenantFacts,
+) -> Workspace:
+    workspace = workspace_rows.add(
+        tx, workspace_id=wanted.workspace_id, tenant=tenant, spec=wanted.spec
     )
     secret_rows.add_all(
         tx,
@@ -182,6 +188,7 @@ def _write(
         subject=wanted.spec.name,
         details={"secrets": ",".join(sorted(wanted.secrets))} if wanted.secrets else {},
     )
+    return workspace
 
 
 def _replay(

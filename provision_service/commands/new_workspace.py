@@ -37,11 +37,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The decision on a draft, which nothing refuses."""
+    """The decision on a draft, which nothing refuses; `is_new_tenant`: it has no row yet."""
 
     inputs: Inputs
     decision: Decision
     tenant: TenantFacts
+    is_new_tenant: bool
 
 
 def draft(
@@ -96,7 +97,8 @@ def decide(
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
-    tenant = tenant_rows.find(tx, wanted.tenant_id) or _new_tenant(wanted.tenant_id)
+    known = tenant_rows.find(tx, wanted.tenant_id)
+    tenant = known or _new_tenant(wanted.tenant_id)
     parents.check(
         tx,
         workspace_id=wanted.workspace_id,
@@ -124,7 +126,7 @@ def decide(
         raise decision.refusal
     if wanted.secrets:
         guards.refuse_too_much(secret_sizes.size_of_all(inputs.secrets))
-    return Decided(inputs=inputs, decision=decision, tenant=tenant)
+    return Decided(inputs=inputs, decision=decision, tenant=tenant, is_new_tenant=known is None)
 
 
 def warnings_of(decided: Decided, wanted: Draft) -> tuple[Notice, ...]:

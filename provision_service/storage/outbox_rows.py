@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum, unique
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
-from provision_service.storage.models import WorkspaceRow
 from provision_service.storage.models_internal import OutboxRow
 
 _O = OutboxRow
+# Every create has these two.
+_ADD: Final = """
+INSERT INTO provision.outbox (workspace_id, tenant_id, op, payload, next_attempt_time)
+VALUES (%(workspace_id)s, %(tenant_id)s, %(op)s, %(payload)s::jsonb,
+        clock_timestamp() + %(not_before)s)
+"""
+_CONFIRM_ADMISSION: Final = """
+WITH told AS (
+    DELETE FROM provision.outbox WHERE workspace_id = %(workspace_id)s AND op = 'ADMIT'
+)
+UPDATE provision.workspaces SET admitted = true
+WHERE workspace_id = %(workspace_id)s AND NOT admitted
+"""
 
 
 @unique
@@ -66,15 +78,14 @@ def _add(
     payload: dict[str, Any],
     not_before: timedelta,
 ) -> None:
-    tx.execute(
-        insert(OutboxRow).values(
-            workspace_id=workspace_id,
-            tenant_id=tenant_id,
-            op=op.value,
-            payload=payload,
-            next_attempt_time=func.clock_timestamp() + not_before,
-        )
-    )
+    message = {
+        "workspace_id": workspace_id,
+        "tenant_id": tenant_id,
+        "op": op.value,
+        "payload": json.dumps(payload),
+        "not_before": not_before,
+    }
+    tx.exec_driver_sql(_ADD, message)
 
 
 def due(tx: Connection, limit: int) -> list[Message]:
@@ -103,12 +114,7 @@ def pending_admission(tx: Connection, workspace_id: str) -> Message | None:
 
 def confirm_admission(tx: Connection, workspace_id: str) -> None:
     """The registry knows the workspace: forget the message and say so on the workspace."""
-    tx.execute(delete(OutboxRow).where(_O.workspace_id == workspace_id, _O.op == Op.ADMIT.value))
-    tx.execute(
-        update(WorkspaceRow)
-        .where(WorkspaceRow.workspace_id == workspace_id, WorkspaceRow.admitted.is_(False))
-        .values(admitted=True)
-    )
+    tx.exec_driver_sql(_CONFIRM_ADMISSION, {"workspace_id": workspace_id})
 
 
 def forget(tx: Connection, seq: int) -> None:

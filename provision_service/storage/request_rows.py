@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from provision_service.storage.models_internal import RequestRow
 
 _R = RequestRow
+# Built once: building a statement costs more than running it.
+_CLAIM = insert(RequestRow).on_conflict_do_nothing().returning(_R.request_id)
+_FIND = select(_R.params_digest, _R.result).where(
+    *(column == bindparam(column.name) for column in RequestRow.__table__.primary_key)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +44,16 @@ def claim(
 
     A second call with the same id waits here until the first one has ended.
     """
-    taken = tx.execute(
-        insert(RequestRow)
-        .values(
-            caller=key.caller,
-            method=key.method,
-            scope=key.scope,
-            request_id=key.request_id,
-            params_digest=params_digest,
-            result=result,
-        )
-        .on_conflict_do_nothing()
-        .returning(_R.request_id)
-    ).one_or_none()
-    if taken is not None:
+    request = asdict(key) | {"params_digest": params_digest, "result": result}
+    if tx.execute(_CLAIM, request).one_or_none() is not None:
         return None
-    row = tx.execute(select(_R.params_digest, _R.result).where(*_is(key))).one()
+    row = tx.execute(_FIND, asdict(key)).one()
     return Answered(row.params_digest, row.result)
 
 
 def find(tx: Connection, key: RequestKey) -> Answered | None:
     """What a request id was answered before, without taking it."""
-    row = tx.execute(select(_R.params_digest, _R.result).where(*_is(key))).one_or_none()
+    row = tx.execute(_FIND, asdict(key)).one_or_none()
     return None if row is None else Answered(row.params_digest, row.result)
 
 
@@ -75,12 +68,3 @@ def sweep(tx: Connection, *, keep: timedelta, limit: int) -> int:
         .with_for_update(skip_locked=True)
     )
     return tx.execute(delete(RequestRow).where(tuple_(*columns).in_(old))).rowcount
-
-
-def _is(key: RequestKey) -> tuple[Any, ...]:
-    return (
-        _R.caller == key.caller,
-        _R.method == key.method,
-        _R.scope == key.scope,
-        _R.request_id == key.request_id,
-    )

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from provision_service.domain.billing import BillingMode
 from provision_service.storage.encryption import Sealed
 from provision_service.storage.models import TenantRow
+
+# Built once: building a statement costs more than running it.
+_ENSURE = insert(TenantRow).on_conflict_do_nothing()
+_FIND = select(TenantRow.__table__).where(TenantRow.tenant_id == bindparam("tenant_id"))
+_LOCK = _FIND.with_for_update(key_share=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +31,12 @@ class TenantFacts:
 
 def ensure(tx: Connection, tenant_id: str) -> None:
     """Make sure that there is a row for the tenant."""
-    tx.execute(insert(TenantRow).values(tenant_id=tenant_id).on_conflict_do_nothing())
+    tx.execute(_ENSURE, {"tenant_id": tenant_id})
 
 
 def find(tx: Connection, tenant_id: str, *, lock_it: bool = False) -> TenantFacts | None:
     """The tenant's facts; with `lock_it` nobody else changes them until the end."""
-    query = select(TenantRow.__table__).where(TenantRow.tenant_id == tenant_id)
-    if lock_it:
-        query = query.with_for_update(key_share=True)
-    row = tx.execute(query).one_or_none()
+    row = tx.execute(_LOCK if lock_it else _FIND, {"tenant_id": tenant_id}).one_or_none()
     return None if row is None else tenant_facts(row, row.input_revision)
 
 

@@ -49,10 +49,14 @@ def spec_values(spec: WorkspaceSpec) -> dict[str, Any]:
 
 def held_of(row: Row[Any]) -> Held:
     """The workspace in a row, with its tenant's columns."""
-    return Held(workspace=_workspace(row), tenant=tenant_facts(row, row.tenant_input_revision))
+    return Held(
+        workspace=workspace_of(row, row.tenant_input_revision),
+        tenant=tenant_facts(row, row.tenant_input_revision),
+    )
 
 
-def _workspace(row: Row[Any]) -> Workspace:
+def workspace_of(row: Row[Any], tenant_input_revision: int) -> Workspace:
+    """The workspace in a row; its inputs are its own and its tenant's."""
     return Workspace(
         id=row.workspace_id,
         tenant_id=row.tenant_id,
@@ -60,7 +64,7 @@ def _workspace(row: Row[Any]) -> Workspace:
         status=WorkspaceStatus(row.status),
         incarnation=row.incarnation,
         etag=str(row.revision),
-        input_revision=row.input_revision + row.tenant_input_revision,
+        input_revision=row.input_revision + tenant_input_revision,
         admitted=row.admitted,
         create_time=row.create_time,
         update_time=row.update_time,

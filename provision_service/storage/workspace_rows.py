@@ -26,7 +26,13 @@ from provision_service.domain.records import LastError, Workspace
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.storage.documents import last_error_document
 from provision_service.storage.models import TenantRow, WorkspaceRow
-from provision_service.storage.workspace_records import Held, held_of, spec_values
+from provision_service.storage.tenant_rows import TenantFacts
+from provision_service.storage.workspace_records import (
+    Held,
+    held_of,
+    spec_values,
+    workspace_of,
+)
 
 _W = WorkspaceRow
 
@@ -47,6 +53,7 @@ _FIND = _query().where(_W.workspace_id == bindparam("workspace_id"))
 _FIND_MANY = _query().where(
     _W.workspace_id == func.any(bindparam("workspace_ids", type_=ARRAY(Uuid(as_uuid=False))))
 )
+_ADD = insert(WorkspaceRow).returning(_W.__table__)
 _LOCK = _FIND.with_for_update(of=_W, key_share=True)
 
 
@@ -96,16 +103,17 @@ def page(
     return [held_of(row).workspace for row in tx.execute(query)]
 
 
-def add(tx: Connection, *, workspace_id: str, tenant_id: str, spec: WorkspaceSpec) -> None:
-    """Store a new workspace; its tenant is there already."""
-    tx.execute(
-        insert(WorkspaceRow).values(
-            workspace_id=workspace_id,
-            tenant_id=tenant_id,
-            status=WorkspaceStatus.PENDING.value,
-            **spec_values(spec),
-        )
-    )
+def add(
+    tx: Connection, *, workspace_id: str, tenant: TenantFacts, spec: WorkspaceSpec
+) -> Workspace:
+    """Store a new workspace, and read it as it was stored; its tenant is there already."""
+    values = {
+        "workspace_id": workspace_id,
+        "tenant_id": tenant.tenant_id,
+        "status": WorkspaceStatus.PENDING.value,
+        **spec_values(spec),
+    }
+    return workspace_of(tx.execute(_ADD, values).one(), tenant.input_revision)
 
 
 def change_spec(tx: Connection, workspace_id: str, values: Mapping[str, Any]) -> None:
