@@ -115,7 +115,7 @@ def _join(met: Claims, request: Request) -> Joined | None:
 
 
 def _is_live(provision: Provision, met: Claims) -> bool:
-    if provision.state is None or provision.lease_expire_time is None:
+    if provision.state is None or provision.lease_expire_time is None or met.now is None:
         return False
     is_open = provision.complete_time is None
     return is_open and claim_is_live(provision.state, provision.lease_expire_time, met.now)

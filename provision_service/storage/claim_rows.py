@@ -41,16 +41,17 @@ _NEW_LEASE: Final = func.clock_timestamp() + bindparam("lease", type_=Interval()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The launches that a new request of a workspace meets, by the database's clock.
+    """The launches that a new request of a workspace meets.
 
     `own` was asked for by the same request, `open_claim` holds the workspace (it may be
-    `own`), `newest_id` is the launch that was claimed last, when there is one of these.
+    `own`). When there is one of these, `newest_id` is the launch that was claimed last and
+    `now` the database's clock.
     """
 
     own: Provision | None
     open_claim: Provision | None
     newest_id: str | None
-    now: datetime
+    now: datetime | None
 
 
 # Built once: building a statement costs more than running it.
@@ -72,7 +73,6 @@ _CLAIMS: Final = (
         ),
     )
 )
-_CLOCK: Final = select(func.clock_timestamp())
 _ADD: Final = insert(ProvisionRow).values(
     provision_id=bindparam("id"),
     workspace_id=bindparam("workspace"),
@@ -134,12 +134,11 @@ def claims(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -
             own = provision
         if row.complete_time is None and row.state in OPEN:
             open_claim = provision
-    now: datetime = rows[0].now if rows else tx.execute(_CLOCK).scalar_one()
     return Claims(
         own=own,
         open_claim=open_claim,
         newest_id=rows[0].newest_id if rows else None,
-        now=now,
+        now=rows[0].now if rows else None,
     )
 
 

@@ -40,7 +40,7 @@ T = TypeVar("T")
 OUTBOX_SECONDS: Final = 1.0
 OBSERVE_SECONDS: Final = 2.0
 # Of the time, while it walks through a registry of many pages.
-OBSERVE_SHARE: Final = 0.25
+OBSERVE_SHARE: Final = 0.1
 RECONCILE_SECONDS: Final = 10.0
 REKEY_SECONDS: Final = 5.0
 LAPSE_SECONDS: Final = 5.0

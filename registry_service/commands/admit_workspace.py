@@ -54,7 +54,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
     """
     claim = _claim(command, command.first_token) if command.first_token else None
     with store.transaction() as connection:
-        known = _introduce(connection, command)
+        known, new = _introduce(connection, command)
         issued = None
         if command.first_token and claim:
             issued = _first_token(
@@ -63,6 +63,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
                 wanted=command.first_token,
                 claim=claim,
                 known=known,
+                new=new,
                 new_secret=new_secret,
             )
         registration = registration_view.read(
@@ -76,8 +77,8 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
         )
 
 
-def _introduce(connection: Connection, command: AdmitWorkspace) -> Known:
-    """The workspace, known from here on, and locked."""
+def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
+    """The workspace, known from here on, and locked; and whether it is new."""
     grounds.require_tenant(command.caller, command.tenant_id)
     new = workspaces.insert(
         connection,
@@ -109,7 +110,7 @@ def _introduce(connection: Connection, command: AdmitWorkspace) -> Known:
         recording.record(
             connection, command.origin, [recording.change(workspace, "workspace.ticket_required")]
         )
-    return known
+    return known, new
 
 
 def _first_token(
@@ -119,9 +120,11 @@ def _first_token(
     wanted: FirstToken,
     claim: Claim,
     known: Known,
+    new: bool,
     new_secret: NewSecret,
 ) -> Replayed:
-    earlier = issuing.earlier_token(connection, claim)
+    # Nothing was ever asked for one that is new; a hash that is known is refused by the insert.
+    earlier = None if new else issuing.earlier_token(connection, claim)
     if earlier:
         replayed = issuing.again(connection, claim, earlier, now=known.now, new_secret=new_secret)
         issuing.note(connection, command.origin, known.workspace, replayed)

@@ -89,12 +89,15 @@ def _begin(
     new_secret: NewSecret,
 ) -> BegunIncarnation:
     workspace, now, reason = known.workspace, known.now, RevokeReason.RELAUNCHED
-    gone, void = (
-        token_ends.revoke_kinds(
-            connection, workspace.workspace_id, frozenset({kind}), reason=reason, now=now
-        )
-        for kind in (TokenKind.INSTANCE, TokenKind.TICKET)
+    ended = token_ends.revoke_kinds(
+        connection,
+        workspace.workspace_id,
+        frozenset({TokenKind.INSTANCE, TokenKind.TICKET}),
+        reason=reason,
+        now=now,
     )
+    gone = [token for token in ended if token.kind is TokenKind.INSTANCE]
+    void = [token for token in ended if token.kind is TokenKind.TICKET]
     incarnation = workspaces.launch(connection, workspace.workspace_id, now)
     draft = issuing.Draft(
         kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
