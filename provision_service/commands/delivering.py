@@ -11,7 +11,7 @@ from provision_service.domain.plan import EnvironmentPlan, LaunchFacts, material
 from provision_service.domain.records import ManifestEntry, Provision
 from provision_service.domain.refusals import Refusal
 from provision_service.domain.secret import Secret
-from provision_service.storage import claim_rows, outbox_rows, workspace_rows
+from provision_service.storage import claim_rows, outbox_rows
 from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store
 
@@ -47,9 +47,13 @@ def deliver(
         )
         if provision is None:
             raise _lost(taken)
-        claim_rows.supersede_others(tx, workspace.id, than=taken.provision_id)
-        status = status_after(held.workspace.status, WorkspaceEvent.PROVISION_CLAIMED)
-        workspace_rows.launch(tx, workspace.id, incarnation=incarnation, status=status)
+        claim_rows.launch(
+            tx,
+            workspace.id,
+            provision_id=taken.provision_id,
+            incarnation=incarnation,
+            status=status_after(held.workspace.status, WorkspaceEvent.PROVISION_CLAIMED),
+        )
         if not held.workspace.admitted:
             outbox_rows.confirm_admission(tx, workspace.id)
         record(

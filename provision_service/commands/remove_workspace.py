@@ -59,7 +59,7 @@ def run(
 def _remove(
     tx: Connection, command: RemoveWorkspace, deployment: Deployment, workspace: Workspace
 ) -> Workspace:
-    claim_rows.supersede_others(tx, workspace.id, than=None)
+    claim_rows.supersede_all(tx, workspace.id)
     secret_rows.remove_all(tx, workspace.id)
     workspace_rows.change(
         tx,

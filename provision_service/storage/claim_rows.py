@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import aliased
 
-from provision_service.domain.lifecycle import ProvisionReason, ProvisionState
+from provision_service.domain.lifecycle import ProvisionReason, ProvisionState, WorkspaceStatus
 from provision_service.domain.records import Billing, ManifestEntry, Provision
 from provision_service.storage.documents import billing_document, manifest_document
 from provision_service.storage.models import ProvisionRow
@@ -111,16 +111,17 @@ _DELIVER: Final = (
     )
     .returning(_P.__table__)
 )
-_SUPERSEDE: Final = (
-    update(ProvisionRow)
-    .where(
-        _P.workspace_id == bindparam("workspace"),
-        _P.provision_id != bindparam("but"),
-        _P.state.in_(UNFINISHED),
-    )
-    .values(state=_S.SUPERSEDED.value)
+_LAUNCH: Final = """
+WITH superseded AS (
+    UPDATE provision.provisions SET state = 'SUPERSEDED'
+    WHERE workspace_id = %(workspace_id)s AND provision_id <> %(provision_id)s
+        AND state = ANY(%(unfinished)s)
 )
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+UPDATE provision.workspaces
+SET incarnation = %(incarnation)s, status = %(status)s, needs_launch_reason = NULL,
+    needs_launch_since = NULL, update_time = clock_timestamp()
+WHERE workspace_id = %(workspace_id)s
+"""
 
 
 def claims(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> Claims:
@@ -204,9 +205,34 @@ def deliver(
     return None if row is None else provision_of(row, current_input_revision)
 
 
-def supersede_others(tx: Connection, workspace_id: str, *, than: str | None) -> None:
-    """End every launch of a workspace that is not over, but for one."""
-    tx.execute(_SUPERSEDE, {"workspace": workspace_id, "but": than or _NOBODY})
+def launch(
+    tx: Connection,
+    workspace_id: str,
+    *,
+    provision_id: str,
+    incarnation: int,
+    status: WorkspaceStatus,
+) -> None:
+    """The environment of a new incarnation goes out: every other launch of the workspace that
+    is not over ends, and nobody has to be asked for one again.
+    """
+    newest = {
+        "workspace_id": workspace_id,
+        "provision_id": provision_id,
+        "incarnation": incarnation,
+        "status": status.value,
+        "unfinished": list(UNFINISHED),
+    }
+    tx.exec_driver_sql(_LAUNCH, newest)
+
+
+def supersede_all(tx: Connection, workspace_id: str) -> None:
+    """End every launch of a workspace that is not over."""
+    tx.execute(
+        update(ProvisionRow)
+        .where(_P.workspace_id == workspace_id, _P.state.in_(UNFINISHED))
+        .values(state=_S.SUPERSEDED.value)
+    )
 
 
 def extend(tx: Connection, provision_id: str, lease: timedelta) -> None:

@@ -148,24 +148,6 @@ def change(tx: Connection, workspace_id: str, **values: Any) -> None:
     )
 
 
-_LAUNCH = (
-    update(WorkspaceRow)
-    .where(_W.workspace_id == bindparam("id"))
-    .values(
-        incarnation=bindparam("number"),
-        status=bindparam("new_status"),
-        needs_launch_reason=None,
-        needs_launch_since=None,
-        update_time=func.clock_timestamp(),
-    )
-)
-
-
-def launch(tx: Connection, workspace_id: str, *, incarnation: int, status: WorkspaceStatus) -> None:
-    """The environment of a new incarnation goes out: nobody has to be asked for it again."""
-    tx.execute(_LAUNCH, {"id": workspace_id, "number": incarnation, "new_status": status.value})
-
-
 def record_error(
     tx: Connection,
     workspace: Workspace,
