@@ -62,6 +62,7 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
             )
         suite.launches(bench, server, home, largest)
         suite.verifier(bench)
+        suite.planned(bench)
 
 
 def _report(found: list[rows.Row], about: dict[str, Any], chosen: argparse.Namespace) -> None:

@@ -19,6 +19,8 @@ TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"
 BOXES: Final = "/agentworkspace.registry.v1.RegistrationService/"
 WORKSPACES: Final = "/agentworkspace.provision.v1.WorkspaceService/"
 BATCH: Final = 64
+# Of a workspace that has many.
+SECRETS: Final = 50
 # So many different messages of a kind: more than are under way, and drawn from the whole table.
 DIFFERENT: Final = 50_000
 
@@ -85,18 +87,25 @@ def register(tokens: int, different: int = DIFFERENT) -> list[Message]:
     )
 
 
-def create(count: int) -> list[Message]:
+def create(count: int, *, own_secrets: int = 1) -> list[Message]:
+    """Workspaces with so many secrets, of which one pays for the model."""
     return [
         _message(
             workspace_service_pb2.CreateWorkspaceRequest(
                 request_id=str(uuid.uuid4()),
                 tenant_id=f"tenant-{index % database.TENANTS}",
                 workspace=workspace_pb2.Workspace(name=f"agent-{index}", model="opus"),
-                secrets={"CLAUDE_CODE_OAUTH_TOKEN": f"sk-ant-oat-{uuid.uuid4().hex}"},
+                secrets=secrets(index, own_secrets),
             )
         )
         for index in range(count)
     ]
+
+
+def secrets(number: int, count: int = SECRETS) -> dict[str, str]:
+    """Of workspace `number`: a credential, and settings beside it."""
+    settings = {f"SETTING_{at}": f"value-{number}-{at}" for at in range(1, count)}
+    return {"CLAUDE_CODE_OAUTH_TOKEN": f"sk-ant-oat-{uuid.uuid4().hex}"} | settings
 
 
 def provision(workspace_ids: Sequence[str]) -> list[Message]:

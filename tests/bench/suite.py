@@ -11,6 +11,7 @@ from tests.bench import (
     h2load,
     overload,
     pair,
+    plans,
     pooled,
     python_client,
     restart_storm,
@@ -19,12 +20,15 @@ from tests.bench import (
 )
 from tests.bench.bench import Bench, Case, say
 from tests.bench.database import Server
+from tests.bench.h2 import Message
 from tests.bench.load import Plan
 from tests.bench.rows import Row
 
 VALIDATE: Final = cases.TOKENS + "ValidateToken"
 # So many workspaces are made and launched; each only once.
 LAUNCHES: Final = 1000
+# By one who waits for each answer before the next call.
+LAUNCHES_ALONE: Final = 300
 
 
 def registry_cases(tokens: int, different: int = cases.DIFFERENT) -> list[Case]:
@@ -107,35 +111,59 @@ def launches(bench: Bench, server: Server, home: Path, tokens: int) -> None:
         pair.registry(server, name, home / "registry") as registry_served,
         pair.provision(server, home / "registry", registry_served.address) as served,
     ):
-        created = bench.measure(
+        _launch_all(bench, served, tokens, cases.create(LAUNCHES), in_flight=16)
+        _launch_all(
+            bench,
+            served,
+            tokens,
+            cases.create(LAUNCHES_ALONE, own_secrets=cases.SECRETS),
+            in_flight=1,
+            names=(
+                "CreateWorkspace, one caller",
+                f"ProvisionWorkspace, one caller, {cases.SECRETS} secrets",
+            ),
+        )
+
+
+def _launch_all(
+    bench: Bench,
+    served: pair.Served,
+    tokens: int,
+    messages: list[Message],
+    *,
+    in_flight: int,
+    names: tuple[str, str] = ("CreateWorkspace", "ProvisionWorkspace"),
+) -> None:
+    """Two rows: the creates, and the launches of what they made."""
+    created = bench.measure(
+        Case(
+            name=names[0],
+            method=cases.WORKSPACES + "CreateWorkspace",
+            messages=messages,
+            in_flight=in_flight,
+            once=True,
+            keep=True,
+        ),
+        served,
+        tokens=tokens,
+        count=1,
+        stores={},
+    )
+    ids = [cases.created_id(body) for body in created.bodies if body]
+    if ids:
+        bench.measure(
             Case(
-                name="CreateWorkspace",
-                method=cases.WORKSPACES + "CreateWorkspace",
-                messages=cases.create(LAUNCHES),
-                in_flight=16,
+                name=names[1],
+                method=cases.WORKSPACES + "ProvisionWorkspace",
+                messages=cases.provision(ids),
+                in_flight=in_flight,
                 once=True,
-                keep=True,
             ),
             served,
             tokens=tokens,
             count=1,
             stores={},
         )
-        ids = [cases.created_id(body) for body in created.bodies if body]
-        if ids:
-            bench.measure(
-                Case(
-                    name="ProvisionWorkspace",
-                    method=cases.WORKSPACES + "ProvisionWorkspace",
-                    messages=cases.provision(ids),
-                    in_flight=16,
-                    once=True,
-                ),
-                served,
-                tokens=tokens,
-                count=1,
-                stores={},
-            )
 
 
 def verifier(bench: Bench) -> None:
@@ -143,21 +171,31 @@ def verifier(bench: Bench) -> None:
     say("── the verifier")
     _, checks = asyncio.run(verifier_checks.measure())
     say(f"   {checks:,.0f} cached checks a second, on one core")
-    bench.rows.append(
-        Row(
-            name="verifier, cached",
-            tokens=0,
-            processes=0,
-            throughput=checks,
-            p50_ms=0,
-            p99_ms=0,
-            cpu_ms=1000 / checks,
-            database_cpu_ms=0,
-            wal_bytes=0,
-            memory_mib=0,
-            failed=0,
-            bare=bench.rows[0].bare if bench.rows else 0.0,
-        )
+    bench.rows.append(_on_one_core("verifier, cached", checks, bench))
+
+
+def planned(bench: Bench) -> None:
+    """Launches decided and materialized, without a call or a database."""
+    say("── plans of a launch")
+    plans_a_second = plans.measure()
+    say(f"   {plans_a_second:,.0f} plans a second, on one core")
+    bench.rows.append(_on_one_core(f"plan, {cases.SECRETS} secrets", plans_a_second, bench))
+
+
+def _on_one_core(name: str, a_second: float, bench: Bench) -> Row:
+    return Row(
+        name=name,
+        tokens=0,
+        processes=0,
+        throughput=a_second,
+        p50_ms=0,
+        p99_ms=0,
+        cpu_ms=1000 / a_second,
+        database_cpu_ms=0,
+        wal_bytes=0,
+        memory_mib=0,
+        failed=0,
+        bare=bench.rows[0].bare if bench.rows else 0.0,
     )
 
 
