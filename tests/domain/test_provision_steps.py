@@ -28,6 +28,16 @@ def told(decision: Decision, of: str) -> list[str]:
     ]
 
 
+def test_the_credentials_of_a_step_are_named_in_one_order_whatever_was_stored_first() -> None:
+    three = {"OPENAI_API_KEY": "a", "CODEX_CHATGPT_AUTH_JSON": "b", "CODEX_AUTH_JSON": "c"}
+    decision = launch("codex", "gpt-5.5", workspace=three)
+    assert told(decision, "derivation.tie_workspace_credential") == [
+        "no derivation.tie_workspace_credential"
+        " [CODEX_AUTH_JSON, CODEX_CHATGPT_AUTH_JSON, OPENAI_API_KEY]"
+        " these credentials single nothing out"
+    ]
+
+
 def test_a_tie_that_nothing_breaks() -> None:
     assert told(launch("codex", "gpt-5.5"), "derivation.") == [
         "no derivation.model_required [gpt-5.5] there is a model id",
