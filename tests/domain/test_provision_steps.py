@@ -32,9 +32,11 @@ def test_the_credentials_of_a_step_are_named_in_one_order_whatever_was_stored_fi
     three = {"OPENAI_API_KEY": "a", "CODEX_CHATGPT_AUTH_JSON": "b", "CODEX_AUTH_JSON": "c"}
     decision = launch("codex", "gpt-5.5", workspace=three)
     assert told(decision, "derivation.tie_workspace_credential") == [
-        "no derivation.tie_workspace_credential"
-        " [CODEX_AUTH_JSON, CODEX_CHATGPT_AUTH_JSON, OPENAI_API_KEY]"
-        " these credentials single nothing out"
+        (
+            "no derivation.tie_workspace_credential"
+            " [CODEX_AUTH_JSON, CODEX_CHATGPT_AUTH_JSON, OPENAI_API_KEY]"
+            " these credentials single nothing out"
+        )
     ]
 
 
