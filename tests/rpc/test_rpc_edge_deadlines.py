@@ -218,7 +218,7 @@ async def test_a_streams_own_deadline_stops_it() -> None:
             stopped.set()
 
     async with serving(counting=wait) as parts:
-        call = parts.count(timeout=0.2)
+        call = parts.count(timeout=1)
         assert (await anext(aiter(call))).value == "one"
         assert await call.code() is StatusCode.DEADLINE_EXCEEDED
         await stopped.wait()
