@@ -110,7 +110,7 @@ class Settings:
         "REGISTRY_THREADS",
         "8",
         values.whole(1, 128),
-        "threads for calls that are not batched; a process holds six connections more",
+        "threads for calls that are not batched; a process holds ten connections more",
     )
     processes: int = _setting(
         "REGISTRY_PROCESSES", "1", values.whole(1, MOST_PROCESSES), "processes that share the port"

@@ -8,16 +8,16 @@ whoever gets LineDown asks the same on a thread, which has all the time limits a
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg2
-import psycopg2.extensions
 import structlog
-from psycopg2.extras import wait_select
+from psycopg2 import extensions
 
 from registry_service.domain.secret import Secret
-from registry_service.storage.engine import driver_arguments
+from registry_service.storage.engine import CONNECT_TIMEOUT_SECONDS, driver_arguments
 from registry_service.storage.prepared import Prepared
 
 FIRST_PAUSE_SECONDS: Final = 0.5
@@ -50,13 +50,19 @@ class Lines:
         self._statement = statement
         self._count = count
         self._patience_seconds = patience_seconds
+        self._open = 0
         self._free: list[_Line] = []
         self._log = structlog.get_logger("registry.lines")
+
+    @property
+    def are_down(self) -> bool:
+        """There is none at all: who would have to ask a thread need not wait for a turn here."""
+        return self._open == 0
 
     async def ask(self, parameters: Mapping[str, Any]) -> Rows:
         """The rows of the answer. LineDown when there is none to be had this way.
 
-        Not to be cancelled: the answer would come to whoever asks next. Coalescers never do.
+        A caller that is cancelled costs its line, which is made again; coalescers never are.
         """
         if not self._free:
             raise LineDown
@@ -74,33 +80,39 @@ class Lines:
         while True:
             try:
                 connection = await asyncio.to_thread(self._connect)
-            except psycopg2.Error as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever it is, threads ask meanwhile
                 # The text may quote the URL.
                 self._log.warning("no line, threads ask instead", fault=type(fault).__name__)
             else:
                 pause = FIRST_PAUSE_SECONDS
-                line = _Line(connection, self._statement, self._patience_seconds)
-                self._free.append(line)
-                try:
-                    await line.lost.wait()
-                finally:
-                    if line in self._free:
-                        self._free.remove(line)
-                    line.close()
+                await self._hold(_Line(connection, self._statement, self._patience_seconds))
                 self._log.warning("lost a line, threads ask instead")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _connect(self) -> psycopg2.extensions.connection:
+    async def _hold(self, line: _Line) -> None:
+        """Offer it until it is lost."""
+        self._free.append(line)
+        self._open += 1
+        try:
+            await line.lost.wait()
+        finally:
+            self._open -= 1
+            if line in self._free:
+                self._free.remove(line)
+            line.lose()
+
+    def _connect(self) -> extensions.connection:
         """On a thread: looking up the host's name blocks."""
-        connection: psycopg2.extensions.connection = psycopg2.connect(
+        connection: extensions.connection = psycopg2.connect(
             **driver_arguments(self._url.reveal()), async_=True
         )
         try:
-            wait_select(connection)
+            _wait(connection)
             with connection.cursor() as cursor:
-                cursor.execute(self._statement.prepare)
-                wait_select(connection)
+                # With parameters, though there are none, a % means what it does on a thread.
+                cursor.execute(self._statement.prepare, {})
+                _wait(connection)
         except BaseException:
             connection.close()
             raise
@@ -111,10 +123,7 @@ class _Line:
     """One connection, which answers one question at a time."""
 
     def __init__(
-        self,
-        connection: psycopg2.extensions.connection,
-        statement: Prepared,
-        patience_seconds: float,
+        self, connection: extensions.connection, statement: Prepared, patience_seconds: float
     ) -> None:
         self.lost = asyncio.Event()
         self._connection = connection
@@ -127,46 +136,62 @@ class _Line:
         self._loop.add_reader(self._descriptor, self._advance)
 
     async def ask(self, parameters: Mapping[str, Any]) -> Rows:
-        answered = self._answered = self._loop.create_future()
-        late = self._loop.call_later(self._patience_seconds, self._lose)
+        late = self._loop.call_later(self._patience_seconds, self.lose)
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(self._statement.execute, dict(parameters))
+                self._answered = self._loop.create_future()
                 self._advance()
-                await answered
+                await self._answered
                 return cursor.fetchall()
         except psycopg2.Error as fault:
-            self._lose()
+            self.lose()
             raise LineDown from fault
+        except BaseException:
+            self.lose()  # half asked or half read: nobody else may have it
+            raise
         finally:
             late.cancel()
             self._answered = None
 
-    def close(self) -> None:
-        if not self._connection.closed:
-            self._loop.remove_reader(self._descriptor)
-            self._loop.remove_writer(self._descriptor)
-            self._connection.close()
+    def lose(self) -> None:
+        """For good. Twice is once: the descriptor may be another connection's by then."""
+        if self.lost.is_set():
+            return
+        self.lost.set()
+        # By its number: libpq has closed that of a broken connection itself.
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        self._connection.close()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(LineDown())
 
     def _advance(self) -> None:
         """Send what is left of the question, or read what came of the answer."""
         try:
             state = self._connection.poll()
         except psycopg2.Error:
-            self._lose()
+            self.lose()
             return
-        writing = state == psycopg2.extensions.POLL_WRITE
+        writing = state == extensions.POLL_WRITE
         if writing != self._writing:
             self._writing = writing
             if writing:
                 self._loop.add_writer(self._descriptor, self._advance)
             else:
                 self._loop.remove_writer(self._descriptor)
-        if state == psycopg2.extensions.POLL_OK and self._answered and not self._answered.done():
+        if state == extensions.POLL_OK and self._answered and not self._answered.done():
             self._answered.set_result(None)
 
-    def _lose(self) -> None:
-        self.close()
-        self.lost.set()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(LineDown())
+
+def _wait(connection: extensions.connection) -> None:
+    """Until what was begun is done. psycopg2's own waits for ever, and knows no descriptor
+    beyond 1023.
+    """
+    while (state := connection.poll()) != extensions.POLL_OK:
+        poller = select.poll()  # a new one: the descriptor changes from host to host
+        poller.register(
+            connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
+        )
+        if not poller.poll(CONNECT_TIMEOUT_SECONDS * 1000):
+            raise psycopg2.OperationalError("the server does not answer")

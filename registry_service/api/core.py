@@ -107,6 +107,8 @@ class Core:
     async def validate(self, question: ValidateToken) -> ValidatedTokens:
         """Of a token in daily use by a line; what that does not know, as a whole on a thread."""
         _seconds_left()
+        if self.hot.lines.are_down:
+            return await self.hot.validations.ask(question)
         hashes = (evidence.hash_of(question.token),)
         try:
             found = await self.hot.known.ask(hashes)
@@ -187,6 +189,8 @@ class HotCalls:
             run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
         ) -> RunBatch[Item, Answer]:
             return lambda items: pool.run(attempt, partial(run, items))
+
+        self.lines = lines
 
         def on_line(questions: Sequence[Hashes]) -> Awaitable[Sequence[Checked]]:
             return _known(lines, questions)

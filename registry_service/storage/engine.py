@@ -66,7 +66,9 @@ def driver_arguments(url: str) -> dict[str, Any]:
     """
     dialect: Any = psycopg2_dialect  # untyped in SQLAlchemy
     _, found = dialect().create_connect_args(database_url(url))
-    return {**found, **_arguments(STATEMENT_TIMEOUT, pooled=False, enable_seqscan="off")}
+    # One process, so that the parts of a UNION ALL come in the order they are written in.
+    kept = {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
+    return {**found, **_arguments(STATEMENT_TIMEOUT, pooled=False, **kept)}
 
 
 def _arguments(statement_timeout: timedelta, *, pooled: bool, **settings: str) -> dict[str, Any]:

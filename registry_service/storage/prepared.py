@@ -30,7 +30,7 @@ class Prepared:
         given = ", ".join(f"%({parameter})s::{types[parameter]}" for parameter in types)
         self._name = name
         self._text = text
-        # Sent without parameters, so a % in it is already as PostgreSQL shall read it.
+        # Sent with no parameters, but with their syntax: a % is written twice here, too.
         self.prepare = f"PREPARE {name} AS {planned}"
         self.execute = f"EXECUTE {name} ({given})"
 

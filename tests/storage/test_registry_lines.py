@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -15,7 +15,11 @@ from registry_service.lines import LineDown, Lines
 from registry_service.storage import checks
 from tests.storage.registry_world import World, sha256, world_at
 
-THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'EXECUTE known%%'"
+OF_LINES = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'EXECUTE known%%'"
+)
+CUT = f"SELECT pg_terminate_backend(pid) {OF_LINES}"
+WAITING = f"SELECT pid {OF_LINES} AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -45,6 +49,13 @@ async def ask(lines: Lines, *hashes: bytes) -> checks.Checked:
             return checks.checked(await lines.ask(checks.parameters(hashes)))
         except LineDown:
             await asyncio.sleep(0.01)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
 
 
 async def until_down(lines: Lines) -> None:
@@ -83,9 +94,44 @@ async def test_a_line_that_is_cut_is_down_and_made_again(
 ) -> None:
     async with lines(registry_database) as known:
         await ask(known)
-        world.sql(THEIRS)
+        world.sql(CUT)
         await until_down(known)
-        assert (await ask(known)).by_hash == {}
+        await until(lambda: not known.are_down)
+        # The first question already: the new line may have the old one's descriptor.
+        found = checks.checked(await known.ask(checks.parameters([])))
+    assert found.by_hash == {}
+
+
+async def test_a_line_that_is_cut_in_the_middle_of_a_question_says_so_at_once(
+    world: World, registry_database: str
+) -> None:
+    async with lines(registry_database) as known:
+        await ask(known)
+        with world.store.transaction() as holder:
+            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+            asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
+            await until(lambda: world.sql(WAITING))
+            world.sql(CUT)
+            with pytest.raises(LineDown):
+                await asked
+
+
+async def test_a_question_that_is_given_up_costs_its_line_and_not_the_next_answer(
+    world: World, registry_database: str
+) -> None:
+    used = world.mint(world.workspace()).plaintext
+    assert used is not None
+    world.validate(used)
+    async with lines(registry_database) as known:
+        await ask(known)
+        with world.store.transaction() as holder:
+            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+            asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+        assert list((await ask(known, sha256(used))).by_hash) == [sha256(used)]
 
 
 async def test_a_line_without_an_answer_is_given_up(world: World, registry_database: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from registry_service.storage import checks
+from registry_service.storage import checks, standings
 from registry_service.storage.engine import driver_arguments, make_engine
 from registry_service.storage.prepared import Prepared, bytea_array
 from registry_service.storage.store import Store
@@ -73,6 +73,17 @@ def test_a_plan_kept_since_the_tables_were_empty_is_a_lookup_by_key(registry_dat
     assert any("Index Cond: (workspace_id = t.workspace_id)" in line for line in plan)
     assert not any("Seq Scan on tokens" in line for line in plan)
     assert not any("Seq Scan on workspaces" in line for line in plan)
+
+
+def test_columns_that_a_migration_adds_while_we_serve_change_no_answer(store: Store) -> None:
+    for _ in range(2):
+        with store.transaction() as connection:
+            assert checks.known(connection, [b"1" * 32]).by_hash == {}
+            assert standings.bearers(connection, [b"1" * 32]).by_hash == {}
+            for table in ("tokens", "workspaces", "feed"):
+                connection.exec_driver_sql(
+                    f"ALTER TABLE registry.{table} ADD COLUMN IF NOT EXISTS added text"
+                )
 
 
 def test_hashes_travel_as_one_text() -> None:
