@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -217,3 +218,27 @@ def test_outside_of_a_call_there_is_none() -> None:
         calls.current()
     assert calls.current_or_none() is None
     assert calls.current_correlation_id() is None
+
+
+@story
+async def test_calls_of_one_connection_at_the_same_time_are_each_known_by_their_own() -> None:
+    async with serving() as parts:
+
+        async def outcome(call: Any) -> str:
+            try:
+                await call
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+        rounds = [
+            (
+                parts.launch(),
+                parts.launch(bearer=LAUNCHER_SECRET),
+                parts.launch(bearer=VERIFIER_SECRET),
+                parts.say(bearer=LAUNCHER_SECRET),
+            )
+            for _ in range(60)
+        ]
+        found = await asyncio.gather(*(outcome(call) for each in rounds for call in each))
+    assert found == ["UNAUTHENTICATED", "OK", "PERMISSION_DENIED", "OK"] * 60

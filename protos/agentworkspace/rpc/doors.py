@@ -41,7 +41,10 @@ class Collected:
 
 
 def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
-    """Give each of these methods, by full name, a queue of its own."""
+    """Give each of these methods, by full name, a queue of its own.
+
+    Put them behind a door all the same: before grpcio 1.84 this does nothing.
+    """
     for name, handler in handlers.items():
         _, service, method = name.split("/")
         server.add_registered_method_handlers(service, {method: handler})

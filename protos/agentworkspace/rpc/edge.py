@@ -100,11 +100,11 @@ class Edge:
         for add in adders:
             add(collected)
         handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
-        control = {name for name in handlers if self.policy[name].lane is Lane.CONTROL}
-        register(server, {name: handlers[name] for name in control})
-        server.add_generic_rpc_handlers(
-            (Door({name: each for name, each in handlers.items() if name not in control}),)
-        )
+        control = {
+            name: each for name, each in handlers.items() if self.policy[name].lane is Lane.CONTROL
+        }
+        register(server, control)
+        server.add_generic_rpc_handlers((Door(handlers),))
 
     def close(self) -> None:
         """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open

@@ -135,7 +135,7 @@ class RpcServer:
         # Untyped, because it only stands in for a server.
         collected: Any = Collected()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
-        register(self._server, {_CHECK: collected.handlers.pop(_CHECK)})
+        register(self._server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
             shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
             add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
