@@ -12,6 +12,8 @@ import time
 from typing import Final, Self
 
 TICKS_A_SECOND: Final = 64
+# A tick's timer stays until it rings. Streams may be due in days, and end long before.
+SHARED_WITHIN_SECONDS: Final = 60.0
 
 
 class Deadlines:
@@ -49,7 +51,7 @@ class DeadlineScope:
     to turn into an answer: the task's count of cancellations is already put back.
     """
 
-    __slots__ = ("_deadline", "_deadlines", "_due", "_task", "passed")
+    __slots__ = ("_deadline", "_deadlines", "_due", "_task", "_timer", "passed")
 
     def __init__(self, deadlines: Deadlines, deadline: float) -> None:
         self.passed = False
@@ -57,16 +59,24 @@ class DeadlineScope:
         self._deadline = deadline
         self._task: asyncio.Task[object] | None = None
         self._due: set[DeadlineScope] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        if self._deadline != math.inf:
-            self._task = asyncio.current_task()
+        if self._deadline == math.inf:
+            return self
+        self._task = asyncio.current_task()
+        seconds = self._deadline - time.monotonic()
+        if seconds <= SHARED_WITHIN_SECONDS:
             self._due = self._deadlines.join(self, self._deadline)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.ring)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._due is not None:
             self._due.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
         if self.passed and self._task is not None:
             self._task.uncancel()
 
