@@ -31,6 +31,7 @@ _FORBIDDEN: Final = tuple(
         ("::/128", "unspecified"),
         ("::1/128", "loopback"),
         ("fe80::/10", "link-local"),
+        ("64:ff9b:1::/48", "local-use translation"),
         ("fec0::/10", "site-local"),
         ("fd00:ec2::254/128", "cloud metadata"),
         ("2001:db8::/32", "documentation"),
@@ -44,9 +45,7 @@ _PRIVATE: Final = tuple(
     ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
 # NAT64, and what a stateless translator calls an IPv4 host.
-_TRANSLATED: Final = tuple(
-    IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
-)
+_TRANSLATED: Final = tuple(IPv6Network(text) for text in ("64:ff9b::/96", "::ffff:0:0:0/96"))
 
 
 @dataclass(frozen=True, slots=True)

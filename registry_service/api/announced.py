@@ -35,17 +35,15 @@ _NEVER: Final = tuple(
     for text in (
         "100.64.0.0/10",  # carrier-grade NAT
         "168.63.129.16/32",  # metadata, at a public address
+        "64:ff9b:1::/48",  # local-use NAT64, with the IPv4 address wherever its operator likes
         "fec0::/10",  # site-local
         "fd00:ec2::/32",  # metadata, inside the private range
         "2001:db8::/32",
         "3fff::/20",  # documentation
     )
 )
-# An IPv4 address in the low bits: NAT64, stateless translation, and the old compatible form.
-_WRAPPED: Final = tuple(
-    ipaddress.IPv6Network(text)
-    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
-)
+# An IPv4 address in the low bits: NAT64, and stateless translation.
+_WRAPPED: Final = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::ffff:0:0:0/96"))
 
 
 def shape_fault(text: str, *, allow_private: bool) -> str | None:
@@ -143,7 +141,8 @@ def _inner(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
     low = int(address) & 0xFFFFFFFF
-    # `::` and `::1` are addresses of their own.
-    if low > 1 and any(address in network for network in _WRAPPED):
+    # The old compatible form, in which `::` and `::1` are addresses of their own.
+    compatible = int(address) >> 32 == 0 and low > 1
+    if compatible or any(address in network for network in _WRAPPED):
         return ipaddress.IPv4Address(low)
     return address.ipv4_mapped or address.sixtofour or address

@@ -40,6 +40,12 @@ NEVER = [
     "http://[::127.0.0.1]",
     "http://[::ffff:0:127.0.0.1]",
     "http://[64:ff9b:1::a9fe:a9fe]",
+    "http://[64:ff9b:1:a9fe:a9:fe00::]",
+    "http://[64:ff9b:1:7f00:0:100::]",
+    "http://[64:ff9b::]",
+    "http://[64:ff9b::1]",
+    "http://[::ffff:0:0:0]",
+    "http://[::ffff:0:0:1]",
     "http://[fec0::1]",
     "http://168.63.129.16/metadata",
 ]
