@@ -51,14 +51,24 @@ class ServerTls:
         )
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        pair = (self.key_file.read_bytes(), self.certificate_file.read_bytes())
-        client_ca = self.client_ca_file.read_bytes() if self.client_ca_file else None
+        pair = (_read(self.key_file), _read(self.certificate_file))
+        client_ca = _read(self.client_ca_file) if self.client_ca_file else None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
 
     def _signature(self) -> list[tuple[int, int, int]]:
         paths = (self.key_file, self.certificate_file, self.client_ca_file)
         statuses = [path.stat() for path in paths if path is not None]
         return [(each.st_mtime_ns, each.st_size, each.st_ino) for each in statuses]
+
+
+def _read(path: Path) -> bytes:
+    """OSError also for an empty file: caught in the middle of being written, or a mistake; as
+    a client CA it would lock out everybody.
+    """
+    content = path.read_bytes()
+    if not content.strip():
+        raise OSError(f"{path} is empty")
+    return content
 
 
 def is_loopback(listen: str) -> bool:
