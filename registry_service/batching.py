@@ -21,15 +21,35 @@ Answer = TypeVar("Answer")
 # One outcome for each item, in order; an exception is the failure of that item alone.
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 
-# A batch of this many says that calls come faster than they are answered one by one.
-IN_COMPANY: Final = 4
-GATHER_SECONDS: Final = 0.002
+# From this rate on, small batches one behind the other would use up the processor.
+BUSY_A_SECOND: Final = 1500.0
+GATHER_SECONDS: Final = 0.005
+# The rate is that of a stretch of at least this length.
+STRETCH_SECONDS: Final = 0.02
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[Item, Answer]):
     item: Item
     answer: asyncio.Future[Answer]
+
+
+class _Rate:
+    """How many items a second come: of the last whole stretch, so that a pause is forgotten."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._count = 0
+        self._a_second = 0.0
+
+    def is_busy(self, size: int, now: float) -> bool:
+        """After another batch of `size`; `now` in seconds of the loop's clock."""
+        self._count += size
+        elapsed = now - self._began
+        if elapsed >= STRETCH_SECONDS:
+            self._a_second = self._count / elapsed
+            self._began, self._count = now, 0
+        return self._a_second >= BUSY_A_SECOND
 
 
 class Coalescer(Generic[Item, Answer]):
@@ -59,6 +79,7 @@ class Coalescer(Generic[Item, Answer]):
         self._observe = observe
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
         self._busy = 0
+        self._rate = _Rate()
         # The loop holds tasks weakly; a lane must not vanish in the middle of a batch.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,13 +107,14 @@ class Coalescer(Generic[Item, Answer]):
         lane.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while batch := self._next_batch():
                 self._observe(len(batch))
                 await self._answer(batch)
-                # Let in first what has arrived meanwhile; and when there was company, a little
-                # more: small batches, one behind the other, would use up the processor.
-                await asyncio.sleep(GATHER_SECONDS if len(batch) >= IN_COMPANY else 0)
+                # Let in first what has arrived meanwhile; and when many come, a little more.
+                busy = self._rate.is_busy(len(batch), loop.time())
+                await asyncio.sleep(GATHER_SECONDS if busy else 0)
         finally:
             # In the same step as the empty look, so that no item can slip in between.
             self._busy -= 1
