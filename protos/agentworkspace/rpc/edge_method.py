@@ -100,8 +100,10 @@ class EdgeMethod:
     ) -> tuple[Call, str | None]:
         if self._rule.lane is Lane.CONTROL:  # registered: it came through no door
             presented.arrive(context.invocation_metadata() or ())
-        secret, correlation_id = presented.read()
-        if correlation_id is None or not calls.is_correlation_id(correlation_id):
+        secret, given = presented.read()
+        if given is not None and calls.is_correlation_id(given):
+            correlation_id = given
+        else:
             correlation_id = self._around.new_correlation_id()
         # None or astronomically large, by version of grpcio, when the client set none.
         budget: float | None = context.time_remaining()
@@ -109,8 +111,10 @@ class EdgeMethod:
             budget = ceiling_seconds
         call = Call(self._name, correlation_id, now + budget)
         calls.enter(call)
-        # Set before anything can fail: whatever happens next, the id goes back.
-        context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
+        # Set before anything can fail: whatever happens next, the id goes back. But for a quiet
+        # call that goes well no log has it, so only whoever sent one gets it again.
+        if correlation_id is given or not self._rule.quiet:
+            context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
         return call, secret
 
     def _admit(self, call: Call, secret: str | None, raw: bytes, now: float) -> Any:
