@@ -21,9 +21,10 @@ Answer = TypeVar("Answer")
 # One outcome for each item, in order; an exception is the failure of that item alone.
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 
-# From this rate on, small batches one behind the other would use up the processor.
+# From this rate on, small batches one behind the other would use up the processor; then one
+# begins this long after the one before it, or later where that took longer.
 BUSY_A_SECOND: Final = 1500.0
-GATHER_SECONDS: Final = 0.005
+CADENCE_SECONDS: Final = 0.005
 # The rate is that of a stretch of at least this length.
 STRETCH_SECONDS: Final = 0.02
 
@@ -111,10 +112,12 @@ class Coalescer(Generic[Item, Answer]):
         try:
             while batch := self._next_batch():
                 self._observe(len(batch))
+                began = loop.time()
                 await self._answer(batch)
                 # Let in first what has arrived meanwhile; and when many come, a little more.
-                busy = self._rate.is_busy(len(batch), loop.time())
-                await asyncio.sleep(GATHER_SECONDS if busy else 0)
+                now = loop.time()
+                busy = self._rate.is_busy(len(batch), now)
+                await asyncio.sleep(max(0.0, began + CADENCE_SECONDS - now) if busy else 0)
         finally:
             # In the same step as the empty look, so that no item can slip in between.
             self._busy -= 1
