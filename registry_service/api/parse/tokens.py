@@ -17,8 +17,10 @@ from registry_service.commands.revoke_token import RevokeToken
 from registry_service.commands.revoke_workspace_tokens import RevokeWorkspaceTokens
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import ValidateToken
+from registry_service.domain import identifiers
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import WorkspaceId
+from registry_service.domain.refusals import Violation
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
 
@@ -155,7 +157,12 @@ def _question(
     """
     workspace_id: WorkspaceId | None = None
     if request.workspace_id:
-        workspace_id = fields.workspace_id(request.workspace_id, _placed("workspace_id", index))
+        # The place is worded only when it is needed: a batch has up to 1000 of these.
+        found = identifiers.parse_workspace_id(request.workspace_id)
+        if isinstance(found, Violation):
+            fields.refuse(_placed("workspace_id", index), found.description)
+        else:
+            workspace_id = found
     elif not request.any_workspace:
         fields.refuse(_placed("workspace_id", index), "must be set, or any_workspace must be true")
     kind = None
