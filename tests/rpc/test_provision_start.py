@@ -62,6 +62,19 @@ def test_without_its_tables_it_waits_and_serves_once_they_are_there(
         running.workspaces.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=LAUNCHER)
 
 
+def created_by_a_tenant(running: Running) -> pb.CreateWorkspaceResponse:
+    """A workspace with the tenant's own credential."""
+    answer: pb.CreateWorkspaceResponse = running.workspaces.CreateWorkspace(
+        pb.CreateWorkspaceRequest(
+            tenant_id="acme",
+            workspace=workspace_pb2.Workspace(name="agent", model="opus"),
+            secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
+        ),
+        metadata=LAUNCHER,
+    )
+    return answer
+
+
 def test_every_file_that_changes_for_the_worse_is_counted_and_the_last_serves_on(
     provision_database: str, tmp_path: Path
 ) -> None:
@@ -69,14 +82,7 @@ def test_every_file_that_changes_for_the_worse_is_counted_and_the_last_serves_on
     catalogue.write_text(SHIPPED_CATALOGUE.read_text())
     environment = {"PROVISION_CATALOGUE_FILE": str(catalogue)}
     with serving(provision_database, tmp_path, environment=environment) as running:
-        created = running.workspaces.CreateWorkspace(
-            pb.CreateWorkspaceRequest(
-                tenant_id="acme",
-                workspace=workspace_pb2.Workspace(name="agent", model="opus"),
-                secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
-            ),
-            metadata=LAUNCHER,
-        )
+        created = created_by_a_tenant(running)
         files = environment_of(tmp_path, "r:1", {})
         for name in ("PROVISION_CREDENTIALS_FILE", "PROVISION_SECRETS_KEYS_FILE"):
             Path(files[name]).write_text("{}")
@@ -94,14 +100,7 @@ def test_a_key_that_rows_need_may_leave_the_file_and_nobody_loses_a_secret(
     provision_database: str, tmp_path: Path
 ) -> None:
     with serving(provision_database, tmp_path) as running:
-        created = running.workspaces.CreateWorkspace(
-            pb.CreateWorkspaceRequest(
-                tenant_id="acme",
-                workspace=workspace_pb2.Workspace(name="agent", model="opus"),
-                secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
-            ),
-            metadata=LAUNCHER,
-        )
+        created = created_by_a_tenant(running)
         asked = billing_service_pb2.ResolveBillingModeRequest(workspace_id=created.workspace.id)
 
         def refusal() -> str:

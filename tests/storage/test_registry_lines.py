@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
@@ -40,6 +40,14 @@ async def lines(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+@contextmanager
+def held_up(world: World) -> Iterator[None]:
+    """Every question about tokens waits until the block ends."""
+    with world.store.transaction() as holder:
+        holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 async def ask(lines: Lines, *hashes: bytes) -> checks.Checked:
@@ -107,8 +115,7 @@ async def test_a_line_that_is_cut_in_the_middle_of_a_question_says_so_at_once(
 ) -> None:
     async with lines(registry_database) as known:
         await ask(known)
-        with world.store.transaction() as holder:
-            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+        with held_up(world):
             asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
             await until(lambda: world.sql(WAITING))
             world.sql(CUT)
@@ -124,8 +131,7 @@ async def test_a_question_that_is_given_up_costs_its_line_and_not_the_next_answe
     world.validate(used)
     async with lines(registry_database) as known:
         await ask(known)
-        with world.store.transaction() as holder:
-            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+        with held_up(world):
             asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
             await asyncio.sleep(0)
             asked.cancel()
@@ -137,10 +143,8 @@ async def test_a_question_that_is_given_up_costs_its_line_and_not_the_next_answe
 async def test_a_line_without_an_answer_is_given_up(world: World, registry_database: str) -> None:
     async with lines(registry_database, patience_seconds=0.2) as known:
         await ask(known)
-        with world.store.transaction() as holder:
-            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(LineDown):
-                await known.ask(checks.parameters([b"1" * 32]))
+        with held_up(world), pytest.raises(LineDown):
+            await known.ask(checks.parameters([b"1" * 32]))
         assert (await ask(known)).by_hash == {}
 
 
@@ -149,8 +153,7 @@ async def test_whoever_finds_every_line_taken_goes_another_way(
 ) -> None:
     async with lines(registry_database) as known:
         await ask(known)
-        with world.store.transaction() as holder:
-            holder.exec_driver_sql("LOCK TABLE registry.tokens IN ACCESS EXCLUSIVE MODE")
+        with held_up(world):
             first = asyncio.create_task(known.ask(checks.parameters([])))
             await asyncio.sleep(0)
             with pytest.raises(LineDown):
