@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import time
 import uuid
@@ -122,12 +123,13 @@ def test_a_registry_that_is_not_there_is_unavailable() -> None:
 
 def test_a_call_never_outlasts_the_call_it_is_made_for() -> None:
     client = RegistryClient(blocking_channel(NOWHERE))
-    calls.enter(calls.Call("/test", "id", time.monotonic() - 1))
-    try:
+
+    def serve() -> None:
+        calls.enter(calls.Call("/test", "id", time.monotonic() - 1))
         with pytest.raises(RegistryUnavailable, match="no time was left"):
             client.retire(workspace_id="x", tenant_id="acme", timeout=SOON)
-    finally:
-        calls.enter(calls.Call("/test", "id"))
+
+    contextvars.copy_context().run(serve)
 
 
 def test_every_call_is_observed_by_name_and_outcome(registry: Running) -> None:
