@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -30,11 +31,10 @@ _BY_ADMIN: Final = Rule(roles=_ADMIN)
 _BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
 _BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
 _BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
+_BY_VERIFIER_OFTEN: Final = replace(_BY_VERIFIER, crowd=True)
 # A box that lost everything must still reach the command: it alone words what to do next.
-_BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
-_BY_BOX_OFTEN: Final = Rule(
-    bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT, quiet=True
-)
+_BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT, crowd=True)
+_BY_BOX_OFTEN: Final = replace(_BY_BOX, quiet=True)
 
 _TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"
 _REGISTRATION: Final = "/agentworkspace.registry.v1.RegistrationService/"
@@ -48,8 +48,8 @@ POLICY: Final[Policy] = {
     _TOKENS + "ListTokens": _BY_LAUNCHER,
     _TOKENS + "RevokeToken": _BY_ADMIN_OR_ITSELF,
     _TOKENS + "RevokeWorkspaceTokens": _BY_ADMIN,
-    _TOKENS + "ValidateToken": _BY_VERIFIER,
-    _TOKENS + "BatchValidateTokens": _BY_VERIFIER,
+    _TOKENS + "ValidateToken": _BY_VERIFIER_OFTEN,
+    _TOKENS + "BatchValidateTokens": _BY_VERIFIER_OFTEN,
     _TOKENS + "WatchRevocations": _BY_VERIFIER,
     _REGISTRATION + "Register": _BY_BOX,
     _REGISTRATION + "Heartbeat": _BY_BOX_OFTEN,

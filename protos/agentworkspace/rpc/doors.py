@@ -1,9 +1,9 @@
 """How a call finds its method: generated code adds it here, and it goes one of two ways.
 
-A method that is registered with the aio server has a queue of its own there: neither waits behind
-the others' calls nor is shed with them. But the server keeps a pending accept for each, and sorts
-through all of them at every call. So the control plane's methods are registered, which must get
-through when boxes and verifiers storm, and health's check; all others share a door and its queue.
+A method that is registered with the aio server has a queue of its own there: no other waits behind
+its calls or is shed with them. But the server keeps a pending accept for each, and sorts through
+all of them at every call. So the few that come in crowds are registered; all others, and health,
+share a door and its queue, and get through when boxes and verifiers storm.
 """
 
 from __future__ import annotations

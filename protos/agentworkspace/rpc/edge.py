@@ -25,7 +25,7 @@ from agentworkspace.rpc.edge_failures import EdgeFailures
 from agentworkspace.rpc.edge_method import EdgeMethod
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.metrics import EdgeMetrics
-from agentworkspace.rpc.policy import Lane, Policy, PolicyIncomplete
+from agentworkspace.rpc.policy import Policy, PolicyIncomplete
 from agentworkspace.rpc.surroundings import Surroundings
 
 MIB: Final = 1024 * 1024
@@ -100,10 +100,7 @@ class Edge:
         for add in adders:
             add(collected)
         handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
-        control = {
-            name: each for name, each in handlers.items() if self.policy[name].lane is Lane.CONTROL
-        }
-        register(server, control)
+        register(server, {name: each for name, each in handlers.items() if self.policy[name].crowd})
         server.add_generic_rpc_handlers((Door(handlers),))
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from agentworkspace.rpc.call_log import CallLog
 from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.metrics import MethodMetrics
-from agentworkspace.rpc.policy import Lane, Rule
+from agentworkspace.rpc.policy import Rule
 from agentworkspace.rpc.redaction import Secret
 from agentworkspace.rpc.surroundings import OpenStream, Surroundings
 
@@ -98,7 +98,7 @@ class EdgeMethod:
     def _open(
         self, context: Context, ceiling_seconds: float, now: float
     ) -> tuple[Call, str | None]:
-        if self._rule.lane is Lane.CONTROL:  # registered: it came through no door
+        if self._rule.crowd:  # registered: it came through no door
             presented.arrive(context.invocation_metadata() or ())
         secret, given = presented.read()
         if given is not None and calls.is_correlation_id(given):

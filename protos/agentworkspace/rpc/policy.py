@@ -32,6 +32,7 @@ class Rule:
     bearer_allowed: a workspace token may call too; the command checks it.
     anonymous_allowed: so may a call without any credential; the command decides (Register).
     public: credentials are not looked at. quiet: success is logged at debug level only.
+    crowd: it comes in crowds, and waits inside gRPC in a queue of its own (see `doors`).
     """
 
     roles: frozenset[str] = frozenset()
@@ -41,6 +42,7 @@ class Rule:
     public: bool = False
     lane: Lane = Lane.CONTROL
     quiet: bool = False
+    crowd: bool = False
 
     def __post_init__(self) -> None:
         unknown = self.roles - ROLES

@@ -17,13 +17,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from agentworkspace.rpc.doors import Collected, Door, register
+from agentworkspace.rpc.doors import Collected, Door
 from agentworkspace.rpc.edge import MIB, Edge
 from agentworkspace.rpc.listening import ServerTls, bind
 from agentworkspace.rpc.policy import require_total
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
-_CHECK: Final = f"/{_HEALTH_NAME}/Check"
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -135,7 +134,6 @@ class RpcServer:
         # Untyped, because it only stands in for a server.
         collected: Any = Collected()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
-        register(self._server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
             shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
             add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
