@@ -24,7 +24,7 @@ RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 # From this rate on, small batches one behind the other would use up the processor; then one
 # begins this long after the one before it, or later where that took longer.
 BUSY_A_SECOND: Final = 1500.0
-CADENCE_SECONDS: Final = 0.005
+CADENCE_SECONDS: Final = 0.010
 # The rate is that of a stretch of at least this length.
 STRETCH_SECONDS: Final = 0.02
 
