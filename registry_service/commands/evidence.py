@@ -19,9 +19,10 @@ from registry_service.storage.standings import Bearer
 
 def hash_of(secret: Secret | None) -> bytes | None:
     """None for nothing, and for junk, which no lookup would find."""
-    if secret is None or is_junk(secret.reveal()):
+    if secret is None:
         return None
-    return token_sha256(secret.reveal())
+    text = secret.reveal()
+    return None if is_junk(text) else token_sha256(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

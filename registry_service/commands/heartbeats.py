@@ -14,13 +14,13 @@ from registry_service.commands.evidence import Presented
 from registry_service.commands.origin import SYSTEM, Origin
 from registry_service.domain.admission import NextAction, next_action
 from registry_service.domain.identifiers import TokenId, WorkspaceId
+from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import TokenKind
 from registry_service.domain.verdicts import Denied
 from registry_service.storage import checks, faults, registrations, standings, workspaces
-from registry_service.storage.checks import Known
 from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Beat
 from registry_service.storage.standings import Bearer
@@ -67,24 +67,22 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
     What is not among them is looked at as a whole.
     """
     hashes = [evidence.hash_of(command.bearer) for command in commands]
-    beating: dict[WorkspaceId, tuple[int, Known]] = {}
+    beating: dict[WorkspaceId, tuple[int, Principal]] = {}
     with store.transaction() as connection:
         found = checks.known(connection, [item for item in hashes if item is not None])
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
             known = found.by_hash.get(item) if item else None
-            if known is None or known.principal.kind is not TokenKind.INSTANCE:
+            if known is None or known.kind is not TokenKind.INSTANCE:
                 continue
-            if known.principal.workspace_id == command.workspace_id:
+            if known.workspace_id == command.workspace_id:
                 beating.setdefault(command.workspace_id, (place, known))
-        beats = [
-            _beat(commands[place], known.principal.incarnation) for place, known in beating.values()
-        ]
+        beats = [_beat(commands[place], known.incarnation) for place, known in beating.values()]
         written = registrations.beat(connection, beats) if beats else frozenset()
     return {
         place: Heartbeaten(
             next_action=NextAction.NONE,
-            incarnation=known.newest,
-            token_id=known.principal.token_id,
+            incarnation=found.newest[workspace_id],
+            token_id=known.token_id,
             time=found.now,
         )
         for workspace_id, (place, known) in beating.items()

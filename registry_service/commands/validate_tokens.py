@@ -121,20 +121,21 @@ def answer_known(
     for question, item in zip(questions, hashes, strict=True):
         known = by_hash.get(item) if item else None
         if known is not None:
-            answers.append(_answer_known(question, known.principal))
+            answers.append(_answer_known(question, known))
         else:
             answers.append(None if item else Rejection.TOKEN_INVALID)
     return answers
 
 
 def _answer_known(question: ValidateToken, known: Principal) -> Principal | Rejection:
-    if question.workspace_id not in (None, known.workspace_id):
+    caller, _, workspace_id, required_kind, required_scopes = question
+    if workspace_id is not None and workspace_id != known.workspace_id:
         return Rejection.TOKEN_INVALID
-    if not question.caller.may_act_for(known.tenant_id):
+    if not caller.may_act_for(known.tenant_id):
         return Rejection.TOKEN_INVALID
-    if question.required_kind not in (None, known.kind):
+    if required_kind is not None and required_kind is not known.kind:
         return Rejection.TOKEN_KIND
-    if question.required_scopes and not question.required_scopes.issubset(known.scopes):
+    if required_scopes and not required_scopes.issubset(known.scopes):
         return Rejection.TOKEN_SCOPE
     return known
 

@@ -7,7 +7,7 @@ it; a caller collects the violations of all fields before it refuses.
 from __future__ import annotations
 
 import re
-from typing import Final, NewType
+from typing import Final, NewType, TypeGuard
 
 from registry_service.domain.refusals import Violation
 
@@ -28,6 +28,11 @@ SHA256_WANTED: Final = "must be a SHA-256 as 64 lower-case hexadecimal digits"
 
 def parse_workspace_id(text: str, field: str = "workspace_id") -> WorkspaceId | Violation:
     return WorkspaceId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
+
+
+def is_workspace_id(text: str) -> TypeGuard[WorkspaceId]:
+    """As `parse_workspace_id`, for those who word what is wrong themselves."""
+    return _UUID.fullmatch(text) is not None
 
 
 def parse_token_id(text: str, field: str = "token_id") -> TokenId | Violation:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage.prepared import Prepared, bytea_array
@@ -41,14 +43,8 @@ WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind <> 'TICKET'
 
 
 _KIND: Final = {kind.value: kind for kind in TokenKind}
-
-
-class Known(NamedTuple):
-    """A live token that was used before. A tuple: hundreds are made for one batch."""
-
-    principal: Principal
-    # The workspace's newest incarnation.
-    newest: int
+# As `Principal(...)`, without the Python that names its fields: a batch makes up to 1000.
+_principal: Final = partial(tuple.__new__, Principal)
 
 
 class Checked(NamedTuple):
@@ -56,7 +52,9 @@ class Checked(NamedTuple):
 
     now: datetime
     revision: int
-    by_hash: dict[bytes, Known]
+    by_hash: dict[bytes, Principal]
+    # Of the workspaces that the tokens belong to, the incarnation begun last.
+    newest: dict[WorkspaceId, int]
 
 
 def known(connection: Connection, hashes: Iterable[bytes]) -> Checked:
@@ -72,18 +70,16 @@ def parameters(hashes: Iterable[bytes]) -> dict[str, str]:
 def checked(rows: Sequence[Any]) -> Checked:
     """What the rows of KNOWN say."""
     head = rows[0]
-    by_hash: dict[bytes, Known] = {}
+    by_hash: dict[bytes, Principal] = {}
+    newest: dict[WorkspaceId, int] = {}
     for row in rows[1:]:
-        _, _, digest, token_id, workspace_id, tenant_id, kind, scopes, *rest = row
-        incarnation, expire_time, newest = rest
-        whom = Principal(
-            workspace_id,
-            tenant_id,
-            token_id,
-            _KIND[kind],
-            tuple(sorted(scopes)),
-            incarnation,
-            expire_time,
+        _, _, digest, token_id, workspace, tenant_id, kind, scopes, incarnation, expires, last = row
+        by_hash[bytes(digest)] = _principal(
+            (workspace, tenant_id, token_id, _KIND[kind], _sorted(scopes), incarnation, expires)
         )
-        by_hash[bytes(digest)] = Known(whom, newest)
-    return Checked(head[0], head[1], by_hash)
+        newest[workspace] = last
+    return Checked(head[0], head[1], by_hash, newest)
+
+
+def _sorted(scopes: list[str]) -> tuple[str, ...]:
+    return tuple(scopes if len(scopes) < 2 else sorted(scopes))

@@ -84,7 +84,7 @@ async def test_a_line_knows_what_a_thread_knows(world: World, registry_database:
         found = await ask(known, *hashes)
     assert list(found.by_hash) == [sha256(used)]
     assert found.by_hash == expected.by_hash
-    assert found.by_hash[sha256(used)].principal.kind is TokenKind.API
+    assert found.by_hash[sha256(used)].kind is TokenKind.API
     assert found.revision == expected.revision
 
 

@@ -20,7 +20,6 @@ from registry_service.commands.validate_tokens import ValidateToken
 from registry_service.domain import identifiers
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.refusals import Violation
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
 
@@ -31,6 +30,7 @@ LARGEST_BATCH: Final = 1000
 SHORTEST_TTL: Final = timedelta(seconds=1)
 LONGEST_TTL: Final = timedelta(days=3653)
 LONGEST_OVERLAP: Final = timedelta(days=7)
+_NO_SCOPES: Final[frozenset[str]] = frozenset()
 
 
 def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
@@ -156,13 +156,12 @@ def _question(
     is an answer, not a fault of the caller. `index`: its place in a batch.
     """
     workspace_id: WorkspaceId | None = None
-    if request.workspace_id:
+    named = request.workspace_id
+    if identifiers.is_workspace_id(named):
+        workspace_id = named
+    elif named:
         # The place is worded only when it is needed: a batch has up to 1000 of these.
-        found = identifiers.parse_workspace_id(request.workspace_id)
-        if isinstance(found, Violation):
-            fields.refuse(_placed("workspace_id", index), found.description)
-        else:
-            workspace_id = found
+        fields.refuse(_placed("workspace_id", index), identifiers.UUID_WANTED)
     elif not request.any_workspace:
         fields.refuse(_placed("workspace_id", index), "must be set, or any_workspace must be true")
     kind = None
@@ -170,11 +169,9 @@ def _question(
         kind = fields.named(
             request.required_kind, _placed("required_kind", index), words.BEARER_KIND_OF
         )
-    scopes: frozenset[str] = frozenset()
-    if request.required_scopes:
-        scopes = frozenset(
-            fields.scopes(request.required_scopes, _placed("required_scopes", index))
-        )
+    scopes = _NO_SCOPES
+    if wanted := request.required_scopes:
+        scopes = frozenset(fields.scopes(wanted, _placed("required_scopes", index)))
     return ValidateToken(caller, Secret(request.token), workspace_id, kind, scopes)
 
 

@@ -98,7 +98,9 @@ def validated_batch(
     response = token_service_pb2.BatchValidateTokensResponse(revision=revision)
     add = response.results.add
     for answer in answers:
-        _fill(add(revision=revision), answer)
+        result = add()
+        result.revision = revision
+        _fill(result, answer)
     return response
 
 
@@ -107,17 +109,18 @@ def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal |
     if isinstance(answer, Rejection):
         response.rejection.reason = words.REJECTION[answer]
         return
+    workspace_id, tenant_id, token_id, kind, scopes, incarnation, expire_time = answer
     whom = response.principal
-    whom.workspace_id = answer.workspace_id
-    whom.tenant_id = answer.tenant_id
-    whom.token_id = answer.token_id
-    whom.kind = words.KIND[answer.kind]
-    if answer.scopes:
-        whom.scopes.extend(answer.scopes)
-    if answer.incarnation:
-        whom.incarnation = answer.incarnation
-    if answer.expire_time is not None:
-        whom.expire_time.FromDatetime(answer.expire_time)
+    whom.workspace_id = workspace_id
+    whom.tenant_id = tenant_id
+    whom.token_id = token_id
+    whom.kind = words.KIND[kind]
+    if scopes:
+        whom.scopes.extend(scopes)
+    if incarnation:
+        whom.incarnation = incarnation
+    if expire_time is not None:
+        whom.expire_time.FromDatetime(expire_time)
 
 
 def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:
