@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -36,7 +36,7 @@ CALLERS = {
 }
 OPEN = Rule(any_caller=True, bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
 POLICY: Policy = {
-    SAY: OPEN,
+    SAY: replace(OPEN, crowd=True),
     COUNT: OPEN,
     LAUNCH: Rule(roles=frozenset({"launcher"}), lane=Lane.CONTROL),
 }

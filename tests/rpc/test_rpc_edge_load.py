@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import pytest
 
 from agentworkspace.rpc.capacity import Capacity
 from agentworkspace.rpc.policy import Rule
+from registry_service.api import policy as registry_policy
 from tests.rpc.echo_server import (
     COUNT,
+    LAUNCH,
     LAUNCHER_SECRET,
     POLICY,
     SAY,
     Text,
     failure_of,
+    make_edge,
+    mount,
     serving,
     story,
     stream_failure_of,
@@ -45,6 +50,24 @@ class Gate:
             return request
 
         return wait
+
+
+class Queues:
+    """Stands in for gRPC's server: which methods it accepts one by one, and which together."""
+
+    def __init__(self) -> None:
+        self.own: list[str] = []
+        self._doors: tuple[Any, ...] = ()
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        self.own += [f"/{service}/{name}" for name in handlers]
+
+    def add_generic_rpc_handlers(self, doors: tuple[Any, ...]) -> None:
+        self._doors += doors
+
+    def behind_the_door(self, *methods: str) -> list[str]:
+        called = (SimpleNamespace(method=name, invocation_metadata=()) for name in methods)
+        return [each.method for each in called if any(door.service(each) for door in self._doors)]
 
 
 @story
@@ -78,6 +101,21 @@ async def test_the_control_plane_uses_the_reserve_while_boxes_storm() -> None:
         gate.open.set()
         await asyncio.gather(*running)
     assert launched.value == "go"
+
+
+def test_what_comes_in_crowds_waits_in_a_queue_of_its_own_and_all_else_behind_one_door() -> None:
+    server = Queues()
+    make_edge().mount(cast("Any", server), [mount().add])
+    assert server.own == [SAY]
+    assert server.behind_the_door(LAUNCH, COUNT) == [LAUNCH, COUNT]
+
+
+def test_the_registrys_crowds_are_boxes_and_single_checks() -> None:
+    crowds = {
+        name.rpartition("/")[2] for name, rule in registry_policy.POLICY.items() if rule.crowd
+    }
+    checks, boxes = {"ValidateToken", "BatchValidateTokens"}, {"Register", "Heartbeat", "WhoAmI"}
+    assert crowds == checks | boxes | {"UpdateCard", "Deregister"}
 
 
 @story
