@@ -29,6 +29,9 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # Long enough for most calls to end; longer would hold clients here that could go elsewhere.
 _HANDOVER_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 0.3
+# Below the first nothing is lost: fewer calls at once are no storm.
+_WAITING: Final = 500
+_WAITING_AT_MOST: Final = 1000
 # Allocations before a collection, and how often the next older generations join in.
 _COLLECT_AFTER: Final = (10_000, 20, 50)
 T = TypeVar("T")
@@ -171,6 +174,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams_per_connection),
+        # What waits to be accepted, in each queue: beyond the first number gRPC sheds some calls,
+        # beyond the second all. Its own 1000 and 3000 are most of a second of waiting.
+        ("grpc.server.max_pending_requests", _WAITING),
+        ("grpc.server.max_pending_requests_hard_limit", _WAITING_AT_MOST),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         # Clients of ours ping every 30 s, also while idle; the default calls that abuse.
