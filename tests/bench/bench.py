@@ -19,6 +19,8 @@ from tests.bench.rows import Row
 
 # Load generators at the same time: agents, and somebody else beside them.
 GENERATORS: Final = 2
+# Of one row, with the bare server between them: a shared machine is another one every second.
+SLICES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,25 @@ class Case:
     once: bool = False
     keep: bool = False
     least_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spent:
+    """So far: seconds of processor by the service and by PostgreSQL, bytes of PostgreSQL's log."""
+
+    cpu: float = 0.0
+    database: float = 0.0
+    wal: float = 0.0
+
+    def __add__(self, other: _Spent) -> _Spent:
+        return _Spent(
+            cpu=self.cpu + other.cpu,
+            database=self.database + other.database,
+            wal=self.wal + other.wal,
+        )
+
+    def __sub__(self, other: _Spent) -> _Spent:
+        return self + _Spent(cpu=-other.cpu, database=-other.database, wal=-other.wal)
 
 
 class Bench(AbstractContextManager["Bench"]):
@@ -67,17 +88,17 @@ class Bench(AbstractContextManager["Bench"]):
     def measure(
         self, case: Case, served: Served, *, tokens: int, count: int, stores: dict[str, float]
     ) -> Measured:
-        """One row: the bare server, the method, the bare server again."""
+        """One row: the method and the bare server in turn, so that both have the same machine."""
         say(f"   {case.name}, {tokens:,} tokens, {count} process(es) …")
-        before = self.bare(case.in_flight)
-        wal = self._server.wal_bytes()
-        cpu, database = served.process.cpu_seconds(), processes.cpu_seconds(self._server.pid)
-        plan = self._plan(case, served)
-        found = self.send(plan).result()
-        cpu = served.process.cpu_seconds() - cpu
-        database = processes.cpu_seconds(self._server.pid) - database
-        wal = self._server.wal_bytes() - wal
-        after = self.bare(case.in_flight)
+        slices = 1 if case.once or case.least_seconds else SLICES
+        plan = self._plan(case, served, slices)
+        bare, parts, spent = [self.bare(case.in_flight)], [], _Spent()
+        for _ in range(slices):
+            before = self._spent(served)
+            parts.append(self.send(plan).result())
+            spent += self._spent(served) - before
+            bare.append(self.bare(case.in_flight))
+        found = load.together(parts)
         answered = sum(found.statuses.values())
         # What was answered while warming up was paid for, too.
         calls = answered if case.once else answered * (1 + plan.warm_seconds / plan.seconds)
@@ -91,12 +112,12 @@ class Bench(AbstractContextManager["Bench"]):
                 throughput=found.throughput * case.unit,
                 p50_ms=found.percentile(50) * 1000,
                 p99_ms=found.percentile(99) * 1000,
-                cpu_ms=cpu / calls * 1000 if calls else 0.0,
-                database_cpu_ms=database / calls * 1000 if calls else 0.0,
-                wal_bytes=wal / calls if calls else 0.0,
+                cpu_ms=spent.cpu / calls * 1000 if calls else 0.0,
+                database_cpu_ms=spent.database / calls * 1000 if calls else 0.0,
+                wal_bytes=spent.wal / calls if calls else 0.0,
                 memory_mib=served.process.memory_mib(),
                 failed=found.failed,
-                bare=(before + after) / 2,
+                bare=sum(bare) / len(bare),
                 store=stores.get(case.store, 0.0),
             )
         )
@@ -112,12 +133,19 @@ class Bench(AbstractContextManager["Bench"]):
             messages=cases.validate_one(0),
             bearer=self._bare.bearer,
             in_flight=in_flight,
-            warm_seconds=0.5,
-            seconds=max(1.5, self.seconds / 3),
+            warm_seconds=0.3,
+            seconds=max(1.0, self.seconds / 5),
         )
         return self.send(plan).result().throughput
 
-    def _plan(self, case: Case, served: Served) -> Plan:
+    def _spent(self, served: Served) -> _Spent:
+        return _Spent(
+            cpu=served.process.cpu_seconds(),
+            database=processes.cpu_seconds(self._server.pid),
+            wal=self._server.wal_bytes(),
+        )
+
+    def _plan(self, case: Case, served: Served, slices: int) -> Plan:
         return Plan(
             address=served.address,
             method=case.method,
@@ -125,7 +153,8 @@ class Bench(AbstractContextManager["Bench"]):
             bearer="" if case.messages[0].bearer else served.bearer,
             in_flight=case.in_flight,
             share=served.process.workers() if len(served.metrics) > 1 else (),
-            seconds=max(self.seconds, case.least_seconds),
+            warm_seconds=1.0 / slices,
+            seconds=max(self.seconds, case.least_seconds) / slices,
             once=case.once,
             keep=case.keep,
         )

@@ -77,6 +77,22 @@ class Measured:
         return percentile(self.latencies, percent)
 
 
+def together(parts: Sequence[Measured]) -> Measured:
+    """One measurement that was made in several parts."""
+    statuses: Counter[int] = Counter()
+    for part in parts:
+        statuses.update(part.statuses)
+    return Measured(
+        seconds=sum(part.seconds for part in parts),
+        statuses=dict(statuses),
+        latencies=sorted(each for part in parts for each in part.latencies),
+        refused_latencies=sorted(each for part in parts for each in part.refused_latencies),
+        cpu_seconds=sum(part.cpu_seconds for part in parts),
+        bodies=[body for part in parts for body in part.bodies],
+        spread=parts[0].spread,
+    )
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """Of sorted values; 0 when there are none."""
     if not values:
