@@ -116,7 +116,7 @@ class Core:
             return await self.hot.validations.ask(question)
         (answer,) = validate_tokens.answer_known((question,), hashes, found)
         if answer is None:
-            return await self.hot.validations.ask(question)
+            return await self.hot.unknown.ask(question)
         return ValidatedTokens((answer,), found.revision, found.now)
 
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
@@ -130,7 +130,9 @@ class Core:
         answers = validate_tokens.answer_known(questions, hashes, found)
         unknown = [place for place, answer in enumerate(answers) if answer is None]
         if unknown:
-            asked = await self.run(validate_tokens.run, [questions[place] for place in unknown])
+            asked = await self.run(
+                validate_tokens.run, [questions[place] for place in unknown], known_first=False
+            )
             for place, answer in zip(unknown, asked.answers, strict=True):
                 answers[place] = answer
         settled = tuple(answer for answer in answers if answer is not None)
@@ -202,6 +204,10 @@ class HotCalls:
         )
         self.validations: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
             "validate", on_thread(partial(validate_tokens.run_each, store))
+        )
+        # Those that a line did not know: new, dead, or nobody's.
+        self.unknown: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
+            "unknown", on_thread(partial(validate_tokens.run_each, store, known_first=False))
         )
         self.heartbeats: Coalescer[Heartbeat, Heartbeaten] = coalescer(
             "heartbeat", on_thread(partial(heartbeats.run, store))

@@ -52,9 +52,14 @@ class ValidatedTokens(NamedTuple):
     time: datetime
 
 
-def run(store: Store, questions: Sequence[ValidateToken]) -> ValidatedTokens:
-    """Never refuses: a status error would speak of the caller. First uses are written."""
-    together = _ask_together(store, questions)
+def run(
+    store: Store, questions: Sequence[ValidateToken], *, known_first: bool = True
+) -> ValidatedTokens:
+    """Never refuses: a status error would speak of the caller. First uses are written.
+
+    `known_first` False: these are known not to be in daily use, so nobody looks there again.
+    """
+    together = _ask_together(store, questions, known_first=known_first)
     answers = [
         _ask(store, [question], patient=True).settled()[0] if answer is None else answer
         for question, answer in zip(questions, together.answers, strict=True)
@@ -62,9 +67,11 @@ def run(store: Store, questions: Sequence[ValidateToken]) -> ValidatedTokens:
     return ValidatedTokens(answers=tuple(answers), revision=together.revision, time=together.time)
 
 
-def run_each(store: Store, questions: Sequence[ValidateToken]) -> list[ValidatedTokens | Refusal]:
+def run_each(
+    store: Store, questions: Sequence[ValidateToken], *, known_first: bool = True
+) -> list[ValidatedTokens | Refusal]:
     """As `run`, for questions of several calls: what goes wrong for one is its answer alone."""
-    together = _ask_together(store, questions)
+    together = _ask_together(store, questions, known_first=known_first)
     return [
         _ask_alone(store, question)
         if answer is None
@@ -96,10 +103,12 @@ class _Asked:
         return tuple(answer or Rejection.TOKEN_INVALID for answer in self.answers)
 
 
-def _ask_together(store: Store, questions: Sequence[ValidateToken]) -> _Asked:
+def _ask_together(store: Store, questions: Sequence[ValidateToken], *, known_first: bool) -> _Asked:
     """The tokens in daily use are answered by one lean statement; what that does not know, new
     ones and dead ones, is looked at as a whole.
     """
+    if not known_first:
+        return _ask(store, questions, patient=False)
     hashes = [evidence.hash_of(question.token) for question in questions]
     with store.glance() as connection:
         found = checks.known(connection, [item for item in hashes if item is not None])

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
 from registry_service.commands import list_tokens, mint_tokens_batch, validate_tokens, who_am_i
 from registry_service.commands.issued import Delivery, Issued
 from registry_service.commands.list_tokens import ListTokens
-from registry_service.commands.validate_tokens import Rejection, ValidateToken
+from registry_service.commands.validate_tokens import (
+    Rejection,
+    ValidatedTokens,
+    ValidateToken,
+)
 from registry_service.commands.who_am_i import WhoAmI
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.storage import checks
 from tests.storage.registry_world import (
     CONFINED,
     HOUR,
@@ -362,6 +368,31 @@ def test_many_questions_are_answered_in_order_from_one_snapshot(world: World) ->
         Rejection.TOKEN_SCOPE,
         *[Rejection.TOKEN_INVALID] * 4,
     ]
+
+
+def test_what_a_line_did_not_know_is_looked_at_as_a_whole_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace_id = world.workspace()
+    used, new, dead = (plaintext(world.mint(workspace_id)) for _ in range(3))
+    world.validate(used)
+    world.revoke(workspace_id, world.token_of(workspace_id, dead).token.token_id)
+
+    def known(*_: object) -> NoReturn:
+        raise AssertionError("the tokens in daily use were asked again")
+
+    monkeypatch.setattr(checks, "known", known)
+    questions = [
+        ValidateToken(caller=OPERATOR, token=each, workspace_id=None)
+        for each in (used, new, dead, Secret("nobody's"))
+    ]
+    found = validate_tokens.run(world.store, questions, known_first=False)
+    each = validate_tokens.run_each(world.store, questions, known_first=False)
+    assert [type(answer) for answer in found.answers[:2]] == [Principal, Principal]
+    assert list(found.answers[2:]) == [Rejection.TOKEN_INVALID, Rejection.TOKEN_INVALID]
+    assert [one.answers[0] for one in each if isinstance(one, ValidatedTokens)] == list(
+        found.answers
+    )
 
 
 def test_first_use_is_written_before_the_answer_and_not_for_a_foreign_workspace(
