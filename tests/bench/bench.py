@@ -1,4 +1,4 @@
-"""Measures one method after another, each beside the bare server in the same seconds."""
+"""Measures one method after another, each in turn with the bare server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -90,18 +90,20 @@ class Bench(AbstractContextManager["Bench"]):
     ) -> Measured:
         """One row: the method and the bare server in turn, so that both have the same machine."""
         say(f"   {case.name}, {tokens:,} tokens, {count} process(es) …")
-        slices = 1 if case.once or case.least_seconds else SLICES
+        slices = 1 if case.once else SLICES
         plan = self._plan(case, served, slices)
-        bare, parts, spent = [self.bare(case.in_flight)], [], _Spent()
-        for _ in range(slices):
+        bare, parts, spent = [self.bare()], [], _Spent()
+        for index in range(slices):
             before = self._spent(served)
-            parts.append(self.send(plan).result())
+            messages = turned(case.messages, index, slices)
+            parts.append(self.send(replace(plan, messages=messages)).result())
             spent += self._spent(served) - before
-            bare.append(self.bare(case.in_flight))
+            bare.append(self.bare())
         found = load.together(parts)
-        answered = sum(found.statuses.values())
-        # What was answered while warming up was paid for, too.
-        calls = answered if case.once else answered * (1 + plan.warm_seconds / plan.seconds)
+        calls = float(sum(found.statuses.values()))
+        if not case.once:
+            # What was answered before and after the seconds that count was paid for, too.
+            calls = calls * (1 + plan.warm_seconds / plan.seconds) + slices * case.in_flight
         self.rows.append(
             Row(
                 name=case.name,
@@ -125,14 +127,13 @@ class Bench(AbstractContextManager["Bench"]):
         say(f"      {generator(found)}")
         return found
 
-    def bare(self, in_flight: int) -> float:
-        """Calls a second of the server that does nothing, now."""
+    def bare(self) -> float:
+        """Calls a second of the server that does nothing, now: one yardstick for all rows."""
         plan = Plan(
             address=self._bare.address,
             method=ceiling.METHOD,
             messages=cases.validate_one(0),
             bearer=self._bare.bearer,
-            in_flight=in_flight,
             warm_seconds=0.3,
             seconds=max(1.0, self.seconds / 5),
         )
@@ -158,6 +159,12 @@ class Bench(AbstractContextManager["Bench"]):
             once=case.once,
             keep=case.keep,
         )
+
+
+def turned(messages: Sequence[Message], part: int, parts: int) -> list[Message]:
+    """The same, begun further on: each part of a row asks for other tokens."""
+    begin = len(messages) * part // parts
+    return [*messages[begin:], *messages[:begin]]
 
 
 def generator(found: Measured) -> str:

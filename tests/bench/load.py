@@ -105,6 +105,18 @@ def run(plan: Plan) -> Measured:
     return _Run(plan).measure()
 
 
+def _is_many(plan: Plan) -> bool:
+    """Calls under way or, at a rate, between two looks at the sockets."""
+    if plan.rate is None:
+        return plan.in_flight >= MANY
+    return plan.rate * PAUSE_SECONDS >= 1
+
+
+def due(elapsed: float, rate: float) -> int:
+    """How many calls have begun after so many seconds, the first of them at once."""
+    return int(elapsed * rate) + 1
+
+
 class _Run:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -118,7 +130,7 @@ class _Run:
         self._refused = array("d")
         self._bodies: list[bytes] = []
         self._owed: Counter[int] = Counter()
-        self._pauses = (plan.rate or 0.0) * PAUSE_SECONDS >= 1 or plan.in_flight >= MANY
+        self._pauses = _is_many(plan)
         self._selector = selectors.DefaultSelector()
         self._spread: Counter[int] = Counter()
         self._connections = [self._connect(index) for index in range(plan.connections)]
@@ -214,8 +226,8 @@ class _Run:
             self._flush(index)
 
     def _begin_what_is_due(self, start: float, rate: float) -> None:
-        due = int((self._now - start) * rate) + 1  # the first at once
-        while self._next < due and not self._exhausted():
+        wanted = due(self._now - start, rate)
+        while self._next < wanted and not self._exhausted():
             index = self._next % len(self._connections)
             self._begin(self._connections[index], start + self._next / rate)
         for index in range(len(self._connections)):

@@ -57,7 +57,7 @@ def of(rows: Iterable[Row]) -> list[Ratio]:
                 f"ValidateToken, {processes} process(es), {tokens:,} tokens: of {go}",
                 share(BESIDE_GO, tokens, processes),
                 share(go, tokens, processes),
-                "at least 1.5" if processes == 2 else "not asked",
+                "at least 1.5" if processes == 2 and go == GO else "not asked",
             )
     add(
         f"a batch of 64, 1 process, {largest:,} tokens: tokens of single calls",

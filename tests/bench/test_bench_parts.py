@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from registry_service.domain.token_format import checksum_ok
@@ -17,8 +18,9 @@ from tests.bench import (
     store_ceiling,
     suite,
 )
-from tests.bench.h2 import prefixed
-from tests.bench.load import Measured
+from tests.bench.bench import turned
+from tests.bench.h2 import Message, prefixed
+from tests.bench.load import Measured, Plan
 from tests.bench.ratios import Ratio
 from tests.bench.rows import Row
 
@@ -137,7 +139,7 @@ def test_what_was_asked_is_computed_from_the_rows_of_the_run() -> None:
         Ratio(
             name="ValidateToken, 2 process(es), 1,000,000 tokens: of Go, its library's pool",
             value=2.0,
-            asked="at least 1.5",
+            asked="not asked",
         ),
         Ratio(
             name="a batch of 64, 1 process, 1,000,000 tokens: tokens of single calls",
@@ -168,6 +170,27 @@ def test_a_row_measured_in_parts_is_the_sum_of_them() -> None:
     assert (found.seconds, found.cpu_seconds) == (4.0, 1.0)
     assert found.latencies == [0.1, 0.2, 0.3, 0.4]
     assert (found.bodies, found.spread) == ([b"one", b"one"], (2, 2))
+
+
+def test_at_a_rate_the_first_call_begins_at_once_and_the_next_when_it_is_due() -> None:
+    assert [load.due(elapsed, 20.0) for elapsed in (0.0, 0.049, 0.051, 1.01)] == [1, 1, 2, 21]
+
+
+def test_the_generator_rests_only_while_many_calls_are_under_way() -> None:
+    plan = Plan(address="", method="", messages=())
+    assert load._is_many(plan)
+    assert load._is_many(replace(plan, rate=5000.0))
+    assert not load._is_many(replace(plan, in_flight=16))
+    assert not load._is_many(replace(plan, rate=20.0))
+
+
+def test_each_part_of_a_row_begins_with_other_messages() -> None:
+    messages = [Message(body=bytes((number,))) for number in range(8)]
+    begun = [turned(messages, part, 4) for part in range(4)]
+    assert [each[0].body for each in begun] == [b"\x00", b"\x02", b"\x04", b"\x06"]
+    assert {frozenset(each.body for each in part) for part in begun} == {
+        frozenset(each.body for each in messages)
+    }
 
 
 def test_a_ratio_without_its_rows_is_left_out() -> None:
