@@ -116,7 +116,7 @@ class Coalescer(Generic[Item, Answer]):
                 await self._answer(batch)
                 # Let in first what has arrived meanwhile; and when many come, a little more.
                 now = loop.time()
-                busy = self._rate.is_busy(len(batch), now)
+                busy = self._rate.is_busy(len(batch), now) and len(batch) < self._max_batch
                 await asyncio.sleep(max(0.0, began + CADENCE_SECONDS - now) if busy else 0)
         finally:
             # In the same step as the empty look, so that no item can slip in between.

@@ -51,7 +51,8 @@ from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store
 from registry_service.write_behind import LastUses, RefusedLedger
 
-# One thread for each kind of batch, and a little for the background: neither waits for the other.
+# One thread for each kind of batch (checks that no line answered come in one of two kinds, as
+# lines are up or down), and a little for the background: neither waits for the other.
 HOT_THREADS: Final = 4
 BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32

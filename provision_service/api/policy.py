@@ -23,7 +23,7 @@ ADMIN: Final = Rule(roles=frozenset({"admin"}))
 # Secrets for a box: only its own instance token opens this; the command asks the registry.
 BOX: Final = Rule(bearer_allowed=True, lane=Lane.AGENT, crowd=True)
 # The catalogue is the same for everybody; an unknown bearer is asked for at the registry.
-ANYBODY: Final = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT)
+ANYBODY: Final = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT, crowd=True)
 
 SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     workspace_service_pb2.DESCRIPTOR.services_by_name["WorkspaceService"],

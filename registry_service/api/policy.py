@@ -30,8 +30,7 @@ _BY_ADMIN: Final = Rule(roles=_ADMIN)
 # The token itself may ask too; the command looks whether it is the one spoken of.
 _BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
 _BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
-_BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
-_BY_VERIFIER_OFTEN: Final = replace(_BY_VERIFIER, crowd=True)
+_BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True, crowd=True)
 # A box that lost everything must still reach the command: it alone words what to do next.
 _BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT, crowd=True)
 _BY_BOX_OFTEN: Final = replace(_BY_BOX, quiet=True)
@@ -48,8 +47,8 @@ POLICY: Final[Policy] = {
     _TOKENS + "ListTokens": _BY_LAUNCHER,
     _TOKENS + "RevokeToken": _BY_ADMIN_OR_ITSELF,
     _TOKENS + "RevokeWorkspaceTokens": _BY_ADMIN,
-    _TOKENS + "ValidateToken": _BY_VERIFIER_OFTEN,
-    _TOKENS + "BatchValidateTokens": _BY_VERIFIER_OFTEN,
+    _TOKENS + "ValidateToken": _BY_VERIFIER,
+    _TOKENS + "BatchValidateTokens": _BY_VERIFIER,
     _TOKENS + "WatchRevocations": _BY_VERIFIER,
     _REGISTRATION + "Register": _BY_BOX,
     _REGISTRATION + "Heartbeat": _BY_BOX_OFTEN,

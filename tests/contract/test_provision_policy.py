@@ -68,3 +68,9 @@ def test_the_line_is_what_the_comment_of_the_method_promises() -> None:
 
 def test_nothing_of_the_service_is_public() -> None:
     assert not [name for name in POLICY if name not in INFRASTRUCTURE and POLICY[name].public]
+
+
+def test_boxes_and_readers_of_the_catalogue_wait_in_queues_of_their_own() -> None:
+    crowds = {name.rpartition("/")[2] for name, rule in POLICY.items() if rule.crowd}
+    catalogue = {"ListProviders", "ListRuntimes", "ListModels", "DeriveProvider"}
+    assert crowds == catalogue | {"GetSecretValues"}

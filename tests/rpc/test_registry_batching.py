@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from registry_service import batching
 from registry_service.batching import Coalescer
 from registry_service.blocking import BlockingPool
 from registry_service.domain.refusals import Reason, Refusal
@@ -190,3 +191,38 @@ def test_a_full_pool_refuses_and_frees_itself() -> None:
         await asyncio.to_thread(pool.close)
 
     asyncio.run(story())
+
+
+def pauses_after(sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the lane waits after each of these batches when many calls come; at most 3 fit."""
+    pauses: list[float] = []
+    asleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await asleep(0)
+
+    async def answer(items: Sequence[int]) -> Sequence[int | Exception]:
+        return items
+
+    async def story() -> None:
+        queue: Coalescer[int, int] = Coalescer(answer, max_batch=3, max_waiting=100)
+        for size in sizes:
+            await asyncio.gather(*(queue.ask(item) for item in range(size)))
+            await asleep(0.01)
+
+    monkeypatch.setattr(batching, "BUSY_A_SECOND", 0.0)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(story())
+    return pauses
+
+
+def test_when_many_come_the_next_batch_begins_10_ms_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (pause,) = pauses_after([2], monkeypatch)
+    assert 0.0 < pause <= 0.01
+
+
+def test_after_a_full_batch_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pauses_after([3], monkeypatch) == [0]

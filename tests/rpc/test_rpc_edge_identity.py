@@ -26,9 +26,9 @@ from tests.rpc.echo_server import (
 )
 
 StatusCode = grpc.StatusCode
-BOX_ONLY = Rule(bearer_allowed=True)
-CALLER_OR_TOKEN = Rule(roles=frozenset({"launcher"}), bearer_allowed=True)
-ANYBODY_KNOWN = Rule(any_caller=True, bearer_allowed=True)
+BOX_ONLY = Rule(bearer_allowed=True, crowd=True)
+CALLER_OR_TOKEN = Rule(roles=frozenset({"launcher"}), bearer_allowed=True, crowd=True)
+ANYBODY_KNOWN = Rule(any_caller=True, bearer_allowed=True, crowd=True)
 
 
 class Seen:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
+import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.rpc.capacity import Capacity
 from agentworkspace.rpc.policy import Rule
@@ -110,12 +113,12 @@ def test_what_comes_in_crowds_waits_in_a_queue_of_its_own_and_all_else_behind_on
     assert server.behind_the_door(LAUNCH, COUNT) == [LAUNCH, COUNT]
 
 
-def test_the_registrys_crowds_are_boxes_and_single_checks() -> None:
+def test_boxes_and_verifiers_wait_in_queues_of_their_own_at_the_registry() -> None:
     crowds = {
         name.rpartition("/")[2] for name, rule in registry_policy.POLICY.items() if rule.crowd
     }
-    checks, boxes = {"ValidateToken", "BatchValidateTokens"}, {"Register", "Heartbeat", "WhoAmI"}
-    assert crowds == checks | boxes | {"UpdateCard", "Deregister"}
+    verifiers = {"ValidateToken", "BatchValidateTokens", "WatchRevocations"}
+    assert crowds == verifiers | {"Register", "Heartbeat", "UpdateCard", "Deregister", "WhoAmI"}
 
 
 @story
@@ -230,3 +233,23 @@ async def test_a_storm_of_boxes_stands_in_a_queue_of_its_own() -> None:
         await asyncio.gather(*storm)
     assert answer.value == "hello"
     assert waiting > 450
+
+
+@story
+async def test_health_is_answered_whatever_else_storms() -> None:
+    async with serving() as parts:
+        await parts.server.set_health(serving=True)
+        nothing: Any = parts.channel.unary_unary("/no.such/Method")
+        await parts.say("the connection stands")
+        storm = [asyncio.ensure_future(_ended(nothing(b""))) for _ in range(2500)]
+        health: Any = health_pb2_grpc.HealthStub(parts.channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+        waiting = sum(not each.done() for each in storm)
+        await asyncio.gather(*storm)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert waiting > 1000
+
+
+async def _ended(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> None:
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        await call

@@ -97,6 +97,19 @@ def test_a_heartbeat_reports_and_is_told_to_go_on(world: World) -> None:
     assert (seen.state, seen.healthy_incarnation) == (RegistrationState.ONLINE, 1)
 
 
+def test_a_heartbeat_is_told_the_workspaces_incarnation_and_not_the_tokens(world: World) -> None:
+    workspace_id = world.workspace()
+    token = world.box(workspace_id)
+    world.heartbeat(workspace_id, token)
+    world.sql(
+        "UPDATE registry.workspaces SET incarnation = 5 WHERE workspace_id = %(id)s",
+        id=workspace_id,
+    )
+    answer = world.heartbeat(workspace_id, token)
+    assert isinstance(answer, Heartbeaten)
+    assert (answer.next_action, answer.incarnation) == (NextAction.NONE, 5)
+
+
 def test_an_own_dead_token_is_told_what_to_do_and_changes_nothing(world: World) -> None:
     workspace_id = world.workspace()
     token = world.box(workspace_id)

@@ -2,8 +2,9 @@
 
 A method that is registered with the aio server has a queue of its own there: no other waits behind
 its calls or is shed with them. But the server keeps a pending accept for each, and sorts through
-all of them at every call. So the few that come in crowds are registered; all others, and health,
-share a door and its queue, and get through when boxes and verifiers storm.
+all of them at every call. So only those are registered that boxes and verifiers call, and health's
+check; the control plane's share a door and its queue, and get through when the others storm. Calls
+of methods that do not exist come to that door, too: only a network policy keeps strangers away.
 """
 
 from __future__ import annotations

@@ -17,12 +17,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from agentworkspace.rpc.doors import Collected, Door
+from agentworkspace.rpc.doors import Collected, Door, register
 from agentworkspace.rpc.edge import MIB, Edge
 from agentworkspace.rpc.listening import ServerTls, bind
 from agentworkspace.rpc.policy import require_total
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
+_CHECK: Final = f"/{_HEALTH_NAME}/Check"
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -30,8 +31,8 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _HANDOVER_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 0.3
 # Below the first nothing is lost: fewer calls at once are no storm.
-_WAITING: Final = 500
-_WAITING_AT_MOST: Final = 1000
+_WAITING: Final = 1000
+_WAITING_AT_MOST: Final = 1500
 # Allocations before a collection, and how often the next older generations join in.
 _COLLECT_AFTER: Final = (10_000, 20, 50)
 T = TypeVar("T")
@@ -137,6 +138,8 @@ class RpcServer:
         # Untyped, because it only stands in for a server.
         collected: Any = Collected()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
+        # Whatever storms, even calls of no method: who is watched must not seem dead.
+        register(self._server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
             shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
             add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
@@ -175,7 +178,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams_per_connection),
         # What waits to be accepted, in each queue: beyond the first number gRPC sheds some calls,
-        # beyond the second all. Its own 1000 and 3000 are most of a second of waiting.
+        # beyond the second all. With its own 1000 and 3000 calls wait for most of a second.
         ("grpc.server.max_pending_requests", _WAITING),
         ("grpc.server.max_pending_requests_hard_limit", _WAITING_AT_MOST),
         ("grpc.keepalive_time_ms", 60_000),
