@@ -105,23 +105,23 @@ class Core:
         return await queue.ask(item)
 
     async def validate(self, question: ValidateToken) -> ValidatedTokens:
-        """Of a token in daily use by a line; what that does not know, as a whole on a thread."""
-        _seconds_left()
+        """Of a token in daily use by a line, which changes nothing; what that does not know, as
+        a whole on a thread.
+        """
         if self.hot.lines.are_down:
-            return await self.hot.validations.ask(question)
+            return await self.ask(self.hot.validations, question)
         hashes = (evidence.hash_of(question.token),)
         try:
             found = await self.hot.known.ask(hashes)
         except LineDown:
-            return await self.hot.validations.ask(question)
+            return await self.ask(self.hot.validations, question)
         (answer,) = validate_tokens.answer_known((question,), hashes, found)
         if answer is None:
-            return await self.hot.unknown.ask(question)
+            return await self.ask(self.hot.unknown, question)
         return ValidatedTokens((answer,), found.revision, found.now)
 
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
         """As `validate`, for the questions of one call."""
-        _seconds_left()
         hashes = [evidence.hash_of(question.token) for question in questions]
         try:
             found = await self.hot.many_known.ask(hashes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 
 from typing_extensions import override
 
@@ -20,7 +19,7 @@ from registry_service.commands import (
     revoke_workspace_tokens,
     rotate_token,
 )
-from registry_service.commands.validate_tokens import Rejection
+from registry_service.commands.validate_tokens import ValidatedTokens
 from registry_service.domain.principal import Principal
 from registry_service.feed import Beat, RevocationFeed
 
@@ -76,7 +75,7 @@ class Tokens(TokenServiceServicer):
     ) -> pb.ValidateTokenResponse:
         question = parse.validate_token(request, calls.current())
         found = await self._core.validate(question)
-        self._note(found.answers[0], found.time)
+        self._note(found)
         return render.validated(found.answers[0], found.revision)
 
     @override
@@ -85,8 +84,7 @@ class Tokens(TokenServiceServicer):
     ) -> pb.BatchValidateTokensResponse:
         questions = parse.batch_validate_tokens(request, calls.current())
         found = await self._core.validate_many(questions)
-        for answer in found.answers:
-            self._note(answer, found.time)
+        self._note(found)
         return render.validated_batch(found.answers, found.revision)
 
     @override
@@ -101,6 +99,8 @@ class Tokens(TokenServiceServicer):
             else:
                 yield render.revocation(news)
 
-    def _note(self, answer: Principal | Rejection, time: datetime) -> None:
-        if isinstance(answer, Principal):
-            self._core.last_uses.note(answer.token_id, time)
+    def _note(self, found: ValidatedTokens) -> None:
+        note = self._core.last_uses.note
+        for answer in found.answers:
+            if isinstance(answer, Principal):
+                note(answer.token_id, found.time)

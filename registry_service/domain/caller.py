@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A platform service or a person. `tenants` None means all of them."""
+class Caller(NamedTuple):
+    """A platform service or a person. `tenants` None means all of them. A tuple: one is made for
+    every call.
+    """
 
     name: str
     roles: frozenset[str]

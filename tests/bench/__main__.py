@@ -12,6 +12,7 @@ import argparse
 import datetime as dt
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from tests.bench.database import Server
 
 def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
+    # As Ctrl-C: what was started here ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seconds = 2.0 if chosen.quick else chosen.seconds
     with _home(chosen.home) as home, database.running(home / "postgres") as server:
         about = _about(server)
