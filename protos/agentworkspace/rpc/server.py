@@ -31,8 +31,8 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _HANDOVER_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 0.3
 # Below the first nothing is lost: fewer calls at once are no storm.
-_WAITING: Final = 1000
-_WAITING_AT_MOST: Final = 1500
+_WAITING: Final = 700
+_WAITING_AT_MOST: Final = 1000
 # Allocations before a collection, and how often the next older generations join in.
 _COLLECT_AFTER: Final = (10_000, 20, 50)
 T = TypeVar("T")
