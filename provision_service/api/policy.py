@@ -21,9 +21,9 @@ _PACKAGE: Final = "agentworkspace.provision.v1"
 LAUNCHER: Final = Rule(roles=frozenset({"launcher"}))
 ADMIN: Final = Rule(roles=frozenset({"admin"}))
 # Secrets for a box: only its own instance token opens this; the command asks the registry.
-BOX: Final = Rule(bearer_allowed=True, lane=Lane.AGENT, crowd=True)
+BOX: Final = Rule(bearer_allowed=True, lane=Lane.AGENT)
 # The catalogue is the same for everybody; an unknown bearer is asked for at the registry.
-ANYBODY: Final = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT, crowd=True)
+ANYBODY: Final = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT)
 
 SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     workspace_service_pb2.DESCRIPTOR.services_by_name["WorkspaceService"],

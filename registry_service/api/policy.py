@@ -30,9 +30,9 @@ _BY_ADMIN: Final = Rule(roles=_ADMIN)
 # The token itself may ask too; the command looks whether it is the one spoken of.
 _BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
 _BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
-_BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True, crowd=True)
+_BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
 # A box that lost everything must still reach the command: it alone words what to do next.
-_BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT, crowd=True)
+_BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
 _BY_BOX_OFTEN: Final = replace(_BY_BOX, quiet=True)
 
 _TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"

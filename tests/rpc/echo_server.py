@@ -8,7 +8,8 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -36,8 +37,8 @@ CALLERS = {
 }
 OPEN = Rule(any_caller=True, bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
 POLICY: Policy = {
-    SAY: replace(OPEN, crowd=True),
-    COUNT: OPEN,
+    SAY: OPEN,
+    COUNT: replace(OPEN, lane=Lane.CONTROL),
     LAUNCH: Rule(roles=frozenset({"launcher"}), lane=Lane.CONTROL),
 }
 
@@ -84,6 +85,33 @@ def mount(say: Any = echo, counting: Any = count, launch: Any = echo) -> Mount:
     return Mount(
         DESCRIPTOR, lambda server: server.add_registered_method_handlers(SERVICE, handlers)
     )
+
+
+class FakeServer:
+    """Takes what the edge mounts, and finds a method like the real one. `registered` have queues
+    of their own.
+    """
+
+    def __init__(self) -> None:
+        self.registered: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        (self._door,) = handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        self.registered |= {f"/{service}/{name}": each for name, each in handlers.items()}
+
+    def method(self, name: str) -> Any:
+        return self.registered.get(name) or self.behind_the_door(name)
+
+    def behind_the_door(self, name: str) -> Any:
+        return self._door.service(SimpleNamespace(method=name, invocation_metadata=()))
+
+
+def mounted(edge: Edge, **behaviours: Any) -> FakeServer:
+    server = FakeServer()
+    edge.mount(cast("Any", server), [mount(**behaviours).add])
+    return server
 
 
 class Lines:

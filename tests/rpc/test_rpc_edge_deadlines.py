@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
 
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.edge import Edge
 from agentworkspace.rpc.errors import DETAILS_KEY
-from tests.rpc.echo_server import SAY, Text, echo, failure_of, make_edge, mount, serving, story
+from tests.rpc.echo_server import SAY, Text, echo, failure_of, make_edge, mounted, serving, story
 
 StatusCode = grpc.StatusCode
 
@@ -42,32 +41,6 @@ class LateContext:
         self.code = code
         self.trailing = dict(trailing)
         raise Aborted
-
-
-class FakeServer:
-    """Takes what the edge mounts, and finds a method like the real one."""
-
-    def __init__(self) -> None:
-        self._registered: dict[str, Any] = {}
-
-    def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        (self._door,) = handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        self._registered |= {f"/{service}/{name}": each for name, each in handlers.items()}
-
-    def method(self, name: str) -> Any:
-        class Details:
-            method = name
-            invocation_metadata = ()
-
-        return self._registered.get(name) or self._door.service(Details)
-
-
-def mounted(edge: Edge, **behaviours: Any) -> FakeServer:
-    server = FakeServer()
-    edge.mount(cast("Any", server), [mount(**behaviours).add])
-    return server
 
 
 @story

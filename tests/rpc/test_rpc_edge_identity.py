@@ -10,7 +10,7 @@ import pytest
 
 from agentworkspace.rpc import calls
 from agentworkspace.rpc.calls import Call
-from agentworkspace.rpc.policy import Rule
+from agentworkspace.rpc.policy import Lane, Rule
 from tests.rpc.echo_server import (
     COUNT,
     LAUNCH,
@@ -26,9 +26,9 @@ from tests.rpc.echo_server import (
 )
 
 StatusCode = grpc.StatusCode
-BOX_ONLY = Rule(bearer_allowed=True, crowd=True)
-CALLER_OR_TOKEN = Rule(roles=frozenset({"launcher"}), bearer_allowed=True, crowd=True)
-ANYBODY_KNOWN = Rule(any_caller=True, bearer_allowed=True, crowd=True)
+BOX_ONLY = Rule(bearer_allowed=True, lane=Lane.AGENT)
+CALLER_OR_TOKEN = Rule(roles=frozenset({"launcher"}), bearer_allowed=True, lane=Lane.AGENT)
+ANYBODY_KNOWN = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT)
 
 
 class Seen:

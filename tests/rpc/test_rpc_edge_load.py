@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -26,7 +25,7 @@ from tests.rpc.echo_server import (
     Text,
     failure_of,
     make_edge,
-    mount,
+    mounted,
     serving,
     story,
     stream_failure_of,
@@ -53,24 +52,6 @@ class Gate:
             return request
 
         return wait
-
-
-class Queues:
-    """Stands in for gRPC's server: which methods it accepts one by one, and which together."""
-
-    def __init__(self) -> None:
-        self.own: list[str] = []
-        self._doors: tuple[Any, ...] = ()
-
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        self.own += [f"/{service}/{name}" for name in handlers]
-
-    def add_generic_rpc_handlers(self, doors: tuple[Any, ...]) -> None:
-        self._doors += doors
-
-    def behind_the_door(self, *methods: str) -> list[str]:
-        called = (SimpleNamespace(method=name, invocation_metadata=()) for name in methods)
-        return [each.method for each in called if any(door.service(each) for door in self._doors)]
 
 
 @story
@@ -107,10 +88,9 @@ async def test_the_control_plane_uses_the_reserve_while_boxes_storm() -> None:
 
 
 def test_what_comes_in_crowds_waits_in_a_queue_of_its_own_and_all_else_behind_one_door() -> None:
-    server = Queues()
-    make_edge().mount(cast("Any", server), [mount().add])
-    assert server.own == [SAY]
-    assert server.behind_the_door(LAUNCH, COUNT) == [LAUNCH, COUNT]
+    server = mounted(make_edge())
+    assert list(server.registered) == [SAY]
+    assert all(server.behind_the_door(name) for name in (LAUNCH, COUNT))
 
 
 def test_boxes_and_verifiers_wait_in_queues_of_their_own_at_the_registry() -> None:

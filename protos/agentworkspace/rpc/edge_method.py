@@ -35,7 +35,9 @@ class _ConnectionGone(Exception):
 class EdgeMethod:
     """Admits, runs and answers the calls of one method."""
 
-    __slots__ = ("_around", "_behaviour", "_decode", "_encode", "_log", "_name", "_rule")
+    __slots__ = (
+        "_around", "_behaviour", "_decode", "_encode", "_log", "_name", "_registered", "_rule",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +49,8 @@ class EdgeMethod:
     ) -> None:
         self._name = name
         self._rule = rule
+        # It comes through no door, which would have kept what it presents.
+        self._registered = rule.crowd
         self._around = around
         self._log = CallLog(name, quiet=rule.quiet, logger=around.logger, metrics=metrics)
         untyped: Any = handler
@@ -98,7 +102,7 @@ class EdgeMethod:
     def _open(
         self, context: Context, ceiling_seconds: float, now: float
     ) -> tuple[Call, str | None]:
-        if self._rule.crowd:  # registered: it came through no door
+        if self._registered:
             presented.arrive(context.invocation_metadata() or ())
         secret, given = presented.read()
         if given is not None and calls.is_correlation_id(given):

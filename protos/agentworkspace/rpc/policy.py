@@ -32,7 +32,6 @@ class Rule:
     bearer_allowed: a workspace token may call too; the command checks it.
     anonymous_allowed: so may a call without any credential; the command decides (Register).
     public: credentials are not looked at. quiet: success is logged at debug level only.
-    crowd: it comes in crowds, and waits inside gRPC in a queue of its own (see `doors`).
     """
 
     roles: frozenset[str] = frozenset()
@@ -42,7 +41,6 @@ class Rule:
     public: bool = False
     lane: Lane = Lane.CONTROL
     quiet: bool = False
-    crowd: bool = False
 
     def __post_init__(self) -> None:
         unknown = self.roles - ROLES
@@ -55,6 +53,13 @@ class Rule:
             raise ValueError("who may come without a credential may come with a token")
         if not self.public and not any(lets_in):
             raise ValueError("this rule lets nobody in")
+
+    @property
+    def crowd(self) -> bool:
+        """Boxes and verifiers come in crowds: each of their methods waits inside gRPC in a queue
+        of its own (see `doors`).
+        """
+        return self.lane is not Lane.CONTROL and not self.public
 
     def admits(self, caller: CallerIdentity) -> bool:
         return self.any_caller or not self.roles.isdisjoint(caller.roles)
