@@ -12,7 +12,6 @@ import argparse
 import datetime as dt
 import os
 import platform
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 
 import grpc
 
+from deploy.pair import Stopped, stop_on_signals
 from tests.bench import alternatives, database, pair, plot, ratios, rows, suite
 from tests.bench.bench import Bench, say
 from tests.bench.database import Server
@@ -29,8 +29,6 @@ from tests.bench.database import Server
 
 def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
-    # As Ctrl-C: what was started here ends, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seconds = 2.0 if chosen.quick else chosen.seconds
     with _home(chosen.home) as home, database.running(home / "postgres") as server:
         about = _about(server)
@@ -128,4 +126,8 @@ def _load() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    stop_on_signals()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Stopped as stopped:
+        sys.exit(f"ended by {stopped}; what was started here ended, too")
