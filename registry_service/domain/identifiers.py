@@ -26,13 +26,13 @@ TENANT_WANTED: Final = "must be 1 to 128 of A-Z a-z 0-9 . _ - and start with a l
 SHA256_WANTED: Final = "must be a SHA-256 as 64 lower-case hexadecimal digits"
 
 
-def parse_workspace_id(text: str, field: str = "workspace_id") -> WorkspaceId | Violation:
-    return WorkspaceId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
-
-
 def is_workspace_id(text: str) -> TypeGuard[WorkspaceId]:
     """As `parse_workspace_id`, for those who word what is wrong themselves."""
     return _UUID.fullmatch(text) is not None
+
+
+def parse_workspace_id(text: str, field: str = "workspace_id") -> WorkspaceId | Violation:
+    return text if is_workspace_id(text) else Violation(field, UUID_WANTED)
 
 
 def parse_token_id(text: str, field: str = "token_id") -> TokenId | Violation:

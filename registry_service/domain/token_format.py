@@ -23,8 +23,8 @@ DISPLAY_CHARACTERS: Final = 8
 CHECKSUM_CHARACTERS: Final = 6
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_PAIR: Final = 62**2
-_TWO_PAIRS: Final = 62**4
+_PAIR: Final = len(_PAIRS)
+_TWO_PAIRS: Final = _PAIR**2
 _DERIVATION: Final = "agentworkspace/instance/v1"
 
 
@@ -76,9 +76,7 @@ def is_junk(text: str) -> bool:
 
     Text of any other shape may be a token that a caller brought, and is looked up by hash.
     """
-    if text.startswith(_PREFIXES):
-        return not checksum_ok(text)
-    return not text
+    return not text or (looks_ours(text) and not checksum_ok(text))
 
 
 def token_sha256(text: str) -> bytes:

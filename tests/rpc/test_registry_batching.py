@@ -193,8 +193,8 @@ def test_a_full_pool_refuses_and_frees_itself() -> None:
     asyncio.run(story())
 
 
-def pauses_after(sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the lane waits after each of these batches when many calls come; at most 3 fit."""
+def pauses_after(size: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the lane waits after a batch of this size when many calls come; at most 3 fit."""
     pauses: list[float] = []
     asleep = asyncio.sleep
 
@@ -207,9 +207,9 @@ def pauses_after(sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[
 
     async def story() -> None:
         queue: Coalescer[int, int] = Coalescer(answer, max_batch=3, max_waiting=100)
-        for size in sizes:
-            await asyncio.gather(*(queue.ask(item) for item in range(size)))
-            await asleep(0.01)
+        await asyncio.gather(*(queue.ask(item) for item in range(size)))
+        while not pauses:
+            await asleep(0)
 
     monkeypatch.setattr(batching, "BUSY_A_SECOND", 0.0)
     monkeypatch.setattr(asyncio, "sleep", sleep)
@@ -220,9 +220,9 @@ def pauses_after(sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[
 def test_when_many_come_the_next_batch_begins_10_ms_after_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (pause,) = pauses_after([2], monkeypatch)
+    (pause,) = pauses_after(2, monkeypatch)
     assert 0.0 < pause <= 0.01
 
 
 def test_after_a_full_batch_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pauses_after([3], monkeypatch) == [0]
+    assert pauses_after(3, monkeypatch) == [0]

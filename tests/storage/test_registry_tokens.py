@@ -11,11 +11,7 @@ import pytest
 from registry_service.commands import list_tokens, mint_tokens_batch, validate_tokens, who_am_i
 from registry_service.commands.issued import Delivery, Issued
 from registry_service.commands.list_tokens import ListTokens
-from registry_service.commands.validate_tokens import (
-    Rejection,
-    ValidatedTokens,
-    ValidateToken,
-)
+from registry_service.commands.validate_tokens import Rejection, ValidatedTokens, ValidateToken
 from registry_service.commands.who_am_i import WhoAmI
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason, Refusal

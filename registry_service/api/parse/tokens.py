@@ -31,7 +31,6 @@ LARGEST_BATCH: Final = 1000
 SHORTEST_TTL: Final = timedelta(seconds=1)
 LONGEST_TTL: Final = timedelta(days=3653)
 LONGEST_OVERLAP: Final = timedelta(days=7)
-_NO_SCOPES: Final[frozenset[str]] = frozenset()
 # As `ValidateToken(...)`, without the Python that names its fields: a batch has up to 1000.
 _asking: Final = partial(tuple.__new__, ValidateToken)
 
@@ -172,7 +171,7 @@ def _question(
         kind = fields.named(
             request.required_kind, _placed("required_kind", index), words.BEARER_KIND_OF
         )
-    scopes = _NO_SCOPES
+    scopes: frozenset[str] = frozenset()
     if wanted := request.required_scopes:
         scopes = frozenset(fields.scopes(wanted, _placed("required_scopes", index)))
     return _asking((caller, Secret(request.token), workspace_id, kind, scopes))
