@@ -58,6 +58,7 @@ MEANINGS: Final[Mapping[Reason, Meaning]] = {
     Reason.CANCELLED: Meaning(_Code.CANCELLED, Recovery.RETRY),
     Reason.NOT_AVAILABLE_YET: Meaning(_Code.UNIMPLEMENTED, Recovery.FIX_REQUEST),
     Reason.INTERNAL: Meaning(_Code.INTERNAL, Recovery.RETRY),
+    Reason.INCARNATION_FENCED: Meaning(_Code.FAILED_PRECONDITION, Recovery.FIX_REQUEST),
 }
 
 

@@ -102,11 +102,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_TOKEN_HASH_IN_USE", "domain": "agentworkspace.registry", "metadata": {"recovery": "FIX_REQUEST"}}
     """
     ERROR_REASON_WORKSPACE_SUSPENDED: _ErrorReason.ValueType  # 12
-    """FAILED_PRECONDITION: The workspace was suspended; only a new launch lets it back in.
+    """FAILED_PRECONDITION: The workspace was suspended; only a launch that lifts the suspension lets it back in.
 
     Example of an ErrorInfo:
 
-        {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.registry", "metadata": {"recovery": "STOP"}}
+        {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.registry", "metadata": {"recovery": "STOP", "line": "FENCED"}}
     """
     ERROR_REASON_TENANT_MISMATCH: _ErrorReason.ValueType  # 13
     """ALREADY_EXISTS: The workspace id belongs to another tenant.
@@ -241,6 +241,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_INTERNAL", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
     """
+    ERROR_REASON_INCARNATION_FENCED: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: This launch was fenced (suspended, or a token of it compromised); begin another one.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.registry", "metadata": {"fence": "COMPROMISED", "incarnation": "4"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. ErrorInfo.reason is the value's full name, ErrorInfo.domain is `agentworkspace.registry`."""
@@ -325,11 +332,11 @@ Example of an ErrorInfo:
     {"reason": "ERROR_REASON_TOKEN_HASH_IN_USE", "domain": "agentworkspace.registry", "metadata": {"recovery": "FIX_REQUEST"}}
 """
 ERROR_REASON_WORKSPACE_SUSPENDED: ErrorReason.ValueType  # 12
-"""FAILED_PRECONDITION: The workspace was suspended; only a new launch lets it back in.
+"""FAILED_PRECONDITION: The workspace was suspended; only a launch that lifts the suspension lets it back in.
 
 Example of an ErrorInfo:
 
-    {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.registry", "metadata": {"recovery": "STOP"}}
+    {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.registry", "metadata": {"recovery": "STOP", "line": "FENCED"}}
 """
 ERROR_REASON_TENANT_MISMATCH: ErrorReason.ValueType  # 13
 """ALREADY_EXISTS: The workspace id belongs to another tenant.
@@ -463,5 +470,12 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 31
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_INTERNAL", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
+"""
+ERROR_REASON_INCARNATION_FENCED: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: This launch was fenced (suspended, or a token of it compromised); begin another one.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.registry", "metadata": {"fence": "COMPROMISED", "incarnation": "4"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -143,12 +143,15 @@ class RegisterResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
     outcome: Global___RegisterOutcome.ValueType
     """How."""
     auth_token: _builtins.str
     """The instance token, only when the server made one for this answer."""
     incarnation: _builtins.int
     """The incarnation of this box."""
+    line: _builtins.str
+    """The stable name of the line of the admission table that let it in, such as TICKET."""
     @_builtins.property
     def token(self) -> _token_pb2.Token:
         """The token that stands for this box now."""
@@ -165,10 +168,11 @@ class RegisterResponse(_message.Message):
         token: _token_pb2.Token | None = ...,
         incarnation: _builtins.int = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
+        line: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_token", b"auth_token", "heartbeat_interval", b"heartbeat_interval", "incarnation", b"incarnation", "outcome", b"outcome", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_token", b"auth_token", "heartbeat_interval", b"heartbeat_interval", "incarnation", b"incarnation", "line", b"line", "outcome", b"outcome", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,7 +108,8 @@ class RegistrationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Deregister(self, request, context):
-        """Ends the registration cleanly: revokes the own token; OFFLINE without a reason to relaunch.
+        """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
+        `left`: no reason to relaunch.
 
         Caller: the box, with a live instance token.
         Idempotency: naturally idempotent until the token is gone; then BEARER_REJECTED.

@@ -61,7 +61,8 @@ class RegistrationServiceStub:
     Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
     """
     Deregister: _grpc.UnaryUnaryMultiCallable[_registration_service_pb2.DeregisterRequest, _registration_service_pb2.DeregisterResponse]
-    """Ends the registration cleanly: revokes the own token; OFFLINE without a reason to relaunch.
+    """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
+    `left`: no reason to relaunch.
 
     Caller: the box, with a live instance token.
     Idempotency: naturally idempotent until the token is gone; then BEARER_REJECTED.
@@ -108,7 +109,8 @@ class RegistrationServiceAsyncStub(RegistrationServiceStub):
     Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
     """
     Deregister: _aio.UnaryUnaryMultiCallable[_registration_service_pb2.DeregisterRequest, _registration_service_pb2.DeregisterResponse]  # type: ignore[assignment]
-    """Ends the registration cleanly: revokes the own token; OFFLINE without a reason to relaunch.
+    """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
+    `left`: no reason to relaunch.
 
     Caller: the box, with a live instance token.
     Idempotency: naturally idempotent until the token is gone; then BEARER_REJECTED.
@@ -176,7 +178,8 @@ class RegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registration_service_pb2.DeregisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registration_service_pb2.DeregisterResponse, _abc.Awaitable[_registration_service_pb2.DeregisterResponse]]:
-        """Ends the registration cleanly: revokes the own token; OFFLINE without a reason to relaunch.
+        """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
+        `left`: no reason to relaunch.
 
         Caller: the box, with a live instance token.
         Idempotency: naturally idempotent until the token is gone; then BEARER_REJECTED.

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&agentworkspace/registry/v1/token.proto\x12\x1a\x61gentworkspace.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x03\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\r\n\x05label\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x13\n\x0bincarnation\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x66irst_use_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\rrevoke_reason\x18\r \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x13\n\x0brevoke_note\x18\x0e \x01(\t\"\xd1\x01\n\tPrincipal\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x13\n\x0bincarnation\x18\x06 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x01\n\x06Issued\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x16\n\tplaintext\x18\x02 \x01(\tB\x03\x80\x01\x01\x12<\n\x08\x64\x65livery\x18\x03 \x01(\x0e\x32*.agentworkspace.registry.v1.SecretDelivery*k\n\tTokenKind\x12\x1a\n\x16TOKEN_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TOKEN_KIND_INSTANCE\x10\x01\x12\x12\n\x0eTOKEN_KIND_API\x10\x02\x12\x15\n\x11TOKEN_KIND_TICKET\x10\x03*\xd9\x01\n\x0cRevokeReason\x12\x1d\n\x19REVOKE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REVOKE_REASON_ROTATED\x10\x01\x12\x1c\n\x18REVOKE_REASON_RELAUNCHED\x10\x02\x12\x1a\n\x16REVOKE_REASON_OPERATOR\x10\x03\x12\x1d\n\x19REVOKE_REASON_COMPROMISED\x10\x04\x12\x1b\n\x17REVOKE_REASON_SUSPENDED\x10\x05\x12\x19\n\x15REVOKE_REASON_REMOVED\x10\x06*\x97\x01\n\x0eSecretDelivery\x12\x1f\n\x1bSECRET_DELIVERY_UNSPECIFIED\x10\x00\x12\x1c\n\x18SECRET_DELIVERY_ENCLOSED\x10\x01\x12\x1f\n\x1bSECRET_DELIVERY_CALLER_MADE\x10\x02\x12%\n!SECRET_DELIVERY_ALREADY_DELIVERED\x10\x03\x42I\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z%agentworkspace/registry/v1;registryv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&agentworkspace/registry/v1/token.proto\x12\x1a\x61gentworkspace.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x03\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\r\n\x05label\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x13\n\x0bincarnation\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x66irst_use_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\rrevoke_reason\x18\r \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x13\n\x0brevoke_note\x18\x0e \x01(\t\"\xea\x01\n\tPrincipal\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x13\n\x0bincarnation\x18\x06 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65vidence_backed\x18\x08 \x01(\x08\"\x90\x01\n\x06Issued\x12\x30\n\x05token\x18\x01 \x01(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x16\n\tplaintext\x18\x02 \x01(\tB\x03\x80\x01\x01\x12<\n\x08\x64\x65livery\x18\x03 \x01(\x0e\x32*.agentworkspace.registry.v1.SecretDelivery*\x81\x01\n\tTokenKind\x12\x1a\n\x16TOKEN_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TOKEN_KIND_INSTANCE\x10\x01\x12\x12\n\x0eTOKEN_KIND_API\x10\x02\x12\x15\n\x11TOKEN_KIND_TICKET\x10\x03\x12\x14\n\x10TOKEN_KIND_PROXY\x10\x04*\xf9\x01\n\x0cRevokeReason\x12\x1d\n\x19REVOKE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REVOKE_REASON_ROTATED\x10\x01\x12\x1c\n\x18REVOKE_REASON_RELAUNCHED\x10\x02\x12\x1a\n\x16REVOKE_REASON_OPERATOR\x10\x03\x12\x1d\n\x19REVOKE_REASON_COMPROMISED\x10\x04\x12\x1b\n\x17REVOKE_REASON_SUSPENDED\x10\x05\x12\x19\n\x15REVOKE_REASON_REMOVED\x10\x06\x12\x1e\n\x1aREVOKE_REASON_DEREGISTERED\x10\x07*\x97\x01\n\x0eSecretDelivery\x12\x1f\n\x1bSECRET_DELIVERY_UNSPECIFIED\x10\x00\x12\x1c\n\x18SECRET_DELIVERY_ENCLOSED\x10\x01\x12\x1f\n\x1bSECRET_DELIVERY_CALLER_MADE\x10\x02\x12%\n!SECRET_DELIVERY_ALREADY_DELIVERED\x10\x03\x42I\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z%agentworkspace/registry/v1;registryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\036dev.agentworkspace.registry.v1P\001Z%agentworkspace/registry/v1;registryv1'
   _globals['_ISSUED'].fields_by_name['plaintext']._loaded_options = None
   _globals['_ISSUED'].fields_by_name['plaintext']._serialized_options = b'\200\001\001'
-  _globals['_TOKENKIND']._serialized_start=969
-  _globals['_TOKENKIND']._serialized_end=1076
-  _globals['_REVOKEREASON']._serialized_start=1079
-  _globals['_REVOKEREASON']._serialized_end=1296
-  _globals['_SECRETDELIVERY']._serialized_start=1299
-  _globals['_SECRETDELIVERY']._serialized_end=1450
+  _globals['_TOKENKIND']._serialized_start=995
+  _globals['_TOKENKIND']._serialized_end=1124
+  _globals['_REVOKEREASON']._serialized_start=1127
+  _globals['_REVOKEREASON']._serialized_end=1376
+  _globals['_SECRETDELIVERY']._serialized_start=1379
+  _globals['_SECRETDELIVERY']._serialized_end=1530
   _globals['_TOKEN']._serialized_start=104
   _globals['_TOKEN']._serialized_end=608
   _globals['_PRINCIPAL']._serialized_start=611
-  _globals['_PRINCIPAL']._serialized_end=820
-  _globals['_ISSUED']._serialized_start=823
-  _globals['_ISSUED']._serialized_end=967
+  _globals['_PRINCIPAL']._serialized_end=845
+  _globals['_ISSUED']._serialized_start=848
+  _globals['_ISSUED']._serialized_end=992
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,10 @@ class _TokenKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenKind.V
     """A bootstrap ticket: proves to Register that the box is the one that was launched.
     Issued by BeginIncarnation only; never listed, never validated.
     """
+    TOKEN_KIND_PROXY: _TokenKind.ValueType  # 4
+    """Shown by one incarnation at the platform's LLM proxy. Derived from its ticket; accepted only while an instance
+    token of that incarnation is live, and only where this kind is asked for; a caller of no method.
+    """
 
 class TokenKind(_TokenKind, metaclass=_TokenKindEnumTypeWrapper):
     """What a token may be used for and how long it lives."""
@@ -50,6 +54,10 @@ TOKEN_KIND_TICKET: TokenKind.ValueType  # 3
 """A bootstrap ticket: proves to Register that the box is the one that was launched.
 Issued by BeginIncarnation only; never listed, never validated.
 """
+TOKEN_KIND_PROXY: TokenKind.ValueType  # 4
+"""Shown by one incarnation at the platform's LLM proxy. Derived from its ticket; accepted only while an instance
+token of that incarnation is live, and only where this kind is asked for; a caller of no method.
+"""
 Global___TokenKind: _TypeAlias = TokenKind  # noqa: Y015
 
 class _RevokeReason:
@@ -59,7 +67,7 @@ class _RevokeReason:
 class _RevokeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevokeReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REVOKE_REASON_UNSPECIFIED: _RevokeReason.ValueType  # 0
-    """Not a reason. As an argument it means REVOKE_REASON_OPERATOR."""
+    """Not a reason; refused as an argument."""
     REVOKE_REASON_ROTATED: _RevokeReason.ValueType  # 1
     """Replaced by a newer token of the same holder."""
     REVOKE_REASON_RELAUNCHED: _RevokeReason.ValueType  # 2
@@ -67,17 +75,21 @@ class _RevokeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevokeRe
     REVOKE_REASON_OPERATOR: _RevokeReason.ValueType  # 3
     """An operator took it back; the box may come back by itself."""
     REVOKE_REASON_COMPROMISED: _RevokeReason.ValueType  # 4
-    """Somebody else may hold it. Fences the workspace until the next launch."""
+    """Somebody else may hold it. Takes along whatever its holder could have made; of the newest incarnation it also
+    fences the workspace until the next launch.
+    """
     REVOKE_REASON_SUSPENDED: _RevokeReason.ValueType  # 5
-    """The workspace may not run for now. Fences the workspace until the next launch."""
+    """The workspace may not run for now. Fences it until a launch that lifts the suspension."""
     REVOKE_REASON_REMOVED: _RevokeReason.ValueType  # 6
     """The workspace was retired."""
+    REVOKE_REASON_DEREGISTERED: _RevokeReason.ValueType  # 7
+    """The box left by Deregister."""
 
 class RevokeReason(_RevokeReason, metaclass=_RevokeReasonEnumTypeWrapper):
     """Why a token stopped being accepted."""
 
 REVOKE_REASON_UNSPECIFIED: RevokeReason.ValueType  # 0
-"""Not a reason. As an argument it means REVOKE_REASON_OPERATOR."""
+"""Not a reason; refused as an argument."""
 REVOKE_REASON_ROTATED: RevokeReason.ValueType  # 1
 """Replaced by a newer token of the same holder."""
 REVOKE_REASON_RELAUNCHED: RevokeReason.ValueType  # 2
@@ -85,11 +97,15 @@ REVOKE_REASON_RELAUNCHED: RevokeReason.ValueType  # 2
 REVOKE_REASON_OPERATOR: RevokeReason.ValueType  # 3
 """An operator took it back; the box may come back by itself."""
 REVOKE_REASON_COMPROMISED: RevokeReason.ValueType  # 4
-"""Somebody else may hold it. Fences the workspace until the next launch."""
+"""Somebody else may hold it. Takes along whatever its holder could have made; of the newest incarnation it also
+fences the workspace until the next launch.
+"""
 REVOKE_REASON_SUSPENDED: RevokeReason.ValueType  # 5
-"""The workspace may not run for now. Fences the workspace until the next launch."""
+"""The workspace may not run for now. Fences it until a launch that lifts the suspension."""
 REVOKE_REASON_REMOVED: RevokeReason.ValueType  # 6
 """The workspace was retired."""
+REVOKE_REASON_DEREGISTERED: RevokeReason.ValueType  # 7
+"""The box left by Deregister."""
 Global___RevokeReason: _TypeAlias = RevokeReason  # noqa: Y015
 
 class _SecretDelivery:
@@ -219,6 +235,7 @@ class Principal(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_BACKED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace the token belongs to."""
     tenant_id: _builtins.str
@@ -229,6 +246,10 @@ class Principal(_message.Message):
     """Instance or api."""
     incarnation: _builtins.int
     """Incarnation of an instance token."""
+    evidence_backed: _builtins.bool
+    """True when evidence stood behind the token: a ticket, an api token or an operator. False for an instance token
+    that was handed to somebody who knew no more than the workspace's id, and for all that came of such a token.
+    """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the token may be used for."""
@@ -247,10 +268,11 @@ class Principal(_message.Message):
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         incarnation: _builtins.int = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        evidence_backed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "incarnation", b"incarnation", "kind", b"kind", "scopes", b"scopes", "tenant_id", b"tenant_id", "token_id", b"token_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_backed", b"evidence_backed", "expire_time", b"expire_time", "incarnation", b"incarnation", "kind", b"kind", "scopes", b"scopes", "tenant_id", b"tenant_id", "token_id", b"token_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from agentworkspace.registry.v1 import token_pb2 as agentworkspace_dot_registry_
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.agentworkspace/registry/v1/token_service.proto\x12\x1a\x61gentworkspace.registry.v1\x1a&agentworkspace/registry/v1/token.proto\x1a\x1egoogle/protobuf/duration.proto\"\xce\x01\n\x10MintTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x07 \x01(\t\"G\n\x11MintTokenResponse\x12\x32\n\x06issued\x18\x01 \x01(\x0b\x32\".agentworkspace.registry.v1.Issued\"\x92\x01\n\x12RotateTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x05 \x01(\t\"I\n\x13RotateTokenResponse\x12\x32\n\x06issued\x18\x01 \x01(\x0b\x32\".agentworkspace.registry.v1.Issued\"i\n\x11ListTokensRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_revoked\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x12ListTokensResponse\x12\x31\n\x06tokens\x18\x01 \x03(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x12RevokeTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x0c\n\x04note\x18\x04 \x01(\t\"@\n\x13RevokeTokenResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x17\n\x0f\x61lready_revoked\x18\x02 \x01(\x08\"\xb2\x01\n\x1cRevokeWorkspaceTokensRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x34\n\x05kinds\x18\x02 \x03(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x0c\n\x04note\x18\x04 \x01(\t\"H\n\x1dRevokeWorkspaceTokensResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xbe\x01\n\x14ValidateTokenRequest\x12\x12\n\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x16\n\x0cworkspace_id\x18\x02 \x01(\tH\x00\x12\x17\n\rany_workspace\x18\x03 \x01(\x08H\x00\x12<\n\rrequired_kind\x18\x04 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x17\n\x0frequired_scopes\x18\x05 \x03(\tB\n\n\x08\x61udience\"H\n\tRejection\x12;\n\x06reason\x18\x01 \x01(\x0e\x32+.agentworkspace.registry.v1.RejectionReason\"\xab\x01\n\x15ValidateTokenResponse\x12:\n\tprincipal\x18\x01 \x01(\x0b\x32%.agentworkspace.registry.v1.PrincipalH\x00\x12:\n\trejection\x18\x02 \x01(\x0b\x32%.agentworkspace.registry.v1.RejectionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x03\x42\x08\n\x06result\"`\n\x1a\x42\x61tchValidateTokensRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32\x30.agentworkspace.registry.v1.ValidateTokenRequest\"s\n\x1b\x42\x61tchValidateTokensResponse\x12\x42\n\x07results\x18\x01 \x03(\x0b\x32\x31.agentworkspace.registry.v1.ValidateTokenResponse\x12\x10\n\x08revision\x18\x02 \x01(\x03\"1\n\x17WatchRevocationsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"\xb0\x01\n\x18WatchRevocationsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0ctoken_sha256\x18\x02 \x01(\tH\x00\x12\x16\n\x0cworkspace_id\x18\x03 \x01(\tH\x00\x12\x38\n\x06reason\x18\x04 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\r\n\x05reset\x18\x05 \x01(\x08\x42\t\n\x07subject*\x9a\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eREJECTION_REASON_TOKEN_INVALID\x10\x01\x12\x1f\n\x1bREJECTION_REASON_TOKEN_KIND\x10\x02\x12 \n\x1cREJECTION_REASON_TOKEN_SCOPE\x10\x03\x32\xd4\x07\n\x0cTokenService\x12h\n\tMintToken\x12,.agentworkspace.registry.v1.MintTokenRequest\x1a-.agentworkspace.registry.v1.MintTokenResponse\x12n\n\x0bRotateToken\x12..agentworkspace.registry.v1.RotateTokenRequest\x1a/.agentworkspace.registry.v1.RotateTokenResponse\x12k\n\nListTokens\x12-.agentworkspace.registry.v1.ListTokensRequest\x1a..agentworkspace.registry.v1.ListTokensResponse\x12n\n\x0bRevokeToken\x12..agentworkspace.registry.v1.RevokeTokenRequest\x1a/.agentworkspace.registry.v1.RevokeTokenResponse\x12\x8c\x01\n\x15RevokeWorkspaceTokens\x12\x38.agentworkspace.registry.v1.RevokeWorkspaceTokensRequest\x1a\x39.agentworkspace.registry.v1.RevokeWorkspaceTokensResponse\x12t\n\rValidateToken\x12\x30.agentworkspace.registry.v1.ValidateTokenRequest\x1a\x31.agentworkspace.registry.v1.ValidateTokenResponse\x12\x86\x01\n\x13\x42\x61tchValidateTokens\x12\x36.agentworkspace.registry.v1.BatchValidateTokensRequest\x1a\x37.agentworkspace.registry.v1.BatchValidateTokensResponse\x12\x7f\n\x10WatchRevocations\x12\x33.agentworkspace.registry.v1.WatchRevocationsRequest\x1a\x34.agentworkspace.registry.v1.WatchRevocationsResponse0\x01\x42I\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z%agentworkspace/registry/v1;registryv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.agentworkspace/registry/v1/token_service.proto\x12\x1a\x61gentworkspace.registry.v1\x1a&agentworkspace/registry/v1/token.proto\x1a\x1egoogle/protobuf/duration.proto\"\xce\x01\n\x10MintTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x07 \x01(\t\"G\n\x11MintTokenResponse\x12\x32\n\x06issued\x18\x01 \x01(\x0b\x32\".agentworkspace.registry.v1.Issued\"\x92\x01\n\x12RotateTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x05 \x01(\t\"I\n\x13RotateTokenResponse\x12\x32\n\x06issued\x18\x01 \x01(\x0b\x32\".agentworkspace.registry.v1.Issued\"\x80\x01\n\x11ListTokensRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_revoked\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x15\n\rinclude_proxy\x18\x05 \x01(\x08\"`\n\x12ListTokensResponse\x12\x31\n\x06tokens\x18\x01 \x03(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x98\x01\n\x12RevokeTokenRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x12\n\x05token\x18\x05 \x01(\tB\x03\x80\x01\x01\"h\n\x13RevokeTokenResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x17\n\x0f\x61lready_revoked\x18\x02 \x01(\x08\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12\x10\n\x08token_id\x18\x04 \x01(\t\"\xb2\x01\n\x1cRevokeWorkspaceTokensRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x34\n\x05kinds\x18\x02 \x03(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\x0c\n\x04note\x18\x04 \x01(\t\"H\n\x1dRevokeWorkspaceTokensResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xbe\x01\n\x14ValidateTokenRequest\x12\x12\n\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x16\n\x0cworkspace_id\x18\x02 \x01(\tH\x00\x12\x17\n\rany_workspace\x18\x03 \x01(\x08H\x00\x12<\n\rrequired_kind\x18\x04 \x01(\x0e\x32%.agentworkspace.registry.v1.TokenKind\x12\x17\n\x0frequired_scopes\x18\x05 \x03(\tB\n\n\x08\x61udience\"H\n\tRejection\x12;\n\x06reason\x18\x01 \x01(\x0e\x32+.agentworkspace.registry.v1.RejectionReason\"\xab\x01\n\x15ValidateTokenResponse\x12:\n\tprincipal\x18\x01 \x01(\x0b\x32%.agentworkspace.registry.v1.PrincipalH\x00\x12:\n\trejection\x18\x02 \x01(\x0b\x32%.agentworkspace.registry.v1.RejectionH\x00\x12\x10\n\x08revision\x18\x03 \x01(\x03\x42\x08\n\x06result\"`\n\x1a\x42\x61tchValidateTokensRequest\x12\x42\n\x08requests\x18\x01 \x03(\x0b\x32\x30.agentworkspace.registry.v1.ValidateTokenRequest\"s\n\x1b\x42\x61tchValidateTokensResponse\x12\x42\n\x07results\x18\x01 \x03(\x0b\x32\x31.agentworkspace.registry.v1.ValidateTokenResponse\x12\x10\n\x08revision\x18\x02 \x01(\x03\"1\n\x17WatchRevocationsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"\xb0\x01\n\x18WatchRevocationsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0ctoken_sha256\x18\x02 \x01(\tH\x00\x12\x16\n\x0cworkspace_id\x18\x03 \x01(\tH\x00\x12\x38\n\x06reason\x18\x04 \x01(\x0e\x32(.agentworkspace.registry.v1.RevokeReason\x12\r\n\x05reset\x18\x05 \x01(\x08\x42\t\n\x07subject*\x9a\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eREJECTION_REASON_TOKEN_INVALID\x10\x01\x12\x1f\n\x1bREJECTION_REASON_TOKEN_KIND\x10\x02\x12 \n\x1cREJECTION_REASON_TOKEN_SCOPE\x10\x03\x32\xd4\x07\n\x0cTokenService\x12h\n\tMintToken\x12,.agentworkspace.registry.v1.MintTokenRequest\x1a-.agentworkspace.registry.v1.MintTokenResponse\x12n\n\x0bRotateToken\x12..agentworkspace.registry.v1.RotateTokenRequest\x1a/.agentworkspace.registry.v1.RotateTokenResponse\x12k\n\nListTokens\x12-.agentworkspace.registry.v1.ListTokensRequest\x1a..agentworkspace.registry.v1.ListTokensResponse\x12n\n\x0bRevokeToken\x12..agentworkspace.registry.v1.RevokeTokenRequest\x1a/.agentworkspace.registry.v1.RevokeTokenResponse\x12\x8c\x01\n\x15RevokeWorkspaceTokens\x12\x38.agentworkspace.registry.v1.RevokeWorkspaceTokensRequest\x1a\x39.agentworkspace.registry.v1.RevokeWorkspaceTokensResponse\x12t\n\rValidateToken\x12\x30.agentworkspace.registry.v1.ValidateTokenRequest\x1a\x31.agentworkspace.registry.v1.ValidateTokenResponse\x12\x86\x01\n\x13\x42\x61tchValidateTokens\x12\x36.agentworkspace.registry.v1.BatchValidateTokensRequest\x1a\x37.agentworkspace.registry.v1.BatchValidateTokensResponse\x12\x7f\n\x10WatchRevocations\x12\x33.agentworkspace.registry.v1.WatchRevocationsRequest\x1a\x34.agentworkspace.registry.v1.WatchRevocationsResponse0\x01\x42I\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z%agentworkspace/registry/v1;registryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.registry.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\036dev.agentworkspace.registry.v1P\001Z%agentworkspace/registry/v1;registryv1'
+  _globals['_REVOKETOKENREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_REVOKETOKENREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001'
   _globals['_VALIDATETOKENREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_VALIDATETOKENREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001'
-  _globals['_REJECTIONREASON']._serialized_start=2204
-  _globals['_REJECTIONREASON']._serialized_end=2358
+  _globals['_REJECTIONREASON']._serialized_start=2288
+  _globals['_REJECTIONREASON']._serialized_end=2442
   _globals['_MINTTOKENREQUEST']._serialized_start=151
   _globals['_MINTTOKENREQUEST']._serialized_end=357
   _globals['_MINTTOKENRESPONSE']._serialized_start=359
@@ -46,32 +48,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROTATETOKENREQUEST']._serialized_end=579
   _globals['_ROTATETOKENRESPONSE']._serialized_start=581
   _globals['_ROTATETOKENRESPONSE']._serialized_end=654
-  _globals['_LISTTOKENSREQUEST']._serialized_start=656
-  _globals['_LISTTOKENSREQUEST']._serialized_end=761
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=763
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=859
-  _globals['_REVOKETOKENREQUEST']._serialized_start=862
-  _globals['_REVOKETOKENREQUEST']._serialized_end=994
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=996
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=1060
-  _globals['_REVOKEWORKSPACETOKENSREQUEST']._serialized_start=1063
-  _globals['_REVOKEWORKSPACETOKENSREQUEST']._serialized_end=1241
-  _globals['_REVOKEWORKSPACETOKENSRESPONSE']._serialized_start=1243
-  _globals['_REVOKEWORKSPACETOKENSRESPONSE']._serialized_end=1315
-  _globals['_VALIDATETOKENREQUEST']._serialized_start=1318
-  _globals['_VALIDATETOKENREQUEST']._serialized_end=1508
-  _globals['_REJECTION']._serialized_start=1510
-  _globals['_REJECTION']._serialized_end=1582
-  _globals['_VALIDATETOKENRESPONSE']._serialized_start=1585
-  _globals['_VALIDATETOKENRESPONSE']._serialized_end=1756
-  _globals['_BATCHVALIDATETOKENSREQUEST']._serialized_start=1758
-  _globals['_BATCHVALIDATETOKENSREQUEST']._serialized_end=1854
-  _globals['_BATCHVALIDATETOKENSRESPONSE']._serialized_start=1856
-  _globals['_BATCHVALIDATETOKENSRESPONSE']._serialized_end=1971
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1973
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=2022
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=2025
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=2201
-  _globals['_TOKENSERVICE']._serialized_start=2361
-  _globals['_TOKENSERVICE']._serialized_end=3341
+  _globals['_LISTTOKENSREQUEST']._serialized_start=657
+  _globals['_LISTTOKENSREQUEST']._serialized_end=785
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=787
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=883
+  _globals['_REVOKETOKENREQUEST']._serialized_start=886
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1038
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=1040
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=1144
+  _globals['_REVOKEWORKSPACETOKENSREQUEST']._serialized_start=1147
+  _globals['_REVOKEWORKSPACETOKENSREQUEST']._serialized_end=1325
+  _globals['_REVOKEWORKSPACETOKENSRESPONSE']._serialized_start=1327
+  _globals['_REVOKEWORKSPACETOKENSRESPONSE']._serialized_end=1399
+  _globals['_VALIDATETOKENREQUEST']._serialized_start=1402
+  _globals['_VALIDATETOKENREQUEST']._serialized_end=1592
+  _globals['_REJECTION']._serialized_start=1594
+  _globals['_REJECTION']._serialized_end=1666
+  _globals['_VALIDATETOKENRESPONSE']._serialized_start=1669
+  _globals['_VALIDATETOKENRESPONSE']._serialized_end=1840
+  _globals['_BATCHVALIDATETOKENSREQUEST']._serialized_start=1842
+  _globals['_BATCHVALIDATETOKENSREQUEST']._serialized_end=1938
+  _globals['_BATCHVALIDATETOKENSRESPONSE']._serialized_start=1940
+  _globals['_BATCHVALIDATETOKENSRESPONSE']._serialized_end=2055
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=2057
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=2106
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=2109
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=2285
+  _globals['_TOKENSERVICE']._serialized_start=2445
+  _globals['_TOKENSERVICE']._serialized_end=3425
 # @@protoc_insertion_point(module_scope)

@@ -197,6 +197,7 @@ class ListTokensRequest(_message.Message):
     INCLUDE_REVOKED_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_PROXY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     include_revoked: _builtins.bool
@@ -205,6 +206,8 @@ class ListTokensRequest(_message.Message):
     """How many at most: 50 when 0, never more than 200."""
     page_token: _builtins.str
     """Where to go on, from an earlier answer."""
+    include_proxy: _builtins.bool
+    """Also the proxy tokens that were derived from redeemed tickets."""
     def __init__(
         self,
         *,
@@ -212,10 +215,11 @@ class ListTokensRequest(_message.Message):
         include_revoked: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        include_proxy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_revoked", b"include_revoked", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_proxy", b"include_proxy", "include_revoked", b"include_revoked", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,14 +263,19 @@ class RevokeTokenRequest(_message.Message):
     TOKEN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it belongs to."""
+    """The workspace it belongs to; may be empty when `token` is given."""
     token_id: _builtins.str
-    """The token."""
+    """The token, by its id; or give `token`."""
     reason: _token_pb2.RevokeReason.ValueType
-    """Why; unspecified means OPERATOR."""
+    """Why: OPERATOR or COMPROMISED. There is no default."""
     note: _builtins.str
     """Free text for the audit, at most 500 characters."""
+    token: _builtins.str
+    """The token, by its own text, for one that was found somewhere; or give `token_id`. A bootstrap ticket may be
+    named, too. Never logged, digested or audited.
+    """
     def __init__(
         self,
         *,
@@ -274,10 +283,11 @@ class RevokeTokenRequest(_message.Message):
         token_id: _builtins.str = ...,
         reason: _token_pb2.RevokeReason.ValueType = ...,
         note: _builtins.str = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "reason", b"reason", "token_id", b"token_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "reason", b"reason", "token", b"token", "token_id", b"token_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,19 +301,27 @@ class RevokeTokenResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     ALREADY_REVOKED_FIELD_NUMBER: _builtins.int
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the feed that carries it. A verifier at or past it refuses the token."""
     already_revoked: _builtins.bool
     """True when it had been revoked before; the first reason stands, unless it is now found COMPROMISED."""
+    workspace_id: _builtins.str
+    """The workspace it belongs to."""
+    token_id: _builtins.str
+    """The token's id."""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         already_revoked: _builtins.bool = ...,
+        workspace_id: _builtins.str = ...,
+        token_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_revoked", b"already_revoked", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_revoked", b"already_revoked", "revision", b"revision", "token_id", b"token_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,12 +340,12 @@ class RevokeWorkspaceTokensRequest(_message.Message):
     workspace_id: _builtins.str
     """The workspace."""
     reason: _token_pb2.RevokeReason.ValueType
-    """Why; unspecified means OPERATOR."""
+    """Why: OPERATOR, COMPROMISED or SUSPENDED. There is no default."""
     note: _builtins.str
     """Free text for the audit, at most 500 characters."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_token_pb2.TokenKind.ValueType]:
-        """Which kinds; none means instance and api tokens. TICKET also voids an outstanding ticket."""
+        """Which kinds; none means instance and api tokens. TICKET also voids an outstanding ticket. None with SUSPENDED."""
 
     def __init__(
         self,
@@ -389,7 +407,7 @@ class ValidateTokenRequest(_message.Message):
     any_workspace: _builtins.bool
     """It may belong to any workspace; only true is accepted."""
     required_kind: _token_pb2.TokenKind.ValueType
-    """The kind it must have; unspecified: instance or api."""
+    """The kind it must have; unspecified: instance or api. A proxy token answers only to PROXY."""
     @_builtins.property
     def required_scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every one of these it must hold."""

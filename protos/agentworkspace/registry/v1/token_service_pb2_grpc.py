@@ -87,7 +87,8 @@ class TokenServiceServicer(object):
         Caller: admin.
         Idempotency: request_id. A replay returns the first answer; see request_id.
         Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS (an instance token lives or a
-        ticket is outstanding), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        ticket is outstanding), WORKSPACE_SUSPENDED, INCARNATION_FENCED (no break-glass past a fence),
+        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,23 +120,30 @@ class TokenServiceServicer(object):
 
     def RevokeToken(self, request, context):
         """Revokes one token. When the call has returned, no check against the registry accepts it.
-        COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
+        The reason must be OPERATOR (its holder may come back) or COMPROMISED (nobody comes back with it), which takes
+        along whatever the holder could have made: of an instance token or a ticket every instance token up to its
+        incarnation, and of the newest incarnation it fences the workspace; of an api token its rotations and what was
+        registered with them, without a fence.
 
-        Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
+        Caller: admin, or the token itself. A token found somewhere is named by its own text instead of its id.
         Idempotency: naturally idempotent; already_revoked tells.
-        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
-        give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
+        Errors: TOKEN_UNKNOWN (also for a text of another tenant), WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST
+        (another reason, or none); for a token as caller CREDENTIAL_REJECTED (it is unknown), ROLE_REQUIRED (it names
+        another token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeWorkspaceTokens(self, request, context):
-        """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
+        """Revokes the tokens of a workspace. COMPROMISED fences it until the next BeginIncarnation (not with kind API
+        alone). SUSPENDED takes no kinds: it ends every instance token, leaves api tokens live, and fences the
+        workspace until a BeginIncarnation with lift_suspension.
 
         Caller: admin.
         Idempotency: naturally idempotent.
-        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason other than OPERATOR, COMPROMISED and
+        SUSPENDED, or none; kinds with SUSPENDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

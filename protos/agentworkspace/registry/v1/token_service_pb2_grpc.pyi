@@ -39,7 +39,8 @@ class TokenServiceStub:
     Caller: admin.
     Idempotency: request_id. A replay returns the first answer; see request_id.
     Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS (an instance token lives or a
-    ticket is outstanding), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    ticket is outstanding), WORKSPACE_SUSPENDED, INCARNATION_FENCED (no break-glass past a fence),
+    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     RotateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RotateTokenRequest, _token_service_pb2.RotateTokenResponse]
     """Replaces an api token by a fresh one. The old one dies after the overlap, never before the new one is stored.
@@ -59,19 +60,26 @@ class TokenServiceStub:
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]
     """Revokes one token. When the call has returned, no check against the registry accepts it.
-    COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
+    The reason must be OPERATOR (its holder may come back) or COMPROMISED (nobody comes back with it), which takes
+    along whatever the holder could have made: of an instance token or a ticket every instance token up to its
+    incarnation, and of the newest incarnation it fences the workspace; of an api token its rotations and what was
+    registered with them, without a fence.
 
-    Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
+    Caller: admin, or the token itself. A token found somewhere is named by its own text instead of its id.
     Idempotency: naturally idempotent; already_revoked tells.
-    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
-    give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
+    Errors: TOKEN_UNKNOWN (also for a text of another tenant), WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST
+    (another reason, or none); for a token as caller CREDENTIAL_REJECTED (it is unknown), ROLE_REQUIRED (it names
+    another token).
     """
     RevokeWorkspaceTokens: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeWorkspaceTokensRequest, _token_service_pb2.RevokeWorkspaceTokensResponse]
-    """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
+    """Revokes the tokens of a workspace. COMPROMISED fences it until the next BeginIncarnation (not with kind API
+    alone). SUSPENDED takes no kinds: it ends every instance token, leaves api tokens live, and fences the
+    workspace until a BeginIncarnation with lift_suspension.
 
     Caller: admin.
     Idempotency: naturally idempotent.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason other than OPERATOR, COMPROMISED and
+    SUSPENDED, or none; kinds with SUSPENDED).
     """
     ValidateToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.ValidateTokenRequest, _token_service_pb2.ValidateTokenResponse]
     """Says whom a token speaks for, or why it is not accepted. A status error speaks only of the caller.
@@ -107,7 +115,8 @@ class TokenServiceAsyncStub(TokenServiceStub):
     Caller: admin.
     Idempotency: request_id. A replay returns the first answer; see request_id.
     Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS (an instance token lives or a
-    ticket is outstanding), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    ticket is outstanding), WORKSPACE_SUSPENDED, INCARNATION_FENCED (no break-glass past a fence),
+    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     RotateToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RotateTokenRequest, _token_service_pb2.RotateTokenResponse]  # type: ignore[assignment]
     """Replaces an api token by a fresh one. The old one dies after the overlap, never before the new one is stored.
@@ -127,19 +136,26 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """Revokes one token. When the call has returned, no check against the registry accepts it.
-    COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
+    The reason must be OPERATOR (its holder may come back) or COMPROMISED (nobody comes back with it), which takes
+    along whatever the holder could have made: of an instance token or a ticket every instance token up to its
+    incarnation, and of the newest incarnation it fences the workspace; of an api token its rotations and what was
+    registered with them, without a fence.
 
-    Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
+    Caller: admin, or the token itself. A token found somewhere is named by its own text instead of its id.
     Idempotency: naturally idempotent; already_revoked tells.
-    Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
-    give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
+    Errors: TOKEN_UNKNOWN (also for a text of another tenant), WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST
+    (another reason, or none); for a token as caller CREDENTIAL_REJECTED (it is unknown), ROLE_REQUIRED (it names
+    another token).
     """
     RevokeWorkspaceTokens: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RevokeWorkspaceTokensRequest, _token_service_pb2.RevokeWorkspaceTokensResponse]  # type: ignore[assignment]
-    """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
+    """Revokes the tokens of a workspace. COMPROMISED fences it until the next BeginIncarnation (not with kind API
+    alone). SUSPENDED takes no kinds: it ends every instance token, leaves api tokens live, and fences the
+    workspace until a BeginIncarnation with lift_suspension.
 
     Caller: admin.
     Idempotency: naturally idempotent.
-    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason other than OPERATOR, COMPROMISED and
+    SUSPENDED, or none; kinds with SUSPENDED).
     """
     ValidateToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.ValidateTokenRequest, _token_service_pb2.ValidateTokenResponse]  # type: ignore[assignment]
     """Says whom a token speaks for, or why it is not accepted. A status error speaks only of the caller.
@@ -178,7 +194,8 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         Caller: admin.
         Idempotency: request_id. A replay returns the first answer; see request_id.
         Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS (an instance token lives or a
-        ticket is outstanding), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        ticket is outstanding), WORKSPACE_SUSPENDED, INCARNATION_FENCED (no break-glass past a fence),
+        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
@@ -216,12 +233,16 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_service_pb2.RevokeTokenResponse, _abc.Awaitable[_token_service_pb2.RevokeTokenResponse]]:
         """Revokes one token. When the call has returned, no check against the registry accepts it.
-        COMPROMISED and SUSPENDED of an instance token end every instance token of the workspace and fence it.
+        The reason must be OPERATOR (its holder may come back) or COMPROMISED (nobody comes back with it), which takes
+        along whatever the holder could have made: of an instance token or a ticket every instance token up to its
+        incarnation, and of the newest incarnation it fences the workspace; of an api token its rotations and what was
+        registered with them, without a fence.
 
-        Caller: admin, or the token itself (reasons OPERATOR and COMPROMISED only).
+        Caller: admin, or the token itself. A token found somewhere is named by its own text instead of its id.
         Idempotency: naturally idempotent; already_revoked tells.
-        Errors: TOKEN_UNKNOWN, WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason that the caller may not
-        give); for a token as caller CREDENTIAL_REJECTED (it is not live), ROLE_REQUIRED (it names another token).
+        Errors: TOKEN_UNKNOWN (also for a text of another tenant), WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST
+        (another reason, or none); for a token as caller CREDENTIAL_REJECTED (it is unknown), ROLE_REQUIRED (it names
+        another token).
         """
 
     @_abc_1.abstractmethod
@@ -230,11 +251,14 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _token_service_pb2.RevokeWorkspaceTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_token_service_pb2.RevokeWorkspaceTokensResponse, _abc.Awaitable[_token_service_pb2.RevokeWorkspaceTokensResponse]]:
-        """Revokes the tokens of a workspace. COMPROMISED and SUSPENDED fence it until the next BeginIncarnation.
+        """Revokes the tokens of a workspace. COMPROMISED fences it until the next BeginIncarnation (not with kind API
+        alone). SUSPENDED takes no kinds: it ends every instance token, leaves api tokens live, and fences the
+        workspace until a BeginIncarnation with lift_suspension.
 
         Caller: admin.
         Idempotency: naturally idempotent.
-        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a reason other than OPERATOR, COMPROMISED and
+        SUSPENDED, or none; kinds with SUSPENDED).
         """
 
     @_abc_1.abstractmethod

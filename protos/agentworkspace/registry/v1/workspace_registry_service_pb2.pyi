@@ -23,6 +23,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _RegistrationState:
@@ -84,6 +89,66 @@ FENCE_COMPROMISED: Fence.ValueType  # 1
 FENCE_SUSPENDED: Fence.ValueType  # 2
 """It was suspended."""
 Global___Fence: _TypeAlias = Fence  # noqa: Y015
+
+class _RelaunchReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RelaunchReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RelaunchReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RELAUNCH_REASON_UNSPECIFIED: _RelaunchReason.ValueType  # 0
+    """It needs none."""
+    RELAUNCH_REASON_SILENT: _RelaunchReason.ValueType  # 1
+    """A box that was up fell silent."""
+    RELAUNCH_REASON_TICKET_UNUSED: _RelaunchReason.ValueType  # 2
+    """The newest ticket expired or was voided unused, and nobody is online."""
+    RELAUNCH_REASON_NEWEST_REFUSED: _RelaunchReason.ValueType  # 3
+    """The holder of the newest ticket has been told RELAUNCH for as long as a silence counts."""
+    RELAUNCH_REASON_RESTORED: _RelaunchReason.ValueType  # 4
+    """The registry's records were restored from a backup and may lack what this workspace holds."""
+
+class RelaunchReason(_RelaunchReason, metaclass=_RelaunchReasonEnumTypeWrapper):
+    """Why a workspace needs a new launch."""
+
+RELAUNCH_REASON_UNSPECIFIED: RelaunchReason.ValueType  # 0
+"""It needs none."""
+RELAUNCH_REASON_SILENT: RelaunchReason.ValueType  # 1
+"""A box that was up fell silent."""
+RELAUNCH_REASON_TICKET_UNUSED: RelaunchReason.ValueType  # 2
+"""The newest ticket expired or was voided unused, and nobody is online."""
+RELAUNCH_REASON_NEWEST_REFUSED: RelaunchReason.ValueType  # 3
+"""The holder of the newest ticket has been told RELAUNCH for as long as a silence counts."""
+RELAUNCH_REASON_RESTORED: RelaunchReason.ValueType  # 4
+"""The registry's records were restored from a backup and may lack what this workspace holds."""
+Global___RelaunchReason: _TypeAlias = RelaunchReason  # noqa: Y015
+
+class _TicketState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TicketStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TicketState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TICKET_STATE_UNSPECIFIED: _TicketState.ValueType  # 0
+    """There is none: never launched."""
+    TICKET_STATE_OUTSTANDING: _TicketState.ValueType  # 1
+    """It can still be redeemed for the first time."""
+    TICKET_STATE_REDEEMED: _TicketState.ValueType  # 2
+    """It was redeemed."""
+    TICKET_STATE_UNUSED: _TicketState.ValueType  # 3
+    """It expired or was voided unused: that launch has lapsed."""
+
+class TicketState(_TicketState, metaclass=_TicketStateEnumTypeWrapper):
+    """How the ticket of the newest launch stands."""
+
+TICKET_STATE_UNSPECIFIED: TicketState.ValueType  # 0
+"""There is none: never launched."""
+TICKET_STATE_OUTSTANDING: TicketState.ValueType  # 1
+"""It can still be redeemed for the first time."""
+TICKET_STATE_REDEEMED: TicketState.ValueType  # 2
+"""It was redeemed."""
+TICKET_STATE_UNUSED: TicketState.ValueType  # 3
+"""It expired or was voided unused: that launch has lapsed."""
+Global___TicketState: _TypeAlias = TicketState  # noqa: Y015
 
 @_typing.final
 class RejectedRegisters(_message.Message):
@@ -178,6 +243,13 @@ class Registration(_message.Message):
     SILENT_SINCE_FIELD_NUMBER: _builtins.int
     REJECTED_REGISTERS_FIELD_NUMBER: _builtins.int
     LAST_REGISTER_FAILURE_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    RELAUNCH_REASON_FIELD_NUMBER: _builtins.int
+    NEEDS_RELAUNCH_SINCE_FIELD_NUMBER: _builtins.int
+    RELAUNCH_CHECK_TIME_FIELD_NUMBER: _builtins.int
+    FENCES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_REQUIRED_FIELD_NUMBER: _builtins.int
+    TICKET_STATE_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     tenant_id: _builtins.str
@@ -202,14 +274,30 @@ class Registration(_message.Message):
     """Tasks at the last heartbeat."""
     sample_error: _builtins.str
     """Error at the last heartbeat."""
-    deregistered: _builtins.bool
-    """True when the box left by Deregister."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def deregistered(self) -> _builtins.bool:
+        """As `left`."""
+
+    @deregistered.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def deregistered(self, value: _builtins.bool) -> None:
+        """As `left`."""
+
     ticket_required: _builtins.bool
     """True when only a ticket opens the first registration."""
     fence: Global___Fence.ValueType
-    """What keeps the workspace out until the next launch."""
+    """What keeps the workspace out: of two fences the one that answers."""
     needs_relaunch: _builtins.bool
-    """True when the box fell silent and nothing excuses it."""
+    """True when only a new launch can help; relaunch_reason says why."""
+    left: _builtins.bool
+    """True when the box of the newest incarnation left by Deregister and none was let in since."""
+    relaunch_reason: Global___RelaunchReason.ValueType
+    """Why needs_relaunch; unspecified exactly when it is false."""
+    evidence_required: _builtins.bool
+    """True when an id alone opens nothing; alone, without ticket_required, for runtimes that nobody here launches."""
+    ticket_state: Global___TicketState.ValueType
+    """How the ticket of the newest launch stands."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the registry learned of the workspace."""
@@ -228,7 +316,7 @@ class Registration(_message.Message):
 
     @_builtins.property
     def silent_since(self) -> _timestamp_pb2.Timestamp:
-        """When it was last heard of before it fell silent."""
+        """When it was last heard of before it fell silent; set for the reason SILENT only."""
 
     @_builtins.property
     def rejected_registers(self) -> Global___RejectedRegisters:
@@ -237,6 +325,20 @@ class Registration(_message.Message):
     @_builtins.property
     def last_register_failure(self) -> Global___RegisterFailure:
         """The last refusal of recognised evidence."""
+
+    @_builtins.property
+    def needs_relaunch_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when that reason holds."""
+
+    @_builtins.property
+    def relaunch_check_time(self) -> _timestamp_pb2.Timestamp:
+        """When needs_relaunch may become true by the passing of time alone, so that a watcher looks again then; absent
+        while it is true, and while only another change could make it true.
+        """
+
+    @_builtins.property
+    def fences(self) -> _containers.RepeatedScalarFieldContainer[Global___Fence.ValueType]:
+        """Every fence that stands."""
 
     def __init__(
         self,
@@ -264,10 +366,17 @@ class Registration(_message.Message):
         silent_since: _timestamp_pb2.Timestamp | None = ...,
         rejected_registers: Global___RejectedRegisters | None = ...,
         last_register_failure: Global___RegisterFailure | None = ...,
+        left: _builtins.bool = ...,
+        relaunch_reason: Global___RelaunchReason.ValueType = ...,
+        needs_relaunch_since: _timestamp_pb2.Timestamp | None = ...,
+        relaunch_check_time: _timestamp_pb2.Timestamp | None = ...,
+        fences: _abc.Iterable[Global___Fence.ValueType] | None = ...,
+        evidence_required: _builtins.bool = ...,
+        ticket_state: Global___TicketState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card", "create_time", b"create_time", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "register_time", b"register_time", "rejected_registers", b"rejected_registers", "silent_since", b"silent_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card", "create_time", b"create_time", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "needs_relaunch_since", b"needs_relaunch_since", "register_time", b"register_time", "rejected_registers", b"rejected_registers", "relaunch_check_time", b"relaunch_check_time", "silent_since", b"silent_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_tasks", b"active_tasks", "agent_card", b"agent_card", "create_time", b"create_time", "delivery_mode", b"delivery_mode", "deregistered", b"deregistered", "fence", b"fence", "healthy_incarnation", b"healthy_incarnation", "incarnation", b"incarnation", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "needs_relaunch", b"needs_relaunch", "register_time", b"register_time", "registered_incarnation", b"registered_incarnation", "rejected_registers", b"rejected_registers", "runtime", b"runtime", "runtime_version", b"runtime_version", "sample_error", b"sample_error", "silent_since", b"silent_since", "state", b"state", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_tasks", b"active_tasks", "agent_card", b"agent_card", "create_time", b"create_time", "delivery_mode", b"delivery_mode", "deregistered", b"deregistered", "evidence_required", b"evidence_required", "fence", b"fence", "fences", b"fences", "healthy_incarnation", b"healthy_incarnation", "incarnation", b"incarnation", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "left", b"left", "needs_relaunch", b"needs_relaunch", "needs_relaunch_since", b"needs_relaunch_since", "register_time", b"register_time", "registered_incarnation", b"registered_incarnation", "rejected_registers", b"rejected_registers", "relaunch_check_time", b"relaunch_check_time", "relaunch_reason", b"relaunch_reason", "runtime", b"runtime", "runtime_version", b"runtime_version", "sample_error", b"sample_error", "silent_since", b"silent_since", "state", b"state", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "ticket_state", b"ticket_state", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,6 +431,7 @@ class AdmitWorkspaceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_FIELD_NUMBER: _builtins.int
     TICKET_REQUIRED_FIELD_NUMBER: _builtins.int
+    EVIDENCE_REQUIRED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """Canonical lower-case UUID."""
     tenant_id: _builtins.str
@@ -329,7 +439,13 @@ class AdmitWorkspaceRequest(_message.Message):
     request_id: _builtins.str
     """UUID of this request; with first_token it lets a lost answer be asked for again."""
     ticket_required: _builtins.bool
-    """True: only a ticket opens the first registration (closes admission lines 11 and 16). Never unset again."""
+    """True: only a ticket opens the first registration (closes the admission lines API_TOKEN and OPEN_DOOR, and what the
+    bootstrap policy `open` adds). Never unset again.
+    """
+    evidence_required: _builtins.bool
+    """True: whoever knows only the id is not let in (closes OPEN_DOOR alone; the api token still opens). Set alone for
+    runtimes that nobody launches from here; such a workspace never needs a relaunch. Never unset again.
+    """
     @_builtins.property
     def first_token(self) -> Global___FirstToken:
         """Asks for an api token in the same transaction."""
@@ -342,10 +458,11 @@ class AdmitWorkspaceRequest(_message.Message):
         request_id: _builtins.str = ...,
         first_token: Global___FirstToken | None = ...,
         ticket_required: _builtins.bool = ...,
+        evidence_required: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_token", b"first_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_token", b"first_token", "request_id", b"request_id", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_required", b"evidence_required", "first_token", b"first_token", "request_id", b"request_id", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -365,7 +482,7 @@ class AdmitWorkspaceResponse(_message.Message):
 
     @_builtins.property
     def issued(self) -> _token_pb2.Issued:
-        """The first token, when one was asked for."""
+        """The first token, when one was asked for and this request is the one that it was first minted for."""
 
     def __init__(
         self,
@@ -391,12 +508,25 @@ class BeginIncarnationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TICKET_TTL_FIELD_NUMBER: _builtins.int
     TICKET_SHA256_FIELD_NUMBER: _builtins.int
+    LIFT_SUSPENSION_FIELD_NUMBER: _builtins.int
+    MINIMUM_INCARNATION_FIELD_NUMBER: _builtins.int
+    ONLY_IF_NEEDED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     request_id: _builtins.str
     """UUID of the launch."""
     ticket_sha256: _builtins.str
     """SHA-256 of a ticket the caller made. Absent: the server makes one."""
+    lift_suspension: _builtins.bool
+    """Also lifts a suspension; without it a suspended workspace is refused."""
+    minimum_incarnation: _builtins.int
+    """The launch gets a number above this one; at most 1,000,000 above the registry's own. For launchers that remember
+    more launches than a registry that was restored from a backup. No part of what a replay must repeat.
+    """
+    only_if_needed: _builtins.bool
+    """Begin only if the workspace needs a relaunch, asked in the same transaction; else the answer is `skipped` and
+    nothing changes. No part of what a replay must repeat; a replay is answered before this is asked.
+    """
     @_builtins.property
     def ticket_ttl(self) -> _duration_pb2.Duration:
         """How long the ticket opens Register; 45 minutes when absent, 1 s to 24 hours."""
@@ -408,10 +538,13 @@ class BeginIncarnationRequest(_message.Message):
         request_id: _builtins.str = ...,
         ticket_ttl: _duration_pb2.Duration | None = ...,
         ticket_sha256: _builtins.str = ...,
+        lift_suspension: _builtins.bool = ...,
+        minimum_incarnation: _builtins.int = ...,
+        only_if_needed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket_ttl", b"ticket_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "ticket_sha256", b"ticket_sha256", "ticket_ttl", b"ticket_ttl", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lift_suspension", b"lift_suspension", "minimum_incarnation", b"minimum_incarnation", "only_if_needed", b"only_if_needed", "request_id", b"request_id", "ticket_sha256", b"ticket_sha256", "ticket_ttl", b"ticket_ttl", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +561,7 @@ class BeginIncarnationResponse(_message.Message):
     TICKET_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKED_COUNT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     """Its number."""
     bootstrap_ticket: _builtins.str
@@ -436,6 +570,10 @@ class BeginIncarnationResponse(_message.Message):
     """How many instance tokens of earlier launches were revoked."""
     delivery: _token_pb2.SecretDelivery.ValueType
     """Where the ticket is."""
+    skipped: _builtins.bool
+    """True when only_if_needed was set and no launch is needed: nothing was begun, `incarnation` is the newest as it
+    was, and there is no ticket.
+    """
     @_builtins.property
     def ticket_expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when the ticket opens Register."""
@@ -448,10 +586,11 @@ class BeginIncarnationResponse(_message.Message):
         ticket_expire_time: _timestamp_pb2.Timestamp | None = ...,
         revoked_count: _builtins.int = ...,
         delivery: _token_pb2.SecretDelivery.ValueType = ...,
+        skipped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap_ticket", b"bootstrap_ticket", "delivery", b"delivery", "incarnation", b"incarnation", "revoked_count", b"revoked_count", "ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap_ticket", b"bootstrap_ticket", "delivery", b"delivery", "incarnation", b"incarnation", "revoked_count", b"revoked_count", "skipped", b"skipped", "ticket_expire_time", b"ticket_expire_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,16 +654,26 @@ class ListRegistrationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
+    CHANGED_AFTER_FIELD_NUMBER: _builtins.int
+    RELAUNCH_REASON_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     state: Global___RegistrationState.ValueType
     """Only in this state."""
     needs_relaunch: _builtins.bool
-    """Only those that fell silent without an excuse."""
+    """Only those that need a new launch."""
     page_size: _builtins.int
     """How many at most: 50 when 0, never more than 200."""
     page_token: _builtins.str
     """Where to go on, from an earlier answer."""
+    changed_after: _builtins.int
+    """Only those that changed after the `revision` of an earlier answer, in order of change; 0: all. A few are told
+    again. A change is an admission, a box that goes or comes back, a launch, a fence, a retirement, a ticket's
+    holder being refused; a heartbeat of a box that is online is none. A revision from the future (of a database
+    that was set back) is as 0.
+    """
+    relaunch_reason: Global___RelaunchReason.ValueType
+    """Only those whose relaunch reason is this one."""
     @_builtins.property
     def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these workspaces, at most 200 of them, where they are known; empty: any."""
@@ -538,12 +687,16 @@ class ListRegistrationsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        changed_after: _builtins.int | None = ...,
+        relaunch_reason: Global___RelaunchReason.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after", "changed_after", b"changed_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant_id", b"tenant_id", "workspace_ids", b"workspace_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after", "changed_after", b"changed_after", "needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "relaunch_reason", b"relaunch_reason", "state", b"state", "tenant_id", b"tenant_id", "workspace_ids", b"workspace_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__changed_after: _TypeAlias = _typing.Literal["changed_after"]  # noqa: Y015
+    _WhichOneofArgType__changed_after: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__changed_after) -> _WhichOneofReturnType__changed_after | None: ...
 
 Global___ListRegistrationsRequest: _TypeAlias = ListRegistrationsRequest  # noqa: Y015
 
@@ -555,8 +708,11 @@ class ListRegistrationsResponse(_message.Message):
 
     REGISTRATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    revision: _builtins.int
+    """With changed_after: ask for what came after this the next time. The same on every page of one look."""
     @_builtins.property
     def registrations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Registration]:
         """Newest first."""
@@ -566,10 +722,11 @@ class ListRegistrationsResponse(_message.Message):
         *,
         registrations: _abc.Iterable[Global___Registration] | None = ...,
         next_page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "registrations", b"registrations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "registrations", b"registrations", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,10 +864,19 @@ class AdmissionForecast(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RECOVERY_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    LINE_NAME_FIELD_NUMBER: _builtins.int
     evidence: _builtins.str
     """Which evidence, in words."""
-    line: _builtins.int
-    """The line of the admission table that answers; 0: decided before the table."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line(self) -> _builtins.int:
+        """The place of that line in the table; 0: decided before the table. Use line_name, which does not move."""
+
+    @line.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line(self, value: _builtins.int) -> None:
+        """The place of that line in the table; 0: decided before the table. Use line_name, which does not move."""
+
     outcome: _registration_service_pb2.RegisterOutcome.ValueType
     """How the box would be let in; unspecified: it would be refused."""
     reason: _error_reason_pb2.ErrorReason.ValueType
@@ -719,6 +885,8 @@ class AdmissionForecast(_message.Message):
     """What the refused box should do."""
     explanation: _builtins.str
     """The same in a sentence."""
+    line_name: _builtins.str
+    """The stable name of the line of the admission table that answers, such as TICKET_REDEEMED."""
     def __init__(
         self,
         *,
@@ -728,10 +896,11 @@ class AdmissionForecast(_message.Message):
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
         recovery: _builtins.str = ...,
         explanation: _builtins.str = ...,
+        line_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "explanation", b"explanation", "line", b"line", "outcome", b"outcome", "reason", b"reason", "recovery", b"recovery"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "explanation", b"explanation", "line", b"line", "line_name", b"line_name", "outcome", b"outcome", "reason", b"reason", "recovery", b"recovery"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

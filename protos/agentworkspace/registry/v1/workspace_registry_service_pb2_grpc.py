@@ -75,7 +75,8 @@ class WorkspaceRegistryServiceServicer(object):
         """Makes the registry know a workspace, and issues its first api token in the same transaction.
 
         Caller: launcher.
-        Idempotency: naturally for the record (a known id of the same tenant is a no-op); request_id for the token.
+        Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
+        same token_sha256, is answered with the first token again: admitting twice mints nothing.
         Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
         REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
@@ -85,12 +86,14 @@ class WorkspaceRegistryServiceServicer(object):
 
     def BeginIncarnation(self, request, context):
         """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
-        void, a fence lifted, one ticket issued. Api tokens survive.
+        void, a COMPROMISED fence lifted, one ticket issued. Api tokens survive.
 
         Caller: launcher (provision_service; nobody else should).
         Idempotency: request_id. A replay returns the same incarnation with a fresh ticket while it is unused.
-        Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED (a replay, but a newer launch has begun),
-        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (lift_suspension was not set),
+        INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
+        newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
+        REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +111,8 @@ class WorkspaceRegistryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListRegistrations(self, request, context):
-        """Lists how workspaces stand, newest first.
+        """Lists how workspaces stand, newest first; with changed_after in order of change, for watchers that walk only
+        what changed.
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.

@@ -37,18 +37,21 @@ class WorkspaceRegistryServiceStub:
     """Makes the registry know a workspace, and issues its first api token in the same transaction.
 
     Caller: launcher.
-    Idempotency: naturally for the record (a known id of the same tenant is a no-op); request_id for the token.
+    Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
+    same token_sha256, is answered with the first token again: admitting twice mints nothing.
     Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     BeginIncarnation: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BeginIncarnationRequest, _workspace_registry_service_pb2.BeginIncarnationResponse]
     """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
-    void, a fence lifted, one ticket issued. Api tokens survive.
+    void, a COMPROMISED fence lifted, one ticket issued. Api tokens survive.
 
     Caller: launcher (provision_service; nobody else should).
     Idempotency: request_id. A replay returns the same incarnation with a fresh ticket while it is unused.
-    Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED (a replay, but a newer launch has begun),
-    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (lift_suspension was not set),
+    INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
+    newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
+    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     GetRegistration: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.GetRegistrationRequest, _workspace_registry_service_pb2.GetRegistrationResponse]
     """Returns how a workspace stands.
@@ -58,7 +61,8 @@ class WorkspaceRegistryServiceStub:
     Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
     """
     ListRegistrations: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.ListRegistrationsRequest, _workspace_registry_service_pb2.ListRegistrationsResponse]
-    """Lists how workspaces stand, newest first.
+    """Lists how workspaces stand, newest first; with changed_after in order of change, for watchers that walk only
+    what changed.
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
@@ -88,18 +92,21 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     """Makes the registry know a workspace, and issues its first api token in the same transaction.
 
     Caller: launcher.
-    Idempotency: naturally for the record (a known id of the same tenant is a no-op); request_id for the token.
+    Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
+    same token_sha256, is answered with the first token again: admitting twice mints nothing.
     Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     BeginIncarnation: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BeginIncarnationRequest, _workspace_registry_service_pb2.BeginIncarnationResponse]  # type: ignore[assignment]
     """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
-    void, a fence lifted, one ticket issued. Api tokens survive.
+    void, a COMPROMISED fence lifted, one ticket issued. Api tokens survive.
 
     Caller: launcher (provision_service; nobody else should).
     Idempotency: request_id. A replay returns the same incarnation with a fresh ticket while it is unused.
-    Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED (a replay, but a newer launch has begun),
-    TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (lift_suspension was not set),
+    INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
+    newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
+    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     GetRegistration: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.GetRegistrationRequest, _workspace_registry_service_pb2.GetRegistrationResponse]  # type: ignore[assignment]
     """Returns how a workspace stands.
@@ -109,7 +116,8 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
     """
     ListRegistrations: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.ListRegistrationsRequest, _workspace_registry_service_pb2.ListRegistrationsResponse]  # type: ignore[assignment]
-    """Lists how workspaces stand, newest first.
+    """Lists how workspaces stand, newest first; with changed_after in order of change, for watchers that walk only
+    what changed.
 
     Caller: launcher; filtered to the caller's tenants.
     Idempotency: read only.
@@ -142,7 +150,8 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes the registry know a workspace, and issues its first api token in the same transaction.
 
         Caller: launcher.
-        Idempotency: naturally for the record (a known id of the same tenant is a no-op); request_id for the token.
+        Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
+        same token_sha256, is answered with the first token again: admitting twice mints nothing.
         Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
         REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
@@ -154,12 +163,14 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workspace_registry_service_pb2.BeginIncarnationResponse, _abc.Awaitable[_workspace_registry_service_pb2.BeginIncarnationResponse]]:
         """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
-        void, a fence lifted, one ticket issued. Api tokens survive.
+        void, a COMPROMISED fence lifted, one ticket issued. Api tokens survive.
 
         Caller: launcher (provision_service; nobody else should).
         Idempotency: request_id. A replay returns the same incarnation with a fresh ticket while it is unused.
-        Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED (a replay, but a newer launch has begun),
-        TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (lift_suspension was not set),
+        INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
+        newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
+        REQUEST_ID_REUSED, TENANT_FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
@@ -181,7 +192,8 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_registry_service_pb2.ListRegistrationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workspace_registry_service_pb2.ListRegistrationsResponse, _abc.Awaitable[_workspace_registry_service_pb2.ListRegistrationsResponse]]:
-        """Lists how workspaces stand, newest first.
+        """Lists how workspaces stand, newest first; with changed_after in order of change, for watchers that walk only
+        what changed.
 
         Caller: launcher; filtered to the caller's tenants.
         Idempotency: read only.
