@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from deploy.installation import Installation
 from deploy.pair import Pair, Stopped, running_pair, stop_on_signals
 from deploy.process import StartError

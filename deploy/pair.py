@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from deploy.installation import Installation
 from deploy.process import Service
 

@@ -17,19 +17,17 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from agentworkspace.embedded_postgres import EmbeddedPostgresError
-from agentworkspace.rpc import logs
-from agentworkspace.rpc.credentials import CredentialsFile, CredentialsInvalid
-from agentworkspace.rpc.listening import ListenRefused
-from agentworkspace.rpc.server import run
-from agentworkspace.rpc.supervision import CANNOT_SERVE, Supervisor, reserved
+from agentworkspace.server import logs
+from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
+from agentworkspace.server.listening import ListenRefused
+from agentworkspace.server.server import run
+from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
+from agentworkspace.service.embedded_postgres import EmbeddedPostgresError
 from provision_service import config
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.usage import removed_ids
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
-from provision_service.commands import rekey
-from provision_service.commands.rekey import Rekey
 from provision_service.config import BadSettings, Settings
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_usage import removed_ids
 from provision_service.domain.refusals import Refusal
 from provision_service.domain.secret import Secret
 from provision_service.server import serve
@@ -40,7 +38,9 @@ from provision_service.storage.faults import guarded
 from provision_service.storage.keyring import BadKeys, KeysFile
 from provision_service.storage.opening import WrongKey, open_store
 from provision_service.wiring import keys_file
+from provision_service.workers import rekey
 from provision_service.workers.files import FileRefused, load
+from provision_service.workers.rekey import Rekey
 
 FAILED: Final = 1
 MISCONFIGURED: Final = CANNOT_SERVE

@@ -26,10 +26,10 @@ from agentworkspace.provision.v1.secret_service_pb2_grpc import add_SecretServic
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
     add_WorkspaceServiceServicer_to_server,
 )
-from agentworkspace.rpc.credentials import CredentialsFile
-from agentworkspace.rpc.edge import Edge, EdgeSettings
-from agentworkspace.rpc.metrics import EdgeMetrics
-from agentworkspace.rpc.server import Mount, RpcServer, stop_event
+from agentworkspace.server.credentials import CredentialsFile
+from agentworkspace.server.edge import Edge, EdgeSettings
+from agentworkspace.server.metrics import EdgeMetrics
+from agentworkspace.server.server import Mount, RpcServer, stop_event
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
@@ -40,8 +40,6 @@ from provision_service.api.secret_servicer import Secrets
 from provision_service.api.workspace_servicer import Workspaces
 from provision_service.blocking import BlockingPool
 from provision_service.clients.registry import RegistryClient
-from provision_service.commands import adopt_usage_token
-from provision_service.commands.adopt_usage_token import AdoptUsageToken
 from provision_service.config import Settings
 from provision_service.domain.refusals import Refusal
 from provision_service.domain.secret import Secret
@@ -57,6 +55,8 @@ from provision_service.wiring import (
     registry_channel,
     server_settings,
 )
+from provision_service.workers import adopt_usage_token
+from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from provision_service.workers.background import Background
 from provision_service.workers.files import DeploymentFiles
 

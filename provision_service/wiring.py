@@ -10,9 +10,9 @@ from typing import Final
 import grpc
 import structlog
 
-from agentworkspace.rpc.channel import ClientTls, blocking_channel
-from agentworkspace.rpc.listening import ServerTls
-from agentworkspace.rpc.server import ServerSettings
+from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.server.listening import ServerTls
+from agentworkspace.server.server import ServerSettings
 from provision_service.clients.addresses import UrlChecker
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber

@@ -16,12 +16,12 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from agentworkspace.embedded_postgres import EmbeddedPostgresError
-from agentworkspace.rpc import logs
-from agentworkspace.rpc.credentials import CredentialsFile, CredentialsInvalid
-from agentworkspace.rpc.listening import ListenRefused
-from agentworkspace.rpc.server import run
-from agentworkspace.rpc.supervision import CANNOT_SERVE, Supervisor, reserved
+from agentworkspace.server import logs
+from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
+from agentworkspace.server.listening import ListenRefused
+from agentworkspace.server.server import run
+from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
+from agentworkspace.service.embedded_postgres import EmbeddedPostgresError
 from registry_service import config
 from registry_service.config import BadSettings, Settings
 from registry_service.domain.secret import Secret

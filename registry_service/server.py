@@ -21,11 +21,11 @@ from agentworkspace.registry.v1.token_service_pb2_grpc import add_TokenServiceSe
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     add_WorkspaceRegistryServiceServicer_to_server,
 )
-from agentworkspace.rpc.credentials import CredentialsFile
-from agentworkspace.rpc.edge import Edge, EdgeSettings
-from agentworkspace.rpc.listening import ServerTls
-from agentworkspace.rpc.metrics import EdgeMetrics
-from agentworkspace.rpc.server import Mount, RpcServer, ServerSettings, stop_event
+from agentworkspace.server.credentials import CredentialsFile
+from agentworkspace.server.edge import Edge, EdgeSettings
+from agentworkspace.server.listening import ServerTls
+from agentworkspace.server.metrics import EdgeMetrics
+from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
 from registry_service.api import errors, policy
 from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.audit_servicer import Audit
@@ -34,22 +34,22 @@ from registry_service.api.registration_servicer import Registrations
 from registry_service.api.throttle import Throttle
 from registry_service.api.token_servicer import Tokens
 from registry_service.api.workspace_servicer import Workspaces
-from registry_service.background import Background
 from registry_service.blocking import BlockingPool
 from registry_service.commands import read_revocations
-from registry_service.commands.mark_offline import MarkOffline
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.config import Settings
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind, assemble
-from registry_service.feed import RevocationFeed
-from registry_service.lines import Lines
-from registry_service.listener import Listener
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.faults import attempt
+from registry_service.storage.lines import Lines
 from registry_service.storage.store import Store
-from registry_service.write_behind import LastUses, RefusedLedger
+from registry_service.workers.background import Background
+from registry_service.workers.feed import RevocationFeed
+from registry_service.workers.listener import Listener
+from registry_service.workers.mark_offline import MarkOffline
+from registry_service.workers.write_behind import LastUses, RefusedLedger
 
 # One thread for each kind of batch (checks that no line answered come in one of two kinds, as
 # lines are up or down), and a little for the background: neither waits for the other.

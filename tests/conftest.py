@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from tests.postgres import PostgresServer, running_server
 
 RUN_DIRECTORY = pytest.StashKey[Path]()

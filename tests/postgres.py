@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 
 # A test that kills the server keeps its data all the same: the operating system lives on.
 FASTER_BECAUSE_THROWN_AWAY = {"fsync": "off", "full_page_writes": "off", "max_connections": "400"}

@@ -11,8 +11,8 @@ from provision_service.api.box_bearers import BoxBearers
 from provision_service.api.core import Core
 from provision_service.api.parse import catalogue as parse
 from provision_service.api.render import catalogue as render
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.derivation import PresentNames, derive
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.derivation import PresentNames, derive
 from provision_service.domain.refusals import Reason, Refusal
 
 

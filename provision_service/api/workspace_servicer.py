@@ -14,24 +14,22 @@ from provision_service.api.parse import workspaces as parse
 from provision_service.api.render import provisions as render_provisions
 from provision_service.api.render import workspaces as render
 from provision_service.commands import (
-    complete_provision,
     create_workspace,
-    extend_provision,
     get_provision,
     get_workspace,
     list_provisions,
     list_workspaces,
-    provision_workspace,
     remove_workspace,
     update_workspace,
 )
 from provision_service.commands.call import Call
-from provision_service.commands.provision_workspace import (
+from provision_service.domain.records import Billing
+from provision_service.domain.refusals import Refusal
+from provision_service.launch import complete_provision, extend_provision, provision_workspace
+from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,
     ProvisionWorkspaceResult,
 )
-from provision_service.domain.records import Billing
-from provision_service.domain.refusals import Refusal
 
 
 class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):

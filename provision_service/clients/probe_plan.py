@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from provision_service.domain.catalogue import (
+from provision_service.catalogue.catalogue import (
     PLATFORM_ANTHROPIC_BASE_URL,
     PLATFORM_BASE_URL,
     AuthMode,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import access, deciding, probing
+from provision_service.commands import access, probing
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.probing import Prober, ProbeResult
+from provision_service.launch import decide
 from provision_service.storage.store import Store
 
 
@@ -33,10 +34,10 @@ def run(
     """Read what to ask in one transaction, then ask outside of it, whatever PROVISION_PROBES
     says: somebody asked for it. The credential that pays is asked first.
     """
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     with store.reading() as tx:
         held = access.read_workspace(tx, command.call, command.workspace_id)
-        inputs, decision = deciding.decide_stored(tx, store, deployment, files, held)
+        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
     direct = [
         *probing.credential_probe(inputs, decision),
         *probing.template_probes(files.templates, inputs),

@@ -9,9 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from provision_service.commands import access, deciding, first_token, idempotency, new_workspace
+from provision_service.commands import access, first_token, idempotency, new_workspace
 from provision_service.commands.call import Call, record
-from provision_service.commands.deciding import Files
 from provision_service.commands.deployment import Deployment
 from provision_service.commands.new_workspace import Draft
 from provision_service.domain.decision import Decision
@@ -23,6 +22,8 @@ from provision_service.domain.registry_port import Registry
 from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
+from provision_service.launch import decide
+from provision_service.launch.decide import Files
 from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
 from provision_service.storage.request_rows import RequestKey
 from provision_service.storage.store import Store
@@ -131,10 +132,10 @@ def _store(
     )
     if earlier is not None:
         return _replay(tx, store, command, deployment, files=files, earlier=earlier)
-    decided = new_workspace.decide(tx, store, deployment, files, wanted)
+    decided = new_workspace.decide_new(tx, store, deployment, files, wanted)
     if decided.is_new_tenant:
         tenant_rows.ensure(tx, wanted.tenant_id)
-    refusal = deciding.take_usage_token(
+    refusal = decide.take_usage_token(
         tx,
         store,
         deployment,
@@ -201,7 +202,7 @@ def _replay(
     earlier: Mapping[str, object],
 ) -> _Stored:
     held = access.read_workspace(tx, command.call, str(earlier["workspace_id"]))
-    _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+    _, decision = decide.decide_stored(tx, store, deployment, files, held)
     return _Stored(workspace=held.workspace, decision=decision)
 
 
@@ -231,7 +232,7 @@ def _answer(
         )
     return CreateWorkspaceResult(
         workspace=replace(workspace, admitted=workspace.admitted or answer.admitted),
-        billing=deciding.billing_of(stored.decision, workspace.spec),
+        billing=decide.billing_of(stored.decision, workspace.spec),
         auth_token=answer.token,
         auth_token_error=answer.error,
         warnings=(*stored.warnings, *probed),
@@ -243,7 +244,7 @@ def _validate(
 ) -> CreateWorkspaceResult:
     """Everything but writing: the workspace as it would be, without an id."""
     with store.reading() as tx:
-        decided = new_workspace.decide(tx, store, deployment, files, wanted)
+        decided = new_workspace.decide_new(tx, store, deployment, files, wanted)
         now = workspace_rows.now(tx)
     probed = new_workspace.probe(deployment, files, decided.inputs, decided.decision, prober)
     return CreateWorkspaceResult(
@@ -259,7 +260,7 @@ def _validate(
             create_time=now,
             update_time=now,
         ),
-        billing=deciding.billing_of(decided.decision, wanted.spec),
+        billing=decide.billing_of(decided.decision, wanted.spec),
         auth_token=None,
         auth_token_error="",
         warnings=(*new_workspace.warnings_of(decided, wanted), *probed),

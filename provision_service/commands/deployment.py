@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy, Template
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from provision_service.commands import access, deciding
+from provision_service.commands import access
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.plan import Origin
 from provision_service.domain.refusals import Reason, Refusal
@@ -18,6 +18,7 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
 )
 from provision_service.domain.secret import Secret
+from provision_service.launch import decide
 from provision_service.storage import workspace_rows
 from provision_service.storage.store import Store
 
@@ -52,7 +53,7 @@ def run(
     BEARER_REJECTED, REGISTRY_UNAVAILABLE, WORKSPACE_REMOVED and the gates' refusals.
     """
     bearer = _check(command, registry)
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     with store.reading() as tx:
         held = workspace_rows.find(tx, command.workspace_id)
         if held is None or held.workspace.tenant_id != bearer.tenant_id:
@@ -60,7 +61,7 @@ def run(
         access.require_living(held)
         if held.workspace.incarnation != bearer.incarnation:
             raise _rejected()
-        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, store, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
     variables = decision.plan.variables if decision.plan is not None else {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import access, observation
+from provision_service.commands import access
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import Registry
+from provision_service.launch import observation
 from provision_service.storage import provision_rows
 from provision_service.storage.store import Store
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from provision_service.commands import deciding, parents, probing
-from provision_service.commands.deciding import Files
+from provision_service.commands import parents, probing
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.billing import BillingMode
@@ -20,6 +19,8 @@ from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec, complete, spec_violations
 from provision_service.domain.step import Notice
+from provision_service.launch import decide
+from provision_service.launch.decide import Files
 from provision_service.storage import secret_rows, secret_sizes, tenant_rows
 from provision_service.storage.store import Store
 from provision_service.storage.tenant_rows import TenantFacts
@@ -91,7 +92,7 @@ def template_unknown(name: str) -> Refusal:
     )
 
 
-def decide(
+def decide_new(
     tx: Connection, store: Store, deployment: Deployment, files: Files, wanted: Draft
 ) -> Decided:
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
@@ -111,7 +112,7 @@ def decide(
         StoredSecret(key, Scope.WORKSPACE, value, key in comingled)
         for key, value in wanted.secrets.items()
     ]
-    inputs, decision = deciding.decide_on(
+    inputs, decision = decide.decide_on(
         tx,
         store,
         deployment,
@@ -174,7 +175,7 @@ def probe_before(
     if deployment.probes is ProbesPolicy.OFF or template is None or not template.probes:
         return ()
     with store.reading() as tx:
-        decided = decide(tx, store, deployment, files, wanted)
+        decided = decide_new(tx, store, deployment, files, wanted)
     return probe(deployment, files, decided.inputs, decided.decision, prober)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from provision_service.commands import deciding
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.preview import preview
 from provision_service.domain.records import Billing
 from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
+from provision_service.launch import decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,4 +48,4 @@ def run(command: PreviewBillingMode, deployment: Deployment) -> PreviewBillingMo
         platform=replace(deployment.platform, usage_token=_SOME_TOKEN),
     )
     spec = WorkspaceSpec(billing_mode_override=command.override or "")
-    return PreviewBillingModeResult(billing=deciding.billing_of(decision, spec))
+    return PreviewBillingModeResult(billing=decide.billing_of(decision, spec))

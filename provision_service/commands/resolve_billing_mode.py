@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import access, deciding
+from provision_service.commands import access
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Billing
+from provision_service.launch import decide
 from provision_service.storage.store import Store
 
 
@@ -30,9 +31,9 @@ def run(
     store: Store, command: ResolveBillingMode, deployment: Deployment
 ) -> ResolveBillingModeResult:
     """Decide on what is stored."""
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     with store.reading() as tx:
         held = access.read_workspace(tx, command.call, command.workspace_id)
-        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
-    billing = deciding.billing_of(decision, held.workspace.spec)
+        _, decision = decide.decide_stored(tx, store, deployment, files, held)
+    billing = decide.billing_of(decision, held.workspace.spec)
     return ResolveBillingModeResult(billing=billing)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import access, deciding
+from provision_service.commands import access
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.records import Billing
 from provision_service.domain.step import Notice
+from provision_service.launch import decide
 from provision_service.storage import workspace_rows
 from provision_service.storage.store import Store
 
@@ -35,7 +36,7 @@ def run(
     store: Store, command: SetBillingModeOverride, deployment: Deployment
 ) -> SetBillingModeOverrideResult:
     """Set it; the same again writes nothing. Refusing here would deadlock a change of payer."""
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     wanted = command.mode.value if command.mode is not None else ""
     with store.writing() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
@@ -55,8 +56,8 @@ def run(
                 },
             )
             held = access.read_workspace(tx, command.call, command.workspace_id)
-        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, store, deployment, files, held)
     return SetBillingModeOverrideResult(
-        billing=deciding.billing_of(decision, held.workspace.spec),
-        warnings=deciding.warnings_of(decision),
+        billing=decide.billing_of(decision, held.workspace.spec),
+        warnings=decide.warnings_of(decision),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from provision_service.commands import access, deciding, writing
+from provision_service.commands import access, writing
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
@@ -17,6 +17,7 @@ from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MODEL_NAMES
 from provision_service.domain.spec import spec_violations
 from provision_service.domain.step import Notice
+from provision_service.launch import decide
 from provision_service.storage import secret_rows, secret_sizes, workspace_rows
 from provision_service.storage.secret_rows import SecretPlace
 from provision_service.storage.store import Store
@@ -48,14 +49,14 @@ def run(
     """Store it. Raises FORBIDDEN_ENV_KEY, PLATFORM_CREDENTIAL_COMINGLED,
     BYPASS_KEY_REFUSED, SECRET_LIMIT_EXCEEDED, and INVALID_REQUEST for a model's shape.
     """
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     with store.writing() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if command.key in MODEL_NAMES:
             return _set_model(tx, store, command, deployment, files=files, held=held)
         guards.refuse_forbidden(files.catalogue, command.key, Scope.WORKSPACE)
         writing.refuse_comingled(tx, store, command.key, command.value)
-        _, before = deciding.decide_stored(tx, store, deployment, files, held)
+        _, before = decide.decide_stored(tx, store, deployment, files, held)
         guards.refuse_workspace_bypass(
             files.catalogue,
             command.key,
@@ -63,7 +64,7 @@ def run(
             resolved_mode=before.resolution.resolved_mode,
         )
         secret = _put(tx, store, command, held)
-        _, after = deciding.decide_stored(tx, store, deployment, files, held)
+        _, after = decide.decide_stored(tx, store, deployment, files, held)
     return SetWorkspaceSecretResult(
         secret=secret, model="", warnings=writing.payer_changed(before, after)
     )
@@ -88,7 +89,7 @@ def _set_model(
     command: SetWorkspaceSecret,
     deployment: Deployment,
     *,
-    files: deciding.Files,
+    files: decide.Files,
     held: Held,
 ) -> SetWorkspaceSecretResult:
     """The spec is the only stored copy of the model; a blank value leaves it as it is."""
@@ -99,13 +100,13 @@ def _set_model(
         blank = Notice("MODEL_BLANK", said, {"key": command.key})
         return SetWorkspaceSecretResult(secret=None, model=workspace.spec.model, warnings=(blank,))
     refuse_shape(spec_violations(replace(workspace.spec, model=model)))
-    _, before = deciding.decide_stored(tx, store, deployment, files, held)
+    _, before = decide.decide_stored(tx, store, deployment, files, held)
     if model != workspace.spec.model:
         workspace_rows.change_spec(tx, workspace.id, {"model": model})
         _record(tx, command, held, {"became": "spec.model"})
     now = access.read_workspace(tx, command.call, workspace.id)
-    _, after = deciding.decide_stored(tx, store, deployment, files, now)
-    warnings = (*writing.payer_changed(before, after), *deciding.warnings_of(after))
+    _, after = decide.decide_stored(tx, store, deployment, files, now)
+    warnings = (*writing.payer_changed(before, after), *decide.warnings_of(after))
     return SetWorkspaceSecretResult(secret=None, model=model, warnings=warnings)
 
 

@@ -7,13 +7,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from provision_service.commands import access, deciding, idempotency, new_workspace, parents
+from provision_service.commands import access, idempotency, new_workspace, parents
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Billing, Workspace
 from provision_service.domain.refusals import Reason, Refusal, refuse_shape
 from provision_service.domain.spec import WorkspaceSpec, spec_violations
 from provision_service.domain.step import Notice
+from provision_service.launch import decide
 from provision_service.storage import tenant_rows, workspace_records, workspace_rows
 from provision_service.storage.store import Store
 from provision_service.storage.workspace_records import Held
@@ -52,7 +53,7 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
     """
     if "url" in command.mask and command.spec.url:
         deployment.check_url(command.spec.url)
-    files = deciding.Files(deployment)
+    files = decide.Files(deployment)
     key = idempotency.key_of(command.call, METHOD, command.workspace_id, command.request_id)
     digest = idempotency.params_digest(store, _params(command))
     with store.writing() as tx:
@@ -60,11 +61,11 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
         earlier = idempotency.claim(tx, key, digest=digest, result={})
         if earlier is None:
             held = _change(tx, command, deployment, files, held)
-        _, decision = deciding.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, store, deployment, files, held)
     return UpdateWorkspaceResult(
         workspace=held.workspace,
-        billing=deciding.billing_of(decision, held.workspace.spec),
-        warnings=deciding.warnings_of(decision),
+        billing=decide.billing_of(decision, held.workspace.spec),
+        warnings=decide.warnings_of(decision),
     )
 
 
@@ -80,7 +81,7 @@ def _change(
     tx: Connection,
     command: UpdateWorkspace,
     deployment: Deployment,
-    files: deciding.Files,
+    files: decide.Files,
     held: Held,
 ) -> Held:
     workspace = held.workspace
@@ -113,7 +114,7 @@ def _changed(
     command: UpdateWorkspace,
     stored: WorkspaceSpec,
     deployment: Deployment,
-    files: deciding.Files,
+    files: decide.Files,
 ) -> WorkspaceSpec:
     """The stored spec with the masked fields of the request, defaults for empty ones."""
     values = {name: getattr(command.spec, name) for name in command.mask}
@@ -133,7 +134,7 @@ def _check(
     command: UpdateWorkspace,
     workspace: Workspace,
     spec: WorkspaceSpec,
-    files: deciding.Files,
+    files: decide.Files,
 ) -> None:
     if "template" in command.mask and spec.template and spec.template not in files.templates:
         raise new_workspace.template_unknown(spec.template)

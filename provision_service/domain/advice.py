@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
+from provision_service.catalogue.catalogue import Catalogue, Offering, Provider, Runtime
+from provision_service.catalogue.derivation import Derivation
 from provision_service.domain.billing import BillingMode, ModeChoice
-from provision_service.domain.catalogue import Catalogue, Offering, Provider, Runtime
 from provision_service.domain.credentials import credential_of
-from provision_service.domain.derivation import Derivation
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
 _WORD: Final = re.compile(r"[a-z]+|[0-9]+")

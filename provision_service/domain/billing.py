@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
-from provision_service.domain.derivation import Derivation
+from provision_service.catalogue.derivation import Derivation
 from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision_service.domain.catalogue import Catalogue, Provider, Runtime
+from provision_service.catalogue.catalogue import Catalogue, Provider, Runtime
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from provision_service.catalogue.catalogue import Catalogue, Provider
+from provision_service.catalogue.derivation import PresentNames, derive
 from provision_service.domain.advice import smallest_change
 from provision_service.domain.billing import (
     BillingMode,
@@ -12,9 +14,7 @@ from provision_service.domain.billing import (
     choose_mode,
     mode_without_launch,
 )
-from provision_service.domain.catalogue import Catalogue, Provider
 from provision_service.domain.credentials import credential_of
-from provision_service.domain.derivation import PresentNames, derive
 from provision_service.domain.environment import Launch, plan_environment
 from provision_service.domain.gates import Case, first_refusal, missing_required
 from provision_service.domain.model_choice import effective_model

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import (
+from provision_service.catalogue.catalogue import (
     PLATFORM,
     USAGE_TOKEN_ENV,
     Catalogue,
     Provider,
     Runtime,
 )
+from provision_service.domain.billing import BillingMode
 from provision_service.domain.model_choice import FROM_REQUEST, FROM_SPEC, EffectiveModel
 from provision_service.domain.plan import (
     ORIGIN_OF_SCOPE,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provision_service.domain.advice import menu_of, nearest, servable_now, wanted_name
-from provision_service.domain.billing import BillingMode, ModeChoice
-from provision_service.domain.catalogue import (
+from provision_service.catalogue.catalogue import (
     USAGE_TOKEN_ENV,
     Catalogue,
     Provider,
     Runtime,
 )
+from provision_service.catalogue.derivation import Derivation
+from provision_service.domain.advice import menu_of, nearest, servable_now, wanted_name
+from provision_service.domain.billing import BillingMode, ModeChoice
 from provision_service.domain.credentials import (
     any_vendor_credential,
     credential_of,
     vendor_providers,
 )
-from provision_service.domain.derivation import Derivation
 from provision_service.domain.model_choice import EffectiveModel
 from provision_service.domain.plan import LAUNCH_NAMES, EnvironmentPlan
 from provision_service.domain.platform_proxy import PlatformProxy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.environment_names import is_environment_name
 from provision_service.domain.refusals import Reason, Refusal, Violation
 from provision_service.domain.scope import Scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision_service.domain.catalogue import Catalogue
+from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.secrets import named_only

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Protocol
 
-from provision_service.domain.catalogue import Provider
+from provision_service.catalogue.catalogue import Provider
 from provision_service.domain.secret import Secret
 
 

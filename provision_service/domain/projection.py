@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from provision_service.domain.catalogue import Catalogue, Provider
+from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.domain.credentials import credential_of
 from provision_service.domain.plan import ORIGIN_OF_SCOPE, Origin, Removed, Variable
 from provision_service.domain.scope import Scope

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import Catalogue, Provider
 from provision_service.domain.credentials import accepted_globally
 from provision_service.domain.endpoints import leads_to_any
 from provision_service.domain.platform_proxy import PlatformProxy

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.environment_names import is_environment_name
 from provision_service.domain.identifiers import is_canonical_uuid
 from provision_service.domain.refusals import Violation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from provision_service.domain.catalogue_usage import UsedModel
+from provision_service.catalogue.usage import UsedModel
 from provision_service.storage.models import ProvisionRow, WorkspaceRow
 
 _W = WorkspaceRow

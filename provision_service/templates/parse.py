@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_document import Problem, Reader
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.document import Problem, Reader
 from provision_service.domain.environment_names import is_environment_name
 from provision_service.domain.probing import Template, TemplateProbe, Verdict
 

@@ -9,22 +9,8 @@ from typing import Final, TypeVar
 import structlog
 
 from provision_service.blocking import BlockingPool
-from provision_service.commands import (
-    drain_outbox,
-    lapse,
-    observe_launches,
-    reconcile,
-    rekey,
-    sweep,
-)
+from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
-from provision_service.commands.drain_outbox import DrainOutbox
-from provision_service.commands.lapse import Lapse
-from provision_service.commands.observe_launches import ObserveLaunches
-from provision_service.commands.reconcile import Reconcile
-from provision_service.commands.rekey import Rekey
-from provision_service.commands.sweep import Sweep
-from provision_service.domain.catalogue_usage import UsedModel
 from provision_service.domain.registry_port import Registry
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage import catalogue_use, outbox_depth
@@ -32,7 +18,14 @@ from provision_service.storage.faults import guarded
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
 from provision_service.storage.store import Store
+from provision_service.workers import drain_outbox, lapse, observe_launches, reconcile, rekey, sweep
+from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.files import DeploymentFiles
+from provision_service.workers.lapse import Lapse
+from provision_service.workers.observe_launches import ObserveLaunches
+from provision_service.workers.reconcile import Reconcile
+from provision_service.workers.rekey import Rekey
+from provision_service.workers.sweep import Sweep
 from provision_service.workers.tasks import Task, Tasks
 
 T = TypeVar("T")

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_document import CatalogueInvalid
-from provision_service.domain.catalogue_parse import parse_catalogue
-from provision_service.domain.catalogue_usage import UsedModel, removed_ids
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.document import CatalogueInvalid
+from provision_service.catalogue.parse import parse_catalogue
+from provision_service.catalogue.usage import UsedModel, removed_ids
 from provision_service.domain.probing import Template
 from provision_service.templates.parse import TemplatesInvalid, parse_templates
 

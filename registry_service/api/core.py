@@ -9,9 +9,9 @@ from functools import partial
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from agentworkspace.rpc import calls
+from agentworkspace.service.coalescer import Coalescer, RunBatch
 from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.throttle import Throttle
-from registry_service.batching import Coalescer, RunBatch
 from registry_service.blocking import BlockingPool
 from registry_service.commands import (
     authenticated_registers,
@@ -27,14 +27,14 @@ from registry_service.commands.register import Register, Registered
 from registry_service.commands.validate_tokens import ValidatedTokens, ValidateToken
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.standing import BootstrapPolicy
-from registry_service.lines import LineDown, Lines
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.checks import Checked
 from registry_service.storage.engine import STATEMENT_TIMEOUT
 from registry_service.storage.faults import attempt
+from registry_service.storage.lines import LineDown, Lines
 from registry_service.storage.store import Store
-from registry_service.write_behind import LastUses, RefusedLedger
+from registry_service.workers.write_behind import LastUses, RefusedLedger
 
 # A transaction takes a few milliseconds at best.
 LEAST_SECONDS: Final = 0.005

@@ -21,7 +21,7 @@ from registry_service.commands import (
 )
 from registry_service.commands.validate_tokens import ValidatedTokens
 from registry_service.domain.principal import Principal
-from registry_service.feed import Beat, RevocationFeed
+from registry_service.workers.feed import Beat, RevocationFeed
 
 
 class Tokens(TokenServiceServicer):

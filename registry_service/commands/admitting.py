@@ -19,7 +19,7 @@ from registry_service.domain.tokens import (
     token_sha256,
 )
 from registry_service.domain.verdicts import Admitted, Mint, SameToken
-from registry_service.storage import registrations, token_ends, token_uses, tokens, workspaces
+from registry_service.storage import registrations, revocation, token_uses, tokens, workspaces
 from registry_service.storage.audit import Change
 from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Arrival
@@ -107,7 +107,7 @@ class Admission:
     def _revoke_others(self, act: Mint) -> None:
         reason, now = RevokeReason.ROTATED, self.standing.now
         if act.revoke_every_other:
-            gone = token_ends.revoke_kinds(
+            gone = revocation.revoke_kinds(
                 self.connection,
                 self.workspace.workspace_id,
                 frozenset({TokenKind.INSTANCE}),
@@ -116,7 +116,7 @@ class Admission:
                 spared=[act.replaces] if act.replaces else [],
             )
         else:
-            gone = token_ends.revoke(self.connection, act.revoke, reason=reason, now=now)
+            gone = revocation.revoke(self.connection, act.revoke, reason=reason, now=now)
         self.changes += recording.revoked(self.workspace, gone, reason)
         self.news += recording.entries(self.workspace, gone, reason)
 

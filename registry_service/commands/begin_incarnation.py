@@ -17,7 +17,7 @@ from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import token_ends, tokens, workspaces
+from registry_service.storage import revocation, tokens, workspaces
 from registry_service.storage.requests import Answered
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
@@ -89,7 +89,7 @@ def _begin(
     new_secret: NewSecret,
 ) -> BegunIncarnation:
     workspace, now, reason = known.workspace, known.now, RevokeReason.RELAUNCHED
-    ended = token_ends.revoke_kinds(
+    ended = revocation.revoke_kinds(
         connection,
         workspace.workspace_id,
         frozenset({TokenKind.INSTANCE, TokenKind.TICKET}),

@@ -9,7 +9,7 @@ from registry_service.commands.origin import Origin
 from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
-from registry_service.storage import registrations, token_ends, tokens
+from registry_service.storage import registrations, revocation, tokens
 from registry_service.storage.store import Store
 
 
@@ -31,7 +31,7 @@ def run(store: Store, command: Deregister) -> None:
         token, workspace = box.bearer.token, box.bearer.workspace
         # The box leaves with the token it was about to rotate into.
         going = [token, *tokens.pending_of(connection, token.token_id)]
-        gone = token_ends.revoke(
+        gone = revocation.revoke(
             connection, [item.token_id for item in going], reason=reason, now=box.now
         )
         registrations.leave(connection, command.workspace_id)

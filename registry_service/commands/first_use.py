@@ -13,7 +13,7 @@ from registry_service.commands.origin import Origin
 from registry_service.domain.identifiers import TokenId
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token
-from registry_service.storage import token_ends, token_uses, workspaces
+from registry_service.storage import revocation, token_uses, workspaces
 from registry_service.storage.feed import Entry
 
 
@@ -71,7 +71,7 @@ def _busy(
 
 def _end_predecessor(connection: Connection, use: Use, now: datetime) -> list[Entry]:
     replaced = use.token.dies_at_first_use()
-    predecessor = token_ends.supersede(connection, replaced, now) if replaced else None
+    predecessor = revocation.supersede(connection, replaced, now) if replaced else None
     if predecessor is None:
         return []
     changes = recording.revoked(use.workspace, [predecessor], RevokeReason.ROTATED)

@@ -23,7 +23,7 @@ from registry_service.domain.tokens import (
     display_prefix,
     token_sha256,
 )
-from registry_service.storage import requests, token_ends, tokens
+from registry_service.storage import requests, revocation, tokens
 from registry_service.storage.requests import Answered, RequestKey
 from registry_service.storage.tokens import NewToken
 
@@ -170,7 +170,7 @@ def replace_lost(
     expire_time: datetime | None = None,
 ) -> Replayed | None:
     """None when its first use came first: then it was not lost after all."""
-    lost = token_ends.revoke(
+    lost = revocation.revoke(
         connection, [token.token_id], reason=RevokeReason.ROTATED, now=now, only_unused=True
     )
     if not lost:

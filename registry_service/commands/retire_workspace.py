@@ -12,7 +12,7 @@ from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import registrations, token_ends, workspaces
+from registry_service.storage import registrations, revocation, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
@@ -41,7 +41,7 @@ def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
         workspace, reason = known.workspace, RevokeReason.REMOVED
         ended = workspaces.retire(connection, workspace.workspace_id, known.now)
         registrations.remove(connection, workspace.workspace_id)
-        gone = token_ends.revoke_kinds(
+        gone = revocation.revoke_kinds(
             connection, workspace.workspace_id, frozenset(TokenKind), reason=reason, now=known.now
         )
         changes = recording.revoked(workspace, gone, reason)

@@ -14,7 +14,7 @@ from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import TokenId, WorkspaceId
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import feed, token_ends, tokens, workspaces
+from registry_service.storage import feed, revocation, tokens, workspaces
 from registry_service.storage.audit import Change
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
@@ -52,7 +52,7 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
         changes = _condemned(connection, command, known, token) if token.is_revoked() else []
         if token.is_revoked() and not changes:
             return RevokedToken(revision=feed.revision(connection), already_revoked=True)
-        gone = token_ends.revoke(
+        gone = revocation.revoke(
             connection,
             _going(connection, command, token),
             reason=command.reason,
@@ -76,7 +76,7 @@ def _condemned(
     """One that was only taken from its holder, and would let it in again, turns out stolen."""
     if command.reason is not RevokeReason.COMPROMISED:
         return []
-    worse = token_ends.condemn(
+    worse = revocation.condemn(
         connection, token.token_id, reason=command.reason, milder=REOPENING, note=command.note
     )
     return (

@@ -9,7 +9,7 @@ from registry_service.commands.origin import Origin
 from registry_service.domain.caller import Caller
 from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import token_ends, workspaces
+from registry_service.storage import revocation, workspaces
 from registry_service.storage.store import Store
 
 
@@ -39,7 +39,7 @@ def run(store: Store, command: RevokeWorkspaceTokens) -> RevokedWorkspaceTokens:
             workspaces.lock(connection, command.workspace_id),
             command.workspace_id,
         )
-        gone = token_ends.revoke_kinds(
+        gone = revocation.revoke_kinds(
             connection,
             command.workspace_id,
             kinds,

@@ -16,7 +16,7 @@ from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import token_ends, token_uses, tokens, workspaces
+from registry_service.storage import revocation, token_uses, tokens, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
@@ -132,9 +132,9 @@ def _rotate(
     if command.caller is None:
         token_uses.mark_first_use(connection, [old.token_id], now)
     if command.overlap > timedelta(0):
-        token_ends.expire_by(connection, old.token_id, now + command.overlap)
+        revocation.expire_by(connection, old.token_id, now + command.overlap)
     else:
-        token_ends.revoke(connection, [old.token_id], reason=RevokeReason.ROTATED, now=now)
+        revocation.revoke(connection, [old.token_id], reason=RevokeReason.ROTATED, now=now)
     facts = {"replaces": old.token_id, "overlap_seconds": int(command.overlap.total_seconds())}
     rotated = recording.change(workspace, "token.rotated", issued.token.token_id, facts)
     recording.record(connection, command.origin, [rotated])

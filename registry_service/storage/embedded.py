@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 
 DATABASE = "registry"
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import psycopg2
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from registry_service.domain.token_format import TokenKind, assemble
 from registry_service.storage import migrate as registry_migrate
 

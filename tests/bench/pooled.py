@@ -14,9 +14,9 @@ from typing import Final
 
 import grpc
 
-from agentworkspace import embedded_postgres
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
+from agentworkspace.service import embedded_postgres
 from deploy.pair import free_addresses
 from tests.bench import database, processes
 from tests.bench.bench import say

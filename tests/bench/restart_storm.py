@@ -13,11 +13,11 @@ import grpc
 import grpc.aio
 import uvloop
 
+from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
 from agentworkspace.rpc.errors import failure_from
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import derive_instance_token, sha256_hex
 from tests.bench.bench import say
 from tests.bench.database import Server
 from tests.bench.pair import Served
@@ -127,7 +127,7 @@ async def _box(
     ticket: str,
     story: _Story,
 ) -> None:
-    """Boots as `agentworkspace.rpc.agent` does: its token derived, back-off with jitter."""
+    """Boots as `agentworkspace.client.agent` does: its token derived, back-off with jitter."""
     token = derive_instance_token(Secret(ticket), workspace_id, 1)
     request = pb.RegisterRequest(
         workspace_id=workspace_id, bootstrap_ticket=ticket, token_sha256=sha256_hex(token)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from tests.bench import cases, database
 from tests.bench.database import Server
 

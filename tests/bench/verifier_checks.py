@@ -8,12 +8,13 @@ from typing import Any
 import grpc.aio
 import uvloop
 
+from agentworkspace.client.verifier import Verifier
+from agentworkspace.client.verifier.asyncio_verifier import _digest
+from agentworkspace.client.verifier.cache import Known
+from agentworkspace.client.verifier.principals import Principal, Requirement
+from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_service_pb2 as pb
-from agentworkspace.rpc.principals import Principal, Requirement
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import TokenKind, new_token
-from agentworkspace.rpc.verifier import Verifier, _digest
-from agentworkspace.rpc.verifier_cache import Known
 
 TOKENS = 10_000
 ROUNDS = 30

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from agentworkspace.provision.v1 import error_reason_pb2
-from agentworkspace.rpc.edge_failures import EdgeReason
 from agentworkspace.rpc.errors import Recovery as WireRecovery
-from provision_service.api import words
+from agentworkspace.server.edge_failures import EdgeReason
+from provision_service.api import wire_enums
 from provision_service.api.errors import MEANINGS, failure_of, translate
 from provision_service.domain.refusals import Reason, Recovery, Refusal, Violation
 
@@ -62,13 +62,13 @@ def test_recoveries_are_the_same_words_on_both_sides() -> None:
 
 def test_every_word_of_the_domain_has_a_number_and_every_number_a_word() -> None:
     for table in (
-        words.REASON,
-        words.STATUS,
-        words.NEEDS_LAUNCH,
-        words.LAUNCH_REASON,
-        words.STATE,
-        words.OUTCOME,
-        words.VERDICT,
+        wire_enums.REASON,
+        wire_enums.STATUS,
+        wire_enums.NEEDS_LAUNCH,
+        wire_enums.LAUNCH_REASON,
+        wire_enums.STATE,
+        wire_enums.OUTCOME,
+        wire_enums.VERDICT,
     ):
         numbers = [int(number) for number in table.values()]
         assert sorted(numbers) == list(range(1, len(numbers) + 1))

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from agentworkspace.registry.v1.error_reason_pb2 import ErrorReason
-from registry_service.api import errors, words
+from registry_service.api import errors, wire_enums
 from registry_service.domain.refusals import Reason, Recovery, Refusal, Violation
 
 PROTO = Path(__file__).resolve().parents[2] / "protos/agentworkspace/registry/v1/error_reason.proto"
@@ -36,7 +36,7 @@ def documented() -> dict[str, str]:
 def test_every_reason_of_the_domain_has_a_number_and_every_number_a_reason() -> None:
     names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - no mapping
     assert names - {"UNSPECIFIED"} == {reason.value for reason in Reason}
-    assert set(words.REASON) == set(Reason)
+    assert set(wire_enums.REASON) == set(Reason)
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import provision_service
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.scope import Scope

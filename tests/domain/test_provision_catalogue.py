@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.scope import Scope
 from tests.domain.provision_launches import CATALOGUE, CATALOGUE_TEXT, edited
 

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from provision_service.domain.catalogue_document import CatalogueInvalid, Problem
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.document import CatalogueInvalid, Problem
+from provision_service.catalogue.parse import parse_catalogue
 from tests.domain.provision_launches import CATALOGUE_FILE, CATALOGUE_TEXT, edited
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provision_service.domain.catalogue_parse import parse_catalogue
-from provision_service.domain.catalogue_usage import UsedModel, removed_ids
+from provision_service.catalogue.parse import parse_catalogue
+from provision_service.catalogue.usage import UsedModel, removed_ids
 from provision_service.domain.decision import Decision
 from provision_service.domain.preview import preview
 from tests.domain.provision_launches import CATALOGUE, PROXY, edited

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from provision_service.domain.catalogue import Catalogue
-from provision_service.domain.catalogue_parse import parse_catalogue
-from provision_service.domain.derivation import Derivation, PresentNames, derive
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.catalogue.derivation import Derivation, PresentNames, derive
+from provision_service.catalogue.parse import parse_catalogue
 from tests.domain.provision_launches import CATALOGUE, edited
 
 NOTHING = PresentNames.unscoped(frozenset())

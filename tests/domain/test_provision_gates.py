@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.scope import Scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.parse import parse_catalogue
 from tests.domain.provision_launches import (
     PROXY,
     edited,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue_parse import parse_catalogue
 from provision_service.domain.environment import Launch, plan_environment
 from provision_service.domain.model_choice import EffectiveModel
 from provision_service.domain.spec import WorkspaceSpec

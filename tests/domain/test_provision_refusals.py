@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provision_service.domain.catalogue import Runtime
+from provision_service.catalogue.catalogue import Runtime
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.scope import Scope
 from provision_service.domain.secret import Secret

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from provision_service.domain.catalogue_parse import parse_catalogue
+from provision_service.catalogue.derivation import PresentNames
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision
-from provision_service.domain.derivation import PresentNames
 from tests.domain.provision_launches import edited, launch
 
 BY_PLATFORM = "a model of the platform's own provider is the platform's bill"

@@ -10,9 +10,9 @@ import json
 import os
 from pathlib import Path
 
+from agentworkspace.client.agent import Announcement, BlockingAgentClient
+from agentworkspace.client.channel import blocking_channel
 from agentworkspace.provision.v1 import secret_service_pb2, secret_service_pb2_grpc
-from agentworkspace.rpc.agent import Announcement, BlockingAgentClient
-from agentworkspace.rpc.channel import blocking_channel
 from tests.e2e import box
 
 SECONDS = 20.0

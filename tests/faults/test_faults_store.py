@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 
-from agentworkspace import embedded_postgres
+from agentworkspace.service import embedded_postgres
 from registry_service.storage import migrate
 from tests.rounds import TIMES
 from tests.rpc.registry_requests import Failed, failed

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from agentworkspace.client.channel import aio_channel
+from agentworkspace.client.verifier import Rejected, Verifier
 from agentworkspace.registry.v1 import token_pb2
-from agentworkspace.rpc.channel import aio_channel
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.verifier import Rejected, Verifier
 from tests.lifecycle.launches import workspace_at
 from tests.lifecycle.processes import RegistryProcess, registries
 from tests.rounds import TIMES

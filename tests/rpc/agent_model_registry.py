@@ -9,11 +9,11 @@ from typing import Final
 
 import grpc
 
-from agentworkspace.rpc.agent_steps import Admission, NextAction
+from agentworkspace.client.agent.steps import Admission, NextAction
+from agentworkspace.core.token_format import TokenKind as Prefix
+from agentworkspace.core.token_format import new_token
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import TokenKind as Prefix
-from agentworkspace.rpc.tokens import new_token
 from registry_service.domain import admission
 from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace

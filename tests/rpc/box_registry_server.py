@@ -12,13 +12,13 @@ import grpc
 import grpc.aio
 from typing_extensions import override
 
+from agentworkspace.client.agent.steps import Admission
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import (
     RegistrationServiceServicer,
     add_RegistrationServiceServicer_to_server,
 )
-from agentworkspace.rpc import presented
-from agentworkspace.rpc.agent_steps import Admission
+from agentworkspace.rpc import call_metadata
 from agentworkspace.rpc.errors import RpcFailure, to_trailing
 from agentworkspace.rpc.redaction import Secret
 from registry_service.domain.tokens import RevokeReason
@@ -128,8 +128,8 @@ async def serving(registry: BoxRegistry) -> AsyncIterator[BoxRegistry]:
 
 
 def _bearer(context: Any) -> Secret | None:
-    presented.arrive(context.invocation_metadata())
-    text, _ = presented.read()
+    call_metadata.arrive(context.invocation_metadata())
+    text, _ = call_metadata.read()
     return Secret(text) if text else None
 
 

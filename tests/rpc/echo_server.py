@@ -17,11 +17,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, wrappers_pb2
 from prometheus_client import CollectorRegistry
 
 from agentworkspace.rpc.calls import CallerIdentity
-from agentworkspace.rpc.edge import Edge, EdgeSettings
 from agentworkspace.rpc.errors import RpcFailure, failure_from
-from agentworkspace.rpc.metrics import EdgeMetrics
 from agentworkspace.rpc.policy import Lane, Policy, Rule
-from agentworkspace.rpc.server import Mount, RpcServer, ServerSettings
+from agentworkspace.server.edge import Edge, EdgeSettings
+from agentworkspace.server.metrics import EdgeMetrics
+from agentworkspace.server.server import Mount, RpcServer, ServerSettings
 
 Text = wrappers_pb2.StringValue
 SERVICE = "edgetest.v1.Echo"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from structlog.testing import capture_logs
 
-from provision_service.domain.catalogue_usage import UsedModel
+from provision_service.catalogue.usage import UsedModel
 from provision_service.domain.probing import Verdict
 from provision_service.templates import parse
 from provision_service.workers.files import (

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from provision_service.catalogue.catalogue import Provider
 from provision_service.clients.probes import VendorProber
-from provision_service.domain.catalogue import Provider
 from provision_service.domain.probing import ProbeRequest, ProbeResult, TemplateProbe, Verdict
 from provision_service.domain.secret import Secret
 from provision_service.domain.urls import Address

@@ -13,8 +13,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from agentworkspace.client.channel import blocking_channel
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.channel import blocking_channel
 from agentworkspace.rpc.redaction import Secret as WireSecret
 from provision_service.clients.breaker import Breaker
 from provision_service.clients.registry import RegistryClient

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentworkspace.rpc.agent_launch import Launch
+from agentworkspace.client.agent.launch import Launch
 from provision_service import config
 from provision_service.config import BadSettings
 from provision_service.wiring import certificates_of

@@ -22,7 +22,7 @@ from agentworkspace.provision.v1 import (
 )
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2 as boxes_pb
-from agentworkspace.rpc import logs
+from agentworkspace.server import logs
 from tests.rpc.provision_server import ADMIN, LAUNCHER, USAGE_TOKEN
 from tests.rpc.registry_server import CALLERS, bearer, secret_of
 from tests.rpc.vendor_server import Vendor, running_vendor

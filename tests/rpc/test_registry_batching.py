@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from registry_service import batching
-from registry_service.batching import Coalescer
+from agentworkspace.service import coalescer
+from agentworkspace.service.coalescer import Coalescer
 from registry_service.blocking import BlockingPool
 from registry_service.domain.refusals import Reason, Refusal
 
@@ -40,7 +40,7 @@ def on_threads(
 
 
 @asynccontextmanager
-async def coalescer(
+async def a_coalescer(
     database: Database, *, max_batch: int = 100, max_waiting: int = 100
 ) -> AsyncIterator[Coalescer[int, int]]:
     pool = BlockingPool(threads=2, max_waiting=10)
@@ -59,7 +59,7 @@ async def asked(queue: Coalescer[int, int], *items: int) -> list[asyncio.Task[in
 def test_an_idle_queue_sends_the_first_call_alone_and_the_rest_together() -> None:
     async def story() -> None:
         database = Database()
-        async with coalescer(database) as queue:
+        async with a_coalescer(database) as queue:
             first = await asked(queue, 1)
             await database.until_entered()
             rest = await asked(queue, 2, 3, 4)
@@ -77,7 +77,7 @@ def test_a_batch_is_never_larger_than_allowed() -> None:
         database = Database()
         for _ in range(10):
             database.let.release()
-        async with coalescer(database, max_batch=2) as queue:
+        async with a_coalescer(database, max_batch=2) as queue:
             assert await asyncio.gather(*(queue.ask(item) for item in range(5))) == [
                 0,
                 10,
@@ -93,7 +93,7 @@ def test_a_batch_is_never_larger_than_allowed() -> None:
 def test_the_failure_of_one_item_is_its_own() -> None:
     async def story() -> None:
         database = Database()
-        async with coalescer(database) as queue:
+        async with a_coalescer(database) as queue:
             tasks = await asked(queue, 1, -2, 3)
             database.let.release()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -127,7 +127,7 @@ def test_a_failed_batch_fails_every_item_and_the_queue_goes_on() -> None:
 def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     async def story() -> None:
         database = Database()
-        async with coalescer(database, max_waiting=2) as queue:
+        async with a_coalescer(database, max_waiting=2) as queue:
             await asked(queue, 1)
             await database.until_entered()
             await asked(queue, 2, 3)
@@ -142,7 +142,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
 def test_a_call_that_was_given_up_is_left_out_and_makes_room() -> None:
     async def story() -> None:
         database = Database()
-        async with coalescer(database, max_waiting=2) as queue:
+        async with a_coalescer(database, max_waiting=2) as queue:
             (first,) = await asked(queue, 1)
             await database.until_entered()
             second, third = await asked(queue, 2, 3)
@@ -211,7 +211,7 @@ def pauses_after(size: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         while not pauses:
             await asleep(0)
 
-    monkeypatch.setattr(batching, "BUSY_A_SECOND", 0.0)
+    monkeypatch.setattr(coalescer, "BUSY_A_SECOND", 0.0)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     asyncio.run(story())
     return pauses

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from registry_service import feed as feed_module
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
 from registry_service.domain.identifiers import TenantId
 from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.tokens import RevokeReason
-from registry_service.feed import Beat, RevocationFeed
+from registry_service.workers import feed as feed_module
+from registry_service.workers.feed import Beat, RevocationFeed
 
 BEAT_SECONDS = 0.02
 News = Revocation | Beat

@@ -23,7 +23,7 @@ from prometheus_client import generate_latest
 
 from agentworkspace.registry.v1 import registration_service_pb2 as box
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
-from agentworkspace.rpc import logs
+from agentworkspace.server import logs
 from registry_service.storage import migrate
 from tests.postgres import PostgresServer
 from tests.rpc.registry_requests import failed

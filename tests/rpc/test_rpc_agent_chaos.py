@@ -13,10 +13,10 @@ from typing import Any
 import grpc
 import pytest
 
-from agentworkspace.rpc.agent_launch import Launch
-from agentworkspace.rpc.agent_life import AgentLife
-from agentworkspace.rpc.agent_memory import ProcessMemory
-from agentworkspace.rpc.agent_steps import (
+from agentworkspace.client.agent.launch import Launch
+from agentworkspace.client.agent.life import AgentLife
+from agentworkspace.client.agent.memory import ProcessMemory
+from agentworkspace.client.agent.steps import (
     Answer,
     CallHeartbeat,
     CallRegister,
@@ -27,9 +27,9 @@ from agentworkspace.rpc.agent_steps import (
     Steps,
     Wait,
 )
+from agentworkspace.core.token_format import TokenKind, derive_instance_token, new_token, sha256_hex
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import TokenKind, derive_instance_token, new_token, sha256_hex
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE, ModelRegistry

@@ -14,7 +14,7 @@ from typing import Any, Self
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from agentworkspace.rpc.agent import (
+from agentworkspace.client.agent import (
     AgentClient,
     Announcement,
     BlockingAgentClient,
@@ -25,8 +25,8 @@ from agentworkspace.rpc.agent import (
     Remembered,
     Stopped,
 )
+from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import derive_instance_token, sha256_hex
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE
 from tests.rpc.box_registry_server import BoxRegistry, serving
@@ -270,7 +270,7 @@ def test_a_launch_that_makes_no_sense_is_refused_by_name(name: str, value: str) 
 def test_an_agent_needs_nothing_of_the_server_installation() -> None:
     script = """
 import sys
-import agentworkspace.rpc.agent, agentworkspace.rpc.verifier_interceptor
+import agentworkspace.client.agent, agentworkspace.client.verifier.interceptor
 heavy = {"structlog", "uvloop", "sqlalchemy", "prometheus_client", "registry_service", "yaml"}
 sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
 """

@@ -9,10 +9,10 @@ from itertools import count
 import grpc
 import pytest
 
-from agentworkspace.rpc.agent_launch import Launch
-from agentworkspace.rpc.agent_life import AgentLife
-from agentworkspace.rpc.agent_memory import Remembered
-from agentworkspace.rpc.agent_steps import (
+from agentworkspace.client.agent.launch import Launch
+from agentworkspace.client.agent.life import AgentLife
+from agentworkspace.client.agent.memory import Remembered
+from agentworkspace.client.agent.steps import (
     Admission,
     Answer,
     CallHeartbeat,
@@ -24,10 +24,10 @@ from agentworkspace.rpc.agent_steps import (
     Stopped,
     Wait,
 )
-from agentworkspace.rpc.backoff import Backoff
+from agentworkspace.client.backoff import Backoff
+from agentworkspace.core.token_format import TokenKind, derive_instance_token, new_token, sha256_hex
 from agentworkspace.rpc.errors import Recovery, RpcFailure
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import TokenKind, derive_instance_token, new_token, sha256_hex
 
 WORKSPACE = "3f0c6a52-6c39-4c3f-9a1d-6a7d4b9f5a10"
 TICKET = new_token(TokenKind.TICKET)

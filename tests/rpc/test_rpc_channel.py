@@ -12,13 +12,13 @@ from typing import Any
 import grpc
 import pytest
 
-from agentworkspace.rpc import calls
-from agentworkspace.rpc.channel import (
+from agentworkspace.client.channel import (
     SERVICE_CONFIG,
     aio_channel,
     blocking_channel,
     call_metadata,
 )
+from agentworkspace.rpc import calls
 from agentworkspace.rpc.errors import Recovery, RpcFailure, failure_from
 from agentworkspace.rpc.redaction import Secret
 from tests.rpc.echo_server import COUNT, SAY, Parts, Text, serving, story
@@ -211,8 +211,8 @@ class Refuse:
                                   "grpc_reflection", "uvloop", "cryptography", "sqlalchemy"}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Refuse())
-import agentworkspace.rpc.calls, agentworkspace.rpc.channel, agentworkspace.rpc.errors
-import agentworkspace.rpc.redaction, agentworkspace.rpc.tokens
+import agentworkspace.rpc.calls, agentworkspace.client.channel, agentworkspace.rpc.errors
+import agentworkspace.rpc.redaction, agentworkspace.core.token_format
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)

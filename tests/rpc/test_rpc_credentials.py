@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentworkspace.rpc.credentials import CredentialsFile, CredentialsInvalid, parse
+from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid, parse
 from tests.rpc.echo_server import Lines, sha256
 
 NOON = 1_900_000_000.0

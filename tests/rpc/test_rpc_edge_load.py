@@ -13,8 +13,8 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from agentworkspace.rpc.capacity import Capacity
 from agentworkspace.rpc.policy import Rule
+from agentworkspace.server.capacity import Capacity
 from registry_service.api import policy as registry_policy
 from tests.rpc.echo_server import (
     COUNT,

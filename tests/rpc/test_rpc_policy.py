@@ -13,7 +13,7 @@ from agentworkspace.rpc.policy import (
     method_names,
     require_total,
 )
-from agentworkspace.rpc.server import RpcServer, ServerSettings
+from agentworkspace.server.server import RpcServer, ServerSettings
 from tests.rpc.echo_server import (
     COUNT,
     DESCRIPTOR,

@@ -16,11 +16,12 @@ import pytest
 import structlog
 from google.protobuf import wrappers_pb2
 
-from agentworkspace.rpc import calls, logs
+from agentworkspace.core.token_format import TokenKind, new_token
+from agentworkspace.rpc import calls
 from agentworkspace.rpc.calls import Call, CallerIdentity
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.redaction import Clean, Secret, redact_event, scrub, scrub_text
-from agentworkspace.rpc.tokens import TokenKind, new_token
+from agentworkspace.server import logs
 
 TOKEN = new_token(TokenKind.INSTANCE, entropy=bytes).reveal()
 

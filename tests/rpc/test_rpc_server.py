@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from agentworkspace.rpc.errors import failure_from
-from agentworkspace.rpc.listening import ListenRefused, is_loopback
-from agentworkspace.rpc.server import RpcServer, ServerSettings, run
+from agentworkspace.server.listening import ListenRefused, is_loopback
+from agentworkspace.server.server import RpcServer, ServerSettings, run
 from tests.rpc.echo_server import (
     SERVICE,
     Parts,

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agentworkspace.rpc.channel import ClientTls, aio_channel
-from agentworkspace.rpc.listening import ServerTls
+from agentworkspace.client.channel import ClientTls, aio_channel
+from agentworkspace.server.listening import ServerTls
 from tests.rpc.echo_server import SAY, Text, serving, story
 
 DAY = dt.timedelta(days=1)

@@ -9,14 +9,14 @@ import zlib
 
 import pytest
 
-from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import (
+from agentworkspace.core.token_format import (
     TokenKind,
     derive_instance_token,
     is_well_formed,
     new_token,
     sha256_hex,
 )
+from agentworkspace.rpc.redaction import Secret
 
 WORKSPACE = "3f0c6a52-6c39-4c3f-9a1d-6a7d4b9f5a10"
 

@@ -10,15 +10,21 @@ from typing import Any
 import grpc
 import pytest
 
+from agentworkspace.client.channel import aio_channel
+from agentworkspace.client.verifier import (
+    Principal,
+    Rejected,
+    Rejection,
+    Requirement,
+    Verifier,
+)
+from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
+from agentworkspace.client.verifier.principals import principal_of
+from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
-from agentworkspace.rpc.channel import aio_channel
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.principals import principal_of
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import TokenKind, new_token
-from agentworkspace.rpc.verifier import Principal, Rejected, Rejection, Requirement, Verifier
-from agentworkspace.rpc.verifier_blocking import BlockingVerifier
 from tests.rpc.verifier_registry_server import TokenRegistry, serving
 
 PATIENCE = 20.0

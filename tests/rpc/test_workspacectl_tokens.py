@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as messages
-from agentworkspace.rpc.tokens import TokenKind, new_token
 from tests.rpc.workspacectl_pair import WORKSPACE, Pair, at, running_pair
 
 PLAINTEXT = new_token(TokenKind.API).reveal()

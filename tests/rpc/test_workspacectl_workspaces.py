@@ -11,10 +11,10 @@ import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
 
+from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.provision.v1 import error_reason_pb2, resolution_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.tokens import TokenKind, new_token
 from tests.rpc.workspacectl_pair import WORKSPACE, Pair, at, running_pair
 
 FIRST_TOKEN = new_token(TokenKind.API).reveal()

@@ -11,13 +11,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from agentworkspace.core.token_format import sha256_hex
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.registry.v1.token_service_pb2_grpc import (
     add_TokenServiceServicer_to_server,
 )
 from agentworkspace.rpc.redaction import Secret
-from agentworkspace.rpc.tokens import sha256_hex
 
 INVALID = pb.Rejection(reason=pb.REJECTION_REASON_TOKEN_INVALID)
 

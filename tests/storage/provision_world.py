@@ -18,35 +18,34 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Engine, func, select, text
 
+from provision_service.catalogue.catalogue import Catalogue
 from provision_service.commands import (
-    complete_provision,
     create_workspace,
     get_workspace,
-    provision_workspace,
     resolve_billing_mode,
     set_global_secret,
     set_workspace_secret,
 )
 from provision_service.commands.call import Call
-from provision_service.commands.complete_provision import CompleteProvision
 from provision_service.commands.create_workspace import CreateWorkspace, CreateWorkspaceResult
 from provision_service.commands.deployment import Deployment
 from provision_service.commands.get_workspace import GetWorkspace
-from provision_service.commands.provision_workspace import (
-    ProvisionWorkspace,
-    ProvisionWorkspaceResult,
-)
 from provision_service.commands.resolve_billing_mode import ResolveBillingMode
 from provision_service.commands.set_global_secret import SetGlobalSecret
 from provision_service.commands.set_workspace_secret import SetWorkspaceSecret
 from provision_service.domain.caller import Caller
-from provision_service.domain.catalogue import Catalogue
 from provision_service.domain.lifecycle import ProvisionOutcome, ProvisionReason
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.records import Billing, Provision, ProvisionError, Workspace
 from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
+from provision_service.launch import complete_provision, provision_workspace
+from provision_service.launch.complete_provision import CompleteProvision
+from provision_service.launch.provision_workspace import (
+    ProvisionWorkspace,
+    ProvisionWorkspaceResult,
+)
 from provision_service.storage.engine import build_engine
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.migrate import METADATA

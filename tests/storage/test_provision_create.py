@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from provision_service.commands import drain_outbox
-from provision_service.commands.drain_outbox import DrainOutbox
 from provision_service.domain.billing import BillingMode, Source
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.probing import (
@@ -24,6 +22,8 @@ from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.registry_port import RegistryRefused
 from provision_service.domain.secret import Secret
 from provision_service.storage import outbox_rows
+from provision_service.workers import drain_outbox
+from provision_service.workers.drain_outbox import DrainOutbox
 from tests.storage.provision_doubles import USED_HASH, new_id
 from tests.storage.provision_world import (
     ACME,

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_service.commands import rekey, set_tenant_billing
-from provision_service.commands.rekey import Rekey
+from provision_service.commands import set_tenant_billing
 from provision_service.commands.set_tenant_billing import SetTenantBilling
 from provision_service.domain.secret import Secret
 from provision_service.storage import rekey_rows
@@ -24,6 +23,8 @@ from provision_service.storage.encryption import (
 )
 from provision_service.storage.keyring import BadKeys, KeysFile, parse_keys
 from provision_service.storage.opening import WrongKey, still_needed
+from provision_service.workers import rekey
+from provision_service.workers.rekey import Rekey
 from tests.storage.provision_world import (
     ACME,
     ADMIN,

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_service.commands import (
-    lapse,
-    list_provisions,
-    remove_workspace,
-)
-from provision_service.commands.lapse import Lapse
+from provision_service.commands import list_provisions, remove_workspace
 from provision_service.commands.list_provisions import ListProvisions
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.domain.lifecycle import (
@@ -24,6 +19,8 @@ from provision_service.domain.lifecycle import (
 from provision_service.domain.records import Workspace
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused, RegistryUnavailable
+from provision_service.workers import lapse
+from provision_service.workers.lapse import Lapse
 from tests.storage.provision_doubles import USED_HASH, new_id
 from tests.storage.provision_world import (
     LAUNCHER,

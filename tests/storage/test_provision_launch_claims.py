@@ -10,16 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provision_service.commands import (
-    extend_provision,
-    get_provision,
-    lapse,
-    list_provisions,
-    update_workspace,
-)
-from provision_service.commands.extend_provision import ExtendProvision
+from provision_service.commands import get_provision, list_provisions, update_workspace
 from provision_service.commands.get_provision import GetProvision
-from provision_service.commands.lapse import Lapse
 from provision_service.commands.list_provisions import ListProvisions
 from provision_service.commands.update_workspace import UpdateWorkspace
 from provision_service.domain.lifecycle import (
@@ -30,6 +22,10 @@ from provision_service.domain.lifecycle import (
 )
 from provision_service.domain.records import Provision, ProvisionError, Workspace
 from provision_service.domain.refusals import Reason
+from provision_service.launch import extend_provision
+from provision_service.launch.extend_provision import ExtendProvision
+from provision_service.workers import lapse
+from provision_service.workers.lapse import Lapse
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     LAUNCHER,

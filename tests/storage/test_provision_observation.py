@@ -10,19 +10,9 @@ from typing import Any
 
 import pytest
 
-from provision_service.commands import (
-    get_provision,
-    lapse,
-    list_workspaces,
-    observe_launches,
-    reconcile,
-    remove_workspace,
-)
+from provision_service.commands import get_provision, list_workspaces, remove_workspace
 from provision_service.commands.get_provision import GetProvision
-from provision_service.commands.lapse import Lapse
 from provision_service.commands.list_workspaces import ListWorkspaces
-from provision_service.commands.observe_launches import ObserveLaunches
-from provision_service.commands.reconcile import Reconcile, ReconcileResult
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.domain.lifecycle import (
     NeedsLaunchReason,
@@ -38,6 +28,10 @@ from provision_service.domain.registry_port import (
     RegistrationState,
     RegistryUnavailable,
 )
+from provision_service.workers import lapse, observe_launches, reconcile
+from provision_service.workers.lapse import Lapse
+from provision_service.workers.observe_launches import ObserveLaunches
+from provision_service.workers.reconcile import Reconcile, ReconcileResult
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     LAUNCHER,

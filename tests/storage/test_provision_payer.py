@@ -12,12 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provision_service.commands import (
-    adopt_usage_token,
     preview_billing_mode,
     set_billing_mode_override,
     set_tenant_billing,
 )
-from provision_service.commands.adopt_usage_token import AdoptUsageToken
 from provision_service.commands.preview_billing_mode import PreviewBillingMode
 from provision_service.commands.set_billing_mode_override import SetBillingModeOverride
 from provision_service.commands.set_tenant_billing import SetTenantBilling
@@ -26,6 +24,8 @@ from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.records import Workspace
 from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.secret import Secret
+from provision_service.workers import adopt_usage_token
+from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from tests.storage.provision_world import (
     ACME,
     ADMIN,

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from provision_service.commands import (
-    drain_outbox,
     get_workspace,
     list_audit_events,
     list_provisions,
@@ -17,17 +16,14 @@ from provision_service.commands import (
     list_workspaces,
     paging,
     remove_workspace,
-    sweep,
     update_workspace,
 )
-from provision_service.commands.drain_outbox import DrainOutbox
 from provision_service.commands.get_workspace import GetWorkspace
 from provision_service.commands.list_audit_events import ListAuditEvents
 from provision_service.commands.list_provisions import ListProvisions
 from provision_service.commands.list_secrets import ListSecrets
 from provision_service.commands.list_workspaces import ListWorkspaces
 from provision_service.commands.remove_workspace import RemoveWorkspace
-from provision_service.commands.sweep import Sweep
 from provision_service.commands.update_workspace import (
     UpdateWorkspace,
     UpdateWorkspaceResult,
@@ -37,6 +33,9 @@ from provision_service.domain.records import Workspace
 from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.registry_port import RegistryRefused
 from provision_service.domain.spec import WorkspaceSpec
+from provision_service.workers import drain_outbox, sweep
+from provision_service.workers.drain_outbox import DrainOutbox
+from provision_service.workers.sweep import Sweep
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     ACME,

@@ -10,16 +10,17 @@ from functools import partial
 import psycopg2
 import pytest
 
-from registry_service.commands import list_audit_events, read_revocations, sweep, validate_tokens
+from registry_service.commands import list_audit_events, read_revocations, validate_tokens
 from registry_service.commands.list_audit_events import ListAuditEvents
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
-from registry_service.commands.sweep import Sweep
 from registry_service.commands.validate_tokens import ValidateToken
 from registry_service.domain.identifiers import TokenId, WorkspaceId
 from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import feed
 from registry_service.storage.engine import database_url
+from registry_service.workers import sweep
+from registry_service.workers.sweep import Sweep
 from tests.storage.registry_world import (
     CONFINED,
     OPERATOR,

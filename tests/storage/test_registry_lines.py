@@ -11,8 +11,8 @@ import pytest
 
 from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind
-from registry_service.lines import LineDown, Lines
 from registry_service.storage import checks
+from registry_service.storage.lines import LineDown, Lines
 from tests.storage.registry_world import World, sha256, world_at
 
 OF_LINES = (

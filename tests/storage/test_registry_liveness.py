@@ -7,19 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from registry_service.commands import (
-    flush_last_uses,
-    flush_rejected_registers,
-    heartbeats,
-    list_registrations,
-    mark_offline,
-    update_card,
-    write_pulse,
-)
-from registry_service.commands.flush_rejected_registers import RefusedRegisters
+from registry_service.commands import heartbeats, list_registrations, update_card
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.list_registrations import ListRegistrations
-from registry_service.commands.mark_offline import MarkOffline
 from registry_service.commands.update_card import UpdateCard
 from registry_service.commands.views import RegisterFailure
 from registry_service.domain.admission import NextAction
@@ -29,6 +19,14 @@ from registry_service.domain.refusals import Reason, Recovery, Refusal
 from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
+from registry_service.workers import (
+    flush_last_uses,
+    flush_rejected_registers,
+    mark_offline,
+    write_pulse,
+)
+from registry_service.workers.flush_rejected_registers import RefusedRegisters
+from registry_service.workers.mark_offline import MarkOffline
 from tests.storage.registry_world import (
     CONFINED,
     OPERATOR,

@@ -21,7 +21,6 @@ import pytest
 
 from registry_service.commands import (
     heartbeats,
-    mark_offline,
     mint_tokens_batch,
     retire_workspace,
     validate_tokens,
@@ -29,7 +28,6 @@ from registry_service.commands import (
 from registry_service.commands.begin_incarnation import BegunIncarnation
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.issued import Issued
-from registry_service.commands.mark_offline import MarkOffline
 from registry_service.commands.register import Registered, RegisterRefused
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.commands.validate_tokens import (
@@ -45,6 +43,8 @@ from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import workspaces
+from registry_service.workers import mark_offline
+from registry_service.workers.mark_offline import MarkOffline
 from tests.storage.registry_world import (
     OPERATOR,
     ORIGIN,

@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 
 import grpc
 
+from agentworkspace.client.channel import ClientTls, blocking_channel
 from agentworkspace.ctl.files import Unusable, read_credential
-from agentworkspace.rpc.channel import ClientTls, blocking_channel
-from agentworkspace.rpc.listening import ListenRefused, is_loopback
 from agentworkspace.rpc.redaction import Secret
+from agentworkspace.server.listening import ListenRefused, is_loopback
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

@@ -6,16 +6,16 @@ import re
 from typing import Final
 
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.api.parse.fields import Fields
 from provision_service.commands.call import Call
-from provision_service.commands.complete_provision import CompleteProvision
-from provision_service.commands.extend_provision import ExtendProvision
 from provision_service.commands.get_provision import GetProvision
 from provision_service.commands.list_provisions import ListProvisions
-from provision_service.commands.provision_workspace import ProvisionWorkspace
 from provision_service.domain.lifecycle import ProvisionOutcome
 from provision_service.domain.records import ProvisionError
+from provision_service.launch.complete_provision import CompleteProvision
+from provision_service.launch.extend_provision import ExtendProvision
+from provision_service.launch.provision_workspace import ProvisionWorkspace
 
 LONGEST_MESSAGE: Final = 1000
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,99}", re.ASCII)
@@ -29,7 +29,7 @@ def provision_workspace(
         call=call,
         workspace_id=fields.workspace_id(request.workspace_id),
         provision_id=new_id,
-        reason=fields.named(request.reason, "reason", words.LAUNCH_REASON_OF),
+        reason=fields.named(request.reason, "reason", wire_enums.LAUNCH_REASON_OF),
         request_id=fields.optional_uuid(request.request_id, "request_id") or new_request_id,
         validate_only=request.validate_only,
     )
@@ -46,7 +46,7 @@ def extend_provision(request: pb.ExtendProvisionRequest, call: Call) -> ExtendPr
 
 def complete_provision(request: pb.CompleteProvisionRequest, call: Call) -> CompleteProvision:
     fields = Fields()
-    outcome = fields.named(request.outcome, "outcome", words.OUTCOME_OF)
+    outcome = fields.named(request.outcome, "outcome", wire_enums.OUTCOME_OF)
     command = CompleteProvision(
         call=call,
         provision_id=fields.provision_id(request.provision_id),
@@ -70,7 +70,7 @@ def list_provisions(request: pb.ListProvisionsRequest, call: Call) -> ListProvis
         call=call,
         workspace_id=fields.optional_uuid(request.workspace_id, "workspace_id"),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
-        state=fields.optional_named(request.state, "state", words.STATE_OF),
+        state=fields.optional_named(request.state, "state", wire_enums.STATE_OF),
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )

@@ -6,7 +6,7 @@ from typing import Final
 
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.api.parse import documents
 from provision_service.api.parse.fields import Fields
 from provision_service.commands.call import Call
@@ -80,7 +80,7 @@ def list_workspaces(request: pb.ListWorkspacesRequest, call: Call) -> ListWorksp
     command = ListWorkspaces(
         call=call,
         tenant_id=fields.optional_tenant_id(request.tenant_id),
-        status=fields.optional_named(request.status, "status", words.STATUS_OF),
+        status=fields.optional_named(request.status, "status", wire_enums.STATUS_OF),
         needs_launch=request.needs_launch,
         show_removed=request.show_removed,
         page_size=fields.page_size(request.page_size),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from agentworkspace.provision.v1 import billing_service_pb2 as pb
 from agentworkspace.provision.v1 import error_reason_pb2, resolution_pb2
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.commands.set_billing_mode_override import SetBillingModeOverrideResult
 from provision_service.commands.set_tenant_billing import SetTenantBillingResult
 from provision_service.domain.records import Billing
@@ -25,7 +25,7 @@ def resolution(billing: Billing | None) -> resolution_pb2.Resolution | None:
         effective_model=decided.effective_model,
         effective_model_source=decided.effective_model_source,
         refusal=(
-            words.REASON[decided.refusal]
+            wire_enums.REASON[decided.refusal]
             if decided.refusal is not None
             else error_reason_pb2.ERROR_REASON_UNSPECIFIED
         ),

@@ -8,9 +8,9 @@ from typing import TypeVar
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
 from provision_service.api.parse.catalogue import Page
 from provision_service.api.render.billing import steps
+from provision_service.catalogue.catalogue import Catalogue, Provider, Runtime
+from provision_service.catalogue.derivation import Derivation
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.catalogue import Catalogue, Provider, Runtime
-from provision_service.domain.derivation import Derivation
 
 T = TypeVar("T")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
 from provision_service.api.render.times import timestamp
-from provision_service.commands.complete_provision import CompleteProvisionResult
-from provision_service.commands.extend_provision import ExtendProvisionResult
 from provision_service.commands.list_provisions import ListProvisionsResult
-from provision_service.commands.provision_workspace import ProvisionWorkspaceResult
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
+from provision_service.launch.complete_provision import CompleteProvisionResult
+from provision_service.launch.extend_provision import ExtendProvisionResult
+from provision_service.launch.provision_workspace import ProvisionWorkspaceResult
 
 
 def provision(launch: Provision) -> provision_pb2.Provision:
@@ -25,7 +25,7 @@ def provision(launch: Provision) -> provision_pb2.Provision:
         billing=resolution(launch.billing),
         input_revision=launch.input_revision,
         lease_expire_time=timestamp(launch.lease_expire_time),
-        reason=words.LAUNCH_REASON[launch.reason],
+        reason=wire_enums.LAUNCH_REASON[launch.reason],
         request_id=launch.request_id,
         caller=launch.caller,
         manifest=[
@@ -40,7 +40,7 @@ def provision(launch: Provision) -> provision_pb2.Provision:
         register_time=timestamp(launch.register_time),
         prove_time=timestamp(launch.prove_time),
         outcome=(
-            words.OUTCOME[launch.outcome]
+            wire_enums.OUTCOME[launch.outcome]
             if launch.outcome is not None
             else provision_pb2.PROVISION_OUTCOME_UNSPECIFIED
         ),
@@ -88,4 +88,4 @@ def listed(result: ListProvisionsResult) -> pb.ListProvisionsResponse:
 def _state(state: ProvisionState | None) -> provision_pb2.ProvisionState.ValueType:
     if state is None:
         return provision_pb2.PROVISION_STATE_UNSPECIFIED
-    return words.STATE[state]
+    return wire_enums.STATE[state]

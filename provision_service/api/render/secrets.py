@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.api.render.billing import warnings
 from provision_service.api.render.times import timestamp
 from provision_service.commands.audit_shared_secrets import AuditSharedSecretsResult
@@ -102,7 +102,7 @@ def _probes(results: Iterable[ProbeResult]) -> list[pb.ProbeResult]:
     return [
         pb.ProbeResult(
             env=each.env,
-            verdict=words.VERDICT[each.verdict],
+            verdict=wire_enums.VERDICT[each.verdict],
             host=each.host,
             http_status=each.http_status,
             missing_scope=each.missing_scope,

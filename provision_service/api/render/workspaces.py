@@ -6,7 +6,7 @@ from google.protobuf import json_format
 
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from provision_service.api import words
+from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
 from provision_service.api.render.times import timestamp
 from provision_service.commands.create_workspace import CreateWorkspaceResult
@@ -33,7 +33,7 @@ def workspace(stored: Workspace) -> workspace_pb2.Workspace:
         url=spec.url,
         workspace_access=spec.workspace_access,
         required_env=spec.required_env,
-        status=words.STATUS[stored.status],
+        status=wire_enums.STATUS[stored.status],
         incarnation=stored.incarnation,
         etag=stored.etag,
         input_revision=stored.input_revision,
@@ -91,5 +91,5 @@ def _needs_launch(needs: NeedsLaunch | None) -> workspace_pb2.NeedsLaunch | None
     if needs is None:
         return None
     return workspace_pb2.NeedsLaunch(
-        reason=words.NEEDS_LAUNCH[needs.reason], since=timestamp(needs.since)
+        reason=wire_enums.NEEDS_LAUNCH[needs.reason], since=timestamp(needs.since)
     )

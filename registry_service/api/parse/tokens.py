@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
-from registry_service.api import asking, words
+from registry_service.api import asking, wire_enums
 from registry_service.api.parse.fields import Fields
 from registry_service.commands.list_tokens import ListTokens
 from registry_service.commands.mint_token import MintToken
@@ -41,7 +41,7 @@ def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
         origin=asking.origin(call),
         caller=asking.caller(call),
         workspace_id=fields.workspace_id(request.workspace_id),
-        kind=fields.named(request.kind, "kind", words.BEARER_KIND_OF),
+        kind=fields.named(request.kind, "kind", wire_enums.BEARER_KIND_OF),
         label=fields.text(request.label, "label", at_most=LONGEST_LABEL),
         scopes=fields.scopes(request.scopes),
         ttl=ttl(fields, request.ttl, "ttl") if request.HasField("ttl") else None,
@@ -107,7 +107,7 @@ def revoke_workspace_tokens(
         caller=asking.caller(call),
         workspace_id=fields.workspace_id(request.workspace_id),
         kinds=frozenset(
-            fields.named(kind, f"kinds[{index}]", words.KIND_OF)
+            fields.named(kind, f"kinds[{index}]", wire_enums.KIND_OF)
             for index, kind in enumerate(request.kinds)
         ),
         reason=_revoke_reason(fields, request.reason),
@@ -169,7 +169,7 @@ def _question(
     kind = None
     if request.required_kind:
         kind = fields.named(
-            request.required_kind, _placed("required_kind", index), words.BEARER_KIND_OF
+            request.required_kind, _placed("required_kind", index), wire_enums.BEARER_KIND_OF
         )
     scopes: frozenset[str] = frozenset()
     if wanted := request.required_scopes:
@@ -184,4 +184,4 @@ def _placed(field: str, index: int | None) -> str:
 def _revoke_reason(fields: Fields, number: int) -> RevokeReason:
     if not number:
         return RevokeReason.OPERATOR
-    return fields.named(number, "reason", words.REVOKE_REASON_OF)
+    return fields.named(number, "reason", wire_enums.REVOKE_REASON_OF)

@@ -8,7 +8,7 @@ from typing import Final
 
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
-from registry_service.api import asking, words
+from registry_service.api import asking, wire_enums
 from registry_service.api.parse.fields import Fields
 from registry_service.api.parse.tokens import LONGEST_LABEL, LONGEST_PAGE_TOKEN, ttl
 from registry_service.commands.admit_workspace import AdmitWorkspace, FirstToken
@@ -85,7 +85,7 @@ def list_registrations(
     command = ListRegistrations(
         caller=asking.caller(call),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
-        state=fields.named(request.state, "state", words.STATE_OF) if request.state else None,
+        state=fields.named(request.state, "state", wire_enums.STATE_OF) if request.state else None,
         needs_relaunch=request.needs_relaunch,
         page_size=fields.page_size(request.page_size),
         page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
-from registry_service.api import words
+from registry_service.api import wire_enums
 from registry_service.api.render import tokens
 from registry_service.api.render.times import duration
 from registry_service.commands.heartbeats import Heartbeaten
@@ -15,7 +15,7 @@ from registry_service.commands.who_am_i import Identified
 
 def registered(answer: Registered, heartbeat_interval: timedelta) -> pb.RegisterResponse:
     return pb.RegisterResponse(
-        outcome=words.OUTCOME[answer.outcome],
+        outcome=wire_enums.OUTCOME[answer.outcome],
         auth_token=answer.auth_token.reveal() if answer.auth_token else "",
         token=tokens.token(answer.token),
         incarnation=answer.incarnation,
@@ -25,7 +25,7 @@ def registered(answer: Registered, heartbeat_interval: timedelta) -> pb.Register
 
 def heartbeaten(answer: Heartbeaten) -> pb.HeartbeatResponse:
     return pb.HeartbeatResponse(
-        next_action=words.NEXT_ACTION[answer.next_action], incarnation=answer.incarnation
+        next_action=wire_enums.NEXT_ACTION[answer.next_action], incarnation=answer.incarnation
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
-from registry_service.api import words
+from registry_service.api import wire_enums
 from registry_service.api.render.times import timestamp
 from registry_service.commands.issued import Issued
 from registry_service.commands.list_tokens import TokenPage
@@ -22,7 +22,7 @@ def token(found: Token, revoke_note: str = "") -> token_pb2.Token:
     return token_pb2.Token(
         token_id=found.token_id,
         workspace_id=found.workspace_id,
-        kind=words.KIND[found.kind],
+        kind=wire_enums.KIND[found.kind],
         prefix=found.prefix,
         label=found.label,
         scopes=sorted(found.scopes),
@@ -32,8 +32,8 @@ def token(found: Token, revoke_note: str = "") -> token_pb2.Token:
         first_use_time=timestamp(found.first_use_time),
         last_use_time=timestamp(found.last_use_time),
         revoke_time=timestamp(found.revoke_time),
-        revoke_reason=words.number(
-            words.REVOKE_REASON, found.revoke_reason, token_pb2.REVOKE_REASON_UNSPECIFIED
+        revoke_reason=wire_enums.number(
+            wire_enums.REVOKE_REASON, found.revoke_reason, token_pb2.REVOKE_REASON_UNSPECIFIED
         ),
         revoke_note=revoke_note,
     )
@@ -48,7 +48,7 @@ def issued(made: Issued) -> token_pb2.Issued:
     return token_pb2.Issued(
         token=token(made.token),
         plaintext=made.plaintext.reveal() if made.plaintext else "",
-        delivery=words.DELIVERY[made.delivery],
+        delivery=wire_enums.DELIVERY[made.delivery],
     )
 
 
@@ -57,7 +57,7 @@ def principal(known: Principal) -> token_pb2.Principal:
         workspace_id=known.workspace_id,
         tenant_id=known.tenant_id,
         token_id=known.token_id,
-        kind=words.KIND[known.kind],
+        kind=wire_enums.KIND[known.kind],
         scopes=known.scopes,
         incarnation=known.incarnation,
         expire_time=timestamp(known.expire_time),
@@ -107,14 +107,14 @@ def validated_batch(
 def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal | Rejection) -> None:
     """Written in place, field by field: a message made first and copied in takes twice as long."""
     if isinstance(answer, Rejection):
-        response.rejection.reason = words.REJECTION[answer]
+        response.rejection.reason = wire_enums.REJECTION[answer]
         return
     workspace_id, tenant_id, token_id, kind, scopes, incarnation, expire_time = answer
     whom = response.principal
     whom.workspace_id = workspace_id
     whom.tenant_id = tenant_id
     whom.token_id = token_id
-    whom.kind = words.KIND[kind]
+    whom.kind = wire_enums.KIND[kind]
     if scopes:
         whom.scopes.extend(scopes)
     if incarnation:
@@ -129,12 +129,12 @@ def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:
         return token_service_pb2.WatchRevocationsResponse(
             revision=event.revision,
             workspace_id=event.workspace_id,
-            reason=words.REVOKE_REASON[event.reason],
+            reason=wire_enums.REVOKE_REASON[event.reason],
         )
     return token_service_pb2.WatchRevocationsResponse(
         revision=event.revision,
         token_sha256=(event.token_sha256 or b"").hex(),
-        reason=words.REVOKE_REASON[event.reason],
+        reason=wire_enums.REVOKE_REASON[event.reason],
     )
 
 

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.registry.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED
 from agentworkspace.registry.v1.registration_service_pb2 import REGISTER_OUTCOME_UNSPECIFIED
-from registry_service.api import words
+from registry_service.api import wire_enums
 from registry_service.api.render import tokens
 from registry_service.api.render.times import timestamp
 from registry_service.commands.admit_workspace import AdmittedWorkspace
@@ -25,7 +25,7 @@ def registration(found: Registration) -> pb.Registration:
     return pb.Registration(
         workspace_id=found.workspace_id,
         tenant_id=found.tenant_id,
-        state=words.STATE[found.state],
+        state=wire_enums.STATE[found.state],
         incarnation=found.incarnation,
         registered_incarnation=found.registered_incarnation,
         healthy_incarnation=found.healthy_incarnation,
@@ -41,7 +41,7 @@ def registration(found: Registration) -> pb.Registration:
         sample_error=found.sample_error,
         deregistered=found.deregistered,
         ticket_required=found.ticket_required,
-        fence=words.number(words.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
+        fence=wire_enums.number(wire_enums.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
         needs_relaunch=found.needs_relaunch,
         silent_since=timestamp(found.silent_since),
         rejected_registers=_rejected(found.rejected_registers),
@@ -69,7 +69,7 @@ def begun(answer: BegunIncarnation) -> pb.BeginIncarnationResponse:
         bootstrap_ticket=answer.bootstrap_ticket.reveal() if answer.bootstrap_ticket else "",
         ticket_expire_time=timestamp(answer.ticket_expire_time),
         revoked_count=answer.revoked_count,
-        delivery=words.DELIVERY[answer.delivery],
+        delivery=wire_enums.DELIVERY[answer.delivery],
     )
 
 
@@ -94,7 +94,9 @@ def _rejected(counted: RejectedRegisters) -> pb.RejectedRegisters:
     return pb.RejectedRegisters(
         count=counted.count,
         last_time=timestamp(counted.last_time),
-        last_reason=words.number(words.REASON, counted.last_reason, ERROR_REASON_UNSPECIFIED),
+        last_reason=wire_enums.number(
+            wire_enums.REASON, counted.last_reason, ERROR_REASON_UNSPECIFIED
+        ),
     )
 
 
@@ -102,7 +104,7 @@ def _failure(failure: RegisterFailure | None) -> pb.RegisterFailure | None:
     if failure is None:
         return None
     return pb.RegisterFailure(
-        reason=words.REASON[failure.reason],
+        reason=wire_enums.REASON[failure.reason],
         time=timestamp(failure.time),
         incarnation=failure.incarnation,
     )
@@ -124,8 +126,10 @@ def _forecast(forecast: Forecast) -> pb.AdmissionForecast:
     return pb.AdmissionForecast(
         evidence=forecast.evidence,
         line=forecast.line,
-        outcome=words.number(words.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED),
-        reason=words.number(words.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
+        outcome=wire_enums.number(
+            wire_enums.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED
+        ),
+        reason=wire_enums.number(wire_enums.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
         recovery=forecast.recovery or "",
         explanation=forecast.explanation,
     )

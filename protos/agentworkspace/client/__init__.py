@@ -1,0 +1,1 @@
+"""What a program needs to call the services: channels, the client of a box, the verifier."""

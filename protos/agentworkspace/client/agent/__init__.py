@@ -1,0 +1,25 @@
+"""The client of a box: it gets in, stays in and finds its way back, with asyncio or without."""
+
+from __future__ import annotations
+
+from agentworkspace.client.agent.asyncio_client import AgentClient
+from agentworkspace.client.agent.blocking_client import BlockingAgentClient
+from agentworkspace.client.agent.box import Closed
+from agentworkspace.client.agent.launch import Announcement, Launch, Report
+from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory, Remembered
+from agentworkspace.client.agent.steps import Admission, Stopped
+
+__all__ = [
+    "Admission",
+    "AgentClient",
+    "Announcement",
+    "BlockingAgentClient",
+    "Closed",
+    "FileMemory",
+    "Launch",
+    "Memory",
+    "ProcessMemory",
+    "Remembered",
+    "Report",
+    "Stopped",
+]

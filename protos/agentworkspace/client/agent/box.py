@@ -1,0 +1,103 @@
+"""What the asyncio and the blocking client of a box have in common: everything that never waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final, Self, TypeVar
+
+from agentworkspace.client.agent.launch import Announcement, Launch, Report
+from agentworkspace.client.agent.life import AgentLife
+from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory
+from agentworkspace.client.agent.steps import Wait
+from agentworkspace.core.token_format import new_token
+from agentworkspace.rpc.redaction import Secret
+
+T = TypeVar("T")
+
+log: Final = logging.getLogger("agentworkspace.agent")
+
+
+class Closed(RuntimeError):
+    """The client was closed, or not entered yet, while something was asked of it."""
+
+
+class Box:
+    """One box: its launch, what it says of itself, and where it is in its life.
+
+    Without `memory`, tokens that cannot be derived are kept in the launch's state file.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        announcement: Announcement | None = None,
+        *,
+        memory: Memory | None = None,
+    ) -> None:
+        self._launch = launch
+        self._announcement = announcement or Announcement()
+        self._memory = memory or _memory_of(launch)
+        self._report = Report()
+        self._life = AgentLife(
+            launch,
+            new_secret=new_token,
+            new_request_id=lambda: str(uuid.uuid4()),
+            chance=random.random,
+        )
+
+    @classmethod
+    def from_environment(
+        cls,
+        announcement: Announcement | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        memory: Memory | None = None,
+    ) -> Self:
+        """The box that its launch described; see `Launch.from_environment`.
+
+        ValueError names the variable that is missing or malformed.
+        """
+        return cls(Launch.from_environment(environ), announcement, memory=memory)
+
+    def bearer(self) -> Secret | None:
+        """The token that stands for this box, to present elsewhere; None before admission.
+
+        Fits `aio_channel(address, bearer=agent.bearer)`.
+        """
+        return self._life.bearer
+
+    def report(
+        self, *, active_tasks: int = 0, sample_error: str = "", degraded: bool = False
+    ) -> None:
+        """What the next heartbeats say. Never put a secret into it."""
+        self._report = Report(
+            active_tasks=active_tasks, sample_error=sample_error, degraded=degraded
+        )
+
+    def _own_bearer(self) -> Secret:
+        bearer = self.bearer()
+        if bearer is None:
+            raise Closed("not admitted yet")
+        return bearer
+
+
+def note_wait(step: Wait) -> None:
+    """Say why the box waits, when it waits for a reason."""
+    if step.because:
+        log.warning("%s; next try in %.1f s", step.because, step.seconds)
+
+
+def from_disk(access: Callable[[], T]) -> T | OSError:
+    """What came of it; a disk's fault is an answer like any other."""
+    try:
+        return access()
+    except OSError as fault:
+        return fault
+
+
+def _memory_of(launch: Launch) -> Memory:
+    return FileMemory(launch.state_file) if launch.state_file else ProcessMemory()

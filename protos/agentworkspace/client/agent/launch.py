@@ -1,0 +1,128 @@
+"""What a box is told about itself at its launch, and what it tells the registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from typing_extensions import override
+
+from agentworkspace.client.channel import ClientTls
+from agentworkspace.rpc.redaction import Secret
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PEM: Final = "-----BEGIN"
+_LONGEST_ERROR: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The launch of this box. ValueError when the id or the incarnation is malformed.
+
+    address: `host:port`; `https://host:port` for TLS with the system's authorities.
+    registry_ca: PEM text of the registry's authorities, as a launch hands it out; a path of such a
+    file, for whoever starts a box by hand, has no BEGIN line in it. Either means TLS.
+    state_file: where a token that cannot be derived from the ticket is kept.
+    """
+
+    workspace_id: str
+    address: str
+    ticket: Secret | None = None
+    incarnation: int | None = None
+    registry_ca: str | None = None
+    state_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _UUID.fullmatch(self.workspace_id):
+            raise ValueError("WORKSPACE_ID must be a canonical lower-case UUID")
+        if not self.address:
+            raise ValueError("WORKSPACE_REGISTRY_ADDRESS must be host:port")
+        if self.incarnation is not None and self.incarnation < 0:
+            raise ValueError("WORKSPACE_INCARNATION must be a number, 0 or more")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Launch:
+        """Reads WORKSPACE_ID, WORKSPACE_REGISTRY_ADDRESS and, where set, WORKSPACE_INCARNATION,
+        WORKSPACE_BOOTSTRAP_TICKET, WORKSPACE_REGISTRY_CA and WORKSPACE_STATE_FILE."""
+        ticket = _text(environ, "WORKSPACE_BOOTSTRAP_TICKET")
+        workspace_id = _text(environ, "WORKSPACE_ID").lower()
+        state_file = _text(environ, "WORKSPACE_STATE_FILE")
+        return cls(
+            workspace_id=workspace_id,
+            address=_text(environ, "WORKSPACE_REGISTRY_ADDRESS"),
+            ticket=Secret(ticket) if ticket else None,
+            incarnation=_number(_text(environ, "WORKSPACE_INCARNATION")),
+            registry_ca=_text(environ, "WORKSPACE_REGISTRY_CA") or None,
+            state_file=Path(state_file) if state_file else _default_state(environ, workspace_id),
+        )
+
+    @property
+    def target(self) -> str:
+        """What gRPC connects to."""
+        return self.address.removeprefix("https://").removeprefix("http://").rstrip("/")
+
+    def tls(self) -> ClientTls | None:
+        """None: plain text, for loopback or behind something that encrypts. OSError when the
+        named file cannot be read."""
+        if self.registry_ca is None:
+            return ClientTls() if self.address.startswith("https://") else None
+        if _PEM in self.registry_ca:
+            return _GivenRoots(roots=self.registry_ca.encode("ascii"))
+        return ClientTls(ca_file=Path(self.registry_ca))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a box says of itself when it registers."""
+
+    url: str = ""
+    delivery_mode: str = ""
+    agent_card: Mapping[str, Any] | None = None
+    runtime: str = ""
+    runtime_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How the box does; goes along with the next heartbeat. Never put a secret into it."""
+
+    active_tasks: int = 0
+    sample_error: str = ""
+    degraded: bool = False
+
+    @property
+    def shortened_error(self) -> str:
+        return self.sample_error[:_LONGEST_ERROR]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GivenRoots(ClientTls):
+    """Authorities that came as text instead of as a file."""
+
+    roots: bytes
+
+    @override
+    def credentials(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(root_certificates=self.roots)
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip()
+
+
+def _number(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("WORKSPACE_INCARNATION must be a number, 0 or more")
+    return int(text)
+
+
+def _default_state(environ: Mapping[str, str], workspace_id: str) -> Path:
+    state = _text(environ, "XDG_STATE_HOME")
+    root = Path(state) if state else Path.home() / ".local" / "state"
+    return root / "agentworkspace" / f"{workspace_id}.json"

@@ -1,0 +1,271 @@
+"""The life of a box as pure decisions: no network, no clock, no disk, no thread.
+
+`AgentLife.steps()` is a generator. It yields one step, somebody performs it and sends back what
+came of it. The asyncio and the blocking client perform the same life; so do the tests.
+
+The rules it keeps:
+- The secret exists, and is kept where it must be, before the call that makes it a token.
+- One registration keeps its request_id and its secret, however often it is repeated.
+- Register comes before the first heartbeat; a token of an earlier launch is not used at all.
+- Whatever the registry answers is tried again, except STOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import Final
+
+import grpc
+
+from agentworkspace.client.agent.launch import Launch
+from agentworkspace.client.agent.memory import Remembered
+from agentworkspace.client.agent.steps import (
+    Admission,
+    Answer,
+    CallHeartbeat,
+    CallRegister,
+    NextAction,
+    Recall,
+    Save,
+    Step,
+    Steps,
+    Stopped,
+    Wait,
+)
+from agentworkspace.client.backoff import LONGEST_SECONDS, Backoff
+from agentworkspace.core.token_format import derive_instance_token, sha256_hex
+from agentworkspace.rpc.errors import Recovery, RpcFailure
+from agentworkspace.rpc.redaction import Secret
+
+HASH_IN_USE: Final = "ERROR_REASON_TOKEN_HASH_IN_USE"
+REQUEST_ID_REUSED: Final = "ERROR_REASON_REQUEST_ID_REUSED"
+# Heartbeats come a little early, never late, and those of many boxes not at once.
+_EARLY_SHARE: Final = 0.1
+_SHORTEST_INTERVAL_SECONDS: Final = 0.05
+
+
+class AgentLife:
+    """One box. `new_secret`, `new_request_id` and `chance` (numbers in [0, 1)) are injected."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        new_secret: Callable[[], Secret],
+        new_request_id: Callable[[], str],
+        chance: Callable[[], float],
+    ) -> None:
+        self._ticket = launch.ticket
+        self._derived = _derive(launch)
+        self._new_secret = new_secret
+        self._new_request_id = new_request_id
+        self._chance = chance
+        self._own = Remembered(ticket_sha256=sha256_hex(launch.ticket) if launch.ticket else "")
+        self._recalled = False
+        # What a restart could not make again from the launch itself, and is not kept yet.
+        self._unsaved = False
+        # Which of the secrets goes along as bearer; moves on when one was refused.
+        self._turn = 0
+        self._rotating = False
+        self.admission: Admission | None = None
+
+    @property
+    def bearer(self) -> Secret | None:
+        """The token that stands for this box; None before the first admission."""
+        return self._own.held if self.admission is not None else None
+
+    def request_rotation(self) -> None:
+        """Change the token at the next heartbeat."""
+        self._rotating = True
+
+    def steps(self) -> Steps:
+        """For ever; raises Stopped when the registry says STOP."""
+        in_circles = self._backoff()
+        while True:
+            yield from self._get_in()
+            went_well = yield from self._stay_in()
+            if went_well:
+                in_circles.reset()
+            # Told to register again right after each admission: do not spin.
+            yield Wait(in_circles.seconds())
+
+    def _recall(self) -> Steps:
+        """Until it succeeded; with a secret that the launch itself gives, one attempt a call."""
+        backoff = self._backoff()
+        while not self._recalled:
+            answer = yield Recall()
+            if not isinstance(answer, OSError):
+                self._recalled = True
+                if isinstance(answer, Remembered) and self._is_of_this_launch(answer):
+                    self._own = replace(answer, ticket_sha256=self._own.ticket_sha256)
+            elif self._derived is not None:
+                return
+            else:
+                # A new secret could not open what the remembered one has locked.
+                yield Wait(backoff.seconds(), f"cannot read the state file: {answer}")
+
+    def _is_of_this_launch(self, found: Remembered) -> bool:
+        return not self._own.ticket_sha256 or found.ticket_sha256 == self._own.ticket_sha256
+
+    def _get_in(self) -> Steps:
+        backoff = self._backoff()
+        hash_was_free = True
+        while True:
+            yield from self._recall()
+            self._have_a_secret()
+            yield from self._keep()
+            answer = yield self._register()
+            if isinstance(answer, Admission):
+                yield from self._admitted(answer)
+                return
+            failure = _failure(answer)
+            self._learn(failure)
+            if failure.reason == HASH_IN_USE and hash_was_free:
+                hash_was_free = False  # the next secret is fresh: no need to wait
+                continue
+            yield Wait(backoff.seconds(failure.retry_after), f"not admitted: {failure!r}")
+
+    def _stay_in(self) -> Generator[Step, Answer, bool]:
+        """Heartbeat until told to register; whether at least one went well."""
+        interval = self._interval()
+        backoff = self._backoff(longest=min(LONGEST_SECONDS, interval))
+        went_well = False
+        while True:
+            if self._rotating:
+                yield from self._rotate()
+            answer = yield CallHeartbeat(self._held())
+            if answer is NextAction.NONE:
+                went_well = True
+                backoff.reset()
+                yield Wait(interval * (1.0 - _EARLY_SHARE * self._chance()))
+            elif answer is NextAction.REGISTER:
+                return went_well
+            elif answer is NextAction.STOP:
+                raise Stopped("NEXT_ACTION_STOP", "the answer to a heartbeat was STOP")
+            else:
+                failure = _failure(answer)
+                _stop_if_told(failure)
+                if _asks_to_register(failure):
+                    return went_well
+                because = f"heartbeat failed: {failure!r}"
+                yield Wait(backoff.seconds(failure.retry_after), because)
+
+    def _rotate(self) -> Steps:
+        """One attempt: heartbeats go on with the old token until the new one is admitted."""
+        if self._own.candidate is None:
+            self._begin(self._new_secret())
+        yield from self._keep()
+        answer = yield self._register()
+        if isinstance(answer, Admission):
+            yield from self._admitted(answer)
+            return
+        failure = _failure(answer)
+        _stop_if_told(failure)
+        if failure.reason == HASH_IN_USE:
+            self._begin(self._new_secret())
+        elif failure.reason == REQUEST_ID_REUSED:
+            self._begin(self._own.candidate)
+
+    def _have_a_secret(self) -> None:
+        own = self._own
+        if own.candidate is None and own.held is None:
+            if self._derived is None:
+                self._begin(self._new_secret())
+            else:
+                # Nothing to keep: the same launch computes the same secret.
+                self._own = replace(own, candidate=self._derived, request_id=self._new_request_id())
+        elif not own.request_id:
+            self._own = replace(own, request_id=self._new_request_id())
+
+    def _begin(self, candidate: Secret | None) -> None:
+        """A new registration, to be kept before the first call for it."""
+        self._own = replace(self._own, candidate=candidate, request_id=self._new_request_id())
+        self._unsaved = candidate != self._derived
+
+    def _keep(self) -> Steps:
+        backoff = self._backoff()
+        while self._unsaved:
+            answer = yield Save(self._own)
+            if isinstance(answer, OSError):
+                yield Wait(backoff.seconds(), f"cannot write the state file: {answer}")
+            else:
+                self._unsaved = False
+
+    def _register(self) -> CallRegister:
+        return CallRegister(
+            bearer=self._presented(),
+            ticket=self._ticket,
+            token_sha256=sha256_hex(self._own.candidate or self._held()),
+            request_id=self._own.request_id,
+        )
+
+    def _presented(self) -> Secret:
+        """Held first. The candidate may be a token already, when an answer was lost."""
+        choices = [each for each in (self._own.held, self._own.candidate) if each is not None]
+        return choices[self._turn % len(choices)]
+
+    def _admitted(self, admission: Admission) -> Steps:
+        own, self._turn = self._own, 0
+        was_kept = own.candidate is not None and own.candidate != self._derived
+        if own.candidate is not None:
+            self._rotating = False
+        self._own = replace(own, held=own.candidate or own.held, candidate=None, request_id="")
+        self.admission = admission
+        if was_kept:
+            # One attempt: should it fail, the candidate that is kept already leads here again.
+            yield Save(self._own)
+
+    def _learn(self, failure: RpcFailure) -> None:
+        """What the refusal says about the secrets. Raises Stopped for STOP."""
+        _stop_if_told(failure)
+        if failure.reason == HASH_IN_USE:
+            # The evidence was good, the new secret was not: that hash had its life already.
+            self._own = replace(self._own, held=self._presented())
+            self._begin(self._new_secret())
+            self._turn = 0
+        elif failure.reason == REQUEST_ID_REUSED:
+            self._begin(self._own.candidate)
+        elif _asks_to_register(failure):
+            self._turn += 1
+
+    def _held(self) -> Secret:
+        held = self._own.held
+        if held is None:
+            raise AssertionError("a box without a candidate holds a token")
+        return held
+
+    def _interval(self) -> float:
+        admission = self.admission
+        seconds = admission.heartbeat_interval.total_seconds() if admission else 0.0
+        return max(seconds, _SHORTEST_INTERVAL_SECONDS)
+
+    def _backoff(self, *, longest: float = LONGEST_SECONDS) -> Backoff:
+        return Backoff(longest=longest, chance=self._chance)
+
+
+def _derive(launch: Launch) -> Secret | None:
+    if launch.ticket is None or launch.incarnation is None:
+        return None
+    try:
+        return derive_instance_token(launch.ticket, launch.workspace_id, launch.incarnation)
+    except ValueError:
+        return None  # a ticket of another format, which its maker chose: a random secret serves
+
+
+def _failure(answer: Answer) -> RpcFailure:
+    if isinstance(answer, RpcFailure):
+        return answer
+    raise TypeError(f"a call was answered with {type(answer).__name__}")
+
+
+def _stop_if_told(failure: RpcFailure) -> None:
+    if failure.recovery == Recovery.STOP:
+        raise Stopped(failure.reason or failure.code.name, failure.message)
+
+
+def _asks_to_register(failure: RpcFailure) -> bool:
+    if failure.recovery in (Recovery.REGISTER, Recovery.RELAUNCH):
+        return True
+    # Said by something in between, which knows nothing of recoveries.
+    return failure.code is grpc.StatusCode.UNAUTHENTICATED

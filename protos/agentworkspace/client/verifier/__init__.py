@@ -1,0 +1,9 @@
+"""Checks bearers without one call per check, for any Python service that receives them."""
+
+from __future__ import annotations
+
+from agentworkspace.client.verifier.asyncio_verifier import Verifier
+from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
+from agentworkspace.client.verifier.principals import Principal, Rejected, Rejection, Requirement
+
+__all__ = ["BlockingVerifier", "Principal", "Rejected", "Rejection", "Requirement", "Verifier"]

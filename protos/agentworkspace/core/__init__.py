@@ -1,0 +1,1 @@
+"""Words that every part shares: secrets, ids, tokens, refusals, addresses. Plain Python."""

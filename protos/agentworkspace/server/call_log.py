@@ -1,0 +1,114 @@
+"""One line and one count per call: who, what, how it ended; never what was in it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any, Final
+
+import grpc
+
+from agentworkspace.rpc.calls import Call
+from agentworkspace.rpc.errors import RpcFailure
+from agentworkspace.rpc.redaction import Clean
+from agentworkspace.server.metrics import MethodMetrics
+
+StatusCode = grpc.StatusCode
+_OK: Final = Clean("OK")
+_EVENT: Final = Clean("call")
+
+_FAULTS: Final = frozenset({StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
+_TROUBLES: Final = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.ABORTED,
+    }
+)
+
+
+class CallLog:
+    """The lines and counts of one method. Its own trouble never becomes the call's."""
+
+    __slots__ = ("_logger", "_method", "_metrics", "_success")
+
+    def __init__(self, method: str, *, quiet: bool, logger: Any, metrics: MethodMetrics) -> None:
+        self._method = Clean(method)
+        self._logger = logger
+        self._metrics = metrics
+        # Found out once: building a line that the level drops costs as much as the edge's rest.
+        self._success = logger.info
+        if quiet:
+            enabled = getattr(logger, "is_enabled_for", None)
+            wanted = enabled is None or enabled(logging.DEBUG)
+            self._success = logger.debug if wanted else None
+
+    def success(self, call: Call, started: float) -> None:
+        seconds = time.monotonic() - started
+        try:
+            self._metrics.observe("OK", "", seconds)
+            if self._success is None:
+                return
+            self._success(
+                _EVENT,
+                method=self._method,
+                caller=call.caller.name if call.caller else None,
+                code=_OK,
+                ms=round(seconds * 1000, 2),
+                correlation_id=Clean(call.correlation_id),
+            )
+        except Exception:  # noqa: BLE001, S110 - a full disk must not fail the call
+            pass
+
+    def refusal(
+        self, call: Call, started: float, failure: RpcFailure, error: BaseException | None
+    ) -> None:
+        seconds = time.monotonic() - started
+        fields = self._fields(call, failure.code.name, failure.reason, seconds)
+        inside = failure.__cause__ if error is None or error is failure else error
+        try:
+            self._metrics.observe(failure.code.name, failure.reason, seconds)
+            if failure.code in _FAULTS:
+                self._logger.error("call", **fields, exc_info=inside)
+            elif failure.code in _TROUBLES:
+                self._logger.warning("call", **fields, inside=_inside(inside))
+            else:
+                self._logger.info("call", **fields)
+        except Exception:  # noqa: BLE001, S110 - as above
+            pass
+
+    def abandoned(self, call: Call, started: float, code: str, error: BaseException) -> None:
+        seconds = time.monotonic() - started
+        try:
+            self._metrics.observe(code, "", seconds)
+            fields = self._fields(call, code, "", seconds)
+            self._logger.info("call", **fields, ended_by=type(error).__name__)
+        except Exception:  # noqa: BLE001, S110 - as above
+            pass
+
+    def broken_translation(self, call: Call, error: Exception) -> None:
+        with contextlib.suppress(Exception):
+            self._logger.error(
+                "translate failed", correlation_id=call.correlation_id, exc_info=error
+            )
+
+    def _fields(self, call: Call, code: str, reason: str, seconds: float) -> dict[str, Any]:
+        return {
+            "method": self._method,
+            "caller": call.caller.name if call.caller else None,
+            "code": Clean(code),
+            "reason": Clean(reason),
+            "ms": round(seconds * 1000, 2),
+            "correlation_id": Clean(call.correlation_id),
+        }
+
+
+def _inside(error: BaseException | None) -> str | None:
+    """The chain of causes in one line; redaction runs over it like over everything else."""
+    parts: list[str] = []
+    while error is not None and len(parts) < 4:
+        parts.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    return " <- ".join(parts) or None

@@ -1,0 +1,127 @@
+"""The outermost layer of a server: nothing reaches a servicer, or a client, past it.
+
+It sees raw bytes in both directions, so that no failure is left for gRPC to word. In this
+order: room, deadline, size and shape of the bytes, identity and role; then the servicer under
+the remaining time; then the answer, or the one translation of whatever was raised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import structlog
+
+from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.rpc.errors import RpcFailure
+from agentworkspace.rpc.policy import Policy, PolicyIncomplete
+from agentworkspace.server.capacity import Capacity
+from agentworkspace.server.edge_failures import EdgeFailures
+from agentworkspace.server.edge_method import EdgeMethod
+from agentworkspace.server.metrics import EdgeMetrics
+from agentworkspace.server.open_calls import Surroundings
+from agentworkspace.server.routing import Collected, Door, Handler, register
+
+MIB: Final = 1024 * 1024
+
+Authenticate = Callable[[str], CallerIdentity | None]
+Translate = Callable[[Exception], RpcFailure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """`unary_ceiling_seconds` bounds calls whose client set no, or a longer, deadline."""
+
+    domain: str
+    reason_prefix: str = "ERROR_REASON_"
+    unary_ceiling_seconds: float = 30.0
+    max_request_bytes: int = 4 * MIB
+    max_in_flight: int = 1024
+    control_reserve: int = 64
+    max_streams: int = 1024
+    overload_retry_after: timedelta = timedelta(seconds=1)
+
+
+class Edge:
+    """What every call of our services passes on its way in and out.
+
+    `authenticate` maps a presented secret to a caller, or None. `translate` maps any exception
+    that a servicer let out to the failure which the client may see. Both must not block.
+    Servicers are async functions and async generators; they raise, and never touch the
+    context's trailing metadata.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        authenticate: Authenticate,
+        translate: Translate,
+        settings: EdgeSettings,
+        metrics: EdgeMetrics | None = None,
+        logger: Any = None,
+        new_correlation_id: Callable[[], str] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.settings = settings
+        self.capacity = Capacity(
+            max_in_flight=settings.max_in_flight,
+            control_reserve=settings.control_reserve,
+            max_streams=settings.max_streams,
+        )
+        self._metrics = metrics or EdgeMetrics()
+        self._metrics.watch(self.capacity)
+        self._logger = logger or structlog.get_logger("agentworkspace.rpc")
+        self._around = Surroundings(
+            failures=EdgeFailures(domain=settings.domain, reason_prefix=settings.reason_prefix),
+            authenticate=authenticate,
+            translate=translate,
+            capacity=self.capacity,
+            unary_ceiling_seconds=settings.unary_ceiling_seconds,
+            max_request_bytes=settings.max_request_bytes,
+            overload_retry_after=settings.overload_retry_after,
+            new_correlation_id=new_correlation_id or _counted_ids(),
+            logger=self._logger,
+        )
+
+    def mount(self, server: grpc.aio.Server, adders: Iterable[Callable[[Any], None]]) -> None:
+        """Put servicers behind the edge, and the edge before the server.
+
+        Each adder is what generated code calls `add_XServicer_to_server`, with its servicer.
+        PolicyIncomplete when a method has no line in the table. Call it once.
+        """
+        collected = Collected()
+        for add in adders:
+            add(collected)
+        handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
+        register(server, {name: each for name, each in handlers.items() if self.policy[name].crowd})
+        server.add_generic_rpc_handlers((Door(handlers),))
+
+    def close(self) -> None:
+        """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open
+        stream; unary calls that run go on to their end."""
+        self._around.close()
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        rule = self.policy.get(method)
+        if rule is None:
+            raise PolicyIncomplete(f"policy table: {method} has no line")
+        if handler.request_streaming:
+            raise PolicyIncomplete(f"{method} streams requests, which the edge does not carry")
+        each = EdgeMethod(method, rule, handler, self._around, self._metrics.for_method(method))
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(each.unary_stream)
+        return grpc.unary_unary_rpc_method_handler(each.unary_unary)
+
+
+def _counted_ids() -> Callable[[], str]:
+    """Ids need to differ, not to be secret: a random start and a count are enough, and cheap."""
+    start = os.urandom(6).hex()
+    count = itertools.count(1)
+    return lambda: f"{start}-{next(count):x}"

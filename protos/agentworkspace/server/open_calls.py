@@ -1,0 +1,50 @@
+"""What all methods behind one edge share, and the streams that are open there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.rpc.errors import RpcFailure
+from agentworkspace.server.capacity import Capacity
+from agentworkspace.server.deadline import Deadlines
+from agentworkspace.server.edge_failures import EdgeFailures
+
+
+@dataclass(slots=True)
+class OpenStream:
+    """A stream being served; `writing` while gRPC has a message of it in hand."""
+
+    writing: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """What all methods behind one edge share."""
+
+    failures: EdgeFailures
+    authenticate: Callable[[str], CallerIdentity | None]
+    translate: Callable[[Exception], RpcFailure]
+    capacity: Capacity
+    unary_ceiling_seconds: float
+    max_request_bytes: int
+    overload_retry_after: timedelta
+    new_correlation_id: Callable[[], str]
+    logger: Any
+    closing: bool = False
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    streams: dict[asyncio.Task[Any], OpenStream] = field(default_factory=dict)
+
+    def close(self) -> None:
+        self.closing = True
+        for task, stream in tuple(self.streams.items()):
+            if not stream.writing:  # gRPC takes no status while a message is under way
+                task.cancel()
+
+    def is_being_closed(self, task: asyncio.Task[Any]) -> bool:
+        """The task serves a stream that `close` has cancelled."""
+        return self.closing and task in self.streams

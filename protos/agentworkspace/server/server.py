@@ -1,0 +1,189 @@
+"""A service's aio server: edge, health, reflection, listener, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc.aio
+import structlog
+import uvloop
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from agentworkspace.rpc.policy import require_total
+from agentworkspace.server.edge import MIB, Edge
+from agentworkspace.server.listening import ServerTls, bind
+from agentworkspace.server.routing import Collected, Door, register
+
+_HEALTH_NAME: Final = "grpc.health.v1.Health"
+_CHECK: Final = f"/{_HEALTH_NAME}/Check"
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Long enough for most calls to end; longer would hold clients here that could go elsewhere.
+_HANDOVER_SECONDS: Final = 0.5
+_LINGER_SECONDS: Final = 0.3
+# Below the first nothing is lost: fewer calls at once are no storm.
+_WAITING: Final = 700
+_WAITING_AT_MOST: Final = 1000
+# Allocations before a collection, and how often the next older generations join in.
+_COLLECT_AFTER: Final = (10_000, 20, 50)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A servicer's place: its descriptor, and what adds it to a server.
+
+    `Mount(pb.DESCRIPTOR.services_by_name["X"], partial(add_XServicer_to_server, servicer))`
+    """
+
+    descriptor: ServiceDescriptor
+    add: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """`drain_seconds`: how long running calls get to finish after a stop.
+    `lame_duck_seconds`: how long new calls are still taken after health said NOT_SERVING, so
+    that load balancers can look away first.
+    """
+
+    listen: str
+    tls: ServerTls | None = None
+    insecure: bool = False
+    reflection: bool = True
+    reuse_port: bool = False
+    drain_seconds: float = 10.0
+    lame_duck_seconds: float = 0.0
+    max_message_bytes: int = 16 * MIB
+    max_concurrent_streams_per_connection: int = 4096
+
+
+class RpcServer:
+    """Built complete, and refused when its policy table is not; health starts NOT_SERVING."""
+
+    def __init__(self, settings: ServerSettings, edge: Edge, mounts: Sequence[Mount]) -> None:
+        require_total(edge.policy, (mount.descriptor for mount in mounts))
+        self._settings = settings
+        self._edge = edge
+        self._names = ("", *(mount.descriptor.full_name for mount in mounts))
+        self._server = grpc.aio.server(options=_options(settings))
+        edge.mount(self._server, (mount.add for mount in mounts))
+        self._health = health.aio.HealthServicer()
+        self._add_infrastructure()
+        self._stopped = False
+
+    async def start(self) -> int:
+        """Listen, and return the port. ListenRefused when that must not or cannot be."""
+        await self.set_health(serving=False)
+        settings = self._settings
+        port = bind(self._server, settings.listen, tls=settings.tls, insecure=settings.insecure)
+        await self._server.start()
+        return port
+
+    async def set_health(self, *, serving: bool, name: str | None = None) -> None:
+        """Health of one service, or of all and of the server (`""`) when no name is given."""
+        status = _SERVING if serving else _NOT_SERVING
+        for each in self._names if name is None else (name,):
+            await self._health.set(each, status)
+
+    async def stop(self) -> None:
+        """Health NOT_SERVING for good, streams ended, running calls finished or cut, closed.
+
+        First the edge refuses what is new with a reason, and only then gRPC is told to stop:
+        it would break off calls that arrive before its clients heard of it, without one.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        await self._health.enter_graceful_shutdown()
+        if self._settings.lame_duck_seconds > 0:
+            await asyncio.sleep(self._settings.lame_duck_seconds)
+        self._edge.close()
+        await self._edge.capacity.drained(min(_HANDOVER_SECONDS, self._settings.drain_seconds))
+        closing = asyncio.create_task(self._server.stop(self._settings.drain_seconds))
+        while not closing.done():
+            await self._edge.capacity.drained(self._settings.drain_seconds)
+            # Last answers are still on their way to the wire, and last arrivals to the edge.
+            await asyncio.wait({closing}, timeout=_LINGER_SECONDS)
+            if self._edge.capacity.is_empty:
+                break
+        # What still runs is out of the edge's sight: health watchers, which never end alone.
+        await self._server.stop(None)
+        await closing
+
+    async def serve_until_signalled(self, ready: Callable[[int], None] | None = None) -> None:
+        """Start, say SERVING, and stop on SIGTERM or SIGINT; `ready` is told the port."""
+        with stop_event() as stop:
+            port = await self.start()
+            try:
+                await self.set_health(serving=True)
+                if ready is not None:
+                    ready(port)
+                await stop.wait()
+                structlog.get_logger("agentworkspace.rpc").info("stopping")
+            finally:
+                await self.stop()
+
+    def _add_infrastructure(self) -> None:
+        """Health and reflection, past the edge."""
+        # Untyped, because it only stands in for a server.
+        collected: Any = Collected()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
+        # Whatever storms, even calls of no method: who is watched must not seem dead.
+        register(self._server, {_CHECK: collected.handlers[_CHECK]})
+        if self._settings.reflection:
+            shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
+            add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+            add_reflection(reflection.aio.ReflectionServicer(shown), collected)
+        self._server.add_generic_rpc_handlers((Door(collected.handlers),))
+
+
+@contextlib.contextmanager
+def stop_event() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; the signals have their old meaning afterwards."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield event
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a service's main coroutine on uvloop."""
+    # What is imported by now stays: the collector need not look at it again and again, and calls
+    # leave few cycles behind.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+    return uvloop.run(main)
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams_per_connection),
+        # What waits to be accepted, in each queue: beyond the first number gRPC sheds some calls,
+        # beyond the second all. With its own 1000 and 3000 calls wait for most of a second.
+        ("grpc.server.max_pending_requests", _WAITING),
+        ("grpc.server.max_pending_requests_hard_limit", _WAITING_AT_MOST),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients of ours ping every 30 s, also while idle; the default calls that abuse.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

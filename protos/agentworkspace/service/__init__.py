@@ -1,0 +1,1 @@
+"""What a service of ours is made of: settings, commands, database, threads, periodic work."""

@@ -1,0 +1,1 @@
+"""ProvisionWorkspace and what follows it: claim, decide, begin, deliver, observe, complete."""

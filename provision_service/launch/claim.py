@@ -1,0 +1,168 @@
+"""Step 1 of a launch: whose launch it is, decided under the workspace's row lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from provision_service.commands import access, idempotency
+from provision_service.commands.call import Call
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.decision import Decision, Inputs
+from provision_service.domain.launch import claim_is_live
+from provision_service.domain.lifecycle import ProvisionReason, ProvisionState
+from provision_service.domain.records import Provision, Workspace
+from provision_service.launch import decide
+from provision_service.launch.decide import Files
+from provision_service.storage import claim_rows, lapsed_rows, outbox_rows, provision_rows
+from provision_service.storage.claim_rows import Claims
+from provision_service.storage.provision_rows import OPEN
+from provision_service.storage.store import Store
+
+_RUNNING = frozenset({ProvisionState.LAUNCHED, ProvisionState.REGISTERED, ProvisionState.PROVEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A launch that is asked for; `provision_id` is used unless the request was seen before."""
+
+    call: Call
+    workspace_id: str
+    provision_id: str
+    request_id: str
+    reason: ProvisionReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Somebody holds the claim, or this very request was completed: start nothing."""
+
+    provision: Provision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """The runtime is not launched by this pair; nothing was claimed."""
+
+    workspace: Workspace
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The claim is held: the decision that its environment will be made of."""
+
+    provision_id: str
+    workspace: Workspace
+    inputs: Inputs
+    decision: Decision
+    pending: outbox_rows.Message | None
+
+
+def claim(
+    tx: Connection, store: Store, deployment: Deployment, files: Files, request: Request
+) -> Joined | Skipped | Claimed:
+    """Join, go on, or claim. Raises the gates' refusals, and the transaction rolls back."""
+    held = access.lock_living_workspace(tx, request.call, request.workspace_id)
+    workspace = held.workspace
+    met = claim_rows.claims(
+        tx,
+        workspace_id=workspace.id,
+        caller=request.call.caller.name,
+        request_id=request.request_id,
+    )
+    joined = _join(met, request)
+    if joined is not None:
+        return joined
+    inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+    if decision.refusal is not None:
+        raise decision.refusal
+    if decision.skipped:
+        return Skipped(workspace=workspace, decision=decision)
+    refusal = decide.take_usage_token(
+        tx, store, deployment, tenant=held.tenant, inputs=inputs, decision=decision
+    )
+    if refusal is not None:
+        raise refusal
+    return Claimed(
+        provision_id=_hold(tx, deployment, request, met, workspace),
+        workspace=workspace,
+        inputs=inputs,
+        decision=decision,
+        pending=None if workspace.admitted else outbox_rows.pending_admission(tx, workspace.id),
+    )
+
+
+def has_live_claim(tx: Connection, workspace_id: str) -> bool:
+    """Whether somebody is launching the workspace right now."""
+    return bool(lapsed_rows.with_live_claim(tx, [workspace_id]))
+
+
+def _join(met: Claims, request: Request) -> Joined | None:
+    """The launch to join, or None when this request may hold the claim itself."""
+    own, rival = met.own, met.open_claim
+    if own is not None and own.reason is not request.reason:
+        raise idempotency.reused(request.request_id)
+    if rival is not None and (own is None or rival.id != own.id) and _is_live(rival, met):
+        return Joined(provision=rival)
+    if own is None or _is_live(own, met):
+        return None
+    if own.state in _RUNNING:
+        return Joined(provision=own)
+    if _was_released(own) and met.newest_id == own.id:
+        return None
+    raise access.superseded(own.id, _why_over(own))
+
+
+def _is_live(provision: Provision, met: Claims) -> bool:
+    if provision.state is None or provision.lease_expire_time is None or met.now is None:
+        return False
+    is_open = provision.complete_time is None
+    return is_open and claim_is_live(provision.state, provision.lease_expire_time, met.now)
+
+
+def _was_released(provision: Provision) -> bool:
+    """Whether the registry could not begin it: its own request may try again."""
+    return provision.state is ProvisionState.FAILED and provision.complete_time is None
+
+
+def _why_over(provision: Provision) -> str:
+    if provision.state is ProvisionState.FAILED:
+        return "it failed; ask with a new request_id"
+    if provision.state is ProvisionState.SUPERSEDED:
+        return "a newer launch replaced it"
+    return "its lease ran out; ask with a new request_id"
+
+
+def _hold(
+    tx: Connection,
+    deployment: Deployment,
+    request: Request,
+    met: Claims,
+    workspace: Workspace,
+) -> str:
+    """Take the claim, or go on with one's own; a rival's lease has run out by now."""
+    rival, own = met.open_claim, met.own
+    if rival is not None and (own is None or rival.id != own.id) and rival.state in OPEN:
+        provision_rows.set_state(tx, rival.id, ProvisionState.LAPSED)
+    if own is not None:
+        claim_rows.renew(
+            tx,
+            own.id,
+            input_revision=workspace.input_revision,
+            lease=deployment.provision_lease,
+        )
+        return own.id
+    claim_rows.add(
+        tx,
+        provision_id=request.provision_id,
+        workspace_id=workspace.id,
+        tenant_id=workspace.tenant_id,
+        request_id=request.request_id,
+        caller=request.call.caller.name,
+        reason=request.reason,
+        input_revision=workspace.input_revision,
+        lease=deployment.provision_lease,
+    )
+    return request.provision_id

@@ -1,0 +1,158 @@
+"""The one decision, on inputs read in one transaction: the same for every use case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from provision_service.catalogue.catalogue import Catalogue
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.billing import BillingMode
+from provision_service.domain.decision import Decision, Inputs, decide
+from provision_service.domain.platform_proxy import PlatformProxy
+from provision_service.domain.probing import Template
+from provision_service.domain.records import Billing
+from provision_service.domain.refusals import Refusal
+from provision_service.domain.secret import Secret
+from provision_service.domain.secrets import MergedSecrets
+from provision_service.domain.spec import WorkspaceSpec
+from provision_service.domain.step import Notice
+from provision_service.storage import platform_rows, secret_rows
+from provision_service.storage.encryption import usage_token_place
+from provision_service.storage.store import Store
+from provision_service.storage.tenant_rows import TenantFacts
+from provision_service.storage.workspace_records import Held
+
+
+class Files:
+    """Catalogue and templates as they are at the start of one use case."""
+
+    __slots__ = ("catalogue", "templates")
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.catalogue: Catalogue = deployment.catalogue()
+        self.templates: Mapping[str, Template] = deployment.templates()
+
+
+def decide_stored(
+    tx: Connection, store: Store, deployment: Deployment, files: Files, held: Held
+) -> tuple[Inputs, Decision]:
+    """Decide a workspace as it is stored."""
+    workspace = held.workspace
+    secrets = secret_rows.read_merged(
+        tx, store, tenant_id=workspace.tenant_id, workspace_id=workspace.id
+    )
+    return decide_on(
+        tx,
+        store,
+        deployment,
+        files,
+        tenant=held.tenant,
+        workspace_id=workspace.id,
+        spec=workspace.spec,
+        secrets=secrets,
+    )
+
+
+def decide_on(
+    tx: Connection,
+    store: Store,
+    deployment: Deployment,
+    files: Files,
+    *,
+    tenant: TenantFacts,
+    workspace_id: str,
+    spec: WorkspaceSpec,
+    secrets: MergedSecrets,
+    at_create: bool = False,
+) -> tuple[Inputs, Decision]:
+    """Decide a spec and secrets, with the platform's side as this tenant gets it."""
+    inputs = Inputs(
+        workspace_id=workspace_id,
+        spec=with_template(spec, files),
+        secrets=secrets,
+        catalogue=files.catalogue,
+        platform=_platform(tx, store, deployment, tenant),
+        at_create=at_create,
+    )
+    return inputs, decide(inputs)
+
+
+def with_template(spec: WorkspaceSpec, files: Files) -> WorkspaceSpec:
+    """The spec as it is decided on: what its template requires is required too."""
+    template = files.templates.get(spec.template)
+    if template is None or not template.required_env:
+        return spec
+    names = dict.fromkeys((*spec.required_env, *template.required_env))
+    return replace(spec, required_env=tuple(names))
+
+
+def billing_of(decision: Decision, spec: WorkspaceSpec) -> Billing:
+    """The decision as it is shown."""
+    return Billing(
+        resolution=decision.resolution,
+        refusal_message=decision.refusal.message if decision.refusal is not None else "",
+        warnings=decision.warnings,
+        stored_override=spec.billing_mode_override or None,
+    )
+
+
+def warnings_of(decision: Decision) -> tuple[Notice, ...]:
+    """What to warn of where a refusal does not stop the call."""
+    if decision.refusal is None:
+        return decision.warnings
+    refusal = decision.refusal
+    refused = Notice(refusal.reason.value, refusal.message, refusal.metadata)
+    return (refused, *decision.warnings)
+
+
+def take_usage_token(
+    tx: Connection,
+    store: Store,
+    deployment: Deployment,
+    *,
+    tenant: TenantFacts,
+    inputs: Inputs,
+    decision: Decision,
+) -> Refusal | None:
+    """Bind the deployment's usage token to the tenant that is about to use it.
+
+    It serves a single tenant; whoever comes second is refused, also in a race.
+    """
+    mode = decision.resolution.resolved_mode
+    token = deployment.platform.usage_token
+    if decision.skipped or mode is not BillingMode.PLATFORM_MANAGED or tenant.usage_token:
+        return None
+    if token is None or token.is_blank() or deployment.usage_token_shared:
+        return None
+    fingerprint = store.fingerprints.of(token)
+    platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
+    served = platform_rows.tenants_served_by(tx, fingerprint=fingerprint)
+    if served <= {tenant.tenant_id} and platform_rows.bind_deployment_token(
+        tx, fingerprint=fingerprint, tenant_id=tenant.tenant_id
+    ):
+        return None
+    without = replace(inputs, platform=replace(inputs.platform, usage_token=None))
+    return decide(without).refusal
+
+
+def _platform(
+    tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
+) -> PlatformProxy:
+    if tenant.usage_token is None:
+        token = _usage_token_of_the_deployment(tx, store, deployment, tenant)
+        return replace(deployment.platform, usage_token=token)
+    token = store.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
+    return replace(deployment.platform, usage_token=token, usage_token_unreadable=token is None)
+
+
+def _usage_token_of_the_deployment(
+    tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
+) -> Secret | None:
+    token = deployment.platform.usage_token
+    if token is None or token.is_blank() or deployment.usage_token_shared:
+        return token
+    served = platform_rows.tenants_served_by(tx, fingerprint=store.fingerprints.of(token))
+    return token if served <= {tenant.tenant_id} else None

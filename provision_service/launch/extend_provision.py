@@ -1,0 +1,43 @@
+"""Prolong the claim of a launch that takes long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access
+from provision_service.commands.call import Call
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.records import Provision
+from provision_service.launch import holding
+from provision_service.storage import claim_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendProvision:
+    """Which launch."""
+
+    call: Call
+    provision_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendProvisionResult:
+    """The launch; `provision.state` and `provision.rerun_required` are the answer."""
+
+    provision: Provision
+
+
+def run(store: Store, command: ExtendProvision, deployment: Deployment) -> ExtendProvisionResult:
+    """Hold the claim for a whole lease from now.
+
+    A launch that has come further needs no claim: nothing changes. Raises
+    PROVISION_UNKNOWN, PROVISION_SUPERSEDED.
+    """
+    with store.writing() as tx:
+        provision, now = holding.lock(tx, command.call, command.provision_id)
+        if provision.state not in holding.PAST_THE_CLAIM:
+            holding.require_claim(provision, now)
+            claim_rows.extend(tx, provision.id, deployment.provision_lease)
+            provision, _ = access.read_provision(tx, command.call, provision.id)
+    return ExtendProvisionResult(provision=provision)

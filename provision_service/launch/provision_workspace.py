@@ -1,0 +1,228 @@
+"""Claim the launch of a workspace and hand out the exact environment of its box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision_service.commands import access, new_workspace
+from provision_service.commands.call import Call
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.decision import Decision
+from provision_service.domain.lifecycle import ProvisionReason
+from provision_service.domain.plan import EnvironmentPlan
+from provision_service.domain.probing import Prober, ProbesPolicy
+from provision_service.domain.records import Provision, Workspace
+from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.registry_port import Registry
+from provision_service.domain.step import Notice
+from provision_service.launch import begin, decide, deliver
+from provision_service.launch.claim import (
+    Claimed,
+    Joined,
+    Request,
+    Skipped,
+    claim,
+    has_live_claim,
+)
+from provision_service.launch.decide import Files
+from provision_service.storage import workspace_rows
+from provision_service.storage.store import Store
+
+# What says nothing about the workspace, or is answered the same again, leaves no last_error.
+_PASSING = frozenset(
+    {
+        Reason.WORKSPACE_UNKNOWN,
+        Reason.WORKSPACE_REMOVED,
+        Reason.TENANT_FORBIDDEN,
+        Reason.REQUEST_ID_REUSED,
+        Reason.PROVISION_SUPERSEDED,
+        Reason.DEADLINE,
+        Reason.REGISTRY_UNAVAILABLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionWorkspace:
+    """`provision_id` is fresh, made by the edge; a replay goes on with the first one."""
+
+    call: Call
+    workspace_id: str
+    provision_id: str
+    reason: ProvisionReason
+    request_id: str
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionWorkspaceResult:
+    """`env` is None when joined, skipped or only validated; else `env.reveal()` is sent."""
+
+    provision: Provision
+    env: EnvironmentPlan | None
+    joined: bool
+    skipped: bool
+    warnings: tuple[Notice, ...]
+
+
+def run(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    prober: Prober,
+) -> ProvisionWorkspaceResult:
+    """Claim, begin at the registry, store, answer.
+
+    A refusal has touched neither the registry nor a running box, and is remembered as the
+    workspace's `last_error`. A crash after any step leaves a claim that its own request
+    goes on with, and that others may take once the lease is over.
+    """
+    files = Files(deployment)
+    if command.validate_only:
+        return _validate(store, command, deployment, files, prober)
+    try:
+        probed = _probe(store, command, deployment, files, prober)
+        with store.writing() as tx:
+            taken = claim(tx, store, deployment, files, _request(command))
+    except Refusal as refusal:
+        if refusal.reason not in _PASSING:
+            _remember(store, command, refusal)
+        raise
+    if isinstance(taken, Joined):
+        return _joined(taken.provision)
+    if isinstance(taken, Skipped):
+        return _skipped(command, taken.workspace, taken.decision)
+    return _launch(store, command, deployment, registry, taken=taken, probed=probed)
+
+
+def _launch(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    *,
+    taken: Claimed,
+    probed: tuple[Notice, ...],
+) -> ProvisionWorkspaceResult:
+    begun = begin.begin(store, deployment, registry, command.call, taken)
+    if begun.ticket is None:
+        # The ticket was redeemed: the box of this very launch is up, so start nothing.
+        with store.reading() as tx:
+            provision, _ = access.read_provision(tx, command.call, taken.provision_id)
+        return _joined(provision)
+    provision, env = deliver.deliver(
+        store, deployment, command.call, taken, incarnation=begun.number, ticket=begun.ticket
+    )
+    return ProvisionWorkspaceResult(
+        provision=provision,
+        env=env,
+        joined=False,
+        skipped=False,
+        warnings=(*taken.decision.warnings, *probed),
+    )
+
+
+def _probe(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    files: Files,
+    prober: Prober,
+) -> tuple[Notice, ...]:
+    """Step 0: ask the vendors when a template wants it, outside of every transaction."""
+    has_probes = any(template.probes for template in files.templates.values())
+    if deployment.probes is ProbesPolicy.OFF or not has_probes:
+        return ()
+    with store.reading() as tx:
+        held = access.read_workspace(tx, command.call, command.workspace_id)
+        access.require_living(held)
+        if has_live_claim(tx, command.workspace_id):
+            return ()
+        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+    if decision.refusal is not None or decision.skipped:
+        return ()
+    return new_workspace.probe(deployment, files, inputs, decision, prober)
+
+
+def _remember(store: Store, command: ProvisionWorkspace, refusal: Refusal) -> None:
+    """`last_error`, in a transaction of its own: the refused one was rolled back."""
+    with store.after_the_call().writing() as tx:
+        held = workspace_rows.lock(tx, command.workspace_id)
+        if held is not None and held.workspace.remove_time is None:
+            workspace_rows.record_error(
+                tx,
+                held.workspace,
+                code=f"ERROR_REASON_{refusal.reason}",
+                message=refusal.message,
+            )
+
+
+def _validate(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    files: Files,
+    prober: Prober,
+) -> ProvisionWorkspaceResult:
+    """Decide everything, claim nothing, hand out nothing."""
+    with store.reading() as tx:
+        held = access.read_workspace(tx, command.call, command.workspace_id)
+        access.require_living(held)
+        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+    if decision.refusal is not None:
+        raise decision.refusal
+    probed = (
+        () if decision.skipped else new_workspace.probe(deployment, files, inputs, decision, prober)
+    )
+    return ProvisionWorkspaceResult(
+        provision=_unclaimed(command, held.workspace, decision),
+        env=None,
+        joined=False,
+        skipped=decision.skipped,
+        warnings=(*decision.warnings, *probed),
+    )
+
+
+def _request(command: ProvisionWorkspace) -> Request:
+    return Request(
+        call=command.call,
+        workspace_id=command.workspace_id,
+        provision_id=command.provision_id,
+        request_id=command.request_id,
+        reason=command.reason,
+    )
+
+
+def _joined(provision: Provision) -> ProvisionWorkspaceResult:
+    return ProvisionWorkspaceResult(
+        provision=provision, env=None, joined=True, skipped=False, warnings=()
+    )
+
+
+def _skipped(
+    command: ProvisionWorkspace, workspace: Workspace, decision: Decision
+) -> ProvisionWorkspaceResult:
+    return ProvisionWorkspaceResult(
+        provision=_unclaimed(command, workspace, decision),
+        env=None,
+        joined=False,
+        skipped=True,
+        warnings=decision.warnings,
+    )
+
+
+def _unclaimed(command: ProvisionWorkspace, workspace: Workspace, decision: Decision) -> Provision:
+    """A launch that is only spoken of: without an id and without a state."""
+    return Provision(
+        id="",
+        workspace_id=workspace.id,
+        tenant_id=workspace.tenant_id,
+        request_id=command.request_id,
+        caller=command.call.caller.name,
+        reason=command.reason,
+        state=None,
+        incarnation=workspace.incarnation,
+        input_revision=workspace.input_revision,
+        billing=decide.billing_of(decision, workspace.spec),
+    )

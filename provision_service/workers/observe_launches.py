@@ -1,0 +1,77 @@
+"""Worker step: apply to launches and workspaces what the registry saw of their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from provision_service.commands.deployment import Deployment
+from provision_service.domain.registry_port import Registration, Registry
+from provision_service.launch import observation
+from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveLaunches:
+    """One page of registrations after `page_token`, and up to `limit` launches on their way."""
+
+    page_token: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveLaunchesResult:
+    """Pass `next_page_token` to the next step; empty starts a new round."""
+
+    changed: int
+    next_page_token: str
+
+
+def run(
+    store: Store, command: ObserveLaunches, deployment: Deployment, registry: Registry
+) -> ObserveLaunchesResult:
+    """Look and apply. RegistryUnavailable and RegistryRefused change nothing and are raised."""
+    with store.reading() as tx:
+        watched = provision_rows.watched_workspaces(tx, command.limit)
+    seen = _ask(registry, deployment, watched)
+    page = registry.list_registrations(
+        page_token=command.page_token, timeout=deployment.launch_budget
+    )
+    with store.reading() as tx:
+        news = _news(tx, (*seen, *page.registrations), watched)
+    changed = 0
+    for each in news:
+        with store.writing() as tx:
+            changed += observation.apply(tx, each)
+    if watched:
+        with store.noting() as tx:
+            provision_rows.mark_observed(tx, watched)
+    return ObserveLaunchesResult(changed=changed, next_page_token=page.next_page_token)
+
+
+def _ask(
+    registry: Registry, deployment: Deployment, workspace_ids: list[str]
+) -> tuple[Registration, ...]:
+    """What the registry says of them; one that it does not know says nothing."""
+    if not workspace_ids:
+        return ()
+    return registry.list_registrations_of(
+        workspace_ids=workspace_ids, timeout=deployment.launch_budget
+    )
+
+
+def _news(tx: Connection, seen: Iterable[Registration], watched: list[str]) -> list[Registration]:
+    """What has to be applied. Most of what is seen is known, and a lock for each would cost more
+    than all the rest.
+    """
+    by_id = {each.workspace_id: each for each in seen}
+    stored = workspace_rows.find_many(tx, list(by_id))
+    launches = provision_rows.progress(tx, watched) if watched else {}
+    return [
+        by_id[workspace_id]
+        for workspace_id, workspace in stored.items()
+        if observation.would_change(workspace, by_id[workspace_id], launches.get(workspace_id))
+    ]

@@ -1,0 +1,184 @@
+"""What a registry does without being asked. Each task survives every fault and stops on request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from registry_service.blocking import BlockingPool
+from registry_service.domain.refusals import Refusal
+from registry_service.metrics import RegistryMetrics
+from registry_service.storage.faults import attempt
+from registry_service.storage.store import Store
+from registry_service.workers import (
+    flush_last_uses,
+    flush_rejected_registers,
+    mark_offline,
+    sweep,
+    write_pulse,
+)
+from registry_service.workers.mark_offline import MarkOffline
+from registry_service.workers.sweep import Sweep
+from registry_service.workers.write_behind import LastUses, RefusedLedger
+
+T = TypeVar("T")
+
+PULSE_SECONDS: Final = 2.0
+# A token's later uses are written at most once in this time.
+LAST_USES_SECONDS: Final = 60.0
+LAST_USES_AT_ONCE: Final = 500
+REFUSED_SECONDS: Final = 5.0
+OFFLINE_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`work` again and again, `every` seconds."""
+
+    name: str
+    every: float
+    work: Callable[[], Awaitable[None]]
+    # Once more after the stop, so that what is remembered gets written.
+    at_stop: bool = False
+
+
+class Background:
+    """Runs on a pool of its own: no load of calls may keep the pulse from being written."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pool: BlockingPool,
+        last_uses: LastUses,
+        refused: RefusedLedger,
+        metrics: RegistryMetrics,
+        offline: MarkOffline,
+        on_store_answered: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._last_uses = last_uses
+        self._refused = refused
+        self._metrics = metrics
+        self._offline = offline
+        self._on_store_answered = on_store_answered
+        self._log = structlog.get_logger("registry.background")
+        self._failing: set[str] = set()
+
+    def tasks(self) -> list[Task]:
+        return [
+            Task("pulse", PULSE_SECONDS, self.write_pulse),
+            Task("last-uses", LAST_USES_SECONDS, self.flush_last_uses, at_stop=True),
+            Task("refused-registers", REFUSED_SECONDS, self.flush_refused, at_stop=True),
+            Task("offline", OFFLINE_SECONDS, self.mark_offline),
+            Task("sweep", SWEEP_SECONDS, self.sweep),
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; returns when every task has ended."""
+        async with asyncio.TaskGroup() as group:
+            for task in self.tasks():
+                group.create_task(self._repeat(task, stop), name=task.name)
+
+    async def write_pulse(self) -> None:
+        pulse = await self._attempt(write_pulse.run)
+        if pulse.after_gap:
+            self._log.info("boxes get their grace anew", up_since=pulse.up_since.isoformat())
+        await self._on_store_answered()
+
+    async def flush_last_uses(self) -> None:
+        uses = self._last_uses.take()
+        waiting = list(uses)
+        # In portions: one statement with a minute's tokens would stop every call for a second.
+        while waiting:
+            portion = {token_id: uses[token_id] for token_id in waiting[:LAST_USES_AT_ONCE]}
+            try:
+                busy = await self._attempt(partial(flush_last_uses.run, uses=portion))
+            except BaseException:
+                self._last_uses.put_back(uses, waiting)
+                raise
+            self._last_uses.put_back(uses, busy)
+            del waiting[:LAST_USES_AT_ONCE]
+
+    async def flush_refused(self) -> None:
+        counted = self._refused.take()
+        if not counted:
+            return
+        try:
+            busy = await self._attempt(partial(flush_rejected_registers.run, refused=counted))
+        except BaseException:
+            self._refused.put_back(counted, {each.workspace_id for each in counted})
+            raise
+        self._refused.put_back(counted, busy)
+
+    async def mark_offline(self) -> None:
+        more = True
+        while more:
+            gone = await self._attempt(partial(mark_offline.run, command=self._offline))
+            for each in gone:
+                self._log.warning(
+                    "a box fell silent",
+                    workspace_id=each.workspace_id,
+                    tenant_id=each.tenant_id,
+                    incarnation=each.incarnation,
+                    last_heartbeat_time=each.last_heartbeat_time.isoformat(),
+                )
+            more = len(gone) == self._offline.limit
+
+    async def sweep(self) -> None:
+        command = Sweep()
+        more = True
+        while more:
+            swept = await self._attempt(partial(sweep.run, command=command))
+            if swept.requests or swept.revocations:
+                self._log.debug("swept", requests=swept.requests, revocations=swept.revocations)
+            more = command.limit in (swept.requests, swept.revocations)
+
+    async def _attempt(self, command: Callable[[Store], T]) -> T:
+        return await self._pool.run(attempt, partial(command, self._store))
+
+    async def _repeat(self, task: Task, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._once(task)
+            await _either(stop, task.every)
+        if task.at_stop:
+            await self._once(task)
+
+    async def _once(self, task: Task) -> None:
+        try:
+            await task.work()
+        except Exception as fault:  # noqa: BLE001 - it is tried again; nobody else would
+            self._metrics.background_fault(task.name)
+            if task.name not in self._failing:
+                self._failing.add(task.name)
+                self._log_fault(task, fault)
+            return
+        if task.name in self._failing:
+            self._failing.discard(task.name)
+            self._log.info("background work goes on", task=task.name)
+
+    def _log_fault(self, task: Task, fault: Exception) -> None:
+        said, trace = str(fault), None
+        if not isinstance(fault, Refusal):
+            said, trace = type(fault).__name__, fault
+        self._log.warning(
+            "background work failed, it will be tried again",
+            task=task.name,
+            fault=said,
+            exc_info=trace,
+        )
+
+
+async def _either(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
