@@ -17,6 +17,8 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from agentworkspace.server import logs
 from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
 from agentworkspace.server.listening import ListenRefused
@@ -28,8 +30,6 @@ from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
 from provision_service.config import BadSettings, Settings
-from provision_service.domain.refusals import Refusal
-from provision_service.domain.secret import Secret
 from provision_service.server import serve
 from provision_service.storage import catalogue_use, migrate
 from provision_service.storage.embedded import running as running_embedded

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal, SharedReason
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class BlockingPool:
         """The work's result, or what it raises. Refusal OVERLOADED when the queue is full."""
         if self._held >= self._limit:
             raise Refusal(
-                Reason.OVERLOADED,
+                SharedReason.OVERLOADED,
                 "more calls are waiting than this replica takes; nothing was done",
                 retry_after=COME_BACK_AFTER,
             )

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
+from agentworkspace.core.secret import Secret
 from provision_service import config_values as values
-from provision_service.domain.secret import Secret
 
 T = TypeVar("T")
 _SETTING: Final = "setting"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from provision_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 
 T = TypeVar("T")
 

@@ -15,6 +15,8 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from agentworkspace.provision.v1.billing_service_pb2_grpc import (
     add_BillingServiceServicer_to_server,
@@ -41,8 +43,6 @@ from provision_service.api.workspace_servicer import Workspaces
 from provision_service.blocking import BlockingPool
 from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
-from provision_service.domain.refusals import Refusal
-from provision_service.domain.secret import Secret
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.engine import build_engine
 from provision_service.storage.faults import guarded, unavailable
@@ -134,7 +134,6 @@ class Provisioning:
             translate=partial(errors.translate, observe=metrics.refused),
             settings=EdgeSettings(
                 domain=errors.DOMAIN,
-                reason_prefix=errors.REASON_PREFIX,
                 unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
             ),
             metrics=EdgeMetrics(collectors),

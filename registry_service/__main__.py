@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.server import logs
 from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
 from agentworkspace.server.listening import ListenRefused
@@ -24,7 +25,6 @@ from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError
 from registry_service import config
 from registry_service.config import BadSettings, Settings
-from registry_service.domain.secret import Secret
 from registry_service.server import serve
 from registry_service.storage import migrate
 from registry_service.storage.embedded import running as running_embedded

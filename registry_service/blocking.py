@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from registry_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal, SharedReason
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +20,7 @@ COME_BACK_AFTER: Final = timedelta(seconds=1)
 
 def overloaded() -> Refusal:
     return Refusal(
-        Reason.OVERLOADED,
+        SharedReason.OVERLOADED,
         "more calls are waiting than this replica takes; come back later",
         retry_after=COME_BACK_AFTER,
     )

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
+from agentworkspace.core.secret import Secret
 from registry_service import config_values as values
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 
 T = TypeVar("T")

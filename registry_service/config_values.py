@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-from registry_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from agentworkspace.registry.v1.registration_service_pb2_grpc import (
     add_RegistrationServiceServicer_to_server,
@@ -38,7 +39,6 @@ from registry_service.blocking import BlockingPool
 from registry_service.commands import read_revocations
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.config import Settings
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
@@ -122,7 +122,6 @@ class Registry:
             translate=errors.translate,
             settings=EdgeSettings(
                 domain=errors.DOMAIN,
-                reason_prefix=errors.PREFIX,
                 unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
                 max_in_flight=settings.max_in_flight,
             ),

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Protocol
 
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.calls import Call
-from provision_service.api import asking
 from provision_service.blocking import BlockingPool
-from provision_service.domain.refusals import Reason, Refusal
 from provision_service.domain.registry_port import RegistryRefused
-from provision_service.domain.secret import Secret
 
 # A revoked token reads the catalogue, which is the same for everybody, for so long at most.
 KEPT_SECONDS: Final = 10.0
@@ -41,7 +40,7 @@ class BoxBearers:
 
     async def require(self, call: Call) -> None:
         """Raise CREDENTIAL_REJECTED unless the call has a caller or a live workspace token."""
-        token = asking.bearer(call)
+        token = call.bearer
         if token is None:
             return
         digest = hashlib.sha256(token.reveal().encode("utf-8", "surrogatepass")).digest()
@@ -50,7 +49,8 @@ class BoxBearers:
             return
         if not await self._pool.run(self._is_live, token):
             raise Refusal(
-                Reason.CREDENTIAL_REJECTED, "the presented credential is unknown or has expired"
+                SharedReason.CREDENTIAL_REJECTED,
+                "the presented credential is unknown or has expired",
             )
         if len(self._good_until) >= _MOST_KEPT:
             self._good_until.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from agentworkspace.core.refusal import AnyReason, Refusal
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
 from agentworkspace.provision.v1 import catalogue_service_pb2_grpc
 from agentworkspace.rpc import calls
@@ -13,7 +14,7 @@ from provision_service.api.parse import catalogue as parse
 from provision_service.api.render import catalogue as render
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.derivation import PresentNames, derive
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 
 
 class Catalogues(catalogue_service_pb2_grpc.CatalogueServiceServicer):
@@ -67,9 +68,9 @@ class Catalogues(catalogue_service_pb2_grpc.CatalogueServiceServicer):
 
 
 def _refused(
-    catalogue: Catalogue, reason: Reason, runtime: str, model: str, candidates: tuple[str, ...]
+    catalogue: Catalogue, reason: AnyReason, runtime: str, model: str, candidates: tuple[str, ...]
 ) -> Refusal:
-    texts = {
+    texts: dict[AnyReason, str] = {
         Reason.RUNTIME_UNKNOWN: f"runtime `{runtime}` is not in the catalogue; it has "
         + ", ".join(catalogue.runtimes),
         Reason.MODEL_REQUIRED: "a model is needed to derive its provider",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from agentworkspace.core.refusal import Refusal
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.provision.v1 import workspace_service_pb2_grpc
 from agentworkspace.rpc import calls
@@ -24,7 +25,6 @@ from provision_service.commands import (
 )
 from provision_service.commands.call import Call
 from provision_service.domain.records import Billing
-from provision_service.domain.refusals import Refusal
 from provision_service.launch import complete_provision, extend_provision, provision_workspace
 from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,

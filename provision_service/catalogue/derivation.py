@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import AnyReason
 from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Step
@@ -27,7 +28,7 @@ class Derivation:
     """Exactly one of `provider` and `reason` is set; `candidates` are those that matched."""
 
     provider: Provider | None
-    reason: Reason | None
+    reason: AnyReason | None
     candidates: tuple[Provider, ...]
     withdrawn: bool
     steps: tuple[Step, ...]
@@ -102,7 +103,7 @@ def _single(candidates: tuple[Provider, ...], names: frozenset[str]) -> Provider
 
 
 def _refused(
-    reason: Reason, steps: list[Step], candidates: tuple[Provider, ...] = ()
+    reason: AnyReason, steps: list[Step], candidates: tuple[Provider, ...] = ()
 ) -> Derivation:
     return Derivation(
         provider=None, reason=reason, candidates=candidates, withdrawn=False, steps=tuple(steps)

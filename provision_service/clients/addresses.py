@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.urls import (
     Address,
     literal_address,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import (
     PLATFORM_ANTHROPIC_BASE_URL,
     PLATFORM_BASE_URL,
@@ -17,7 +18,6 @@ from provision_service.catalogue.catalogue import (
     Provider,
 )
 from provision_service.domain.probing import ProbeRequest, TemplateProbe, Verdict
-from provision_service.domain.secret import Secret
 
 _PLACE: Final = re.compile(r"\{value\}|\{basic:([^{}]*)\}")
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*")

@@ -11,6 +11,7 @@ import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import (
     token_pb2,
     token_service_pb2,
@@ -32,7 +33,6 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.domain.secret import Secret
 
 pb = workspace_registry_service_pb2
 Response = TypeVar("Response")

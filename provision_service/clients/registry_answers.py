@@ -7,6 +7,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import (
     error_reason_pb2,
     token_pb2,
@@ -23,7 +24,6 @@ from provision_service.domain.registry_port import (
     RegistrationPage,
     RegistrationState,
 )
-from provision_service.domain.secret import Secret
 
 _DELIVERIES: Final = {
     token_pb2.SECRET_DELIVERY_ENCLOSED: Delivery.ENCLOSED,

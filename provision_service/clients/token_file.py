@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 _CHECK_EVERY_SECONDS: Final = 1.0
 _LONGEST: Final = 4096

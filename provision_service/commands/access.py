@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands.call import Call
 from provision_service.domain.records import Provision
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.storage import provision_rows, workspace_rows
 from provision_service.storage.workspace_records import Held
 
@@ -39,7 +40,7 @@ def require_living(held: Held) -> None:
 def removed(workspace_id: str) -> Refusal:
     """The refusal of everything that would bring a removed workspace back."""
     return Refusal(
-        Reason.WORKSPACE_REMOVED,
+        SharedReason.WORKSPACE_REMOVED,
         f"workspace {workspace_id} was removed and never comes back",
         metadata={"workspace_id": workspace_id},
     )
@@ -70,7 +71,7 @@ def superseded(provision_id: str, why: str) -> Refusal:
 def _admitted(call: Call, workspace_id: str, held: Held | None) -> Held:
     if held is None:
         raise Refusal(
-            Reason.WORKSPACE_UNKNOWN,
+            SharedReason.WORKSPACE_UNKNOWN,
             f"no workspace {workspace_id} is known",
             metadata={"workspace_id": workspace_id},
         )

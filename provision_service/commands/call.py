@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from provision_service.domain.caller import Caller
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.storage import audit_rows
 
 
@@ -53,7 +53,7 @@ def require_every_tenant(call: Call) -> None:
     """Raise TENANT_FORBIDDEN unless the caller may act for all tenants."""
     if call.caller.tenants is not None:
         raise Refusal(
-            Reason.TENANT_FORBIDDEN,
+            SharedReason.TENANT_FORBIDDEN,
             f"caller `{call.caller.name}` is confined to tenants; this concerns all of them",
             metadata={"caller": call.caller.name, "tenant_id": "*"},
         )

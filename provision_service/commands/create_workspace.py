@@ -9,6 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
@@ -17,9 +19,7 @@ from provision_service.domain.decision import Decision
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.probing import Prober
 from provision_service.domain.records import Billing, Workspace
-from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import Registry
-from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
@@ -219,7 +219,7 @@ def _answer(
     workspace = stored.workspace
     if workspace.remove_time is not None:
         answer = first_token.FirstTokenAnswer(
-            error=f"{Reason.WORKSPACE_REMOVED}: the workspace was removed since"
+            error=f"{SharedReason.WORKSPACE_REMOVED}: the workspace was removed since"
         )
     else:
         answer = first_token.ask(

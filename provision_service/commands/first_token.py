@@ -10,6 +10,8 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
@@ -19,12 +21,11 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.domain.secret import Secret
 from provision_service.storage import outbox_rows
 from provision_service.storage.store import Store
 
 LABEL: Final = "first"
-TOKEN_HASH_IN_USE: Final = Reason.TOKEN_HASH_IN_USE.value
+TOKEN_HASH_IN_USE: Final = SharedReason.TOKEN_HASH_IN_USE.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

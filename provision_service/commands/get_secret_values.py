@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands import access
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.plan import Origin
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
     Bearer,
     Registry,
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.domain.secret import Secret
 from provision_service.launch import decide
 from provision_service.storage import workspace_rows
 from provision_service.storage.store import Store
@@ -98,6 +99,6 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
 
 def _rejected() -> Refusal:
     return Refusal(
-        Reason.BEARER_REJECTED,
+        SharedReason.BEARER_REJECTED,
         "the bearer is not a live instance token of this workspace's current launch",
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
 from provision_service.storage import request_rows
 from provision_service.storage.request_rows import RequestKey
 from provision_service.storage.store import Store
@@ -50,7 +50,7 @@ def find(tx: Connection, key: RequestKey, *, digest: bytes) -> dict[str, Any] | 
 def reused(request_id: str) -> Refusal:
     """The id was used for something else."""
     return Refusal(
-        Reason.REQUEST_ID_REUSED,
+        SharedReason.REQUEST_ID_REUSED,
         f"request_id {request_id} was used with other parameters; use a new one",
         metadata={"request_id": request_id},
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import access, paging
 from provision_service.commands.call import Call
 from provision_service.domain.records import SecretEntry
-from provision_service.domain.refusals import Reason, Refusal
 from provision_service.storage import secret_rows
 from provision_service.storage.store import Store
 
@@ -60,7 +60,7 @@ def _same_tenant(command: ListSecrets, tenant_id: str) -> str:
     """The workspace's tenant, which a tenant that was also named must be."""
     if command.tenant_id and command.tenant_id != tenant_id:
         raise Refusal(
-            Reason.WORKSPACE_UNKNOWN,
+            SharedReason.WORKSPACE_UNKNOWN,
             f"tenant `{command.tenant_id}` has no workspace {command.workspace_id}",
             metadata={"workspace_id": command.workspace_id, "tenant_id": command.tenant_id},
         )

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal, refuse_shape
+from agentworkspace.core.secret import Secret
 from provision_service.commands import parents, probing
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.probing import Prober, ProbesPolicy
-from provision_service.domain.refusals import Reason, Refusal, refuse_shape
+from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec, complete, spec_violations
 from provision_service.domain.step import Notice

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from provision_service.domain.identifiers import is_canonical_uuid
-from provision_service.domain.refusals import Refusal, Violation, refuse_shape
+from agentworkspace.core.ids import is_canonical_uuid
+from agentworkspace.core.refusal import Refusal, Violation, refuse_shape
 
 Place = list[str]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.storage import workspace_rows
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.preview import preview
 from provision_service.domain.records import Billing
-from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.launch import decide
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.credentials import credential_of, vendor_providers
 from provision_service.domain.decision import Decision, Inputs
@@ -15,8 +17,7 @@ from provision_service.domain.probing import (
     Template,
     Verdict,
 )
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
+from provision_service.domain.refusals import Reason
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.step import Notice
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import Violation, refuse_shape
+from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call, record, require_every_tenant
 from provision_service.domain.records import PlatformCredential, SecretHolder
-from provision_service.domain.refusals import Violation, refuse_shape
-from provision_service.domain.secret import Secret
 from provision_service.storage import platform_rows, workspace_rows
 from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store

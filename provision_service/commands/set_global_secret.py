@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.secret import Secret
 from provision_service.commands import writing
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.storage import secret_rows, secret_sizes, tenant_rows
 from provision_service.storage.secret_rows import SecretPlace
 from provision_service.storage.store import Store

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
+from provision_service.domain.refusals import Reason
 from provision_service.storage import platform_rows, tenant_rows
 from provision_service.storage.encryption import Sealed, usage_token_place
 from provision_service.storage.store import Store

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import refuse_shape
+from agentworkspace.core.secret import Secret
 from provision_service.commands import access, writing
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.records import SecretEntry
-from provision_service.domain.refusals import refuse_shape
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MODEL_NAMES
 from provision_service.domain.spec import spec_violations
 from provision_service.domain.step import Notice

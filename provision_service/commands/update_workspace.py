@@ -7,11 +7,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal, refuse_shape
 from provision_service.commands import access, idempotency, new_workspace, parents
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Billing, Workspace
-from provision_service.domain.refusals import Reason, Refusal, refuse_shape
+from provision_service.domain.refusals import Reason
 from provision_service.domain.spec import WorkspaceSpec, spec_violations
 from provision_service.domain.step import Notice
 from provision_service.launch import decide

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.domain.decision import Decision
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
+from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Notice
 from provision_service.storage import secret_rows
 from provision_service.storage.store import Store

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
+from agentworkspace.core.refusal import AnyReason
 from provision_service.catalogue.derivation import Derivation
-from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Step
 
 _SHOWN_OVERRIDE_LENGTH: Final = 40
@@ -48,7 +48,7 @@ class Resolution:
     workspace_override: BillingMode | None
     effective_model: str
     effective_model_source: str
-    refusal: Reason | None
+    refusal: AnyReason | None
     steps: tuple[Step, ...]
     catalogue_version: str
     change: str

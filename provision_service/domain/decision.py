@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import Refusal
 from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.catalogue.derivation import PresentNames, derive
 from provision_service.domain.advice import smallest_change
@@ -21,7 +22,6 @@ from provision_service.domain.model_choice import effective_model
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.projection import rivals_of
-from provision_service.domain.refusals import Refusal
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice

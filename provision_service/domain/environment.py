@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import (
     PLATFORM,
     USAGE_TOKEN_ENV,
@@ -24,7 +25,6 @@ from provision_service.domain.plan import (
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.projection import project
 from provision_service.domain.removal import PARENT_ID, removal_rules
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import AnyReason, Refusal
 from provision_service.catalogue.catalogue import (
     USAGE_TOKEN_ENV,
     Catalogue,
@@ -22,7 +23,7 @@ from provision_service.domain.credentials import (
 from provision_service.domain.model_choice import EffectiveModel
 from provision_service.domain.plan import LAUNCH_NAMES, EnvironmentPlan
 from provision_service.domain.platform_proxy import PlatformProxy
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
@@ -94,7 +95,7 @@ def _secrets_gates(case: Case) -> Iterator[Refusal]:
     )
 
 
-def _named(reason: Reason, rows: list[StoredSecret], said: str) -> Iterator[Refusal]:
+def _named(reason: AnyReason, rows: list[StoredSecret], said: str) -> Iterator[Refusal]:
     if rows:
         shown = ", ".join(f"{row.key} ({_scope_words(row.scope)})" for row in rows)
         keys = ",".join(row.key for row in rows)

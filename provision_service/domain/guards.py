@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from agentworkspace.core.refusal import Refusal, Violation
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import is_environment_name
-from provision_service.domain.refusals import Reason, Refusal, Violation
+from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MODEL_NAMES
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import NamedTuple
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 
 
 @unique

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Protocol
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Provider
-from provision_service.domain.secret import Secret
 
 
 @unique

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.domain.credentials import credential_of
 from provision_service.domain.plan import ORIGIN_OF_SCOPE, Origin, Removed, Variable
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
 BASE_URL: Final = "ANTHROPIC_BASE_URL"

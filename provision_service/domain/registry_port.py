@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, unique
 from typing import Protocol
 
-from provision_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 
 
 class RegistryUnavailable(Exception):

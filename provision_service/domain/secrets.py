@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 
 MODEL_NAMES = ("MOLECULE_MODEL", "MODEL")
 

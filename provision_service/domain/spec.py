@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agentworkspace.core.ids import is_canonical_uuid
+from agentworkspace.core.refusal import Violation
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import is_environment_name
-from provision_service.domain.identifiers import is_canonical_uuid
-from provision_service.domain.refusals import Violation
 from provision_service.domain.urls import looks_like_odd_address, parse_destination
 
 DELIVERY_MODES: Final = ("push", "poll")

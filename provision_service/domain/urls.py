@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final
 from urllib.parse import urlsplit
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal
+from provision_service.domain.refusals import Reason
 
 MAX_URL_LENGTH: Final = 2048
 Address = IPv4Address | IPv6Address

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import access, first_token
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
     Incarnation,
     Registry,
@@ -19,8 +20,8 @@ from provision_service.storage import claim_rows, outbox_rows
 from provision_service.storage.faults import RETRY_AFTER
 from provision_service.storage.store import Store
 
-_UNKNOWN: Final = Reason.WORKSPACE_UNKNOWN.value
-_REMOVED: Final = Reason.WORKSPACE_REMOVED.value
+_UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
+_REMOVED: Final = SharedReason.WORKSPACE_REMOVED.value
 _SUPERSEDED: Final = "INCARNATION_SUPERSEDED"
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
@@ -14,8 +16,6 @@ from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import Template
 from provision_service.domain.records import Billing
-from provision_service.domain.refusals import Refusal
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.commands import access
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.launch import WorkspaceEvent, status_after
 from provision_service.domain.plan import EnvironmentPlan, LaunchFacts, materialize
 from provision_service.domain.records import ManifestEntry, Provision
-from provision_service.domain.refusals import Refusal
-from provision_service.domain.secret import Secret
 from provision_service.launch import decide
 from provision_service.launch.claim import Claimed
 from provision_service.storage import claim_rows, outbox_rows

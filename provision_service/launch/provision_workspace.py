@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import access, new_workspace
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -12,7 +13,7 @@ from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.probing import Prober, ProbesPolicy
 from provision_service.domain.records import Provision, Workspace
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import Registry
 from provision_service.domain.step import Notice
 from provision_service.launch import begin, decide, deliver
@@ -31,12 +32,12 @@ from provision_service.storage.store import Store
 # What says nothing about the workspace, or is answered the same again, leaves no last_error.
 _PASSING = frozenset(
     {
-        Reason.WORKSPACE_UNKNOWN,
-        Reason.WORKSPACE_REMOVED,
-        Reason.TENANT_FORBIDDEN,
-        Reason.REQUEST_ID_REUSED,
+        SharedReason.WORKSPACE_UNKNOWN,
+        SharedReason.WORKSPACE_REMOVED,
+        SharedReason.TENANT_FORBIDDEN,
+        SharedReason.REQUEST_ID_REUSED,
         Reason.PROVISION_SUPERSEDED,
-        Reason.DEADLINE,
+        SharedReason.DEADLINE,
         Reason.REGISTRY_UNAVAILABLE,
     }
 )

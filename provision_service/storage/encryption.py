@@ -11,8 +11,8 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.storage.keyring import Keyring
 
 NONCE_BYTES: Final = 12

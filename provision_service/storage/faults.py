@@ -10,7 +10,7 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal, SharedReason
 
 MAX_TRIES: Final = 3
 RETRY_AFTER: Final = timedelta(seconds=1)
@@ -37,7 +37,7 @@ def guarded(operation: Callable[[], T]) -> T:
             refusal = refusal_for(error)
             if refusal is None:
                 raise
-            if refusal.reason is not Reason.CONFLICT:
+            if refusal.reason is not SharedReason.CONFLICT:
                 raise refusal from error
             lost = error
     raise conflict() from lost
@@ -47,7 +47,7 @@ def refusal_for(error: SQLAlchemyError) -> Refusal | None:
     """The public answer to a database error; None for a fault of this service."""
     if isinstance(error, PoolTimeout):
         return Refusal(
-            Reason.OVERLOADED,
+            SharedReason.OVERLOADED,
             "every database connection is in use",
             retry_after=RETRY_AFTER,
         )
@@ -70,13 +70,15 @@ def _is_unavailable(error: DBAPIError, state: str) -> bool:
 
 def conflict() -> Refusal:
     """Lost a race several times over."""
-    return Refusal(Reason.CONFLICT, "another change came first several times over; call again")
+    return Refusal(
+        SharedReason.CONFLICT, "another change came first several times over; call again"
+    )
 
 
 def deadline() -> Refusal:
     """No time was left for the database."""
     return Refusal(
-        Reason.DEADLINE,
+        SharedReason.DEADLINE,
         "the deadline passed before the answer was ready; the change may have been made",
     )
 
@@ -84,7 +86,7 @@ def deadline() -> Refusal:
 def unavailable() -> Refusal:
     """The database did not answer."""
     return Refusal(
-        Reason.STORE_UNAVAILABLE,
+        SharedReason.STORE_UNAVAILABLE,
         "the database did not answer; nothing was decided and nothing changed",
         retry_after=RETRY_AFTER,
     )

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, s
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
 from provision_service.storage.encryption import Sealed, secret_place
 from provision_service.storage.models import SecretRow

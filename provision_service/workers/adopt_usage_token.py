@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 from provision_service.storage import platform_rows
 from provision_service.storage.store import Store
 

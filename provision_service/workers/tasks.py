@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from provision_service.domain.refusals import Refusal
+from agentworkspace.core.refusal import Refusal
 from provision_service.domain.registry_port import RegistryUnavailable
 from provision_service.metrics import ProvisionMetrics
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from registry_service.domain.refusals import Reason, Refusal, Violation
+from agentworkspace.core.refusal import Refusal, SharedReason, Violation
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -95,7 +95,7 @@ class AnnouncedUrls:
             fault = address_fault(address, allow_private=self.allow_private)
             if fault:
                 raise Refusal(
-                    Reason.INVALID_REQUEST,
+                    SharedReason.INVALID_REQUEST,
                     f"the request is not well-formed: {field}",
                     metadata={"fields": field},
                     violations=[Violation(field, fault)],

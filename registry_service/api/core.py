@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.rpc import calls
 from agentworkspace.service.coalescer import Coalescer, RunBatch
 from registry_service.api.announced import AnnouncedUrls
@@ -25,7 +26,6 @@ from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.mint_token import MintToken
 from registry_service.commands.register import Register, Registered
 from registry_service.commands.validate_tokens import ValidatedTokens, ValidateToken
-from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
@@ -149,7 +149,9 @@ def _seconds_left() -> float:
     """
     seconds = calls.current().remaining()
     if seconds < LEAST_SECONDS:
-        raise Refusal(Reason.DEADLINE, "too little time is left to begin; nothing was changed")
+        raise Refusal(
+            SharedReason.DEADLINE, "too little time is left to begin; nothing was changed"
+        )
     return seconds
 
 

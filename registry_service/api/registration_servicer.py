@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceServicer
 from agentworkspace.rpc import calls
@@ -12,7 +13,6 @@ from registry_service.api.parse import registration as parse
 from registry_service.api.render import registration as render
 from registry_service.commands import deregister, register, update_card, who_am_i
 from registry_service.commands.register import Registered, RegisterRefused
-from registry_service.domain.refusals import Reason, Refusal
 
 AUTHENTICATED_LINE = 1
 
@@ -99,7 +99,7 @@ class Registrations(RegistrationServiceServicer):
         wait = self._core.throttle.take(refused.workspace_id, self._core.sources.monotonic())
         if wait is not None:
             raise Refusal(
-                Reason.RATE_LIMITED,
+                SharedReason.RATE_LIMITED,
                 "too many refused registers of this workspace; come back later",
                 metadata={"workspace_id": refused.workspace_id},
                 retry_after=wait,

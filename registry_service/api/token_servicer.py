@@ -9,7 +9,6 @@ from typing_extensions import override
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceServicer
 from agentworkspace.rpc import calls
-from registry_service.api import asking
 from registry_service.api.core import Core
 from registry_service.api.parse import tokens as parse
 from registry_service.api.render import tokens as render
@@ -92,7 +91,7 @@ class Tokens(TokenServiceServicer):
         self, request: pb.WatchRevocationsRequest, context: object
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
         after = parse.watch_revocations(request)
-        concerns = asking.caller(calls.current()).may_act_for
+        concerns = calls.current().require_caller().may_act_for
         async for news in self._feed.watch(after, concerns=concerns):
             if isinstance(news, Beat):
                 yield render.keep_alive(news.revision, reset=news.reset)

@@ -5,9 +5,7 @@ Built from the enums' names at import: a word without a number fails there, not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from agentworkspace.registry.v1 import (
     error_reason_pb2,
@@ -16,42 +14,26 @@ from agentworkspace.registry.v1 import (
     token_service_pb2,
     workspace_registry_service_pb2,
 )
+from agentworkspace.rpc.wire_enums import numbers
 from registry_service.commands.issued import Delivery
 from registry_service.commands.validate_tokens import Rejection
 from registry_service.domain.admission import NextAction
 from registry_service.domain.liveness import RegistrationState
-from registry_service.domain.refusals import Reason
+from registry_service.domain.refusals import REASONS
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 
-Word = TypeVar("Word", bound=StrEnum)
-Number = TypeVar("Number", bound=int)
-Number_co = TypeVar("Number_co", bound=int, covariant=True)
-
-
-class _WireEnum(Protocol[Number_co]):
-    def Value(self, name: str) -> Number_co: ...  # noqa: N802 - protobuf's own name
-
-
-def _numbers(words: type[Word], wire: _WireEnum[Number], prefix: str) -> Mapping[Word, Number]:
-    return {word: wire.Value(prefix + word.value) for word in words}
-
-
-def number(table: Mapping[Word, Number], word: Word | None, unspecified: Number) -> Number:
-    return unspecified if word is None else table[word]
-
-
-KIND: Final = _numbers(TokenKind, token_pb2.TokenKind, "TOKEN_KIND_")
-REVOKE_REASON: Final = _numbers(RevokeReason, token_pb2.RevokeReason, "REVOKE_REASON_")
-DELIVERY: Final = _numbers(Delivery, token_pb2.SecretDelivery, "SECRET_DELIVERY_")
-REJECTION: Final = _numbers(Rejection, token_service_pb2.RejectionReason, "REJECTION_REASON_")
-OUTCOME: Final = _numbers(Outcome, registration_service_pb2.RegisterOutcome, "REGISTER_OUTCOME_")
-NEXT_ACTION: Final = _numbers(NextAction, registration_service_pb2.NextAction, "NEXT_ACTION_")
-STATE: Final = _numbers(
+KIND: Final = numbers(TokenKind, token_pb2.TokenKind, "TOKEN_KIND_")
+REVOKE_REASON: Final = numbers(RevokeReason, token_pb2.RevokeReason, "REVOKE_REASON_")
+DELIVERY: Final = numbers(Delivery, token_pb2.SecretDelivery, "SECRET_DELIVERY_")
+REJECTION: Final = numbers(Rejection, token_service_pb2.RejectionReason, "REJECTION_REASON_")
+OUTCOME: Final = numbers(Outcome, registration_service_pb2.RegisterOutcome, "REGISTER_OUTCOME_")
+NEXT_ACTION: Final = numbers(NextAction, registration_service_pb2.NextAction, "NEXT_ACTION_")
+STATE: Final = numbers(
     RegistrationState, workspace_registry_service_pb2.RegistrationState, "REGISTRATION_STATE_"
 )
-FENCE: Final = _numbers(Fence, workspace_registry_service_pb2.Fence, "FENCE_")
-REASON: Final = _numbers(Reason, error_reason_pb2.ErrorReason, "ERROR_REASON_")
+FENCE: Final = numbers(Fence, workspace_registry_service_pb2.Fence, "FENCE_")
+REASON: Final = numbers(REASONS, error_reason_pb2.ErrorReason, "ERROR_REASON_")
 
 BEARER_KIND_OF: Final[dict[int, TokenKind]] = {
     KIND[kind]: kind for kind in (TokenKind.API, TokenKind.INSTANCE)

@@ -7,15 +7,16 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
 from registry_service.commands import grounds, issuing, recording, registration_view
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim, Replayed
 from registry_service.commands.origin import Origin
 from registry_service.commands.views import Registration
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import RequestId, TenantId, WorkspaceId
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
-from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import workspaces
 from registry_service.storage.store import Store

@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.secret import Secret
 from registry_service.commands import first_use, recording
 from registry_service.commands.issued import NewSecret
 from registry_service.commands.origin import Origin
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import Standing
 from registry_service.domain.tokens import (
     RevokeReason,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import Refusal
 from registry_service.commands import agent_card, evidence, first_use
 from registry_service.commands.register import Register, Registered, arrival_of
 from registry_service.domain.admission import decide
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.refusals import Refusal
 from registry_service.domain.standing import Standing
 from registry_service.domain.tokens import Outcome
 from registry_service.domain.verdicts import Admitted, Keep

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
 from registry_service.storage import registrations, revocation, tokens
 from registry_service.storage.store import Store

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import AnyReason, Recovery
 from registry_service.commands import forecasting, grounds, registration_view
 from registry_service.commands.forecasting import Evidence
 from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.admission import decide, title_of
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
-from registry_service.domain.refusals import Reason, Recovery
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import Outcome, Token
 from registry_service.domain.verdicts import MESSAGES, Denied
@@ -47,7 +47,7 @@ class Forecast:
     evidence: str
     line: int
     outcome: Outcome | None
-    reason: Reason | None
+    reason: AnyReason | None
     recovery: Recovery | None
     explanation: str
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import RequestId, WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.commands import first_use, grounds
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import RequestId, WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import TokenKind, is_junk, token_sha256
 from registry_service.storage import standings, workspaces

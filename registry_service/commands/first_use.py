@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import TokenId
 from registry_service.commands import recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import TokenId
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token
 from registry_service.storage import revocation, token_uses, workspaces

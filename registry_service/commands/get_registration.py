@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import WorkspaceId
 from registry_service.commands import grounds, registration_view
 from registry_service.commands.views import Registration
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.storage import workspaces
 from registry_service.storage.store import Store

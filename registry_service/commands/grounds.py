@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason, Recovery, Refusal, Violation
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation
+from registry_service.domain.refusals import Reason
 from registry_service.storage.workspaces import Known
 
 
@@ -27,7 +28,7 @@ def in_service(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -
 def require_tenant(caller: Caller, tenant_id: str) -> None:
     if not caller.may_act_for(tenant_id):
         raise Refusal(
-            Reason.TENANT_FORBIDDEN,
+            SharedReason.TENANT_FORBIDDEN,
             "the caller may not act for this tenant",
             metadata={"tenant_id": tenant_id},
         )
@@ -35,7 +36,7 @@ def require_tenant(caller: Caller, tenant_id: str) -> None:
 
 def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
     return Refusal(
-        Reason.WORKSPACE_UNKNOWN,
+        SharedReason.WORKSPACE_UNKNOWN,
         "no such workspace here, or not yet",
         metadata={"workspace_id": workspace_id},
     )
@@ -43,7 +44,7 @@ def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
 
 def workspace_removed(workspace_id: WorkspaceId) -> Refusal:
     return Refusal(
-        Reason.WORKSPACE_REMOVED,
+        SharedReason.WORKSPACE_REMOVED,
         "the workspace was retired",
         metadata={"workspace_id": workspace_id},
     )
@@ -57,7 +58,7 @@ def token_unknown(token_id: TokenId) -> Refusal:
 
 def token_hash_in_use() -> Refusal:
     return Refusal(
-        Reason.TOKEN_HASH_IN_USE,
+        SharedReason.TOKEN_HASH_IN_USE,
         "the hash belongs to a token already; make a new secret",
         recovery=Recovery.FIX_REQUEST,
     )
@@ -65,7 +66,7 @@ def token_hash_in_use() -> Refusal:
 
 def request_id_reused(request_id: RequestId) -> Refusal:
     return Refusal(
-        Reason.REQUEST_ID_REUSED,
+        SharedReason.REQUEST_ID_REUSED,
         "request_id was used for other parameters",
         metadata={"request_id": request_id},
         recovery=Recovery.FIX_REQUEST,
@@ -80,18 +81,18 @@ def bearer_missing() -> Refusal:
 
 def bearer_rejected() -> Refusal:
     return Refusal(
-        Reason.BEARER_REJECTED, "the presented bearer is not live", recovery=Recovery.REGISTER
+        SharedReason.BEARER_REJECTED, "the presented bearer is not live", recovery=Recovery.REGISTER
     )
 
 
 def credential_rejected() -> Refusal:
     """Of a workspace token that was shown in place of a caller's credential."""
-    return Refusal(Reason.CREDENTIAL_REJECTED, "the presented credential is not accepted")
+    return Refusal(SharedReason.CREDENTIAL_REJECTED, "the presented credential is not accepted")
 
 
 def only_for_itself() -> Refusal:
     return Refusal(
-        Reason.ROLE_REQUIRED,
+        SharedReason.ROLE_REQUIRED,
         "a token may do this to itself only",
         metadata={"roles": "admin"},
     )
@@ -99,7 +100,7 @@ def only_for_itself() -> Refusal:
 
 def invalid(field: str, description: str) -> Refusal:
     return Refusal(
-        Reason.INVALID_REQUEST,
+        SharedReason.INVALID_REQUEST,
         "the request has the wrong shape",
         metadata={"fields": field},
         violations=[Violation(field, description)],

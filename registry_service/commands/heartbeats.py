@@ -9,14 +9,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.evidence import Presented
 from registry_service.commands.origin import SYSTEM, Origin
 from registry_service.domain.admission import NextAction, next_action
-from registry_service.domain.identifiers import TokenId, WorkspaceId
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import TokenKind
 from registry_service.domain.verdicts import Denied

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from registry_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 from registry_service.domain.tokens import Token, TokenKind
 
 # Makes a fresh secret of this kind; the composition root owns the randomness.

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.commands import grounds, recording
 from registry_service.commands.issued import Delivery, Issued, NewSecret
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import (
     RevokeReason,

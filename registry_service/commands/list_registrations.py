@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands import grounds, paging, registration_view
 from registry_service.commands.views import Registration
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL, SILENT_AT_LEAST, RegistrationState
 from registry_service.storage import pulse, registration_reads
 from registry_service.storage.store import Store

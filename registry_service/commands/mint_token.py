@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import RequestId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
 from registry_service.commands import grounds, issuing, recording
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission import break_glass_open
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import RequestId, WorkspaceId
-from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import standings, workspaces

@@ -7,11 +7,11 @@ from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from registry_service.commands import issuing, mint_token
 from registry_service.commands.issued import Delivery, Issued, NewSecret
 from registry_service.commands.mint_token import MintToken, claim_of
-from registry_service.domain.refusals import Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import Token, TokenKind, display_prefix, token_sha256
 from registry_service.storage import faults, minting
 from registry_service.storage.faults import StoreFault

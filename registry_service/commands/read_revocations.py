@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_service.domain.identifiers import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 from registry_service.storage import feed
 from registry_service.storage.store import Store

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token
 from registry_service.storage import audit, feed

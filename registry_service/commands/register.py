@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentworkspace.core.ids import RequestId, WorkspaceId
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import agent_card, evidence
 from registry_service.commands.admitting import Admission
 from registry_service.commands.evidence import Presented
 from registry_service.commands.issued import NewSecret
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission import decide, evidence_recognised
-from registry_service.domain.identifiers import RequestId, WorkspaceId
-from registry_service.domain.refusals import Reason, Recovery, Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import (
     Outcome,
@@ -130,7 +130,7 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
 def _hash_in_use(admitted: Admitted) -> Denied:
     """Another workspace was faster with the same hash."""
     return Denied(
-        line=admitted.line, reason=Reason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
+        line=admitted.line, reason=SharedReason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands.views import RegisterFailure, Registration, RejectedRegisters
-from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import (
     Pulse,
     RegistrationState,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
 from registry_service.commands import grounds, recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import TenantId, WorkspaceId
-from registry_service.domain.refusals import Reason, Refusal
+from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import registrations, revocation, workspaces
 from registry_service.storage.store import Store

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, fencing, grounds, recording
 from registry_service.commands.fencing import FENCES
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission_table import REOPENING
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import TokenId, WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import feed, revocation, tokens, workspaces
 from registry_service.storage.audit import Change

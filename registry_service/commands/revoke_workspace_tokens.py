@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import WorkspaceId
 from registry_service.commands import fencing, grounds, recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import revocation, workspaces
 from registry_service.storage.store import Store

@@ -7,14 +7,15 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, grounds, issuing, recording
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim
 from registry_service.commands.origin import Origin
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason, Refusal
-from registry_service.domain.secret import Secret
+from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import revocation, token_uses, tokens, workspaces
 from registry_service.storage.store import Store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.commands import agent_card, evidence, recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.storage import registrations
 from registry_service.storage.store import Store
 

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum, unique
 from typing import Final, NamedTuple
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.origin import Origin
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import checks, faults, standings
 from registry_service.storage.checks import Checked

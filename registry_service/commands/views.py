@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from registry_service.domain.identifiers import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.refusal import AnyReason
 from registry_service.domain.liveness import RegistrationState
-from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import Token
 
@@ -25,14 +25,14 @@ class RejectedRegisters:
 
     count: int
     last_time: datetime | None
-    last_reason: Reason | None
+    last_reason: AnyReason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterFailure:
     """The last refusal of recognised evidence."""
 
-    reason: Reason
+    reason: AnyReason
     time: datetime
     incarnation: int
 

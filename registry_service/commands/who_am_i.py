@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, first_use, grounds, recording
 from registry_service.commands.origin import Origin
 from registry_service.commands.validate_tokens import principal_of
 from registry_service.domain.principal import Principal
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import standings
 from registry_service.storage.store import Store

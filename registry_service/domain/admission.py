@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum, unique
 
+from agentworkspace.core.refusal import Recovery, SharedReason
 from registry_service.domain.admission_table import LINES, bearer_reason, first_answer
-from registry_service.domain.refusals import Reason, Recovery
 from registry_service.domain.standing import Standing
 from registry_service.domain.verdicts import Admitted, Denied, Keep, Verdict
 
@@ -23,9 +23,9 @@ class NextAction(StrEnum):
 def decide(standing: Standing) -> Verdict:
     """Judge one Register. Total: every standing gets exactly one verdict."""
     if standing.workspace is None:
-        return Denied(line=0, reason=Reason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
+        return Denied(line=0, reason=SharedReason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
     if standing.workspace.retired:
-        return Denied(line=0, reason=Reason.WORKSPACE_REMOVED, recovery=Recovery.STOP)
+        return Denied(line=0, reason=SharedReason.WORKSPACE_REMOVED, recovery=Recovery.STOP)
     return first_answer(standing, LINES)
 
 
@@ -40,7 +40,7 @@ def evidence_recognised(standing: Standing) -> bool:
 def next_action(standing: Standing) -> NextAction | Denied:
     """Answer a heartbeat by the same table; only the bearer counts, and nothing changes."""
     if standing.workspace is None:
-        return Denied(line=0, reason=Reason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
+        return Denied(line=0, reason=SharedReason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
     if standing.own_instance() is None:
         return Denied(line=0, reason=bearer_reason(standing), recovery=Recovery.REGISTER)
     only_bearer = replace(

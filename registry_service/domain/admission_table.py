@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from registry_service.domain.refusals import Reason, Recovery
+from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Fence, Standing
 from registry_service.domain.tokens import Outcome, RevokeReason, Token
 from registry_service.domain.verdicts import (
@@ -122,7 +123,7 @@ def _replay_by_evidence(s: Standing, lost: Token) -> Verdict | None:
     if again.act.minted_on is None:
         return None
     if s.token_sha256 is not None or lost.client_made:
-        return Denied(line=4, reason=Reason.REQUEST_ID_REUSED, recovery=Recovery.FIX_REQUEST)
+        return Denied(line=4, reason=SharedReason.REQUEST_ID_REUSED, recovery=Recovery.FIX_REQUEST)
     outcome = lost.outcome or again.outcome
     act = replace(again.act, outcome=outcome)
     return Admitted(line=4, outcome=outcome, act=act, incarnation=act.incarnation)
@@ -139,7 +140,7 @@ def _compromised(s: Standing) -> Verdict | None:
     bearer = s.own_instance()
     if bearer is None or bearer.revoke_reason is not RevokeReason.COMPROMISED:
         return None
-    return Denied(line=6, reason=Reason.BEARER_REJECTED, recovery=Recovery.RELAUNCH)
+    return Denied(line=6, reason=SharedReason.BEARER_REJECTED, recovery=Recovery.RELAUNCH)
 
 
 def _superseded(s: Standing) -> Verdict | None:
@@ -229,9 +230,9 @@ def _before_any_ticket(s: Standing) -> Verdict | None:
     return mint(s, 16, Outcome.BOOTSTRAPPED, s.workspace.incarnation)
 
 
-def bearer_reason(s: Standing) -> Reason:
+def bearer_reason(s: Standing) -> AnyReason:
     """How to say that no live instance token of the workspace was presented."""
-    return Reason.BEARER_REJECTED if s.bearer_presented else Reason.BEARER_MISSING
+    return SharedReason.BEARER_REJECTED if s.bearer_presented else Reason.BEARER_MISSING
 
 
 def _with_hash(tokens: Sequence[Token], token_sha256: bytes | None) -> Token | None:

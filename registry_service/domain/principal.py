@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from registry_service.domain.identifiers import TenantId, TokenId, WorkspaceId
-from registry_service.domain.token_format import TokenKind
+from agentworkspace.core.ids import TenantId, TokenId, WorkspaceId
+from agentworkspace.core.token_format import TokenKind
 
 
 class Principal(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
 
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
 from registry_service.domain.tokens import Token, TokenKind
 
 

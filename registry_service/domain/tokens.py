@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
 
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
-from registry_service.domain.token_format import (
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.token_format import (
     TokenKind,
     assemble,
     checksum_ok,

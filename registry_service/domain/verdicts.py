@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from registry_service.domain.identifiers import RequestId, TokenId
-from registry_service.domain.refusals import Reason, Recovery, Refusal
+from agentworkspace.core.ids import RequestId, TokenId
+from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Standing
 from registry_service.domain.tokens import Outcome, Token
 
@@ -70,7 +71,7 @@ class Denied:
     """`line` of the admission table refused; line 0 speaks before the table."""
 
     line: int
-    reason: Reason
+    reason: AnyReason
     recovery: Recovery
     retry_after: timedelta | None = None
 
@@ -86,21 +87,21 @@ class Denied:
 
 Verdict = Admitted | Denied
 
-MESSAGES: dict[Reason, str] = {
-    Reason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
-    Reason.WORKSPACE_REMOVED: "the workspace was retired",
+MESSAGES: dict[AnyReason, str] = {
+    SharedReason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
+    SharedReason.WORKSPACE_REMOVED: "the workspace was retired",
     Reason.WORKSPACE_SUSPENDED: "the workspace was suspended; a new launch lifts that",
     Reason.BEARER_MISSING: "the workspace has a live instance token, and none was presented",
-    Reason.BEARER_REJECTED: "the presented bearer is no live instance token of this workspace",
+    SharedReason.BEARER_REJECTED: "the bearer shown is no live instance token of this workspace",
     Reason.INCARNATION_SUPERSEDED: "a newer incarnation of the workspace was launched",
     Reason.TICKET_REQUIRED: "only the bootstrap ticket of a new launch admits here",
     Reason.TICKET_EXPIRED: "the bootstrap ticket expired before it was used",
-    Reason.TOKEN_HASH_IN_USE: "token_sha256 belongs to another token; make a new secret",
-    Reason.REQUEST_ID_REUSED: "request_id was used with another token_sha256",
+    SharedReason.TOKEN_HASH_IN_USE: "token_sha256 belongs to another token; make a new secret",
+    SharedReason.REQUEST_ID_REUSED: "request_id was used with another token_sha256",
 }
 
 
-def relaunch(line: int, reason: Reason) -> Denied:
+def relaunch(line: int, reason: AnyReason) -> Denied:
     return Denied(line=line, reason=reason, recovery=Recovery.RELAUNCH)
 
 
@@ -122,7 +123,9 @@ def mint(
 ) -> Verdict:
     """Mint, unless the wanted hash belongs to a token already: a hash is usable once, ever."""
     if s.token_sha256 is not None and s.hash_owner is not None:
-        return Denied(line=line, reason=Reason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST)
+        return Denied(
+            line=line, reason=SharedReason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
+        )
     act = Mint(
         incarnation=incarnation,
         outcome=outcome,

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import WorkspaceId
+from agentworkspace.core.ids import WorkspaceId
 from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage.prepared import Prepared, bytea_array

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from registry_service.domain.refusals import Reason, Recovery, Refusal
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from registry_service.storage.store import CommitUnknown
 
 T = TypeVar("T")
@@ -64,10 +64,12 @@ def refusal_of(error: BaseException) -> Refusal | None:
     code = sqlstate(error)
     if code in LOST_RACE:
         return Refusal(
-            Reason.CONFLICT, "lost a race against another change; call again", retry_after=_SOON
+            SharedReason.CONFLICT,
+            "lost a race against another change; call again",
+            retry_after=_SOON,
         )
     if code in OUT_OF_TIME:
-        return Refusal(Reason.DEADLINE, "the store did not answer in time")
+        return Refusal(SharedReason.DEADLINE, "the store did not answer in time")
     if _lost_connection(error) or code.startswith(STORE_AWAY):
         return store_unavailable()
     return store_unavailable(NOT_MIGRATED) if code in NO_SCHEMA else None
@@ -77,7 +79,7 @@ def store_unavailable(
     message: str = "the store did not answer; nothing was decided",
 ) -> Refusal:
     return Refusal(
-        Reason.STORE_UNAVAILABLE,
+        SharedReason.STORE_UNAVAILABLE,
         message,
         retry_after=COME_BACK_AFTER,
         recovery=Recovery.RETRY,

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 
 CHANNEL: Final = "registry_revocations"

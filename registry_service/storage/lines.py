@@ -16,7 +16,7 @@ import psycopg2
 import structlog
 from psycopg2 import extensions
 
-from registry_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 from registry_service.storage.engine import CONNECT_TIMEOUT_SECONDS, driver_arguments
 from registry_service.storage.prepared import Prepared
 

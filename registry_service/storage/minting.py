@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import RequestId, WorkspaceId
+from agentworkspace.core.ids import RequestId, WorkspaceId
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage.prepared import Prepared
 

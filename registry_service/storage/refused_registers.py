@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import WorkspaceId
+from agentworkspace.core.ids import WorkspaceId
 
 _COUNT_REFUSED: Final = """
 UPDATE registry.registrations r

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import WorkspaceId
+from agentworkspace.core.ids import WorkspaceId
 
 _COLUMNS: Final = """
 SELECT w.workspace_id, w.tenant_id, w.create_time, w.incarnation, w.registered_incarnation,

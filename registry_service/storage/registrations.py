@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.storage.prepared import Prepared
 
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import RequestId, WorkspaceId
+from agentworkspace.core.ids import RequestId, WorkspaceId
 
 _FIND: Final = """
 SELECT params_digest, result FROM registry.requests

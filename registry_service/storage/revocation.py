@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TokenId, WorkspaceId
+from agentworkspace.core.ids import TokenId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage.tokens import to_token
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.standing import Fence, Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import tokens

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import TokenId
+from agentworkspace.core.ids import TokenId
 
 _STATES: Final = """
 SELECT token_id, revoke_time IS NOT NULL AS revoked, first_use_time IS NOT NULL AS used

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 
 # What `to_token` reads, for statements that are planned once: a column that a migration adds

@@ -16,9 +16,9 @@ from typing import Final
 
 import structlog
 
+from agentworkspace.core.ids import TenantId
+from agentworkspace.core.refusal import Refusal, SharedReason
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
-from registry_service.domain.identifiers import TenantId
-from registry_service.domain.refusals import Reason, Refusal
 
 BEAT_SECONDS: Final = 1.0
 # A verifier bypasses its cache after three silent keep-alives; a watcher is let go then too.
@@ -196,7 +196,7 @@ class RevocationFeed:
                 await news.wait()
         except TimeoutError:
             raise Refusal(
-                Reason.STORE_UNAVAILABLE, "the revocation feed cannot be read; watch again"
+                SharedReason.STORE_UNAVAILABLE, "the revocation feed cannot be read; watch again"
             ) from None
 
     async def _sleep_until(self, moment: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from registry_service.domain.identifiers import TokenId
+from agentworkspace.core.ids import TokenId
 from registry_service.storage import token_uses
 from registry_service.storage.store import Store
 

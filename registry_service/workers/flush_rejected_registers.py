@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import AnyReason
 from registry_service.commands.views import RegisterFailure
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.refusals import Reason
 from registry_service.storage import refused_registers
 from registry_service.storage.refused_registers import RefusalCount
 from registry_service.storage.store import Store
@@ -21,7 +21,7 @@ class RefusedRegisters:
     workspace_id: WorkspaceId
     count: int
     last_time: datetime
-    last_reason: Reason
+    last_reason: AnyReason
     # The last refusal of recognised evidence, if there was one.
     failure: RegisterFailure | None = None
 

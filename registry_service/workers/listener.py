@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.extensions
 import structlog
 
-from registry_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 
 CHANNEL: Final = "registry_revocations"
 CONNECT_SECONDS: Final = 5

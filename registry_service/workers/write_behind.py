@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.core.refusal import SharedReason
 from registry_service.commands.register import RegisterRefused
 from registry_service.commands.views import RegisterFailure
-from registry_service.domain.identifiers import TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason
 from registry_service.workers.flush_rejected_registers import RefusedRegisters
 
 MOST_WORKSPACES: Final = 100_000
@@ -51,7 +51,7 @@ class RefusedLedger:
 
     def note(self, refused: RegisterRefused) -> None:
         """Unknown workspaces are not counted: there is nowhere to write that, and no end to it."""
-        if refused.reason is Reason.WORKSPACE_UNKNOWN:
+        if refused.reason is SharedReason.WORKSPACE_UNKNOWN:
             return
         failure = None
         if refused.evidence_recognised:

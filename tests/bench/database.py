@@ -18,8 +18,8 @@ from typing import Final
 
 import psycopg2
 
+from agentworkspace.core.token_format import TokenKind, assemble
 from agentworkspace.service import embedded_postgres
-from registry_service.domain.token_format import TokenKind, assemble
 from registry_service.storage import migrate as registry_migrate
 
 # Durable as it comes: fsync and synchronous_commit stay on. Only room is given: for what is hot,

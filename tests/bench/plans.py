@@ -8,11 +8,11 @@ import time
 import uuid
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.decision import Inputs, decide
 from provision_service.domain.plan import LaunchFacts, materialize
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets, merge, stored
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.workers.files import load_catalogue

@@ -13,11 +13,11 @@ import grpc
 import grpc.aio
 import uvloop
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
 from agentworkspace.rpc.errors import failure_from
-from agentworkspace.rpc.redaction import Secret
 from tests.bench.bench import say
 from tests.bench.database import Server
 from tests.bench.pair import Served

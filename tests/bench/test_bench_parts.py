@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from registry_service.domain.token_format import checksum_ok
+from agentworkspace.core.token_format import checksum_ok
 from tests.bench import (
     cases,
     database,

@@ -12,9 +12,9 @@ from agentworkspace.client.verifier import Verifier
 from agentworkspace.client.verifier.asyncio_verifier import _digest
 from agentworkspace.client.verifier.cache import Known
 from agentworkspace.client.verifier.principals import Principal, Requirement
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_service_pb2 as pb
-from agentworkspace.rpc.redaction import Secret
 
 TOKENS = 10_000
 ROUNDS = 30

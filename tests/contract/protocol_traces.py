@@ -16,6 +16,10 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
+from agentworkspace.core.token_format import derive_instance_token
 from registry_service.commands import (
     deregister,
     retire_workspace,
@@ -24,12 +28,8 @@ from registry_service.commands.begin_incarnation import BegunIncarnation
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.issued import Issued
 from registry_service.commands.retire_workspace import RetireWorkspace
-from registry_service.domain.identifiers import RequestId, TokenId, WorkspaceId
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
-from registry_service.domain.token_format import derive_instance_token
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
 from registry_service.storage import faults
 from tests.contract.protocol_model import Answer, Model, Shown, no

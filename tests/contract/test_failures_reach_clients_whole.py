@@ -10,16 +10,10 @@ import grpc
 import grpc_testing
 import pytest
 
+from agentworkspace.core.refusal import Recovery, Violation
 from agentworkspace.registry.v1 import registration_service_pb2 as registration
 from agentworkspace.registry.v1 import registration_service_pb2_grpc as registration_grpc
-from agentworkspace.rpc.errors import (
-    FieldViolation,
-    Recovery,
-    RpcFailure,
-    failure_from,
-    public_message,
-    to_trailing,
-)
+from agentworkspace.rpc.errors import RpcFailure, failure_from, public_message, to_trailing
 
 SERVICE = registration.DESCRIPTOR.services_by_name["RegistrationService"]
 WORKSPACE = "6b2f0f52-3c1e-4c53-9a55-0d5a4f6f1a10"
@@ -74,8 +68,8 @@ def test_a_bad_request_keeps_every_violation(pool: ThreadPoolExecutor) -> None:
         "ERROR_REASON_INVALID_REQUEST",
         "two fields are malformed",
         violations=[
-            FieldViolation("workspace_id", "not a canonical UUID"),
-            FieldViolation("token_sha256", "not 64 lower-case hex digits"),
+            Violation("workspace_id", "not a canonical UUID"),
+            Violation("token_sha256", "not 64 lower-case hex digits"),
         ],
         recovery=Recovery.FIX_REQUEST,
     )

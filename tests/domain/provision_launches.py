@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import provision_service
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets, merge, stored
 from provision_service.domain.spec import WorkspaceSpec
 

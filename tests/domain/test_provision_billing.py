@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.billing import parse_override
-from provision_service.domain.secret import Secret
 from tests.domain.provision_launches import CATALOGUE, WORKSPACE, launch, warnings
 
 

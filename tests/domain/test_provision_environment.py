@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.platform_proxy import PlatformProxy
-from provision_service.domain.secret import Secret
 from tests.domain.provision_launches import (
     WORKSPACE,
     environment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.credentials import accepted_globally
@@ -14,7 +15,6 @@ from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.projection import Projection, project
 from provision_service.domain.removal import removal_rules
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec
 from tests.domain.provision_launches import (

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec
 from tests.domain.provision_launches import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.guards import (
     refuse_forbidden,
@@ -15,7 +16,7 @@ from provision_service.domain.guards import (
     take_model,
     total_bytes,
 )
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
 from tests.domain.provision_launches import CATALOGUE
 

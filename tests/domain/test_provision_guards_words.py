@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.guards import (
     refuse_forbidden,
@@ -16,7 +17,6 @@ from provision_service.domain.guards import (
     secrets_violations,
     total_bytes,
 )
-from provision_service.domain.refusals import Refusal
 from provision_service.domain.scope import Scope
 from tests.domain.provision_launches import CATALOGUE
 

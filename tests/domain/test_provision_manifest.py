@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.plan import LaunchFacts, Origin, materialize
-from provision_service.domain.secret import Secret
 from tests.domain.provision_launches import WORKSPACE, launch
 
 PLATFORM_MODEL = "anthropic/claude-opus-4-7"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Runtime
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.scope import Scope
-from provision_service.domain.secret import Secret
 from provision_service.domain.secrets import StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec
 from tests.domain.provision_launches import CATALOGUE, NO_PROXY, PROXY, WORKSPACE, launch

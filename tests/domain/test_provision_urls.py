@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.urls import (
     Destination,
     literal_address,

@@ -8,16 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from provision_service.domain.caller import Caller
-from provision_service.domain.identifiers import is_canonical_uuid, is_sha256_hex, is_tenant_id
-from provision_service.domain.refusals import (
-    Reason,
-    Recovery,
-    Refusal,
-    Violation,
-    refuse_shape,
-)
-from provision_service.domain.secret import Secret
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import is_canonical_uuid, is_sha256_hex, is_tenant_id
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation, refuse_shape
+from agentworkspace.core.secret import Secret
+from provision_service.domain.refusals import REASONS
 
 
 def test_a_secret_shows_fixed_text_and_reveals_itself_on_demand() -> None:
@@ -63,13 +58,13 @@ def test_a_caller_acts_for_its_tenants_only(
     else:
         with pytest.raises(Refusal) as caught:
             caller.require_tenant(tenant)
-        assert caught.value.reason is Reason.TENANT_FORBIDDEN
+        assert caught.value.reason is SharedReason.TENANT_FORBIDDEN
         assert caught.value.metadata == {"caller": "control-plane", "tenant_id": tenant}
 
 
 def test_a_refusal_carries_what_the_edge_needs() -> None:
     refusal = Refusal(
-        Reason.RATE_LIMITED,
+        SharedReason.RATE_LIMITED,
         "too many",
         metadata={"limit": "5"},
         retry_after=timedelta(seconds=2),
@@ -86,13 +81,13 @@ def test_a_wrong_shape_is_refused_with_every_violation() -> None:
     violations = [Violation("a", "x"), Violation("b", "y"), Violation("a", "z")]
     with pytest.raises(Refusal) as caught:
         refuse_shape(violations)
-    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.reason is SharedReason.INVALID_REQUEST
     assert caught.value.violations == tuple(violations)
     assert caught.value.message == "the request has 3 invalid field value(s): a, b"
 
 
 def test_a_reason_is_its_own_short_name() -> None:
-    assert all(reason.value == reason.name for reason in Reason)
+    assert all(reason.value == reason.name for reason in REASONS)
 
 
 @pytest.mark.parametrize(

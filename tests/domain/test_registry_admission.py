@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
 from registry_service.domain.admission import (
     NextAction,
     break_glass_open,
@@ -17,8 +19,7 @@ from registry_service.domain.admission import (
     title_of,
 )
 from registry_service.domain.admission_table import LINES
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason, Recovery
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Fence, Standing, Workspace
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 from registry_service.domain.verdicts import Admitted, Denied, Keep, Mint, SameToken, Verdict
@@ -119,7 +120,7 @@ def minted(verdict: Verdict, line: int, outcome: Outcome) -> Mint:
     return act
 
 
-def denied(verdict: Verdict, line: int, reason: Reason, recovery: Recovery) -> Denied:
+def denied(verdict: Verdict, line: int, reason: AnyReason, recovery: Recovery) -> Denied:
     assert isinstance(verdict, Denied), verdict
     assert (verdict.line, verdict.reason, verdict.recovery) == (line, reason, recovery)
     return verdict
@@ -134,12 +135,12 @@ class TestBeforeTheTable:
         verdict = decide(
             Standing(workspace=None, policy=BootstrapPolicy.OPEN, now=NOW, bearer=token("a"))
         )
-        denied(verdict, 0, Reason.WORKSPACE_UNKNOWN, Recovery.RETRY)
+        denied(verdict, 0, SharedReason.WORKSPACE_UNKNOWN, Recovery.RETRY)
 
     def test_a_retired_workspace_is_closed_even_to_the_newest_ticket(self) -> None:
         retired = workspace(incarnation=2, retired=True)
         verdict = decide(standing(retired, presents=ticket("t", 2)))
-        denied(verdict, 0, Reason.WORKSPACE_REMOVED, Recovery.STOP)
+        denied(verdict, 0, SharedReason.WORKSPACE_REMOVED, Recovery.STOP)
 
 
 class TestLine1LiveBearer:
@@ -191,14 +192,14 @@ class TestLine1LiveBearer:
         verdict = decide(
             standing(bearer=token("a"), **asking_for(token("x", workspace_id=ELSEWHERE)))
         )
-        denied(verdict, 1, Reason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
+        denied(verdict, 1, SharedReason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
 
     def test_a_live_token_of_another_workspace_is_no_bearer_here(self) -> None:
         foreign = token("a", workspace_id=ELSEWHERE)
         verdict = decide(
             standing(bearer=foreign, live=(token("b"),), live_instance_tokens=(token("b"),))
         )
-        denied(verdict, 9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        denied(verdict, 9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
 
 class TestLine2OutstandingTicket:
@@ -223,7 +224,7 @@ class TestLine2OutstandingTicket:
 
     def test_a_ticket_does_not_buy_a_hash_that_is_taken(self) -> None:
         verdict = decide(standing(LAUNCHED, presents=ticket("t", 2), **asking_for(token("x"))))
-        denied(verdict, 2, Reason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
+        denied(verdict, 2, SharedReason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
 
     def test_a_void_ticket_of_the_same_launch_opens_nothing(self) -> None:
         void = ticket("t1", 2, revoke_time=NOW - MINUTE, revoke_reason=RevokeReason.ROTATED)
@@ -278,7 +279,7 @@ class TestLine3TicketAgain:
         denied(
             self.again(first, **asking_for(first)),
             3,
-            Reason.TOKEN_HASH_IN_USE,
+            SharedReason.TOKEN_HASH_IN_USE,
             Recovery.FIX_REQUEST,
         )
 
@@ -351,7 +352,7 @@ class TestLine4LostAnswers:
         bearer = dead("a", RevokeReason.OPERATOR)
         lost = unused("b", minted_on="a", request_id=FIRST_TRY)
         verdict = decide(standing(bearer=bearer, live=(lost,), request_id=SECOND_TRY))
-        denied(verdict, 9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        denied(verdict, 9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
     @pytest.mark.parametrize(
         ("client_made", "wanted"), [(True, FRESH), (True, None), (False, FRESH)]
@@ -364,7 +365,7 @@ class TestLine4LostAnswers:
         verdict = decide(
             standing(bearer=bearer, live=(lost,), request_id=FIRST_TRY, token_sha256=wanted)
         )
-        denied(verdict, 4, Reason.REQUEST_ID_REUSED, Recovery.FIX_REQUEST)
+        denied(verdict, 4, SharedReason.REQUEST_ID_REUSED, Recovery.FIX_REQUEST)
 
     def test_a_replay_opens_only_what_its_evidence_opens_now(self) -> None:
         lost = unused("b", minted_on="a", request_id=FIRST_TRY)
@@ -380,19 +381,19 @@ class TestLine4LostAnswers:
         denied(
             decide(standing(bearer=dead("a", RevokeReason.COMPROMISED), **behind)),
             6,
-            Reason.BEARER_REJECTED,
+            SharedReason.BEARER_REJECTED,
             Recovery.RELAUNCH,
         )
         denied(
             decide(standing(bearer=dead("a", RevokeReason.ROTATED), **behind)),
             9,
-            Reason.BEARER_REJECTED,
+            SharedReason.BEARER_REJECTED,
             Recovery.RELAUNCH,
         )
         denied(
             decide(standing(bearer=operator, live=(lost, token("c")), request_id=FIRST_TRY)),
             9,
-            Reason.BEARER_REJECTED,
+            SharedReason.BEARER_REJECTED,
             Recovery.RELAUNCH,
         )
 
@@ -431,7 +432,7 @@ class TestLine6Compromised:
     def test_a_compromised_bearer_opens_nothing_even_when_nobody_else_lives(self) -> None:
         for at in (workspace(), RUNNING, workspace(fence=Fence.COMPROMISED)):
             verdict = decide(standing(at, bearer=dead("a", RevokeReason.COMPROMISED)))
-            denied(verdict, 6, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+            denied(verdict, 6, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
 
 class TestLine7Superseded:
@@ -496,15 +497,15 @@ class TestLine9AnotherLives:
     @pytest.mark.parametrize("reason", [r for r in RevokeReason if r != RevokeReason.COMPROMISED])
     def test_a_stale_bearer_is_refused_while_a_token_is_live(self, reason: RevokeReason) -> None:
         verdict = decide(standing(bearer=dead("a", reason), live=(token("b"),)))
-        denied(verdict, 9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        denied(verdict, 9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
     def test_a_wrong_bearer_is_called_rejected(self) -> None:
         verdict = decide(standing(bearer_presented=True, live=(token("b"),)))
-        denied(verdict, 9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        denied(verdict, 9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
     def test_an_api_token_does_not_pass_a_live_instance_token(self) -> None:
         verdict = decide(standing(bearer=token("p", TokenKind.API), live=(token("b"),)))
-        denied(verdict, 9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        denied(verdict, 9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
     def test_a_redeemed_ticket_does_not_pass_a_used_live_token(self) -> None:
         used = token("a", minted_on="t", incarnation=2)
@@ -571,7 +572,7 @@ class TestLine12RedeemedTicket:
         verdict = decide(
             standing(RUNNING, presents=redeemed("t", 2), ticket_token=used, **asking_for(used))
         )
-        denied(verdict, 12, Reason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
+        denied(verdict, 12, SharedReason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
 
 
 class TestLine13OwnDeadBearer:
@@ -660,7 +661,7 @@ class TestLine16BeforeAnyLaunch:
 
     def test_a_taken_hash_is_refused_here_too(self) -> None:
         verdict = decide(standing(**asking_for(token("x", workspace_id=ELSEWHERE))))
-        denied(verdict, 16, Reason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
+        denied(verdict, 16, SharedReason.TOKEN_HASH_IN_USE, Recovery.FIX_REQUEST)
 
 
 class TestFactsThatProveNothingInTheirPlace:
@@ -727,12 +728,12 @@ class TestHeartbeat:
         for bearer in (token("a", workspace_id=ELSEWHERE), token("p", TokenKind.API)):
             rejected = next_action(standing(replace(RUNNING, retired=True), bearer=bearer))
             assert isinstance(rejected, Denied)
-            denied(rejected, 0, Reason.BEARER_REJECTED, Recovery.REGISTER)
+            denied(rejected, 0, SharedReason.BEARER_REJECTED, Recovery.REGISTER)
 
     def test_an_unknown_workspace_may_still_be_on_its_way(self) -> None:
         verdict = next_action(Standing(workspace=None, policy=BootstrapPolicy.OPEN, now=NOW))
         assert isinstance(verdict, Denied)
-        denied(verdict, 0, Reason.WORKSPACE_UNKNOWN, Recovery.RETRY)
+        denied(verdict, 0, SharedReason.WORKSPACE_UNKNOWN, Recovery.RETRY)
 
     def test_only_the_bearer_counts(self) -> None:
         bearer = dead("a", RevokeReason.RELAUNCHED, incarnation=1)

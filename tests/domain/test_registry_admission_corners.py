@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from agentworkspace.core.ids import RequestId, TenantId, TokenId
+from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
 from registry_service.domain.admission import NextAction, decide, evidence_recognised, next_action
 from registry_service.domain.admission_table import LINES, Line
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId
-from registry_service.domain.refusals import Reason, Recovery
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 from registry_service.domain.verdicts import Admitted, Denied, Mint, Verdict
@@ -33,7 +34,7 @@ from tests.domain.test_registry_admission import (
 )
 
 
-def denied(verdict: Verdict) -> tuple[int, Reason, Recovery]:
+def denied(verdict: Verdict) -> tuple[int, AnyReason, Recovery]:
     assert isinstance(verdict, Denied), verdict
     return verdict.line, verdict.reason, verdict.recovery
 
@@ -44,7 +45,7 @@ def minted(verdict: Verdict) -> Mint:
     return verdict.act
 
 
-MEETS_A_LIVE_TOKEN = (9, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+MEETS_A_LIVE_TOKEN = (9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
 
 class TestRotationByALiveBearer:
@@ -106,7 +107,7 @@ class TestLostAnswers:
         verdict = decide(
             standing(bearer=bearer, live=(lost,), request_id=FIRST_TRY, **asking_for(bearer))
         )
-        assert denied(verdict) == (4, Reason.REQUEST_ID_REUSED, Recovery.FIX_REQUEST)
+        assert denied(verdict) == (4, SharedReason.REQUEST_ID_REUSED, Recovery.FIX_REQUEST)
 
     def test_a_compromised_bearer_gets_none_whatever_it_brings(self) -> None:
         bearer = dead("a", RevokeReason.COMPROMISED, incarnation=2, minted_on="t")
@@ -121,7 +122,7 @@ class TestLostAnswers:
                 request_id=FIRST_TRY,
             )
         )
-        assert denied(verdict) == (6, Reason.BEARER_REJECTED, Recovery.RELAUNCH)
+        assert denied(verdict) == (6, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
     @pytest.mark.parametrize(
         ("said", "says"),

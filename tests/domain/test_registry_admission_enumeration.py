@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import Recovery
 from registry_service.domain.admission import decide
 from registry_service.domain.admission_table import LINES
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
-from registry_service.domain.refusals import Recovery
 from registry_service.domain.standing import BootstrapPolicy, Fence, Standing, Workspace
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 from registry_service.domain.verdicts import Admitted, Denied, Keep, Mint, SameToken, Verdict

@@ -6,15 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import (
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import (
     parse_request_id,
     parse_sha256,
     parse_tenant_id,
     parse_token_id,
     parse_workspace_id,
 )
-from registry_service.domain.refusals import Reason, Recovery, Refusal, Violation
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation
+from registry_service.domain.refusals import REASONS
 
 SOUND = "5b3c1c1e-0a1b-4c2d-8e3f-000000000001"
 NOT_A_UUID = [
@@ -79,7 +80,7 @@ def test_a_caller_acts_for_its_own_tenants_or_for_all() -> None:
 
 def test_a_refusal_says_why_and_what_next() -> None:
     refusal = Refusal(
-        Reason.OVERLOADED,
+        SharedReason.OVERLOADED,
         "too much at once",
         metadata={"limit": "5"},
         violations=[Violation("a", "b")],
@@ -94,7 +95,7 @@ def test_a_refusal_says_why_and_what_next() -> None:
 
 
 def test_a_reason_is_spelt_like_its_name() -> None:
-    assert {reason.name for reason in Reason} == {reason.value for reason in Reason}
+    assert {reason.name for reason in REASONS} == {reason.value for reason in REASONS}
     assert {recovery.value for recovery in Recovery} == {
         "REGISTER",
         "RETRY",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_service.domain.identifiers import TokenId, WorkspaceId
-from registry_service.domain.secret import Secret
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.core.secret import Secret
 from registry_service.domain.tokens import (
     RevokeReason,
     Token,

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
 from registry_service.domain.admission import NextAction, title_of
 from registry_service.domain.admission_table import LINES
 from registry_service.domain.liveness import RegistrationState
-from registry_service.domain.refusals import Reason, Recovery
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Fence
 from registry_service.domain.verdicts import Denied
 
@@ -34,16 +35,16 @@ TITLES = {
 }
 
 MESSAGES = {
-    Reason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
-    Reason.WORKSPACE_REMOVED: "the workspace was retired",
+    SharedReason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
+    SharedReason.WORKSPACE_REMOVED: "the workspace was retired",
     Reason.WORKSPACE_SUSPENDED: "the workspace was suspended; a new launch lifts that",
     Reason.BEARER_MISSING: "the workspace has a live instance token, and none was presented",
-    Reason.BEARER_REJECTED: "the presented bearer is no live instance token of this workspace",
+    SharedReason.BEARER_REJECTED: "the bearer shown is no live instance token of this workspace",
     Reason.INCARNATION_SUPERSEDED: "a newer incarnation of the workspace was launched",
     Reason.TICKET_REQUIRED: "only the bootstrap ticket of a new launch admits here",
     Reason.TICKET_EXPIRED: "the bootstrap ticket expired before it was used",
-    Reason.TOKEN_HASH_IN_USE: "token_sha256 belongs to another token; make a new secret",
-    Reason.REQUEST_ID_REUSED: "request_id was used with another token_sha256",
+    SharedReason.TOKEN_HASH_IN_USE: "token_sha256 belongs to another token; make a new secret",
+    SharedReason.REQUEST_ID_REUSED: "request_id was used with another token_sha256",
 }
 
 
@@ -66,7 +67,7 @@ def test_the_lines_are_numbered_as_they_stand() -> None:
 
 
 @pytest.mark.parametrize(("reason", "message"), MESSAGES.items())
-def test_a_denial_is_refused_in_these_words(reason: Reason, message: str) -> None:
+def test_a_denial_is_refused_in_these_words(reason: AnyReason, message: str) -> None:
     wait = timedelta(seconds=7)
     denied = Denied(line=8, reason=reason, recovery=Recovery.RETRY, retry_after=wait)
     refusal = denied.refusal()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.registry.v1 import token_pb2
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc.registry_server import Running, serving
 from tests.rpc.registry_story import Workspace
 

@@ -7,9 +7,9 @@ from typing import Any, Final, cast
 
 from agentworkspace.client.agent import BlockingAgentClient
 from agentworkspace.client.agent.launch import Launch
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import provision_pb2, secret_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from agentworkspace.rpc.redaction import Secret
 from tests.lifecycle.processes import ProvisionProcess, RegistryProcess
 from tests.rpc.registry_server import LAUNCHER, Running
 from tests.rpc.registry_story import SECONDS, Workspace, new_id

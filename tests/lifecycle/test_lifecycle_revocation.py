@@ -14,9 +14,9 @@ import pytest
 
 from agentworkspace.client.channel import aio_channel
 from agentworkspace.client.verifier import Rejected, Verifier
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Secret
 from tests.lifecycle.launches import workspace_at
 from tests.lifecycle.processes import RegistryProcess, registries
 from tests.rounds import TIMES

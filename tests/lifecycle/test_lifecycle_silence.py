@@ -13,10 +13,10 @@ from typing import Any, Final
 import pytest
 
 from agentworkspace.client.agent import BlockingAgentClient
+from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import audit_service_pb2
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as registry_pb
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.liveness import RegistrationState
 from tests.lifecycle.launches import box_of, complete, create, held, launch, workspace_at
 from tests.lifecycle.processes import Pair, insisting, pair

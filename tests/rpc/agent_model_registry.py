@@ -10,12 +10,12 @@ from typing import Final
 import grpc
 
 from agentworkspace.client.agent.steps import Admission, NextAction
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind as Prefix
 from agentworkspace.core.token_format import new_token
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Secret
 from registry_service.domain import admission
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind, token_sha256
 from registry_service.domain.verdicts import Admitted, Denied, Mint

@@ -13,6 +13,7 @@ import grpc.aio
 from typing_extensions import override
 
 from agentworkspace.client.agent.steps import Admission
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import (
     RegistrationServiceServicer,
@@ -20,7 +21,6 @@ from agentworkspace.registry.v1.registration_service_pb2_grpc import (
 )
 from agentworkspace.rpc import call_metadata
 from agentworkspace.rpc.errors import RpcFailure, to_trailing
-from agentworkspace.rpc.redaction import Secret
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import ModelRegistry
 

@@ -16,7 +16,7 @@ import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, wrappers_pb2
 from prometheus_client import CollectorRegistry
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 from agentworkspace.rpc.policy import Lane, Policy, Rule
 from agentworkspace.server.edge import Edge, EdgeSettings
@@ -32,8 +32,8 @@ LAUNCH = f"/{SERVICE}/Launch"
 LAUNCHER_SECRET = "launcher-secret"
 VERIFIER_SECRET = "verifier-secret"
 CALLERS = {
-    LAUNCHER_SECRET: CallerIdentity("launch-1", frozenset({"launcher"}), None),
-    VERIFIER_SECRET: CallerIdentity("check-1", frozenset({"verifier"}), None),
+    LAUNCHER_SECRET: Caller("launch-1", frozenset({"launcher"}), None),
+    VERIFIER_SECRET: Caller("check-1", frozenset({"verifier"}), None),
 }
 OPEN = Rule(any_caller=True, bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
 POLICY: Policy = {

@@ -18,13 +18,13 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1.audit_service_pb2_grpc import AuditServiceStub
 from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceStub
 from agentworkspace.provision.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStub
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from provision_service import config
-from provision_service.domain.secret import Secret
 from provision_service.server import Provisioning
 from tests.rpc.registry_server import CALLERS, bearer, secret_of, write_credentials
 

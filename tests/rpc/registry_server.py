@@ -17,6 +17,7 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1.audit_service_pb2_grpc import AuditServiceStub
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
@@ -24,7 +25,6 @@ from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     WorkspaceRegistryServiceStub,
 )
 from registry_service import config
-from registry_service.domain.secret import Secret
 from registry_service.server import Registry
 
 T = TypeVar("T")

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal
 from provision_service.clients.addresses import UrlChecker
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.urls import Address
 
 NAMES = {

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, is_well_formed, new_token, sha256_hex
 from agentworkspace.provision.v1 import (
     audit_service_pb2,
@@ -21,7 +22,6 @@ from agentworkspace.provision.v1 import (
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2, token_service_pb2
 from agentworkspace.rpc.errors import failure_from
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc import provision_server, registry_server
 from tests.rpc.provision_server import ADMIN, LAUNCHER
 from tests.rpc.registry_server import bearer

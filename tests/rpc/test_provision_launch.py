@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.provision.v1 import (
     catalogue_service_pb2,
@@ -19,7 +20,6 @@ from agentworkspace.provision.v1 import (
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2 as boxes_pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc.provision_server import LAUNCHER, USAGE_TOKEN
 from tests.rpc.registry_server import bearer
 from tests.services import Pair, both

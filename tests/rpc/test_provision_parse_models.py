@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.refusal import Refusal
 from agentworkspace.provision.v1 import (
     billing_service_pb2,
     catalogue_service_pb2,
 )
 from provision_service.api.parse import billing, catalogue
 from provision_service.commands.call import Call
-from provision_service.domain.caller import Caller
-from provision_service.domain.refusals import Refusal
 
 CALL = Call(caller=Caller("control-plane", frozenset({"launcher"}), None), correlation_id="c")
 

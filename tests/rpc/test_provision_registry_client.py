@@ -14,8 +14,9 @@ import grpc
 import pytest
 
 from agentworkspace.client.channel import blocking_channel
+from agentworkspace.core.secret import Secret
+from agentworkspace.core.secret import Secret as WireSecret
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.redaction import Secret as WireSecret
 from provision_service.clients.breaker import Breaker
 from provision_service.clients.registry import RegistryClient
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
@@ -26,7 +27,6 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.domain.secret import Secret
 from tests.rpc.registry_server import Running, secret_of, serving
 
 SOON = timedelta(seconds=5)

@@ -9,12 +9,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import billing_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.provision.v1.error_reason_pb2 import ErrorReason
 from agentworkspace.rpc.errors import failure_from
 from provision_service import config
-from provision_service.domain.secret import Secret
 from provision_service.server import serve
 from provision_service.storage.migrate import upgrade
 from provision_service.storage.opening import WrongKey

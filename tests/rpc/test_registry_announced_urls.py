@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from registry_service.api.announced import Address, AnnouncedUrls, shape_fault
-from registry_service.domain.refusals import Reason, Refusal
 
 PUBLIC = ["http://203.0.114.7", "https://agent.example.com:8443/a?b=c", "http://[2606:4700::1]/"]
 PRIVATE = ["http://10.0.0.1", "http://172.16.3.4:80", "http://192.168.1.1/x", "http://[fd12::1]"]
@@ -97,7 +97,7 @@ class Names(AnnouncedUrls):
 def test_every_address_behind_a_name_is_checked(bad: str) -> None:
     with pytest.raises(Refusal) as caught:
         asyncio.run(Names("1.1.1.1", bad).check("https://agent.example.com"))
-    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.reason is SharedReason.INVALID_REQUEST
     assert caught.value.violations[0].field == "url"
 
 

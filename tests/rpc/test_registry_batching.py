@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.service import coalescer
 from agentworkspace.service.coalescer import Coalescer
 from registry_service.blocking import BlockingPool
-from registry_service.domain.refusals import Reason, Refusal
 
 
 class Database:
@@ -133,7 +133,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
             await asked(queue, 2, 3)
             with pytest.raises(Refusal) as caught:
                 await queue.ask(4)
-            assert caught.value.reason is Reason.OVERLOADED
+            assert caught.value.reason is SharedReason.OVERLOADED
             assert caught.value.retry_after is not None
 
     asyncio.run(story())
@@ -184,7 +184,7 @@ def test_a_full_pool_refuses_and_frees_itself() -> None:
         await asyncio.sleep(0)
         with pytest.raises(Refusal) as caught:
             await pool.run(gate.wait)
-        assert caught.value.reason is Reason.OVERLOADED
+        assert caught.value.reason is SharedReason.OVERLOADED
         gate.set()
         await asyncio.gather(running, waiting)
         assert await pool.run(int, "7") == 7

@@ -11,12 +11,12 @@ import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token
 from agentworkspace.registry.v1 import registration_service_pb2 as box
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as workspaces
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc.registry_requests import Failed, failed
 from tests.rpc.registry_server import LAUNCHER, Running, serving
 from tests.rpc.registry_story import SECONDS, Workspace, new_id, sha256

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from agentworkspace.core.ids import TenantId
+from agentworkspace.core.refusal import Refusal, SharedReason
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
-from registry_service.domain.identifiers import TenantId
-from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.tokens import RevokeReason
 from registry_service.workers import feed as feed_module
 from registry_service.workers.feed import Beat, RevocationFeed
@@ -220,7 +220,7 @@ def test_without_the_store_there_is_no_beat_and_the_watcher_is_let_go(
             store.away = True
             with pytest.raises(Refusal) as caught:
                 await exhaust(news)
-            assert caught.value.reason is Reason.STORE_UNAVAILABLE
+            assert caught.value.reason is SharedReason.STORE_UNAVAILABLE
 
     run(story())
 

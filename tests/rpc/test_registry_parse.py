@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import Struct
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.registry.v1 import registration_service_pb2 as box
 from agentworkspace.rpc.calls import Call
 from registry_service.api.parse import registration
 from registry_service.api.parse.fields import DEFAULT_PAGE, LARGEST_PAGE, Fields
 from registry_service.api.render.workspaces import _card
-from registry_service.domain.refusals import Reason, Refusal
 from registry_service.domain.standing import BootstrapPolicy
 
 WORKSPACE = "0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11"
@@ -31,7 +31,7 @@ def register(**fields: Any) -> Any:
 def fields_refused(**fields: Any) -> list[str]:
     with pytest.raises(Refusal) as caught:
         register(**fields)
-    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.reason is SharedReason.INVALID_REQUEST
     return [each.field for each in caught.value.violations]
 
 

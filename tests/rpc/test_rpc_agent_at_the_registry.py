@@ -11,8 +11,8 @@ import pytest
 from agentworkspace.client.agent import AgentClient, Launch, ProcessMemory, Stopped
 from agentworkspace.client.channel import aio_channel
 from agentworkspace.client.verifier import Rejected, Verifier
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_pb2
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc.registry_server import Running, secret_of, serving
 from tests.rpc.registry_story import Workspace
 

@@ -27,9 +27,9 @@ from agentworkspace.client.agent.steps import (
     Steps,
     Wait,
 )
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, derive_instance_token, new_token, sha256_hex
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE, ModelRegistry

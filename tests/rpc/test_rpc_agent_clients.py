@@ -25,8 +25,8 @@ from agentworkspace.client.agent import (
     Remembered,
     Stopped,
 )
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
-from agentworkspace.rpc.redaction import Secret
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE
 from tests.rpc.box_registry_server import BoxRegistry, serving

@@ -25,9 +25,10 @@ from agentworkspace.client.agent.steps import (
     Wait,
 )
 from agentworkspace.client.backoff import Backoff
+from agentworkspace.core.refusal import Recovery
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, derive_instance_token, new_token, sha256_hex
-from agentworkspace.rpc.errors import Recovery, RpcFailure
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.rpc.errors import RpcFailure
 
 WORKSPACE = "3f0c6a52-6c39-4c3f-9a1d-6a7d4b9f5a10"
 TICKET = new_token(TokenKind.TICKET)

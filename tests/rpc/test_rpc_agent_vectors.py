@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, is_well_formed, sha256_hex
-from agentworkspace.rpc.redaction import Secret
 
 README = Path(__file__).parents[2] / "protos" / "README.md"
 

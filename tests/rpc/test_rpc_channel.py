@@ -18,9 +18,10 @@ from agentworkspace.client.channel import (
     blocking_channel,
     call_metadata,
 )
+from agentworkspace.core.refusal import Recovery
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.errors import Recovery, RpcFailure, failure_from
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.rpc.errors import RpcFailure, failure_from
 from tests.rpc.echo_server import COUNT, SAY, Parts, Text, serving, story
 
 StatusCode = grpc.StatusCode

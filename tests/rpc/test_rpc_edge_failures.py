@@ -13,7 +13,8 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 
-from agentworkspace.rpc.errors import FieldViolation, Recovery, RpcFailure
+from agentworkspace.core.refusal import Recovery, Violation
+from agentworkspace.rpc.errors import RpcFailure
 from tests.rpc.echo_server import (
     Text,
     failure_of,
@@ -116,7 +117,7 @@ async def test_a_failure_that_a_servicer_raises_arrives_whole() -> None:
             "ERROR_REASON_WORKSPACE_SUSPENDED",
             "the workspace is suspended — by its operator",
             metadata={"workspace_id": "w-1"},
-            violations=(FieldViolation("a.b", "is wrong"),),
+            violations=(Violation("a.b", "is wrong"),),
             retry_after=timedelta(seconds=7),
             recovery=Recovery.STOP,
         )
@@ -128,7 +129,7 @@ async def test_a_failure_that_a_servicer_raises_arrives_whole() -> None:
     assert failure.reason == "ERROR_REASON_WORKSPACE_SUSPENDED"
     assert failure.message == "the workspace is suspended — by its operator"
     assert failure.metadata == {"workspace_id": "w-1"}
-    assert failure.violations == (FieldViolation("a.b", "is wrong"),)
+    assert failure.violations == (Violation("a.b", "is wrong"),)
     assert failure.retry_after == timedelta(seconds=7)
     assert failure.recovery == "STOP"
     assert failure.correlation_id == "abc"
@@ -228,7 +229,7 @@ async def test_unavailable_and_exhausted_always_carry_a_delay() -> None:
 
 @story
 async def test_a_thousand_violations_still_arrive_as_an_invalid_argument() -> None:
-    violations = [FieldViolation(f"items[{n}].workspace_id", "not a UUID" * 9) for n in range(1000)]
+    violations = [Violation(f"items[{n}].workspace_id", "not a UUID" * 9) for n in range(1000)]
 
     async def refuse(_request: Text, _context: Any) -> Text:
         raise RpcFailure(
@@ -246,7 +247,7 @@ async def test_a_thousand_violations_still_arrive_as_an_invalid_argument() -> No
     assert failure.violations[0] == violations[0]
     told = len(failure.violations) - 1
     assert told > 5
-    assert failure.violations[-1] == FieldViolation("", f"and {1000 - told} more")
+    assert failure.violations[-1] == Violation("", f"and {1000 - told} more")
 
 
 @story

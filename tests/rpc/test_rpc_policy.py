@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.policy import (
     INFRASTRUCTURE,
     PolicyIncomplete,
@@ -55,10 +55,10 @@ def test_methods_are_named_as_on_the_wire() -> None:
 def test_admin_includes_verifier_and_launcher() -> None:
     assert effective_roles(["admin"]) == {"admin", "launcher", "verifier"}
     assert effective_roles(["launcher"]) == {"launcher"}
-    operator = CallerIdentity("operator", effective_roles(["admin"]), None)
+    operator = Caller("operator", effective_roles(["admin"]), None)
     assert Rule(roles=frozenset({"verifier"})).admits(operator)
     assert not Rule(roles=frozenset({"admin"})).admits(
-        CallerIdentity("launch", effective_roles(["launcher", "verifier"]), None)
+        Caller("launch", effective_roles(["launcher", "verifier"]), None)
     )
 
 

@@ -16,11 +16,13 @@ import pytest
 import structlog
 from google.protobuf import wrappers_pb2
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.calls import Call, CallerIdentity
+from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Clean, Secret, redact_event, scrub, scrub_text
+from agentworkspace.rpc.redaction import Clean, redact_event, scrub, scrub_text
 from agentworkspace.server import logs
 
 TOKEN = new_token(TokenKind.INSTANCE, entropy=bytes).reveal()
@@ -222,7 +224,7 @@ def test_a_secret_shows_nothing_however_it_is_printed() -> None:
 
 
 def test_callers_and_calls_show_no_secret() -> None:
-    caller = CallerIdentity("operator", frozenset({"admin"}), None)
+    caller = Caller("operator", frozenset({"admin"}), None)
     call = Call("/a.B/C", "id-1", caller=caller, bearer=Secret(TOKEN))
     assert TOKEN not in repr(call)
     assert "operator" in repr(call)

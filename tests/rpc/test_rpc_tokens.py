@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import (
     TokenKind,
     derive_instance_token,
@@ -16,7 +17,6 @@ from agentworkspace.core.token_format import (
     new_token,
     sha256_hex,
 )
-from agentworkspace.rpc.redaction import Secret
 
 WORKSPACE = "3f0c6a52-6c39-4c3f-9a1d-6a7d4b9f5a10"
 

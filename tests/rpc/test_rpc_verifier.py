@@ -20,11 +20,11 @@ from agentworkspace.client.verifier import (
 )
 from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
 from agentworkspace.client.verifier.principals import principal_of
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Secret
 from tests.rpc.verifier_registry_server import TokenRegistry, serving
 
 PATIENCE = 20.0

@@ -14,10 +14,11 @@ from google.protobuf import wrappers_pb2
 from agentworkspace.client.channel import aio_channel
 from agentworkspace.client.verifier import Requirement, Verifier
 from agentworkspace.client.verifier.interceptor import BearerInterceptor, principal
+from agentworkspace.core.refusal import Recovery
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
-from agentworkspace.rpc.errors import Recovery, RpcFailure, failure_from
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.rpc.errors import RpcFailure, failure_from
 from tests.rpc.verifier_registry_server import TokenRegistry, serving
 
 Text = wrappers_pb2.StringValue

@@ -9,8 +9,9 @@ from datetime import timedelta
 import grpc
 import pytest
 
+from agentworkspace.core.refusal import Recovery, Violation
 from agentworkspace.registry.v1 import token_service_pb2 as registry
-from agentworkspace.rpc.errors import FieldViolation, Recovery, RpcFailure
+from agentworkspace.rpc.errors import RpcFailure
 from tests.rpc.workspacectl_pair import CORRELATION, WORKSPACE, Pair, run, running_pair
 
 NOWHERE = "127.0.0.1:1"
@@ -59,8 +60,8 @@ def test_every_violation_is_listed(pair: Pair) -> None:
             "ERROR_REASON_INVALID_REQUEST",
             "2 fields are not as they must be",
             violations=[
-                FieldViolation("workspace_id", "must be a lower-case UUID"),
-                FieldViolation("label", "must have at most 200 characters"),
+                Violation("workspace_id", "must be a lower-case UUID"),
+                Violation("label", "must have at most 200 characters"),
             ],
             recovery=Recovery.FIX_REQUEST,
         ),
@@ -85,7 +86,7 @@ def test_a_machine_gets_the_refusal_as_one_document_on_standard_error(pair: Pair
             "agentworkspace.registry",
             "ERROR_REASON_OVERLOADED",
             "as much work as it can hold",
-            violations=[FieldViolation("a", "b")],
+            violations=[Violation("a", "b")],
             retry_after=timedelta(seconds=2.5),
         ),
     )

@@ -11,13 +11,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import sha256_hex
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.registry.v1.token_service_pb2_grpc import (
     add_TokenServiceServicer_to_server,
 )
-from agentworkspace.rpc.redaction import Secret
 
 INVALID = pb.Rejection(reason=pb.REJECTION_REASON_TOKEN_INVALID)
 

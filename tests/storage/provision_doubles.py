@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.probing import ProbeRequest, ProbeResult, Verdict
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import (
@@ -23,7 +24,6 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.domain.secret import Secret
 
 # The registry says of this one that it was used for something else.
 USED_HASH = "a" * 64

@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Engine, func, select, text
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.refusal import AnyReason, Refusal
+from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.commands import (
     create_workspace,
@@ -33,12 +36,9 @@ from provision_service.commands.get_workspace import GetWorkspace
 from provision_service.commands.resolve_billing_mode import ResolveBillingMode
 from provision_service.commands.set_global_secret import SetGlobalSecret
 from provision_service.commands.set_workspace_secret import SetWorkspaceSecret
-from provision_service.domain.caller import Caller
 from provision_service.domain.lifecycle import ProvisionOutcome, ProvisionReason
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.records import Billing, Provision, ProvisionError, Workspace
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.launch import complete_provision, provision_workspace
 from provision_service.launch.complete_provision import CompleteProvision
@@ -239,7 +239,7 @@ def opened(url: str, directory: Path) -> Iterator[World]:
 
 
 @contextmanager
-def refused(reason: Reason) -> Iterator[pytest.ExceptionInfo[Refusal]]:
+def refused(reason: AnyReason) -> Iterator[pytest.ExceptionInfo[Refusal]]:
     """What is inside is refused for this reason."""
     with pytest.raises(Refusal) as caught:
         yield caught

@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import AnyReason, Refusal
+from agentworkspace.core.secret import Secret
 from registry_service.commands import (
     admit_workspace,
     begin_incarnation,
@@ -47,11 +51,7 @@ from registry_service.commands.revoke_workspace_tokens import (
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import Rejection, ValidateToken
 from registry_service.commands.views import ListedToken, Registration
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Reason, Refusal
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
 from registry_service.storage.store import Store
@@ -124,7 +124,7 @@ class World:
     def register(self, workspace_id: WorkspaceId, **fields: Any) -> Registered:
         return register.run(self.store, register_of(workspace_id, **fields), new_secret=new_secret)
 
-    def refused(self, workspace_id: WorkspaceId, **fields: Any) -> tuple[int, Reason]:
+    def refused(self, workspace_id: WorkspaceId, **fields: Any) -> tuple[int, AnyReason]:
         """Line of the table and reason of a Register that must be refused."""
         with pytest.raises(RegisterRefused) as caught:
             self.register(workspace_id, **fields)
@@ -275,7 +275,7 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(one, calls))
 
 
-def reason_of(call: Callable[[], object]) -> Reason:
+def reason_of(call: Callable[[], object]) -> AnyReason:
     with pytest.raises(Refusal) as caught:
         call()
     return caught.value.reason

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands import (
     audit_shared_secrets,
     list_platform_credentials,
@@ -29,7 +31,6 @@ from provision_service.commands.unregister_platform_credential import (
     UnregisterPlatformCredential,
 )
 from provision_service.domain.refusals import Reason
-from provision_service.domain.secret import Secret
 from provision_service.storage.secret_rows import add_all
 from tests.storage.provision_world import (
     ADMIN,
@@ -136,9 +137,9 @@ def test_a_name_may_hold_the_values_of_a_rotation_and_forgets_them_together(
 
 
 def test_only_an_admin_of_all_tenants_may_look_across_them(world: World) -> None:
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         audit_shared_secrets.run(world.store, AuditSharedSecrets(call=OF_GLOBEX), world.deployment)
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         register_platform_credential.run(
             world.store,
             RegisterPlatformCredential(call=OF_GLOBEX, name="x", value=Secret("y")),
@@ -146,9 +147,9 @@ def test_only_an_admin_of_all_tenants_may_look_across_them(world: World) -> None
 
 
 def test_names_of_the_service_itself_and_blank_values_are_refused(world: World) -> None:
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         register(world, name="usage-token/deployment")
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         register(world, "  ")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from agentworkspace.core.refusal import AnyReason, Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.domain.billing import BillingMode, Source
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.probing import (
@@ -18,9 +20,8 @@ from provision_service.domain.probing import (
     TemplateProbe,
     Verdict,
 )
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused
-from provision_service.domain.secret import Secret
 from provision_service.storage import outbox_rows
 from provision_service.workers import drain_outbox
 from provision_service.workers.drain_outbox import DrainOutbox
@@ -153,12 +154,12 @@ def test_the_specs_own_model_comes_before_one_among_the_secrets(world: World) ->
         (replace(OPUS, required_env=("GITEA_TOKEN",)), OAUTH, Reason.MISSING_REQUIRED_ENV),
         (replace(OPUS, parent_id=new_id()), OAUTH, Reason.PARENT_INVALID),
         (replace(OPUS, template="nobody"), OAUTH, Reason.TEMPLATE_UNKNOWN),
-        (replace(OPUS, tier=9), OAUTH, Reason.INVALID_REQUEST),
+        (replace(OPUS, tier=9), OAUTH, SharedReason.INVALID_REQUEST),
         (OPUS, {f"K{n}": "x" * 65_000 for n in range(9)} | OAUTH, Reason.SECRET_LIMIT_EXCEEDED),
     ],
 )  # fmt: skip
 def test_a_refused_create_leaves_no_row(
-    world: World, spec: object, secrets: dict[str, str], reason: Reason
+    world: World, spec: object, secrets: dict[str, str], reason: AnyReason
 ) -> None:
     with refused(reason):
         world.try_create(spec, secrets)  # type: ignore[arg-type]  # parametrized
@@ -185,7 +186,7 @@ def test_a_parent_must_be_of_the_same_tenant_and_alive(world: World) -> None:
 
 
 def test_a_foreign_tenants_caller_is_refused_before_anything_else(world: World) -> None:
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         world.try_create(replace(OPUS, template="nobody"), call=OF_GLOBEX, tenant=ACME)
 
 
@@ -267,7 +268,7 @@ def test_a_request_id_with_other_parameters_is_refused(world: World) -> None:
     world.try_create(request_id=request_id)
     for changed in (replace(OPUS, name="other"), OPUS):
         secrets = OAUTH if changed.name == "other" else {"CLAUDE_CODE_OAUTH_TOKEN": "another"}
-        with refused(Reason.REQUEST_ID_REUSED):
+        with refused(SharedReason.REQUEST_ID_REUSED):
             world.try_create(changed, secrets, request_id=request_id)
 
 

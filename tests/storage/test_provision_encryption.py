@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.secret import Secret
 from provision_service.commands import set_tenant_billing
 from provision_service.commands.set_tenant_billing import SetTenantBilling
-from provision_service.domain.secret import Secret
 from provision_service.storage import rekey_rows
 from provision_service.storage.encryption import (
     Fingerprints,

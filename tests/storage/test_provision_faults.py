@@ -12,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import AnyReason, Refusal, SharedReason
+from provision_service.domain.refusals import Reason
 from provision_service.storage import migrate
 from provision_service.storage.engine import BadDatabaseUrl, build_engine, driver_url
 from provision_service.storage.faults import guarded, refusal_for
@@ -42,18 +43,18 @@ def failure(state: str | None) -> DBAPIError:
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ("40001", Reason.CONFLICT),
-        ("40P01", Reason.CONFLICT),
-        ("57014", Reason.DEADLINE),
-        ("55P03", Reason.DEADLINE),
-        ("57P01", Reason.STORE_UNAVAILABLE),
-        ("08006", Reason.STORE_UNAVAILABLE),
-        ("53300", Reason.STORE_UNAVAILABLE),
-        ("25006", Reason.STORE_UNAVAILABLE),
-        ("42P01", Reason.STORE_UNAVAILABLE),
+        ("40001", SharedReason.CONFLICT),
+        ("40P01", SharedReason.CONFLICT),
+        ("57014", SharedReason.DEADLINE),
+        ("55P03", SharedReason.DEADLINE),
+        ("57P01", SharedReason.STORE_UNAVAILABLE),
+        ("08006", SharedReason.STORE_UNAVAILABLE),
+        ("53300", SharedReason.STORE_UNAVAILABLE),
+        ("25006", SharedReason.STORE_UNAVAILABLE),
+        ("42P01", SharedReason.STORE_UNAVAILABLE),
     ],
 )
-def test_a_fault_of_the_database_has_a_public_reason(state: str, reason: Reason) -> None:
+def test_a_fault_of_the_database_has_a_public_reason(state: str, reason: AnyReason) -> None:
     refusal = refusal_for(failure(state))
     assert refusal is not None
     assert refusal.reason is reason
@@ -64,11 +65,11 @@ def test_a_lost_connection_is_unavailable_and_a_full_pool_is_overload() -> None:
     lost = OperationalError("SELECT 1", None, psycopg2.OperationalError("gone"))
     refusal = refusal_for(lost)
     assert refusal is not None
-    assert refusal.reason is Reason.STORE_UNAVAILABLE
+    assert refusal.reason is SharedReason.STORE_UNAVAILABLE
     assert refusal.retry_after is not None
     full = refusal_for(PoolTimeout())
     assert full is not None
-    assert full.reason is Reason.OVERLOADED
+    assert full.reason is SharedReason.OVERLOADED
 
 
 def test_a_fault_of_the_service_is_not_dressed_up() -> None:
@@ -85,12 +86,12 @@ def test_a_lost_race_is_run_again_and_in_the_end_a_conflict() -> None:
         return _raise(failure("40001")) if len(tries) < 3 else "done"
 
     assert guarded(twice_lost) == "done"
-    with refused(Reason.CONFLICT):
+    with refused(SharedReason.CONFLICT):
         guarded(lambda: _raise(failure("40P01")))
 
 
 def test_a_call_without_time_is_refused_before_it_reaches_the_database(world: World) -> None:
-    with refused(Reason.DEADLINE), world.store.within(lambda: 0.0).reading():
+    with refused(SharedReason.DEADLINE), world.store.within(lambda: 0.0).reading():
         pass
 
 
@@ -99,7 +100,7 @@ def test_a_statement_that_takes_too_long_is_a_deadline(world: World) -> None:
         with world.store.within(lambda: 0.05).reading() as tx:
             tx.execute(text("SELECT pg_sleep(5)"))
 
-    with refused(Reason.DEADLINE):
+    with refused(SharedReason.DEADLINE):
         guarded(slow)
 
 
@@ -133,7 +134,7 @@ def test_a_database_that_was_never_migrated_is_unavailable(
         with opened(empty_database, tmp_path):
             pass
 
-    with refused(Reason.STORE_UNAVAILABLE):
+    with refused(SharedReason.STORE_UNAVAILABLE):
         guarded(start)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import SharedReason
 from provision_service.commands import list_provisions, remove_workspace
 from provision_service.commands.list_provisions import ListProvisions
 from provision_service.commands.remove_workspace import RemoveWorkspace
@@ -75,7 +76,7 @@ def test_a_removal_wins_over_a_launch_whenever_it_comes(world: World) -> None:
                 remove(world, at)
 
         setattr(world.registry, moment, interfere)
-        with refused(Reason.WORKSPACE_REMOVED):
+        with refused(SharedReason.WORKSPACE_REMOVED):
             world.launch(workspace)
         world.registry.before = world.registry.after = lambda _call: None
         now = world.read(workspace)
@@ -99,7 +100,7 @@ def test_raced_against_a_removal_no_environment_goes_out_afterwards(world: World
         assert isinstance(answers[1], Workspace), answers
         now = world.read(workspace)
         assert now.status is WorkspaceStatus.REMOVED
-        with refused(Reason.WORKSPACE_REMOVED):
+        with refused(SharedReason.WORKSPACE_REMOVED):
             world.launch(workspace)
 
 
@@ -237,7 +238,7 @@ def test_a_registry_that_refuses_hands_out_nothing(world: World) -> None:
         world.launch(workspace)
     del world.registry.refusals["begin_incarnation"]
     world.registry.retired.add(workspace.id)
-    with refused(Reason.WORKSPACE_REMOVED):
+    with refused(SharedReason.WORKSPACE_REMOVED):
         world.launch(workspace)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import SharedReason
 from provision_service.commands import get_provision, list_provisions, update_workspace
 from provision_service.commands.get_provision import GetProvision
 from provision_service.commands.list_provisions import ListProvisions
@@ -189,7 +190,7 @@ def test_a_replay_of_a_completed_launch_starts_nothing(world: World) -> None:
 def test_a_request_id_with_another_reason_is_refused(world: World) -> None:
     workspace, request_id = world.create(), new_id()
     world.launch(workspace, request_id=request_id)
-    with refused(Reason.REQUEST_ID_REUSED):
+    with refused(SharedReason.REQUEST_ID_REUSED):
         world.launch(workspace, request_id=request_id, reason=ProvisionReason.RECREATE)
 
 
@@ -347,10 +348,10 @@ def test_a_runtime_without_a_box_is_skipped_and_the_registry_left_alone(
 def test_a_foreign_tenants_caller_sees_and_touches_nothing(world: World) -> None:
     workspace = world.create()
     launched = world.launch(workspace)
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         world.launch(workspace, call=OF_GLOBEX)
     command = GetProvision(call=OF_GLOBEX, provision_id=launched.provision.id)
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         get_provision.run(world.store, command, world.deployment, world.registry)
     page = list_provisions.run(
         world.store, ListProvisions(call=OF_GLOBEX, workspace_id=workspace.id)
@@ -360,7 +361,7 @@ def test_a_foreign_tenants_caller_sees_and_touches_nothing(world: World) -> None
 
 def test_unknown_launches_and_workspaces_are_said(world: World) -> None:
     nobody = replace(world.create(), id=new_id())
-    with refused(Reason.WORKSPACE_UNKNOWN):
+    with refused(SharedReason.WORKSPACE_UNKNOWN):
         world.launch(nobody)
     unknown = replace(world.launch(world.create()).provision, id=new_id())
     for act in (world.complete, lambda each: extend(world, each), lambda each: get(world, each)):

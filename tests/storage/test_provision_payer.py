@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands import (
     preview_billing_mode,
     set_billing_mode_override,
@@ -22,8 +24,7 @@ from provision_service.commands.set_tenant_billing import SetTenantBilling
 from provision_service.domain.billing import BillingMode, Source
 from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.records import Workspace
-from provision_service.domain.refusals import Reason, Refusal
-from provision_service.domain.secret import Secret
+from provision_service.domain.refusals import Reason
 from provision_service.workers import adopt_usage_token
 from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from tests.storage.provision_world import (
@@ -266,7 +267,7 @@ def test_a_tenants_billing_keeps_what_is_not_given(world: World) -> None:
     with refused(Reason.BYPASS_KEY_REFUSED):
         world.set_global("OPENAI_API_KEY", "sk-x")
     command = SetTenantBilling(call=OF_GLOBEX, tenant_id=ACME)
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         set_tenant_billing.run(world.store, command, world.deployment)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from provision_service.commands import (
     check_credentials,
     delete_global_secret,
@@ -29,7 +31,6 @@ from provision_service.domain.probing import Verdict
 from provision_service.domain.records import SecretEntry, Workspace
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import Bearer, RegistryRefused
-from provision_service.domain.secret import Secret
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     ACME,
@@ -229,16 +230,16 @@ def test_all_secrets_of_a_workspace_together_have_a_limit(world: World) -> None:
 
 def test_secrets_of_a_foreign_tenant_are_out_of_reach(world: World) -> None:
     workspace = world.create()
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         list_secrets.run(
             world.store, ListSecrets(call=OF_GLOBEX, tenant_id="", workspace_id=workspace.id)
         )
-    with refused(Reason.WORKSPACE_UNKNOWN):
+    with refused(SharedReason.WORKSPACE_UNKNOWN):
         list_secrets.run(
             world.store,
             ListSecrets(call=LAUNCHER, tenant_id=GLOBEX, workspace_id=workspace.id),
         )
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         delete_global_secret.run(
             world.store, DeleteGlobalSecret(call=OF_GLOBEX, tenant_id=ACME, key="A")
         )
@@ -250,7 +251,7 @@ def test_a_removed_workspace_forgets_its_secrets_and_takes_no_new_ones(world: Wo
     command = RemoveWorkspace(call=LAUNCHER, workspace_id=workspace.id)
     remove_workspace.run(world.store, command, world.deployment, world.registry)
     assert world.sql("SELECT key FROM provision.secrets") == [("SHARED",)]
-    with refused(Reason.WORKSPACE_REMOVED):
+    with refused(SharedReason.WORKSPACE_REMOVED):
         world.set_own(workspace, "A", "1")
     assert not delete_own(world, workspace, "CLAUDE_CODE_OAUTH_TOKEN")
 
@@ -337,10 +338,10 @@ def test_only_the_box_of_the_current_launch_gets_values(world: World) -> None:
     world.registry.bearers["old"] = Bearer(workspace_id=workspace.id, tenant_id=ACME, incarnation=0)
     world.registry.bearers["other"] = Bearer(workspace_id=new_id(), tenant_id=ACME, incarnation=1)
     for bearer in (None, "unknown", "old", "other"):
-        with refused(Reason.BEARER_REJECTED):
+        with refused(SharedReason.BEARER_REJECTED):
             values(world, workspace, bearer)
     nobody = replace(workspace, id=new_id())
-    with refused(Reason.BEARER_REJECTED):
+    with refused(SharedReason.BEARER_REJECTED):
         values(world, nobody, "unknown")
     world.registry.down = True
     with refused(Reason.REGISTRY_UNAVAILABLE):
@@ -351,7 +352,7 @@ def test_a_bearer_that_the_registry_will_not_look_at_is_rejected_for_good(world:
     workspace = world.create()
     world.launch(workspace)
     world.registry.refusals["validate_token"] = RegistryRefused("INVALID_REQUEST", "too long")
-    with refused(Reason.BEARER_REJECTED):
+    with refused(SharedReason.BEARER_REJECTED):
         values(world, workspace, "x" * 5000)
 
 

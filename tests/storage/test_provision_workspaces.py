@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import (
     get_workspace,
     list_audit_events,
@@ -30,7 +31,7 @@ from provision_service.commands.update_workspace import (
 )
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import Workspace
-from provision_service.domain.refusals import Reason, Refusal
+from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.workers import drain_outbox, sweep
@@ -141,7 +142,7 @@ def test_a_replayed_update_is_made_once(world: World) -> None:
         etag=workspace.etag,
     )  # fmt: skip
     assert again.workspace == first.workspace
-    with refused(Reason.REQUEST_ID_REUSED):
+    with refused(SharedReason.REQUEST_ID_REUSED):
         update(world, workspace, replace(OPUS, name="b"), "name", request_id=request_id)
 
 
@@ -161,11 +162,11 @@ def test_the_shape_of_a_masked_field_is_checked_and_a_garbled_override_elsewhere
     world: World,
 ) -> None:
     workspace = world.create()
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         update(world, workspace, replace(OPUS, tier=9), "tier")
     world.sql("UPDATE provision.workspaces SET billing_mode_override = 'garbled'")
     assert update(world, workspace, replace(OPUS, name="a"), "name").workspace.spec.name == "a"
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         update(world, workspace, replace(OPUS, billing_mode_override="x"), "billing_mode_override")
 
 
@@ -219,7 +220,7 @@ def test_a_removed_workspace_stays_removed(world: World) -> None:
     assert world.count("outbox") == 0
     assert remove(world, workspace) == removed
     assert world.read(workspace) == removed
-    with refused(Reason.WORKSPACE_REMOVED):
+    with refused(SharedReason.WORKSPACE_REMOVED):
         update(world, workspace, replace(OPUS, name="a"), "name")
 
 
@@ -259,7 +260,7 @@ def test_lists_are_newest_first_page_by_page_and_filtered(world: World) -> None:
     assert seen == created[::-1]
     mine = list_workspaces.run(world.store, ListWorkspaces(call=OF_GLOBEX)).workspaces
     assert [each.id for each in mine] == [foreign.id]
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         list_workspaces.run(world.store, ListWorkspaces(call=OF_GLOBEX, tenant_id=ACME))
 
 
@@ -281,9 +282,9 @@ def test_removed_workspaces_are_listed_when_asked_for(world: World) -> None:
 def test_a_page_token_of_nobodys_making_is_a_mistake_of_the_request(
     world: World, token: str
 ) -> None:
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         list_workspaces.run(world.store, ListWorkspaces(call=LAUNCHER, page_token=token))
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         list_audit_events.run(world.store, ListAuditEvents(call=ADMIN, page_token=token))
 
 
@@ -302,7 +303,7 @@ def test_a_forged_page_token_is_never_a_fault_of_the_database(
     workspace = world.create()
     token = paging.make_token(("secrets", "", workspace.id), place)
     command = ListSecrets(call=LAUNCHER, workspace_id=workspace.id, page_token=token)
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         list_secrets.run(world.store, command)
 
 
@@ -310,7 +311,7 @@ def test_a_page_token_is_good_for_its_own_filters_only(world: World) -> None:
     for _ in range(3):
         world.create()
     page = list_workspaces.run(world.store, ListWorkspaces(call=LAUNCHER, page_size=1))
-    with refused(Reason.INVALID_REQUEST):
+    with refused(SharedReason.INVALID_REQUEST):
         list_workspaces.run(
             world.store,
             ListWorkspaces(call=LAUNCHER, show_removed=True, page_token=page.next_page_token),
@@ -336,10 +337,10 @@ def test_launches_are_listed_newest_first(world: World) -> None:
 def test_an_unknown_or_foreign_workspace_is_said(world: World) -> None:
     workspace = world.create()
     unknown = GetWorkspace(call=LAUNCHER, workspace_id=new_id())
-    with refused(Reason.WORKSPACE_UNKNOWN):
+    with refused(SharedReason.WORKSPACE_UNKNOWN):
         get_workspace.run(world.store, unknown, world.deployment, world.registry)
     foreign = GetWorkspace(call=OF_GLOBEX, workspace_id=workspace.id)
-    with refused(Reason.TENANT_FORBIDDEN):
+    with refused(SharedReason.TENANT_FORBIDDEN):
         get_workspace.run(world.store, foreign, world.deployment, world.registry)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import read_revocations
 from registry_service.commands.read_revocations import ReadRevocations
 from registry_service.commands.register import RegisterRefused
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.refusals import Reason
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import faults
@@ -52,7 +52,7 @@ def test_a_compromised_token_takes_the_successor_that_a_thief_made_along(world: 
     assert world.live_instances(workspace_id) == []
     assert heard(world, receipt.revision - 2) == {sha256(box), sha256(thief)}
     for token in (box, thief):
-        assert world.refused(workspace_id, bearer=token) == (6, Reason.BEARER_REJECTED)
+        assert world.refused(workspace_id, bearer=token) == (6, SharedReason.BEARER_REJECTED)
 
 
 def test_a_compromised_successor_takes_the_token_it_was_made_with_along(world: World) -> None:
@@ -61,7 +61,7 @@ def test_a_compromised_successor_takes_the_token_it_was_made_with_along(world: W
     made = world.register(workspace_id, bearer=box, token_sha256=sha256(thief)).token
     world.revoke(workspace_id, made.token_id, reason=COMPROMISED)
     assert world.live_instances(workspace_id) == []
-    assert world.refused(workspace_id, bearer=box) == (6, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=box) == (6, SharedReason.BEARER_REJECTED)
 
 
 def test_a_compromised_api_token_takes_what_its_holder_made_with_it_along(world: World) -> None:
@@ -97,7 +97,7 @@ def test_a_token_that_turns_out_stolen_after_it_was_revoked_opens_nothing(world:
     world.revoke(workspace_id, token_id)
     receipt = world.revoke(workspace_id, token_id, reason=COMPROMISED)
     assert receipt.already_revoked
-    assert world.refused(workspace_id, bearer=box) == (6, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=box) == (6, SharedReason.BEARER_REJECTED)
     assert world.registration(workspace_id).fence is Fence.COMPROMISED
 
 
@@ -111,7 +111,7 @@ def test_an_earlier_launch_that_turns_out_stolen_does_not_end_the_running_box(
     world.revoke(workspace_id, stolen, reason=COMPROMISED)
     assert world.register(workspace_id, bearer=box).line == 1
     assert world.registration(workspace_id).fence is None
-    assert world.refused(workspace_id, bearer=old) == (6, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=old) == (6, SharedReason.BEARER_REJECTED)
 
 
 def test_a_stranger_is_not_told_how_often_a_workspace_was_launched(world: World) -> None:
@@ -128,12 +128,12 @@ def test_a_stranger_is_not_told_how_often_a_workspace_was_launched(world: World)
 
 def test_a_store_without_its_schema_is_unavailable(empty_database: str) -> None:
     with world_at(empty_database) as world:
-        assert reason_of(lambda: faults.attempt(world.workspace)) is Reason.STORE_UNAVAILABLE
+        assert reason_of(lambda: faults.attempt(world.workspace)) is SharedReason.STORE_UNAVAILABLE
 
 
 def test_a_column_that_is_not_there_yet_is_unavailable(world: World) -> None:
     workspace_id = world.workspace()
     world.sql("ALTER TABLE registry.registrations DROP COLUMN runtime_version")
     reason = reason_of(lambda: faults.attempt(lambda: world.box(workspace_id)))
-    assert reason is Reason.STORE_UNAVAILABLE
+    assert reason is SharedReason.STORE_UNAVAILABLE
     assert world.live_instances(workspace_id) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from registry_service.domain.refusals import Reason, Recovery, Refusal
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import faults
 from registry_service.storage.engine import database_url
@@ -98,7 +98,7 @@ def test_a_connection_lost_at_any_step_is_unavailable_and_changes_nothing(
             outcome = judged(call)
         if isinstance(outcome, Refusal):
             told = (outcome.reason, outcome.recovery, outcome.retry_after)
-            assert told == (Reason.STORE_UNAVAILABLE, Recovery.RETRY, timedelta(seconds=1))
+            assert told == (SharedReason.STORE_UNAVAILABLE, Recovery.RETRY, timedelta(seconds=1))
             assert content(surgeon) == before
             step += 1
     # It went through once the fault lay behind its last statement.
@@ -118,7 +118,7 @@ def test_an_unclear_commit_is_not_run_again(world: World, surgeon: World) -> Non
     workspace_id = world.workspace()
     with connection_lost_at(world, surgeon, 0) as statements:
         reason = reason_of(lambda: faults.attempt(partial(world.mint, workspace_id)))
-    assert reason is Reason.STORE_UNAVAILABLE
+    assert reason is SharedReason.STORE_UNAVAILABLE
     assert statements.count("COMMIT") == 1
 
 
@@ -160,7 +160,7 @@ def test_a_backend_ended_while_it_waits_for_a_workspace_changes_nothing(
                 " WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )[0]
         waiting.join()
-    assert results == [Reason.STORE_UNAVAILABLE]
+    assert results == [SharedReason.STORE_UNAVAILABLE]
     assert world.live_instances(workspace_id) == []
     assert world.register(workspace_id).line == 16
 
@@ -174,7 +174,7 @@ def test_a_command_that_runs_out_of_time_is_a_deadline(world: World, surgeon: Wo
             {"id": workspace_id},
         )
         reason = reason_of(lambda: faults.attempt(partial(hurried.mint, workspace_id)))
-    assert reason is Reason.DEADLINE
+    assert reason is SharedReason.DEADLINE
     assert world.tokens(workspace_id) == ()
 
 
@@ -186,7 +186,7 @@ def test_a_lost_race_is_run_three_times_and_then_a_conflict(world: World, code: 
         tries.append(1)
         world.sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
 
-    assert reason_of(lambda: faults.attempt(lose)) is Reason.CONFLICT
+    assert reason_of(lambda: faults.attempt(lose)) is SharedReason.CONFLICT
     assert len(tries) == 3
 
 
@@ -195,7 +195,7 @@ def test_a_store_that_is_away_is_unavailable(world: World, code: str) -> None:
     def fail() -> None:
         world.sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
 
-    assert reason_of(lambda: faults.attempt(fail, tries=1)) is Reason.STORE_UNAVAILABLE
+    assert reason_of(lambda: faults.attempt(fail, tries=1)) is SharedReason.STORE_UNAVAILABLE
 
 
 def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
@@ -203,7 +203,7 @@ def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     world = World(store)
     workspace_id = new_request_id()
     reason = reason_of(lambda: faults.attempt(lambda: world.sql("SELECT %(id)s", id=workspace_id)))
-    assert reason is Reason.STORE_UNAVAILABLE
+    assert reason is SharedReason.STORE_UNAVAILABLE
     store.close()
 
 

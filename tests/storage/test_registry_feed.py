@@ -10,12 +10,12 @@ from functools import partial
 import psycopg2
 import pytest
 
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.core.refusal import SharedReason
 from registry_service.commands import list_audit_events, read_revocations, validate_tokens
 from registry_service.commands.list_audit_events import ListAuditEvents
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.commands.validate_tokens import ValidateToken
-from registry_service.domain.identifiers import TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import feed
 from registry_service.storage.engine import database_url
@@ -216,7 +216,7 @@ def test_audit_events_are_paged_and_kept_to_the_callers_tenants(world: World) ->
         world.workspace()
     assert audited(world, caller=CONFINED) == []
     reason = reason_of(lambda: audited(world, caller=CONFINED, tenant_id="acme"))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
     seen: list[str] = []
     page_token = ""
     for _ in range(2):

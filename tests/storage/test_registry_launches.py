@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.refusal import Recovery, SharedReason
 from registry_service.commands import diagnose, retire_workspace
 from registry_service.commands.admit_workspace import FirstToken
 from registry_service.commands.begin_incarnation import BegunIncarnation
@@ -14,10 +16,9 @@ from registry_service.commands.diagnose import Diagnose
 from registry_service.commands.issued import Delivery
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.commands.validate_tokens import Rejection
-from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Reason, Recovery
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Fence
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 from tests.storage.registry_world import (
@@ -89,7 +90,7 @@ def test_an_id_of_another_tenant_is_refused(world: World) -> None:
     reason = reason_of(lambda: world.admit(workspace_id, tenant_id=TenantId("globex")))
     assert reason is Reason.TENANT_MISMATCH
     reason = reason_of(lambda: world.admit(new_workspace_id(), caller=CONFINED))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
 
 
 def test_a_refused_first_token_leaves_no_workspace(world: World) -> None:
@@ -103,7 +104,7 @@ def test_a_refused_first_token_leaves_no_workspace(world: World) -> None:
             first_token=FirstToken(token_sha256=taken),
         )
     )
-    assert reason is Reason.TOKEN_HASH_IN_USE
+    assert reason is SharedReason.TOKEN_HASH_IN_USE
     assert world.rows() == before
 
 
@@ -168,11 +169,11 @@ def test_a_launch_with_other_parameters_or_a_used_hash_is_refused(world: World) 
     def longer() -> BegunIncarnation:
         return world.begin(workspace_id, request_id=request_id, ticket_ttl=timedelta(hours=2))
 
-    assert reason_of(longer) is Reason.REQUEST_ID_REUSED
+    assert reason_of(longer) is SharedReason.REQUEST_ID_REUSED
     taken = sha256(new_secret(TokenKind.TICKET))
     world.begin(workspace_id, ticket_sha256=taken)
     reason = reason_of(lambda: world.begin(workspace_id, ticket_sha256=taken))
-    assert reason is Reason.TOKEN_HASH_IN_USE
+    assert reason is SharedReason.TOKEN_HASH_IN_USE
     assert world.registration(workspace_id).incarnation == 2
 
 
@@ -201,7 +202,7 @@ def test_a_retired_workspace_is_over_for_everybody(world: World) -> None:
     assert retire(world, workspace_id) == 2
     assert retire(world, workspace_id) == 0
     assert world.validate(api) is Rejection.TOKEN_INVALID
-    assert world.refused(workspace_id, bearer=box) == (0, Reason.WORKSPACE_REMOVED)
+    assert world.refused(workspace_id, bearer=box) == (0, SharedReason.WORKSPACE_REMOVED)
     answer = world.heartbeat(workspace_id, box)
     assert getattr(answer, "next_action", None) == "STOP"
     assert world.registration(workspace_id).state is RegistrationState.REMOVED
@@ -210,16 +211,16 @@ def test_a_retired_workspace_is_over_for_everybody(world: World) -> None:
         lambda: world.begin(workspace_id),
         lambda: world.admit(workspace_id),
     ):
-        assert reason_of(call) is Reason.WORKSPACE_REMOVED
+        assert reason_of(call) is SharedReason.WORKSPACE_REMOVED
 
 
 def test_an_unknown_workspace_leaves_a_tombstone(world: World) -> None:
     workspace_id, named = new_workspace_id(), new_workspace_id()
     assert retire(world, workspace_id) == 0
-    assert world.refused(workspace_id) == (0, Reason.WORKSPACE_REMOVED)
-    assert reason_of(lambda: world.admit(workspace_id)) is Reason.WORKSPACE_REMOVED
+    assert world.refused(workspace_id) == (0, SharedReason.WORKSPACE_REMOVED)
+    assert reason_of(lambda: world.admit(workspace_id)) is SharedReason.WORKSPACE_REMOVED
     reason = reason_of(lambda: retire(world, named, caller=CONFINED))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
     assert retire(world, named, caller=CONFINED, tenant_id=TenantId("globex")) == 0
     reason = reason_of(lambda: retire(world, named, tenant_id=ACME))
     assert reason is Reason.TENANT_MISMATCH
@@ -261,4 +262,4 @@ def test_diagnose_forecasts_what_register_then_does(world: World) -> None:
 def test_diagnose_keeps_to_the_callers_tenants(world: World) -> None:
     workspace_id = world.workspace()
     command = Diagnose(caller=CONFINED, workspace_id=workspace_id, policy=BootstrapPolicy.ADAPTIVE)
-    assert reason_of(lambda: diagnose.run(world.store, command)) is Reason.TENANT_FORBIDDEN
+    assert reason_of(lambda: diagnose.run(world.store, command)) is SharedReason.TENANT_FORBIDDEN

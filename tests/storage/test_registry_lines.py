@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
-from registry_service.domain.secret import Secret
+from agentworkspace.core.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import checks
 from registry_service.storage.lines import LineDown, Lines

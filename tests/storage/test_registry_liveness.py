@@ -7,16 +7,17 @@ from datetime import timedelta
 
 import pytest
 
+from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import heartbeats, list_registrations, update_card
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.list_registrations import ListRegistrations
 from registry_service.commands.update_card import UpdateCard
 from registry_service.commands.views import RegisterFailure
 from registry_service.domain.admission import NextAction
-from registry_service.domain.identifiers import TenantId, WorkspaceId
 from registry_service.domain.liveness import RegistrationState
-from registry_service.domain.refusals import Reason, Recovery, Refusal
-from registry_service.domain.secret import Secret
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.workers import (
@@ -140,10 +141,10 @@ def test_a_heartbeat_without_recognised_evidence_is_refused(world: World) -> Non
         getattr(world.heartbeat(workspace_id, bearer), "reason", None)
         for bearer in (None, Secret("stranger"), Secret("awi_junk"), api, foreign)
     ]
-    assert reasons == [Reason.BEARER_MISSING, *[Reason.BEARER_REJECTED] * 4]
+    assert reasons == [Reason.BEARER_MISSING, *[SharedReason.BEARER_REJECTED] * 4]
     unknown = world.heartbeat(new_workspace_id(), None)
     assert isinstance(unknown, Refusal)
-    assert unknown.reason is Reason.WORKSPACE_UNKNOWN
+    assert unknown.reason is SharedReason.WORKSPACE_UNKNOWN
     assert world.registration(workspace_id).state is RegistrationState.PENDING
 
 
@@ -162,7 +163,12 @@ def test_many_heartbeats_are_answered_in_order_also_two_of_one_box(world: World)
         [beat(first, one, 1), beat(second, one, 5), beat(first, one, 2), beat(second, two, 3)],
     )
     kinds = [getattr(answer, "next_action", getattr(answer, "reason", None)) for answer in answers]
-    assert kinds == [NextAction.NONE, Reason.BEARER_REJECTED, NextAction.NONE, NextAction.NONE]
+    assert kinds == [
+        NextAction.NONE,
+        SharedReason.BEARER_REJECTED,
+        NextAction.NONE,
+        NextAction.NONE,
+    ]
     assert world.registration(first).active_tasks == 2
     assert world.registration(second).active_tasks == 3
 
@@ -207,11 +213,11 @@ def test_a_live_box_replaces_its_card_and_nobody_else_does(world: World) -> None
     seen = world.registration(workspace_id)
     assert (seen.url, seen.agent_card) == ("http://a", {"v": 2})
     assert reason_of(lambda: update(None)) is Reason.BEARER_MISSING
-    assert reason_of(lambda: update(token, new_workspace_id())) is Reason.WORKSPACE_UNKNOWN
+    assert reason_of(lambda: update(token, new_workspace_id())) is SharedReason.WORKSPACE_UNKNOWN
     with pytest.raises(Refusal) as caught:
         update(world.first_token(workspace_id))
     assert (caught.value.reason, caught.value.recovery) == (
-        Reason.BEARER_REJECTED,
+        SharedReason.BEARER_REJECTED,
         Recovery.REGISTER,
     )
 
@@ -229,7 +235,7 @@ def test_a_box_that_left_is_offline_with_an_excuse_and_may_come_back(world: Worl
         False,
     )
     assert world.live_instances(workspace_id) == []
-    assert reason_of(lambda: world.deregister(workspace_id, token)) is Reason.BEARER_REJECTED
+    assert reason_of(lambda: world.deregister(workspace_id, token)) is SharedReason.BEARER_REJECTED
     assert world.register(workspace_id, bearer=token).line == 13
     assert not world.registration(workspace_id).deregistered
 
@@ -321,7 +327,7 @@ def test_registrations_are_paged_and_kept_to_the_callers_tenants(world: World) -
     assert listed(world, tenant_id=globex) == [theirs]
     acme = TenantId("acme")
     reason = reason_of(lambda: listed(world, caller=CONFINED, tenant_id=acme))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
     seen: list[WorkspaceId] = []
     page_token = ""
     for _ in range(3):
@@ -350,9 +356,9 @@ def test_a_page_token_of_another_list_is_refused(world: World) -> None:
         world.workspace()
     page = list_registrations.run(world.store, ListRegistrations(caller=OPERATOR, page_size=1))
     wanted = {"page_token": page.next_page_token, "needs_relaunch": True}
-    assert reason_of(lambda: listed(world, **wanted)) is Reason.INVALID_REQUEST
+    assert reason_of(lambda: listed(world, **wanted)) is SharedReason.INVALID_REQUEST
     named = {"page_token": page.next_page_token, "workspace_ids": (new_workspace_id(),)}
-    assert reason_of(lambda: listed(world, **named)) is Reason.INVALID_REQUEST
+    assert reason_of(lambda: listed(world, **named)) is SharedReason.INVALID_REQUEST
 
 
 # Written behind

@@ -19,6 +19,9 @@ from functools import partial
 
 import pytest
 
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import (
     heartbeats,
     mint_tokens_batch,
@@ -35,11 +38,9 @@ from registry_service.commands.validate_tokens import (
     ValidatedTokens,
     ValidateToken,
 )
-from registry_service.domain.identifiers import WorkspaceId
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Reason, Refusal
-from registry_service.domain.secret import Secret
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import workspaces
@@ -210,7 +211,7 @@ def test_one_hash_minted_for_many_workspaces_is_minted_once(world: World) -> Non
     results = all_at_once([partial(world.mint, item, token_sha256=digest) for item in workspaces])
     won = [result for result in results if isinstance(result, Issued)]
     lost = [result for result in results if isinstance(result, Refusal)]
-    assert (len(won), {refusal.reason for refusal in lost}) == (1, {Reason.TOKEN_HASH_IN_USE})
+    assert (len(won), {refusal.reason for refusal in lost}) == (1, {SharedReason.TOKEN_HASH_IN_USE})
     assert len(lost) == 11
 
 
@@ -232,7 +233,7 @@ def test_batches_that_want_one_hash_mint_it_once_and_the_rest_all_the_same(
     answers = [answer for batch in results if isinstance(batch, list) for answer in batch]
     assert sum(isinstance(answer, Issued) for answer in answers) == 31
     reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
-    assert reasons == [Reason.TOKEN_HASH_IN_USE] * 5
+    assert reasons == [SharedReason.TOKEN_HASH_IN_USE] * 5
 
 
 def test_nothing_is_accepted_after_the_receipt_of_a_revocation(world: World) -> None:
@@ -335,7 +336,7 @@ def test_a_token_that_others_decide_about_holds_up_nobody_else(
     assert isinstance(second, ValidatedTokens)
     assert isinstance(second.answers[0], Principal)
     assert isinstance(fourth, Heartbeaten)
-    assert [getattr(item, "reason", None) for item in (first, third)] == [Reason.DEADLINE] * 2
+    assert [getattr(item, "reason", None) for item in (first, third)] == [SharedReason.DEADLINE] * 2
     assert isinstance(world.validate(pending), Principal)
 
 

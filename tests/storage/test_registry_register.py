@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import authenticated_registers
 from registry_service.commands.validate_tokens import Rejection
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 from tests.storage.registry_world import (
@@ -40,7 +41,7 @@ def instance_secret() -> Secret:
 
 def test_an_unknown_workspace_is_refused_and_nothing_is_created(world: World) -> None:
     before = world.rows()
-    assert world.refused(new_workspace_id()) == (0, Reason.WORKSPACE_UNKNOWN)
+    assert world.refused(new_workspace_id()) == (0, SharedReason.WORKSPACE_UNKNOWN)
     assert world.rows() == before
 
 
@@ -49,7 +50,10 @@ def test_a_refusal_without_evidence_writes_nothing(world: World) -> None:
     world.box(workspace_id)
     before = world.rows()
     assert world.refused(workspace_id) == (9, Reason.BEARER_MISSING)
-    assert world.refused(workspace_id, bearer=Secret("stranger")) == (9, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=Secret("stranger")) == (
+        9,
+        SharedReason.BEARER_REJECTED,
+    )
     assert world.rows() == before
     assert world.registration(workspace_id).rejected_registers.count == 0
 
@@ -110,7 +114,7 @@ def test_line_9_a_stale_bearer_is_refused_while_a_token_is_live(world: World) ->
     world.expire(workspace_id, TokenKind.TICKET)
     recovered = world.register(workspace_id, bearer=first)
     assert recovered.line == 13
-    assert world.refused(workspace_id, bearer=first) == (9, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=first) == (9, SharedReason.BEARER_REJECTED)
 
 
 def test_a_hash_is_usable_once_ever_across_workspaces(world: World) -> None:
@@ -119,7 +123,7 @@ def test_a_hash_is_usable_once_ever_across_workspaces(world: World) -> None:
     world.register(taken, token_sha256=sha256(secret))
     other = world.workspace()
     line, reason = world.refused(other, token_sha256=sha256(secret))
-    assert (line, reason) == (16, Reason.TOKEN_HASH_IN_USE)
+    assert (line, reason) == (16, SharedReason.TOKEN_HASH_IN_USE)
     assert world.live_instances(other) == []
 
 
@@ -211,7 +215,7 @@ def test_line_6_a_compromised_token_opens_nothing(world: World) -> None:
     token = world.box(workspace_id)
     token_id = world.token_of(workspace_id, token).token.token_id
     world.revoke(workspace_id, token_id, reason=RevokeReason.COMPROMISED)
-    assert world.refused(workspace_id, bearer=token) == (6, Reason.BEARER_REJECTED)
+    assert world.refused(workspace_id, bearer=token) == (6, SharedReason.BEARER_REJECTED)
     assert world.refused(workspace_id) == (10, Reason.TICKET_REQUIRED)
 
 

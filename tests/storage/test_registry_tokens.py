@@ -8,14 +8,15 @@ from typing import NoReturn
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from registry_service.commands import list_tokens, mint_tokens_batch, validate_tokens, who_am_i
 from registry_service.commands.issued import Delivery, Issued
 from registry_service.commands.list_tokens import ListTokens
 from registry_service.commands.validate_tokens import Rejection, ValidatedTokens, ValidateToken
 from registry_service.commands.who_am_i import WhoAmI
 from registry_service.domain.principal import Principal
-from registry_service.domain.refusals import Reason, Refusal
-from registry_service.domain.secret import Secret
+from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import checks
 from tests.storage.registry_world import (
@@ -99,7 +100,7 @@ def test_other_parameters_under_the_same_request_id_are_refused(world: World) ->
     workspace_id, request_id = world.workspace(), new_request_id()
     world.mint(workspace_id, request_id=request_id, label="one")
     reason = reason_of(lambda: world.mint(workspace_id, request_id=request_id, label="two"))
-    assert reason is Reason.REQUEST_ID_REUSED
+    assert reason is SharedReason.REQUEST_ID_REUSED
 
 
 def test_a_hash_used_for_something_else_is_refused_even_after_its_revocation(
@@ -114,7 +115,7 @@ def test_a_hash_used_for_something_else_is_refused_even_after_its_revocation(
         lambda: world.mint(workspace_id, token_sha256=digest, label="other"),
         lambda: world.begin(workspace_id, ticket_sha256=digest),
     ):
-        assert reason_of(call) is Reason.TOKEN_HASH_IN_USE
+        assert reason_of(call) is SharedReason.TOKEN_HASH_IN_USE
 
 
 def test_an_instance_token_is_minted_by_hand_only_when_no_box_could_hold_one(
@@ -134,10 +135,10 @@ def test_an_instance_token_is_minted_by_hand_only_when_no_box_could_hold_one(
 
 def test_minting_needs_a_workspace_in_service_and_of_the_callers_tenant(world: World) -> None:
     unknown = new_workspace_id()
-    assert reason_of(lambda: world.mint(unknown)) is Reason.WORKSPACE_UNKNOWN
+    assert reason_of(lambda: world.mint(unknown)) is SharedReason.WORKSPACE_UNKNOWN
     workspace_id = world.workspace()
     reason = reason_of(lambda: world.mint(workspace_id, caller=CONFINED))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
 
 
 # MintToken, many at once
@@ -163,10 +164,10 @@ def test_a_batch_mints_in_one_go_and_each_item_fails_for_itself(world: World) ->
         Issued,
         Issued,
         Issued,
-        Reason.TOKEN_HASH_IN_USE,
-        Reason.TOKEN_HASH_IN_USE,
-        Reason.WORKSPACE_UNKNOWN,
-        Reason.TENANT_FORBIDDEN,
+        SharedReason.TOKEN_HASH_IN_USE,
+        SharedReason.TOKEN_HASH_IN_USE,
+        SharedReason.WORKSPACE_UNKNOWN,
+        SharedReason.TENANT_FORBIDDEN,
         Issued,
     ]
     first, second, third = answers[:3]
@@ -220,7 +221,7 @@ def test_an_api_token_rotates_itself_and_may_ask_again_for_a_lost_answer(world: 
     assert final.delivery is Delivery.ALREADY_DELIVERED
     own["request_id"] = new_request_id()
     reason = reason_of(lambda: world.rotate(workspace_id, old.token.token_id, **own))
-    assert reason is Reason.CREDENTIAL_REJECTED
+    assert reason is SharedReason.CREDENTIAL_REJECTED
 
 
 def test_a_token_rotates_nothing_but_itself(world: World) -> None:
@@ -228,10 +229,10 @@ def test_a_token_rotates_nothing_but_itself(world: World) -> None:
     token, other = world.mint(workspace_id), world.mint(workspace_id)
     own = {"caller": None, "bearer": plaintext(token)}
     reason = reason_of(lambda: world.rotate(workspace_id, other.token.token_id, **own))
-    assert reason is Reason.ROLE_REQUIRED
+    assert reason is SharedReason.ROLE_REQUIRED
     own["bearer"] = Secret("stranger")
     reason = reason_of(lambda: world.rotate(workspace_id, token.token.token_id, **own))
-    assert reason is Reason.CREDENTIAL_REJECTED
+    assert reason is SharedReason.CREDENTIAL_REJECTED
 
 
 def test_only_live_api_tokens_rotate(world: World) -> None:
@@ -271,9 +272,9 @@ def test_a_token_may_revoke_itself_with_two_reasons(world: World) -> None:
     def revoke(**fields: object) -> object:
         return world.revoke(workspace_id, issued.token.token_id, **(own | fields))
 
-    assert reason_of(lambda: revoke(reason=RevokeReason.REMOVED)) is Reason.INVALID_REQUEST
-    assert reason_of(lambda: revoke(bearer=plaintext(other))) is Reason.ROLE_REQUIRED
-    assert reason_of(lambda: revoke(bearer=Secret("x"))) is Reason.CREDENTIAL_REJECTED
+    assert reason_of(lambda: revoke(reason=RevokeReason.REMOVED)) is SharedReason.INVALID_REQUEST
+    assert reason_of(lambda: revoke(bearer=plaintext(other))) is SharedReason.ROLE_REQUIRED
+    assert reason_of(lambda: revoke(bearer=Secret("x"))) is SharedReason.CREDENTIAL_REJECTED
     revoke(reason=RevokeReason.COMPROMISED)
     assert world.validate(plaintext(issued)) is Rejection.TOKEN_INVALID
 
@@ -289,9 +290,9 @@ def test_revoking_what_is_not_there_is_refused(world: World) -> None:
         reason = reason_of(lambda: world.revoke(workspace_id, token_id))  # noqa: B023
         assert reason is Reason.TOKEN_UNKNOWN
     reason = reason_of(lambda: world.revoke(new_workspace_id(), unknown))
-    assert reason is Reason.WORKSPACE_UNKNOWN
+    assert reason is SharedReason.WORKSPACE_UNKNOWN
     reason = reason_of(lambda: world.revoke(workspace_id, unknown, caller=CONFINED))
-    assert reason is Reason.TENANT_FORBIDDEN
+    assert reason is SharedReason.TENANT_FORBIDDEN
 
 
 def test_a_compromise_takes_along_what_was_minted_with_the_token(world: World) -> None:
@@ -411,7 +412,7 @@ def test_who_am_i_names_the_principal_of_any_live_token(world: World) -> None:
     )
     for bearer in (Secret("stranger"), Secret("awi_junk"), world.ticket(workspace_id)):
         reason = reason_of(lambda: who_am_i.run(world.store, WhoAmI(bearer=bearer)))  # noqa: B023
-        assert reason is Reason.BEARER_REJECTED
+        assert reason is SharedReason.BEARER_REJECTED
 
 
 # ListTokens
@@ -439,7 +440,7 @@ def test_tokens_are_listed_newest_first_page_by_page(world: World) -> None:
     for bad in (foreign, "!", "AAAA", foreign[:-2]):
         wanted = ListTokens(caller=OPERATOR, workspace_id=other, page_token=bad)
         reason = reason_of(lambda: list_tokens.run(world.store, wanted))  # noqa: B023
-        assert reason is Reason.INVALID_REQUEST
+        assert reason is SharedReason.INVALID_REQUEST
 
 
 def test_expired_and_revoked_tokens_are_listed_on_request_and_tickets_never(

@@ -13,9 +13,9 @@ import grpc
 import grpc.aio
 from typing_extensions import override
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.calls import current_correlation_id
 from agentworkspace.rpc.errors import CORRELATION_KEY
-from agentworkspace.rpc.redaction import Secret
 
 Bearer = Secret | Callable[[], Secret | None] | None
 Metadata = tuple[tuple[str, str], ...]

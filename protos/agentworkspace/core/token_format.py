@@ -1,41 +1,66 @@
-"""Tokens as an agent needs them: made or derived before the call, so that no answer can lose one.
+"""How our token strings look, and how a box derives its own.
 
-Format: a prefix by kind, 32 bytes as base64url without padding (43 characters), then CRC-32 of
-all before as 6 base62 characters (0-9 A-Z a-z, most significant first). 53 characters in all.
-The registry's own copy lives in its domain; shared test vectors hold the two together.
+`<prefix><payload><checksum>`: the prefix names the kind (`awi_` instance, `awa_` api,
+`awt_` ticket); the payload is 32 bytes as base64url without padding, 43 characters; the
+checksum is CRC-32 over prefix and payload as 6 base62 characters (0-9 A-Z a-z, most
+significant first, padded with 0). 53 characters in all.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 import secrets
-import zlib
 from collections.abc import Callable
 from enum import StrEnum, unique
+from hashlib import sha256
 from typing import Final
+from zlib import crc32
 
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 SECRET_BYTES: Final = 32
+DISPLAY_CHARACTERS: Final = 8
+CHECKSUM_CHARACTERS: Final = 6
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CHECKSUM_CHARACTERS: Final = 6
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIR: Final = len(_PAIRS)
+_TWO_PAIRS: Final = _PAIR**2
 _DERIVATION: Final = "agentworkspace/instance/v1"
-# The last payload character carries 4 bits, so only 16 of the 64 can stand there.
-_OURS: Final = re.compile(
-    r"(aw[iat]_)([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])([0-9A-Za-z]{6})", re.ASCII
-)
 
 
 @unique
 class TokenKind(StrEnum):
-    """The value is the prefix."""
+    """What a secret of ours is for."""
 
-    INSTANCE = "awi_"
-    API = "awa_"
-    TICKET = "awt_"
+    INSTANCE = "INSTANCE"
+    API = "API"
+    TICKET = "TICKET"
+
+
+PREFIX: Final[dict[TokenKind, str]] = {
+    TokenKind.INSTANCE: "awi_",
+    TokenKind.API: "awa_",
+    TokenKind.TICKET: "awt_",
+}
+_PREFIXES: Final = tuple(PREFIX.values())
+# The last payload character carries 4 bits, so only 16 of the 64 can stand there.
+_OURS: Final = re.compile(
+    r"(?P<prefix>aw[iat]_)"
+    r"(?P<payload>[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
+    r"(?P<checksum>[0-9A-Za-z]{6})",
+    re.ASCII,
+)
+
+
+def assemble(kind: TokenKind, random32: bytes) -> Secret:
+    """The token string of these 32 random bytes. ValueError for any other length."""
+    if len(random32) != SECRET_BYTES:
+        raise ValueError(f"a token needs {SECRET_BYTES} random bytes, not {len(random32)}")
+    payload = base64.urlsafe_b64encode(random32).rstrip(b"=").decode("ascii")
+    body = PREFIX[kind] + payload
+    return Secret(body + _checksum(body))
 
 
 def new_token(
@@ -44,47 +69,68 @@ def new_token(
     entropy: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Secret:
     """A fresh token of this kind."""
-    return _assemble(kind, entropy(SECRET_BYTES))
+    return assemble(kind, entropy(SECRET_BYTES))
 
 
-def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
-    """The instance token that belongs to this ticket: the same one, however often computed.
+def looks_ours(text: str) -> bool:
+    """It starts with one of our prefixes, whatever follows."""
+    return text.startswith(_PREFIXES)
 
-    payload = base64url(HMAC-SHA256(key, message)); key = the 32 bytes that the ticket's 43
-    payload characters decode to; message = the ASCII text
-    `agentworkspace/instance/v1/<workspace_id>/<incarnation>`, incarnation in decimal.
-    ValueError when `ticket` is not a bootstrap ticket in our format.
+
+def checksum_ok(text: str) -> bool:
+    """It is exactly one of our tokens: prefix, payload and a right checksum."""
+    if _OURS.fullmatch(text) is None:
+        return False
+    return text[-CHECKSUM_CHARACTERS:] == _checksum(text[:-CHECKSUM_CHARACTERS])
+
+
+def is_junk(text: str) -> bool:
+    """Nothing, or our prefix with a wrong remainder: refused without asking the store.
+
+    Text of any other shape may be a token that a caller brought, and is looked up by hash.
     """
-    found = _OURS.fullmatch(ticket.reveal())
-    if found is None or found[1] != TokenKind.TICKET or not is_well_formed(ticket):
-        raise ValueError("not a bootstrap ticket in our format")
-    key = base64.urlsafe_b64decode(found[2] + "=")
-    message = f"{_DERIVATION}/{workspace_id}/{incarnation}".encode("ascii")
-    return _assemble(TokenKind.INSTANCE, hmac.new(key, message, hashlib.sha256).digest())
+    return not text or (looks_ours(text) and not checksum_ok(text))
+
+
+def token_sha256(text: str) -> bytes:
+    """The only thing ever stored of a token: SHA-256 of the whole string."""
+    return sha256(text.encode("utf-8")).digest()
 
 
 def sha256_hex(token: Secret) -> str:
     """What `token_sha256` fields take: 64 lower-case hex digits over the whole string."""
-    return hashlib.sha256(token.reveal().encode("utf-8")).hexdigest()
+    return token_sha256(token.reveal()).hex()
 
 
 def is_well_formed(token: Secret) -> bool:
     """In our format, with a right checksum."""
-    found = _OURS.fullmatch(token.reveal())
-    return found is not None and found[3] == _checksum(found[1] + found[2])
+    return checksum_ok(token.reveal())
 
 
-def _assemble(kind: TokenKind, payload: bytes) -> Secret:
-    if len(payload) != SECRET_BYTES:
-        raise ValueError(f"a token needs {SECRET_BYTES} bytes, not {len(payload)}")
-    body = kind + base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
-    return Secret(body + _checksum(body))
+def display_prefix(text: str) -> str:
+    """The first 8 payload characters of one of our tokens; empty for any other text."""
+    start = len(PREFIX[TokenKind.API])
+    return text[start : start + DISPLAY_CHARACTERS] if checksum_ok(text) else ""
+
+
+def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
+    """The instance token a box computes for itself: same ticket, same token, always.
+
+    payload = base64url(HMAC-SHA256(key, message)); key = the 32 bytes which the 43 payload
+    characters of the ticket decode to (not the characters); message = the ASCII text
+    `agentworkspace/instance/v1/<workspace_id>/<incarnation>`, incarnation in decimal.
+    ValueError when `ticket` is not a bootstrap ticket in our format.
+    """
+    text = ticket.reveal()
+    found = _OURS.fullmatch(text)
+    if found is None or found["prefix"] != PREFIX[TokenKind.TICKET] or not checksum_ok(text):
+        raise ValueError("not a bootstrap ticket in our format")
+    key = base64.urlsafe_b64decode(found["payload"] + "=")
+    message = f"{_DERIVATION}/{workspace_id}/{incarnation}".encode("ascii")
+    return assemble(TokenKind.INSTANCE, hmac.new(key, message, sha256).digest())
 
 
 def _checksum(body: str) -> str:
-    rest = zlib.crc32(body.encode("ascii"))
-    digits = ""
-    for _ in range(_CHECKSUM_CHARACTERS):
-        rest, digit = divmod(rest, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
+    # Two digits at a time, three times: it is computed of every token that is presented.
+    number = crc32(body.encode("ascii"))
+    return _PAIRS[number // _TWO_PAIRS] + _PAIRS[number // _PAIR % _PAIR] + _PAIRS[number % _PAIR]

@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 import grpc
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.core.secret import Secret
 from agentworkspace.ctl.files import Unusable, read_credential
-from agentworkspace.rpc.redaction import Secret
 from agentworkspace.server.listening import ListenRefused, is_loopback
 
 Request = TypeVar("Request")

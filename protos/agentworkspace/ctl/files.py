@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 STDIN: Final = Path("-")
 

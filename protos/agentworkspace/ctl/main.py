@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 from typing_extensions import override
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import is_well_formed
 from agentworkspace.ctl import failures
 from agentworkspace.ctl.arguments import seconds
@@ -34,7 +35,7 @@ from agentworkspace.ctl.commands import (
 from agentworkspace.ctl.connection import session_from
 from agentworkspace.ctl.files import NotKept, Unusable
 from agentworkspace.ctl.output import as_json, as_text, document, printable
-from agentworkspace.rpc.redaction import Secret, scrub_text
+from agentworkspace.rpc.redaction import scrub_text
 
 DESCRIPTION: Final = """The operator's tool for the registry and the provision service.
 

@@ -18,7 +18,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from agentworkspace.rpc.redaction import SHOWN
+from agentworkspace.core.secret import SHOWN
 
 ABSENT: Final = "-"
 # Each implementation of protobuf has a class of its own for it.

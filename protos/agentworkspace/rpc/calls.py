@@ -9,22 +9,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from agentworkspace.rpc.redaction import Secret, is_token_shaped
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
+from agentworkspace.rpc.redaction import is_token_shaped
 
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _current: Final[ContextVar[Call | None]] = ContextVar("agentworkspace_call", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class CallerIdentity:
-    """A caller named in the credentials file; `tenants` None means all of them.
-
-    `roles` are the effective ones: admin has been expanded to include the others.
-    """
-
-    name: str
-    roles: frozenset[str]
-    tenants: frozenset[str] | None
 
 
 @dataclass(slots=True)
@@ -39,8 +30,19 @@ class Call:
     method: str
     correlation_id: str
     deadline: float = math.inf
-    caller: CallerIdentity | None = None
+    caller: Caller | None = None
     bearer: Secret | None = None
+
+    def require_caller(self) -> Caller:
+        """The platform's caller. The policy table lets nobody else reach a method that asks this.
+
+        Raises CREDENTIAL_REJECTED for a box.
+        """
+        if self.caller is None:
+            raise Refusal(
+                SharedReason.CREDENTIAL_REJECTED, "this method is for callers of the platform"
+            )
+        return self.caller
 
     def remaining(self) -> float:
         """Seconds until the deadline, never negative."""

@@ -6,9 +6,7 @@ Both ends use this module: `to_trailing` on the server, `failure_from` at the cl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum, unique
 from typing import Any, Final
 
 import grpc
@@ -20,6 +18,8 @@ from google.rpc import (  # type: ignore[import-untyped]
     status_pb2,
 )
 from typing_extensions import override
+
+from agentworkspace.core.refusal import Recovery, Violation
 
 CORRELATION_KEY: Final = "agentworkspace-correlation-id"
 REASON_KEY: Final = "agentworkspace-reason"
@@ -39,25 +39,6 @@ _RETRY_INFO_CODES: Final = frozenset(
 Trailing = tuple[tuple[str, str | bytes], ...]
 
 
-@unique
-class Recovery(StrEnum):
-    """What whoever was refused should do next. Unknown means RETRY; only STOP is terminal."""
-
-    REGISTER = "REGISTER"
-    RETRY = "RETRY"
-    RELAUNCH = "RELAUNCH"
-    STOP = "STOP"
-    FIX_REQUEST = "FIX_REQUEST"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldViolation:
-    """One field of a request that is not as it must be; `field` is its path, dot-separated."""
-
-    field: str
-    description: str
-
-
 class RpcFailure(Exception):
     """A refusal or fault with everything that the other side may know about it.
 
@@ -73,7 +54,7 @@ class RpcFailure(Exception):
         message: str,
         *,
         metadata: Mapping[str, str] | None = None,
-        violations: Sequence[FieldViolation] = (),
+        violations: Sequence[Violation] = (),
         retry_after: timedelta | None = None,
         recovery: str = Recovery.RETRY,
         correlation_id: str = "",
@@ -84,7 +65,7 @@ class RpcFailure(Exception):
         self.reason = reason
         self.message = message
         self.metadata: dict[str, str] = dict(metadata or {})
-        self.violations: tuple[FieldViolation, ...] = tuple(violations)
+        self.violations: tuple[Violation, ...] = tuple(violations)
         self.retry_after = retry_after
         self.recovery = recovery
         self.correlation_id = correlation_id
@@ -161,7 +142,7 @@ def _head(failure: RpcFailure) -> status_pb2.Status:
     return status
 
 
-def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_details_pb2.BadRequest:
+def _bad_request(violations: Sequence[Violation], room: int) -> error_details_pb2.BadRequest:
     bad = error_details_pb2.BadRequest()
     for told, violation in enumerate(violations):
         field = _cut(violation.field, _MAX_VALUE_CHARACTERS)
@@ -187,7 +168,7 @@ def _read_details(details: bytes, failure: RpcFailure) -> None:
                 failure.metadata = dict(info.metadata)
             elif detail.Unpack(bad):
                 failure.violations = tuple(
-                    FieldViolation(each.field, each.description) for each in bad.field_violations
+                    Violation(each.field, each.description) for each in bad.field_violations
                 )
             elif detail.Unpack(retry):
                 failure.retry_after = retry.retry_delay.ToTimedelta()

@@ -9,7 +9,7 @@ from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 
 ROLES: Final = frozenset({"verifier", "launcher", "admin"})
 _INCLUDED: Final[Mapping[str, frozenset[str]]] = {"admin": ROLES}
@@ -61,7 +61,7 @@ class Rule:
         """
         return self.lane is not Lane.CONTROL and not self.public
 
-    def admits(self, caller: CallerIdentity) -> bool:
+    def admits(self, caller: Caller) -> bool:
         return self.any_caller or not self.roles.isdisjoint(caller.roles)
 
     @property

@@ -6,16 +6,13 @@ at the log is the last line of defence: code wraps secrets in `Secret` in the fi
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Iterable, Mapping, MutableMapping, Set
 from functools import lru_cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from google.protobuf.message import Message
-from typing_extensions import override
 
-SHOWN: Final = "<secret>"
 _REMOVED: Final = "<redacted>"
 _MAX_DEPTH: Final = 8
 
@@ -64,42 +61,6 @@ _SECRET_FIELDS: Final = frozenset(
 )
 _SECRET_ENDINGS: Final = ("_token", "_secret", "_secrets", "_password", "_api_key", "_ticket")
 _HARMLESS_FIELDS: Final = frozenset({"page_token", "next_page_token", "first_token"})
-
-
-class Secret:
-    """Wraps secret text; every way of printing it shows the same fixed text."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    @override
-    def __repr__(self) -> str:
-        return SHOWN
-
-    __str__ = __repr__
-
-    @override
-    def __format__(self, spec: str) -> str:
-        return format(SHOWN, spec)
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
-
-    @override
-    def __hash__(self) -> int:
-        return hash((Secret, self._text))
-
-    @override
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not serializable")
 
 
 class Clean(str):

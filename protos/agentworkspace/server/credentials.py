@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.policy import ROLES, effective_roles
 from agentworkspace.rpc.redaction import Clean, is_token_shaped
 
@@ -37,7 +37,7 @@ class CredentialsInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    caller: CallerIdentity
+    caller: Caller
     expires_at: float  # seconds since the epoch
 
 
@@ -111,7 +111,7 @@ class CredentialsFile:
             raise CredentialsInvalid(f"{path}: {error}") from None
         self._checked_at = monotonic()
 
-    def identify(self, secret: str) -> CallerIdentity | None:
+    def identify(self, secret: str) -> Caller | None:
         """The caller with this secret; None when unknown or expired."""
         checked_at = self._monotonic()
         if checked_at - self._checked_at >= _CHECK_EVERY_SECONDS:
@@ -167,7 +167,7 @@ def _parse_caller(each: Any, place: str) -> tuple[_Entry, list[bytes]]:
     if foreign:
         raise CredentialsInvalid(f"{place}.roles: {foreign[0]!r} is none of {sorted(ROLES)}")
     tenants = _parse_tenants(each.get("tenants"), f"{place}.tenants")
-    caller = CallerIdentity(Clean(name), effective_roles(roles), tenants)
+    caller = Caller(Clean(name), effective_roles(roles), tenants)
     entry = _Entry(caller, _parse_expiry(each.get("expires"), f"{place}.expires"))
     return entry, _parse_hashes(each.get("sha256"), f"{place}.sha256")
 

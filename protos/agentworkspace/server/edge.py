@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.policy import Policy, PolicyIncomplete
 from agentworkspace.server.capacity import Capacity
@@ -30,7 +30,7 @@ from agentworkspace.server.routing import Collected, Door, Handler, register
 
 MIB: Final = 1024 * 1024
 
-Authenticate = Callable[[str], CallerIdentity | None]
+Authenticate = Callable[[str], Caller | None]
 Translate = Callable[[Exception], RpcFailure]
 
 
@@ -39,7 +39,6 @@ class EdgeSettings:
     """`unary_ceiling_seconds` bounds calls whose client set no, or a longer, deadline."""
 
     domain: str
-    reason_prefix: str = "ERROR_REASON_"
     unary_ceiling_seconds: float = 30.0
     max_request_bytes: int = 4 * MIB
     max_in_flight: int = 1024
@@ -79,7 +78,7 @@ class Edge:
         self._metrics.watch(self.capacity)
         self._logger = logger or structlog.get_logger("agentworkspace.rpc")
         self._around = Surroundings(
-            failures=EdgeFailures(domain=settings.domain, reason_prefix=settings.reason_prefix),
+            failures=EdgeFailures(domain=settings.domain),
             authenticate=authenticate,
             translate=translate,
             capacity=self.capacity,

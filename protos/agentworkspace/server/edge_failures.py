@@ -4,143 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from enum import StrEnum, unique
 
-import grpc
-
-from agentworkspace.rpc.errors import Recovery, RpcFailure
-
-
-@unique
-class EdgeReason(StrEnum):
-    """Short names; every service's ErrorReason enum has a value for each of them."""
-
-    MALFORMED_MESSAGE = "MALFORMED_MESSAGE"
-    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
-    CREDENTIAL_MISSING = "CREDENTIAL_MISSING"
-    CREDENTIAL_REJECTED = "CREDENTIAL_REJECTED"
-    ROLE_REQUIRED = "ROLE_REQUIRED"
-    OVERLOADED = "OVERLOADED"
-    DEADLINE = "DEADLINE"
-    CANCELLED = "CANCELLED"
-    NOT_AVAILABLE_YET = "NOT_AVAILABLE_YET"
-    SHUTTING_DOWN = "SHUTTING_DOWN"
-    INTERNAL = "INTERNAL"
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.rpc.errors import RpcFailure
+from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of, internal
 
 
 class EdgeFailures:
-    """Makes them. `domain` and `reason_prefix` are the service's."""
+    """Makes them. `domain` is the service's, as its ErrorInfo carries it."""
 
-    def __init__(self, *, domain: str, reason_prefix: str) -> None:
+    def __init__(self, *, domain: str) -> None:
         self._domain = domain
-        self._prefix = reason_prefix
 
     def malformed_message(self) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            EdgeReason.MALFORMED_MESSAGE,
+            SharedReason.MALFORMED_MESSAGE,
             "the bytes are not a message of the type that this method takes",
-            Recovery.FIX_REQUEST,
         )
 
     def request_too_large(self, limit_bytes: int) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            EdgeReason.REQUEST_TOO_LARGE,
+            SharedReason.REQUEST_TOO_LARGE,
             f"the message is larger than {limit_bytes} bytes",
-            Recovery.FIX_REQUEST,
             limit_bytes=str(limit_bytes),
         )
 
     def credential_missing(self) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.UNAUTHENTICATED,
-            EdgeReason.CREDENTIAL_MISSING,
+            SharedReason.CREDENTIAL_MISSING,
             "this method needs `authorization: Bearer <secret>` metadata",
-            Recovery.FIX_REQUEST,
         )
 
     def credential_rejected(self) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.UNAUTHENTICATED,
-            EdgeReason.CREDENTIAL_REJECTED,
-            "the presented credential is unknown or has expired",
-            Recovery.FIX_REQUEST,
+            SharedReason.CREDENTIAL_REJECTED, "the presented credential is unknown or has expired"
         )
 
     def role_required(self, roles: Iterable[str]) -> RpcFailure:
         listed = ", ".join(sorted(roles))
         return self._make(
-            grpc.StatusCode.PERMISSION_DENIED,
-            EdgeReason.ROLE_REQUIRED,
+            SharedReason.ROLE_REQUIRED,
             f"this method needs one of the roles: {listed}",
-            Recovery.FIX_REQUEST,
             roles=listed,
         )
 
     def overloaded(self, retry_after: timedelta) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            EdgeReason.OVERLOADED,
+            SharedReason.OVERLOADED,
             "the service has as much work as it can hold; nothing was done",
-            Recovery.RETRY,
             retry_after=retry_after,
         )
 
     def deadline(self) -> RpcFailure:
-        return self._make(
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            EdgeReason.DEADLINE,
-            "the deadline passed before the answer was ready",
-            Recovery.RETRY,
-        )
+        return self._make(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
 
     def cancelled(self) -> RpcFailure:
-        return self._make(
-            grpc.StatusCode.CANCELLED, EdgeReason.CANCELLED, "the caller hung up", Recovery.RETRY
-        )
+        return self._make(SharedReason.CANCELLED, "the caller hung up")
 
     def not_available_yet(self, method: str) -> RpcFailure:
         return self._make(
-            grpc.StatusCode.UNIMPLEMENTED,
-            EdgeReason.NOT_AVAILABLE_YET,
+            SharedReason.NOT_AVAILABLE_YET,
             "this version of the service does not do that",
-            Recovery.FIX_REQUEST,
             method=method,
         )
 
     def shutting_down(self) -> RpcFailure:
-        return self._make(
-            grpc.StatusCode.UNAVAILABLE,
-            EdgeReason.SHUTTING_DOWN,
-            "this replica is shutting down; call again",
-            Recovery.RETRY,
-        )
+        return self._make(SharedReason.SHUTTING_DOWN, "this replica is shutting down; call again")
 
     def internal(self) -> RpcFailure:
-        return self._make(
-            grpc.StatusCode.INTERNAL,
-            EdgeReason.INTERNAL,
-            "a fault of the service; its log has it under the correlation id",
-            Recovery.RETRY,
-        )
+        return failure_of(internal(), self._domain, SHARED_MEANINGS)
 
     def _make(
         self,
-        code: grpc.StatusCode,
-        reason: EdgeReason,
+        reason: SharedReason,
         message: str,
-        recovery: Recovery,
         *,
         retry_after: timedelta | None = None,
         **metadata: str,
     ) -> RpcFailure:
-        return RpcFailure(
-            code,
-            self._domain,
-            self._prefix + reason,
-            message,
-            metadata=metadata,
-            retry_after=retry_after,
-            recovery=recovery,
-        )
+        refusal = Refusal(reason, message, metadata=metadata, retry_after=retry_after)
+        return failure_of(refusal, self._domain, SHARED_MEANINGS)

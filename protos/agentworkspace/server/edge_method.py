@@ -11,11 +11,11 @@ from typing import Any, NoReturn, TypeAlias, cast
 import grpc
 import grpc.aio
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import call_metadata, calls
 from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.policy import Rule
-from agentworkspace.rpc.redaction import Secret
 from agentworkspace.server.call_log import CallLog
 from agentworkspace.server.metrics import MethodMetrics
 from agentworkspace.server.open_calls import OpenStream, Surroundings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from agentworkspace.rpc.calls import CallerIdentity
+from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.server.capacity import Capacity
 from agentworkspace.server.deadline import Deadlines
@@ -27,7 +27,7 @@ class Surroundings:
     """What all methods behind one edge share."""
 
     failures: EdgeFailures
-    authenticate: Callable[[str], CallerIdentity | None]
+    authenticate: Callable[[str], Caller | None]
     translate: Callable[[Exception], RpcFailure]
     capacity: Capacity
     unary_ceiling_seconds: float

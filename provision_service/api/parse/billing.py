@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import billing_service_pb2 as pb
 from provision_service.api.parse.fields import Fields
 from provision_service.api.parse.workspaces import LONGEST_MODEL, LONGEST_WORD
@@ -13,7 +14,6 @@ from provision_service.commands.resolve_billing_mode import ResolveBillingMode
 from provision_service.commands.set_billing_mode_override import SetBillingModeOverride
 from provision_service.commands.set_tenant_billing import SetTenantBilling
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.secret import Secret
 
 LONGEST_USAGE_TOKEN: Final = 4096
 TENANT_MODES: Final = (BillingMode.BYOK, BillingMode.PLATFORM_MANAGED)

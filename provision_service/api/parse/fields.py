@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
-from provision_service.domain import guards, identifiers
+from agentworkspace.core import ids
+from agentworkspace.core.refusal import Refusal, SharedReason, Violation
+from provision_service.domain import guards
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import is_environment_name
-from provision_service.domain.refusals import Reason, Refusal, Violation
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Fields:
             return
         fields = ", ".join(dict.fromkeys(each.field for each in self._violations))
         raise Refusal(
-            Reason.INVALID_REQUEST,
+            SharedReason.INVALID_REQUEST,
             f"the request is not well-formed: {fields}",
             metadata={"fields": fields},
             violations=self._violations,
@@ -45,7 +46,7 @@ class Fields:
     # Ids
 
     def uuid(self, text: str, field: str) -> str:
-        if not identifiers.is_canonical_uuid(text):
+        if not ids.is_canonical_uuid(text):
             self.refuse(field, "must be a UUID in lower case, with hyphens")
         return text
 
@@ -59,7 +60,7 @@ class Fields:
         return self.uuid(text, "provision_id")
 
     def tenant_id(self, text: str) -> str:
-        if not identifiers.is_tenant_id(text):
+        if not ids.is_tenant_id(text):
             self.refuse("tenant_id", "must be 1 to 128 of A-Z a-z 0-9 . _ -, the first no sign")
         return text
 
@@ -68,7 +69,7 @@ class Fields:
 
     def sha256(self, text: str, field: str) -> str | None:
         """None when the server shall make the secret."""
-        if text and not identifiers.is_sha256_hex(text):
+        if text and not ids.is_sha256_hex(text):
             self.refuse(field, "must be 64 lower-case hex digits")
         return text or None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
 from agentworkspace.rpc import calls
-from provision_service.api import asking
 from provision_service.api.parse.fields import Fields
 from provision_service.commands.audit_shared_secrets import AuditSharedSecrets
 from provision_service.commands.call import Call
@@ -21,7 +21,6 @@ from provision_service.commands.set_global_secret import SetGlobalSecret
 from provision_service.commands.set_workspace_secret import SetWorkspaceSecret
 from provision_service.commands.unregister_platform_credential import UnregisterPlatformCredential
 from provision_service.domain.guards import MAX_VALUE_BYTES
-from provision_service.domain.secret import Secret
 
 LONGEST_CREDENTIAL_NAME: Final = 128
 
@@ -93,7 +92,7 @@ def get_secret_values(request: pb.GetSecretValuesRequest, served: calls.Call) ->
     fields = Fields()
     command = GetSecretValues(
         workspace_id=fields.workspace_id(request.workspace_id),
-        bearer=asking.bearer(served),
+        bearer=served.bearer,
     )
     fields.finish()
     return command

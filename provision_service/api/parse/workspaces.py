@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from provision_service.api import wire_enums
@@ -15,7 +16,6 @@ from provision_service.commands.get_workspace import GetWorkspace
 from provision_service.commands.list_workspaces import ListWorkspaces
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.commands.update_workspace import UpdateWorkspace
-from provision_service.domain.secret import Secret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.urls import parse_destination
 

@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from registry_service.domain import identifiers
-from registry_service.domain.identifiers import RequestId, TenantId, TokenId, WorkspaceId
-from registry_service.domain.refusals import Reason, Refusal, Violation
+from agentworkspace.core import ids
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.core.refusal import Refusal, SharedReason, Violation
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Fields:
             return
         fields = ", ".join(dict.fromkeys(each.field for each in self._violations))
         raise Refusal(
-            Reason.INVALID_REQUEST,
+            SharedReason.INVALID_REQUEST,
             f"the request is not well-formed: {fields}",
             metadata={"fields": fields},
             violations=self._violations,
@@ -49,19 +49,19 @@ class Fields:
     # Ids
 
     def workspace_id(self, text: str, field: str = "workspace_id") -> WorkspaceId:
-        return self._take(identifiers.parse_workspace_id(text, field), WorkspaceId(""))
+        return self._take(ids.parse_workspace_id(text, field), WorkspaceId(""))
 
     def token_id(self, text: str, field: str = "token_id") -> TokenId:
-        return self._take(identifiers.parse_token_id(text, field), TokenId(""))
+        return self._take(ids.parse_token_id(text, field), TokenId(""))
 
     def request_id(self, text: str, field: str = "request_id") -> RequestId | None:
         """None when the caller named none."""
         if not text:
             return None
-        return self._take(identifiers.parse_request_id(text, field), RequestId(""))
+        return self._take(ids.parse_request_id(text, field), RequestId(""))
 
     def tenant_id(self, text: str, field: str = "tenant_id") -> TenantId:
-        return self._take(identifiers.parse_tenant_id(text, field), TenantId(""))
+        return self._take(ids.parse_tenant_id(text, field), TenantId(""))
 
     def optional_tenant_id(self, text: str, field: str = "tenant_id") -> TenantId | None:
         return self.tenant_id(text, field) if text else None
@@ -83,7 +83,7 @@ class Fields:
 
     def sha256(self, text: str, field: str = "token_sha256") -> bytes | None:
         """None when the server shall make the secret."""
-        return self._take(identifiers.parse_sha256(text, field), b"") if text else None
+        return self._take(ids.parse_sha256(text, field), b"") if text else None
 
     # Text and numbers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from registry_service.api import announced, asking
@@ -14,7 +15,6 @@ from registry_service.commands.heartbeats import Heartbeat
 from registry_service.commands.register import Register
 from registry_service.commands.update_card import UpdateCard
 from registry_service.commands.who_am_i import WhoAmI
-from registry_service.domain.secret import Secret
 from registry_service.domain.standing import BootstrapPolicy
 
 LONGEST_RUNTIME: Final = 100
@@ -30,7 +30,7 @@ def register(
         origin=asking.origin(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
         policy=policy,
-        bearer=asking.bearer(call),
+        bearer=call.bearer,
         ticket=Secret(request.bootstrap_ticket) if request.bootstrap_ticket else None,
         token_sha256=fields.sha256(request.token_sha256),
         request_id=fields.request_id(request.request_id),
@@ -52,7 +52,7 @@ def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPoli
     fields = Fields()
     command = Heartbeat(
         workspace_id=fields.workspace_id(request.workspace_id),
-        bearer=asking.bearer(call),
+        bearer=call.bearer,
         policy=policy,
         origin=asking.origin(call, request.workspace_id),
         active_tasks=fields.at_least_zero(request.active_tasks, "active_tasks"),
@@ -68,7 +68,7 @@ def update_card(request: pb.UpdateCardRequest, call: Call, *, allow_private: boo
     command = UpdateCard(
         origin=asking.origin(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
-        bearer=asking.bearer(call),
+        bearer=call.bearer,
         agent_card=documents.card(fields, request.agent_card)
         if request.HasField("agent_card")
         else None,
@@ -83,16 +83,14 @@ def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
     command = Deregister(
         origin=asking.origin(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
-        bearer=asking.bearer(call),
+        bearer=call.bearer,
     )
     fields.finish()
     return command
 
 
 def who_am_i(call: Call) -> WhoAmI:
-    return WhoAmI(
-        bearer=asking.bearer(call), method=call.method, correlation_id=call.correlation_id
-    )
+    return WhoAmI(bearer=call.bearer, method=call.method, correlation_id=call.correlation_id)
 
 
 def _url(fields: Fields, text: str, *, allow_private: bool) -> str:

@@ -8,6 +8,10 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from agentworkspace.core import ids
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from registry_service.api import asking, wire_enums
@@ -18,10 +22,6 @@ from registry_service.commands.revoke_token import RevokeToken
 from registry_service.commands.revoke_workspace_tokens import RevokeWorkspaceTokens
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import ValidateToken
-from registry_service.domain import identifiers
-from registry_service.domain.caller import Caller
-from registry_service.domain.identifiers import WorkspaceId
-from registry_service.domain.secret import Secret
 from registry_service.domain.tokens import RevokeReason
 
 LONGEST_LABEL: Final = 200
@@ -39,7 +39,7 @@ def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
     fields = Fields()
     command = MintToken(
         origin=asking.origin(call),
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         kind=fields.named(request.kind, "kind", wire_enums.BEARER_KIND_OF),
         label=fields.text(request.label, "label", at_most=LONGEST_LABEL),
@@ -56,8 +56,8 @@ def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
     fields = Fields()
     command = RotateToken(
         origin=asking.origin(call, request.workspace_id),
-        caller=asking.caller_or_none(call),
-        bearer=asking.bearer(call),
+        caller=call.caller,
+        bearer=call.bearer,
         workspace_id=fields.workspace_id(request.workspace_id),
         token_id=fields.token_id(request.token_id),
         overlap=fields.span(
@@ -73,7 +73,7 @@ def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
 def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
     fields = Fields()
     command = ListTokens(
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         include_revoked=request.include_revoked,
         page_size=fields.page_size(request.page_size),
@@ -87,8 +87,8 @@ def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
     fields = Fields()
     command = RevokeToken(
         origin=asking.origin(call, request.workspace_id),
-        caller=asking.caller_or_none(call),
-        bearer=asking.bearer(call),
+        caller=call.caller,
+        bearer=call.bearer,
         workspace_id=fields.workspace_id(request.workspace_id),
         token_id=fields.token_id(request.token_id),
         reason=_revoke_reason(fields, request.reason),
@@ -104,7 +104,7 @@ def revoke_workspace_tokens(
     fields = Fields()
     command = RevokeWorkspaceTokens(
         origin=asking.origin(call),
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         kinds=frozenset(
             fields.named(kind, f"kinds[{index}]", wire_enums.KIND_OF)
@@ -119,7 +119,7 @@ def revoke_workspace_tokens(
 
 def validate_token(request: pb.ValidateTokenRequest, call: Call) -> ValidateToken:
     fields = Fields()
-    question = _question(fields, request, asking.caller(call))
+    question = _question(fields, request, call.require_caller())
     fields.finish()
     return question
 
@@ -131,7 +131,7 @@ def batch_validate_tokens(
     if not 1 <= len(request.requests) <= LARGEST_BATCH:
         fields.refuse("requests", f"must be 1 to {LARGEST_BATCH}")
         fields.finish()
-    caller = asking.caller(call)
+    caller = call.require_caller()
     questions = [
         _question(fields, each, caller, index) for index, each in enumerate(request.requests)
     ]
@@ -159,11 +159,11 @@ def _question(
     """
     workspace_id: WorkspaceId | None = None
     named = request.workspace_id
-    if identifiers.is_workspace_id(named):
+    if ids.is_workspace_id(named):
         workspace_id = named
     elif named:
         # The place is worded only when it is needed: a batch has up to 1000 of these.
-        fields.refuse(_placed("workspace_id", index), identifiers.UUID_WANTED)
+        fields.refuse(_placed("workspace_id", index), ids.UUID_WANTED)
     elif not request.any_workspace:
         fields.refuse(_placed("workspace_id", index), "must be set, or any_workspace must be true")
     kind = None

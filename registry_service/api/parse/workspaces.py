@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+from agentworkspace.core.ids import RequestId
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from registry_service.api import asking, wire_enums
@@ -17,7 +18,6 @@ from registry_service.commands.diagnose import Diagnose
 from registry_service.commands.get_registration import GetRegistration
 from registry_service.commands.list_registrations import ListRegistrations
 from registry_service.commands.retire_workspace import RetireWorkspace
-from registry_service.domain.identifiers import RequestId
 from registry_service.domain.standing import BootstrapPolicy
 
 SHORTEST_TICKET: Final = timedelta(seconds=1)
@@ -30,7 +30,7 @@ def admit_workspace(
     fields = Fields()
     command = AdmitWorkspace(
         origin=asking.origin(call),
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         tenant_id=fields.tenant_id(request.tenant_id),
         request_id=fields.request_id(request.request_id),
@@ -51,7 +51,7 @@ def begin_incarnation(
     fields = Fields()
     command = BeginIncarnation(
         origin=asking.origin(call),
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         request_id=fields.request_id(request.request_id) or RequestId(new_id()),
         ticket_ttl=fields.span(
@@ -70,7 +70,7 @@ def get_registration(
 ) -> GetRegistration:
     fields = Fields()
     command = GetRegistration(
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         heartbeat_interval=heartbeat_interval,
     )
@@ -83,7 +83,7 @@ def list_registrations(
 ) -> ListRegistrations:
     fields = Fields()
     command = ListRegistrations(
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
         state=fields.named(request.state, "state", wire_enums.STATE_OF) if request.state else None,
         needs_relaunch=request.needs_relaunch,
@@ -100,7 +100,7 @@ def retire_workspace(request: pb.RetireWorkspaceRequest, call: Call) -> RetireWo
     fields = Fields()
     command = RetireWorkspace(
         origin=asking.origin(call),
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
     )
@@ -117,7 +117,7 @@ def diagnose(
 ) -> Diagnose:
     fields = Fields()
     command = Diagnose(
-        caller=asking.caller(call),
+        caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         policy=policy,
         heartbeat_interval=heartbeat_interval,

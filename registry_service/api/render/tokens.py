@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
+from agentworkspace.rpc.wire_enums import number
 from registry_service.api import wire_enums
 from registry_service.api.render.times import timestamp
 from registry_service.commands.issued import Issued
@@ -32,7 +33,7 @@ def token(found: Token, revoke_note: str = "") -> token_pb2.Token:
         first_use_time=timestamp(found.first_use_time),
         last_use_time=timestamp(found.last_use_time),
         revoke_time=timestamp(found.revoke_time),
-        revoke_reason=wire_enums.number(
+        revoke_reason=number(
             wire_enums.REVOKE_REASON, found.revoke_reason, token_pb2.REVOKE_REASON_UNSPECIFIED
         ),
         revoke_note=revoke_note,

@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.registry.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED
 from agentworkspace.registry.v1.registration_service_pb2 import REGISTER_OUTCOME_UNSPECIFIED
+from agentworkspace.rpc.wire_enums import number
 from registry_service.api import wire_enums
 from registry_service.api.render import tokens
 from registry_service.api.render.times import timestamp
@@ -41,7 +42,7 @@ def registration(found: Registration) -> pb.Registration:
         sample_error=found.sample_error,
         deregistered=found.deregistered,
         ticket_required=found.ticket_required,
-        fence=wire_enums.number(wire_enums.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
+        fence=number(wire_enums.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
         needs_relaunch=found.needs_relaunch,
         silent_since=timestamp(found.silent_since),
         rejected_registers=_rejected(found.rejected_registers),
@@ -94,9 +95,7 @@ def _rejected(counted: RejectedRegisters) -> pb.RejectedRegisters:
     return pb.RejectedRegisters(
         count=counted.count,
         last_time=timestamp(counted.last_time),
-        last_reason=wire_enums.number(
-            wire_enums.REASON, counted.last_reason, ERROR_REASON_UNSPECIFIED
-        ),
+        last_reason=number(wire_enums.REASON, counted.last_reason, ERROR_REASON_UNSPECIFIED),
     )
 
 
@@ -126,10 +125,8 @@ def _forecast(forecast: Forecast) -> pb.AdmissionForecast:
     return pb.AdmissionForecast(
         evidence=forecast.evidence,
         line=forecast.line,
-        outcome=wire_enums.number(
-            wire_enums.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED
-        ),
-        reason=wire_enums.number(wire_enums.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
+        outcome=number(wire_enums.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED),
+        reason=number(wire_enums.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
         recovery=forecast.recovery or "",
         explanation=forecast.explanation,
     )

@@ -25,10 +25,10 @@ from agentworkspace.client.agent.steps import (
     Wait,
 )
 from agentworkspace.client.channel import blocking_channel, call_metadata
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
 from agentworkspace.rpc.errors import failure_from
-from agentworkspace.rpc.redaction import Secret
 
 _JOIN_SECONDS: Final = messages.CALL_SECONDS + 2.0
 

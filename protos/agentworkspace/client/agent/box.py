@@ -13,8 +13,8 @@ from agentworkspace.client.agent.launch import Announcement, Launch, Report
 from agentworkspace.client.agent.life import AgentLife
 from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory
 from agentworkspace.client.agent.steps import Wait
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import new_token
-from agentworkspace.rpc.redaction import Secret
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import grpc
 from typing_extensions import override
 
 from agentworkspace.client.channel import ClientTls
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PEM: Final = "-----BEGIN"

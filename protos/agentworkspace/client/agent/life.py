@@ -34,9 +34,10 @@ from agentworkspace.client.agent.steps import (
     Wait,
 )
 from agentworkspace.client.backoff import LONGEST_SECONDS, Backoff
+from agentworkspace.core.refusal import Recovery
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
-from agentworkspace.rpc.errors import Recovery, RpcFailure
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.rpc.errors import RpcFailure
 
 HASH_IN_USE: Final = "ERROR_REASON_TOKEN_HASH_IN_USE"
 REQUEST_ID_REUSED: Final = "ERROR_REASON_REQUEST_ID_REUSED"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 _VERSION: Final = 1
 _FIELDS: Final = ("held", "candidate", "request_id", "ticket_sha256")

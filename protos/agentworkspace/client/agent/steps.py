@@ -8,8 +8,8 @@ from datetime import timedelta
 from enum import Enum, auto, unique
 
 from agentworkspace.client.agent.memory import Remembered
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.redaction import Secret
 
 
 class Stopped(Exception):

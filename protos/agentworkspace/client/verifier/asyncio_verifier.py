@@ -33,11 +33,12 @@ from agentworkspace.client.verifier.principals import (
     Requirement,
     require,
 )
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import is_well_formed
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from agentworkspace.rpc.errors import RpcFailure, failure_from
-from agentworkspace.rpc.redaction import Secret, is_token_shaped
+from agentworkspace.rpc.redaction import is_token_shaped
 
 __all__ = ["LIVE", "Principal", "Rejected", "Rejection", "Requirement", "Verifier"]
 

@@ -13,7 +13,7 @@ import grpc.aio
 
 from agentworkspace.client.verifier.asyncio_verifier import Verifier
 from agentworkspace.client.verifier.principals import LIVE, Principal, Requirement
-from agentworkspace.rpc.redaction import Secret
+from agentworkspace.core.secret import Secret
 
 _START_SECONDS: Final = 10.0
 

@@ -33,10 +33,11 @@ from agentworkspace.client.verifier.principals import (
     Rejection,
     Requirement,
 )
+from agentworkspace.core.refusal import Recovery
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import call_metadata, calls
-from agentworkspace.rpc.errors import Recovery, RpcFailure, public_message, to_trailing
+from agentworkspace.rpc.errors import RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.policy import INFRASTRUCTURE
-from agentworkspace.rpc.redaction import Secret
 
 Behaviour = Callable[[Any, Any], Any]
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import grpc
 
 from agentworkspace.client.verifier.principals import Principal, principal_of
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
-from agentworkspace.rpc.redaction import Secret
 
 MOST_PER_CALL: Final = 1000
 # While so many calls are under way, further questions wait together for one of them to end.

@@ -1,15 +1,18 @@
-"""Who calls: a name, roles, and the tenants the caller may act for."""
+"""Who is calling, as the edge established it from the credential."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from provision_service.domain.refusals import Reason, Refusal
+from agentworkspace.core.refusal import Refusal, SharedReason
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An authenticated caller; `tenants` None means all of them."""
+class Caller(NamedTuple):
+    """A platform service or a person named in the credentials file; `tenants` None means all.
+
+    `roles` are the effective ones: admin has been expanded to include the others. A tuple,
+    because a busy edge carries one with every call.
+    """
 
     name: str
     roles: frozenset[str]
@@ -23,7 +26,7 @@ class Caller:
         """Raise TENANT_FORBIDDEN unless the caller may act for `tenant_id`."""
         if not self.may_act_for(tenant_id):
             raise Refusal(
-                Reason.TENANT_FORBIDDEN,
+                SharedReason.TENANT_FORBIDDEN,
                 f"caller `{self.name}` may not act for tenant `{tenant_id}`",
                 metadata={"caller": self.name, "tenant_id": tenant_id},
             )

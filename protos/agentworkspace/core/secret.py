@@ -1,17 +1,15 @@
-"""A text that must not be shown by accident."""
+"""Text that must not reach a log, a traceback or an answer by accident."""
 
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import NoReturn
+from typing import Final, NoReturn
 
-from typing_extensions import override
-
-_SHOWN = "<secret>"
+SHOWN: Final = "<secret>"
 
 
 class Secret:
-    """Secret text: only `reveal()` gives it, everything that prints gives fixed text."""
+    """Secret text: only `reveal()` gives it; everything that prints it shows one fixed text."""
 
     __slots__ = ("_text",)
 
@@ -26,31 +24,26 @@ class Secret:
         """Whether nothing but white space is in it; blank counts as absent everywhere."""
         return not self._text or self._text.isspace()
 
-    @override
     def __repr__(self) -> str:
-        return _SHOWN
+        return SHOWN
 
-    @override
-    def __str__(self) -> str:
-        return _SHOWN
+    __str__ = __repr__
 
-    @override
     def __format__(self, spec: str) -> str:
-        return _SHOWN
+        return format(SHOWN, spec)
 
-    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return compare_digest(
-            self._text.encode("utf-8", "surrogatepass"),
-            other._text.encode("utf-8", "surrogatepass"),
-        )
+        return compare_digest(_bytes(self._text), _bytes(other._text))
 
-    @override
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash((Secret, self._text))
 
-    @override
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never pickled or copied into another process")
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate, which a JSON escape can make, is no reason to fail a comparison.
+    return text.encode("utf-8", "surrogatepass")

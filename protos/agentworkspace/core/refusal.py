@@ -1,0 +1,105 @@
+"""Why a request was refused, and the one thing its caller should do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum, unique
+from typing import TypeAlias
+
+
+@unique
+class Recovery(StrEnum):
+    """The one next step of a refused caller. Unknown means RETRY; only STOP is terminal."""
+
+    REGISTER = "REGISTER"
+    RETRY = "RETRY"
+    RELAUNCH = "RELAUNCH"
+    STOP = "STOP"
+    FIX_REQUEST = "FIX_REQUEST"
+
+
+@unique
+class SharedReason(StrEnum):
+    """The causes that both services name; each has its own beside them, in `domain/refusals.py`.
+
+    On the wire each is `ERROR_REASON_<name>`, in the ErrorReason of either service.
+    """
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    MALFORMED_MESSAGE = "MALFORMED_MESSAGE"
+    CREDENTIAL_MISSING = "CREDENTIAL_MISSING"
+    CREDENTIAL_REJECTED = "CREDENTIAL_REJECTED"
+    ROLE_REQUIRED = "ROLE_REQUIRED"
+    TENANT_FORBIDDEN = "TENANT_FORBIDDEN"
+    WORKSPACE_UNKNOWN = "WORKSPACE_UNKNOWN"
+    WORKSPACE_REMOVED = "WORKSPACE_REMOVED"
+    TOKEN_HASH_IN_USE = "TOKEN_HASH_IN_USE"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    BEARER_REJECTED = "BEARER_REJECTED"
+    RATE_LIMITED = "RATE_LIMITED"
+    OVERLOADED = "OVERLOADED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    CONFLICT = "CONFLICT"
+    DEADLINE = "DEADLINE"
+    CANCELLED = "CANCELLED"
+    NOT_AVAILABLE_YET = "NOT_AVAILABLE_YET"
+    INTERNAL = "INTERNAL"
+
+
+# A SharedReason, or a Reason of the service at hand.
+AnyReason: TypeAlias = StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request that has the wrong shape; `field` is its path, dot-separated."""
+
+    field: str
+    description: str
+
+
+class Refusal(Exception):
+    """A request is refused. `message` is public text: never a secret, never SQL.
+
+    `metadata` repeats whatever is dynamic in the message. `recovery` None means the default of
+    the reason, which the edge knows.
+    """
+
+    def __init__(
+        self,
+        reason: AnyReason,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after: timedelta | None = None,
+        recovery: Recovery | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after = retry_after
+        self.recovery = recovery
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+    def __repr__(self) -> str:
+        return f"Refusal({self.reason}, {self.message!r})"
+
+
+def refuse_shape(violations: Sequence[Violation]) -> None:
+    """Raise INVALID_REQUEST with every violation, if there is any."""
+    if violations:
+        fields = ", ".join(dict.fromkeys(violation.field for violation in violations))
+        raise Refusal(
+            SharedReason.INVALID_REQUEST,
+            f"the request has {len(violations)} invalid field value(s): {fields}",
+            violations=violations,
+        )

@@ -1,0 +1,86 @@
+"""How each reason travels: its status code, and the recovery of a refusal that names none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
+from agentworkspace.rpc.errors import RpcFailure
+
+REASON_PREFIX: Final = "ERROR_REASON_"
+_Code = grpc.StatusCode
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A status code, and what a refusal tells its caller to do when it does not say itself."""
+
+    code: grpc.StatusCode
+    recovery: Recovery
+
+
+def fix(code: grpc.StatusCode) -> Meaning:
+    """The call itself is wrong."""
+    return Meaning(code, Recovery.FIX_REQUEST)
+
+
+def retry(code: grpc.StatusCode) -> Meaning:
+    """The same call may succeed later."""
+    return Meaning(code, Recovery.RETRY)
+
+
+# WORKSPACE_REMOVED alone is final by default: whoever knows that a newer box has registered, or
+# that a workspace is suspended, says STOP in the refusal itself.
+SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
+    SharedReason.INVALID_REQUEST: fix(_Code.INVALID_ARGUMENT),
+    SharedReason.MALFORMED_MESSAGE: fix(_Code.INVALID_ARGUMENT),
+    SharedReason.REQUEST_TOO_LARGE: fix(_Code.INVALID_ARGUMENT),
+    SharedReason.CREDENTIAL_MISSING: fix(_Code.UNAUTHENTICATED),
+    SharedReason.CREDENTIAL_REJECTED: fix(_Code.UNAUTHENTICATED),
+    SharedReason.ROLE_REQUIRED: fix(_Code.PERMISSION_DENIED),
+    SharedReason.TENANT_FORBIDDEN: fix(_Code.PERMISSION_DENIED),
+    SharedReason.WORKSPACE_UNKNOWN: retry(_Code.NOT_FOUND),
+    SharedReason.WORKSPACE_REMOVED: Meaning(_Code.FAILED_PRECONDITION, Recovery.STOP),
+    SharedReason.TOKEN_HASH_IN_USE: fix(_Code.ALREADY_EXISTS),
+    SharedReason.REQUEST_ID_REUSED: fix(_Code.ALREADY_EXISTS),
+    SharedReason.BEARER_REJECTED: Meaning(_Code.UNAUTHENTICATED, Recovery.RELAUNCH),
+    SharedReason.RATE_LIMITED: retry(_Code.RESOURCE_EXHAUSTED),
+    SharedReason.OVERLOADED: retry(_Code.RESOURCE_EXHAUSTED),
+    SharedReason.STORE_UNAVAILABLE: retry(_Code.UNAVAILABLE),
+    SharedReason.SHUTTING_DOWN: retry(_Code.UNAVAILABLE),
+    SharedReason.CONFLICT: retry(_Code.ABORTED),
+    SharedReason.DEADLINE: retry(_Code.DEADLINE_EXCEEDED),
+    SharedReason.CANCELLED: retry(_Code.CANCELLED),
+    SharedReason.NOT_AVAILABLE_YET: fix(_Code.UNIMPLEMENTED),
+    SharedReason.INTERNAL: retry(_Code.INTERNAL),
+}
+
+
+def failure_of(refusal: Refusal, domain: str, meanings: Mapping[AnyReason, Meaning]) -> RpcFailure:
+    """The refusal as the edge sends it, in the words of the service whose `domain` it is."""
+    meaning = meanings[refusal.reason]
+    metadata = dict(refusal.metadata)
+    if refusal.violations:
+        fields = dict.fromkeys(violation.field for violation in refusal.violations)
+        metadata.setdefault("fields", ", ".join(fields))
+    return RpcFailure(
+        meaning.code,
+        domain,
+        REASON_PREFIX + refusal.reason,
+        refusal.message,
+        metadata=metadata,
+        violations=refusal.violations,
+        retry_after=refusal.retry_after,
+        recovery=refusal.recovery or meaning.recovery,
+    )
+
+
+def internal() -> Refusal:
+    """What a client may know of a fault that nobody expected."""
+    return Refusal(
+        SharedReason.INTERNAL, "a fault of the service; its log has it under the correlation id"
+    )
