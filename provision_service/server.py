@@ -32,6 +32,7 @@ from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, stop_event
+from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
@@ -40,7 +41,6 @@ from provision_service.api.catalogue_servicer import Catalogues
 from provision_service.api.core import Core
 from provision_service.api.secret_servicer import Secrets
 from provision_service.api.workspace_servicer import Workspaces
-from provision_service.blocking import BlockingPool
 from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
 from provision_service.metrics import ProvisionMetrics

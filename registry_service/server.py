@@ -27,6 +27,7 @@ from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.listening import ServerTls
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
+from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api import errors, policy
 from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.audit_servicer import Audit
@@ -35,7 +36,6 @@ from registry_service.api.registration_servicer import Registrations
 from registry_service.api.throttle import Throttle
 from registry_service.api.token_servicer import Tokens
 from registry_service.api.workspace_servicer import Workspaces
-from registry_service.blocking import BlockingPool
 from registry_service.commands import read_revocations
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.config import Settings

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.calls import Call
-from provision_service.blocking import BlockingPool
+from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.domain.registry_port import RegistryRefused
 
 # A revoked token reads the catalogue, which is the same for everybody, for so long at most.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agentworkspace.rpc import calls
-from provision_service.blocking import BlockingPool
+from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.probing import Prober
 from provision_service.domain.registry_port import Registry

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from provision_service.blocking import BlockingPool
+from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry

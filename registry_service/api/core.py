@@ -11,9 +11,9 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.rpc import calls
 from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.throttle import Throttle
-from registry_service.blocking import BlockingPool
 from registry_service.commands import (
     authenticated_registers,
     evidence,

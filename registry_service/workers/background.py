@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import structlog
 
 from agentworkspace.core.refusal import Refusal
-from registry_service.blocking import BlockingPool
+from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store

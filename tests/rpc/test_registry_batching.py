@@ -12,7 +12,7 @@ import pytest
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.service import coalescer
 from agentworkspace.service.coalescer import Coalescer
-from registry_service.blocking import BlockingPool
+from agentworkspace.service.thread_pool import BlockingPool
 
 
 class Database:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from registry_service.blocking import overloaded
+from agentworkspace.service.thread_pool import overloaded
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

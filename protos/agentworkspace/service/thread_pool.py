@@ -1,4 +1,4 @@
-"""Where the synchronous core runs: a few threads, and an end to what may wait for them."""
+"""The bridge from the event loop to the synchronous core: a small pool, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
 COME_BACK_AFTER: Final = timedelta(seconds=1)
+
+
+def overloaded() -> Refusal:
+    return Refusal(
+        SharedReason.OVERLOADED,
+        "more calls are waiting than this replica takes; nothing was done, call again later",
+        retry_after=COME_BACK_AFTER,
+    )
 
 
 class BlockingPool:
     """Runs blocking functions on `threads` threads, each with the context of its call.
 
-    Used from one event loop. A call that is given up while it waits is never started; one
-    that has started runs to its end, and what it changed stays changed.
+    A call that is given up while it waits is never started; one that has started runs to its
+    end, and what it changed stays changed.
     """
 
     def __init__(self, *, threads: int, max_waiting: int, name: str = "command") -> None:
@@ -35,13 +44,9 @@ class BlockingPool:
         return self._held
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The work's result, or what it raises. Refusal OVERLOADED when the queue is full."""
+        """Refusal OVERLOADED when the queue is full."""
         if self._held >= self._limit:
-            raise Refusal(
-                SharedReason.OVERLOADED,
-                "more calls are waiting than this replica takes; nothing was done",
-                retry_after=COME_BACK_AFTER,
-            )
+            raise overloaded()
         context = contextvars.copy_context()
         future = self._executor.submit(context.run, partial(work, *args, **kwargs))
         self._held += 1
