@@ -70,7 +70,8 @@ def test_a_refusal_carries_what_the_edge_needs() -> None:
         retry_after=timedelta(seconds=2),
         recovery=Recovery.RETRY,
     )
-    assert str(refusal) == refusal.message == "too many"
+    assert refusal.message == "too many"
+    assert str(refusal) == "RATE_LIMITED: too many"
     assert refusal.metadata == {"limit": "5"}
     assert refusal.violations == ()
     assert repr(refusal) == "Refusal(RATE_LIMITED, 'too many')"

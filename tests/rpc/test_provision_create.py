@@ -75,7 +75,7 @@ def test_the_answer_carries_the_first_token_and_the_registry_knows_it(pair: Pair
     created = create(pair.provision)
     assert len(created.auth_token) >= 40
     assert is_well_formed(Secret(created.auth_token))
-    assert created.auth_token.startswith(TokenKind.API)
+    assert created.auth_token.startswith("awa_")
     assert created.auth_token_error == ""
     assert created.workspace.admitted
     found = principal(pair.registry, created.auth_token, created.workspace.id)
