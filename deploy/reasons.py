@@ -1,7 +1,7 @@
-"""The README's table of error reasons, made from the protos and both services' tables.
+"""The table of error reasons in protos/README.md, made from the protos and both services' tables.
 
 python -m deploy.reasons            write it
-python -m deploy.reasons --check    exit 1 when the README says otherwise
+python -m deploy.reasons --check    exit 1 when the page says otherwise
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from provision_service.api.errors import MEANINGS as PROVISION
 from registry_service.api.errors import MEANINGS as REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGE = ROOT / "protos" / "README.md"
 BEGIN = "<!-- reasons: written by deploy/reasons.py -->"
 END = "<!-- end of reasons -->"
 # A value's comment: the code, the sentence, then the example.
@@ -45,19 +45,23 @@ def table() -> str:
         who = WHO[reason in registry, reason in provision]
         recovery = ", ".join(dict.fromkeys(recoveries[reason]))
         rows.append(f"| `{reason}` | {code} | {recovery} | {who} | {text} |")
-    note = "The recovery is what is said unless the refusal knows better."
+    note = (
+        "The recovery is the usual one: a refusal that knows more about its case may name another."
+    )
     return "\n".join([BEGIN, note, "", *rows, END])
 
 
 def main() -> int:
-    readme = README.read_text()
-    head, _, rest = readme.partition(BEGIN)
+    page = PAGE.read_text()
+    head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     wanted = head + table() + tail
     if "--check" not in sys.argv:
-        README.write_text(wanted)
-    elif readme != wanted:
-        print("README.md: the table of reasons is out of date; run: python -m deploy.reasons")
+        PAGE.write_text(wanted)
+    elif page != wanted:
+        print(
+            "protos/README.md: the table of reasons is out of date; run: python -m deploy.reasons"
+        )
         return 1
     return 0
 
