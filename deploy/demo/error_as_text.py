@@ -63,7 +63,7 @@ def on_the_platforms_bill(stage: Stage, tell: Narrative) -> None:
     stage.as_admin(
         stage.billing.SetTenantBilling,
         billing_service_pb2.SetTenantBillingRequest(
-            tenant_id=tenant, platform_usage_token=usage_token
+            tenant_id=tenant, platform_usage_token=usage_token, create=True
         ),
     )
     created = create(stage, tenant, "anthropic/claude-opus-4-7", {}).message

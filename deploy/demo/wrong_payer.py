@@ -100,7 +100,7 @@ def the_platform_pays_for_its_own_models(stage: Stage, tell: Narrative) -> None:
     stage.as_admin(
         stage.billing.SetTenantBilling,
         billing_service_pb2.SetTenantBillingRequest(
-            tenant_id=tenant, platform_usage_token=usage_token
+            tenant_id=tenant, platform_usage_token=usage_token, create=True
         ),
     )
     created = create(stage, tenant, "anthropic/claude-opus-4-7", {})

@@ -36,10 +36,8 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     Reason.URL_FORBIDDEN: fix(Code.INVALID_ARGUMENT),
     Reason.FORBIDDEN_ENV_KEY: fix(Code.FAILED_PRECONDITION),
     Reason.SECRET_LIMIT_EXCEEDED: fix(Code.FAILED_PRECONDITION),
-    Reason.SECRET_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.SECRET_UNDECRYPTABLE: fix(Code.FAILED_PRECONDITION),
     Reason.PLATFORM_CREDENTIAL_COMINGLED: fix(Code.FAILED_PRECONDITION),
-    Reason.PLATFORM_CREDENTIAL_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.BYPASS_KEY_REFUSED: fix(Code.FAILED_PRECONDITION),
     Reason.RUNTIME_UNKNOWN: fix(Code.FAILED_PRECONDITION),
     Reason.MODEL_REQUIRED: fix(Code.FAILED_PRECONDITION),
@@ -73,6 +71,8 @@ def _refusal_of(error: Exception) -> Refusal:
     found: Refusal | None = None
     if isinstance(error, Refusal):
         found = error
+    elif isinstance(error, TimeoutError):
+        found = Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
     elif isinstance(error, SQLAlchemyError):
         found = faults.refusal_for(error)
     elif isinstance(error, RegistryUnavailable | RegistryRefused):

@@ -20,12 +20,16 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTenantBilling:
-    """None keeps what is there; a blank usage token removes it."""
+    """None keeps what is there; a blank usage token removes it.
+
+    `create` also takes a tenant that has nothing here yet.
+    """
 
     call: Call
     tenant_id: str
     default_billing: BillingMode | None = None
     platform_usage_token: Secret | None = None
+    create: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,20 @@ class SetTenantBillingResult:
 
 def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetTenantBillingResult:
     """Set it. The usage token becomes a platform credential by itself, and the one before
-    it ceases to be one. Raises PLATFORM_CREDENTIAL_COMINGLED for another tenant's token.
+    it ceases to be one. Raises PLATFORM_CREDENTIAL_COMINGLED for another tenant's token,
+    TENANT_UNKNOWN.
     """
     command.call.caller.require_tenant(command.tenant_id)
     with store.writing() as tx:
-        tenant_rows.ensure(tx, command.tenant_id)
-        tenant_rows.find(tx, command.tenant_id, lock_it=True)
+        if command.create:
+            tenant_rows.ensure(tx, command.tenant_id)
+        if tenant_rows.find(tx, command.tenant_id, lock_it=True) is None:
+            raise Refusal(
+                Reason.TENANT_UNKNOWN,
+                f"tenant `{command.tenant_id}` has nothing here; is it spelled as meant? For a new"
+                " tenant set `create`",
+                metadata={"tenant_id": command.tenant_id},
+            )
         values: dict[str, Any] = {}
         if command.default_billing is not None:
             values["default_billing"] = command.default_billing.value

@@ -60,7 +60,7 @@ class World:
     def give_usage_token(self, tenant: str, token: str) -> None:
         self.pair.provision.billing.SetTenantBilling(
             billing_service_pb2.SetTenantBillingRequest(
-                tenant_id=tenant, platform_usage_token=token
+                tenant_id=tenant, platform_usage_token=token, create=True
             ),
             metadata=ADMIN,
         )

@@ -69,12 +69,14 @@ def bill(
     *,
     token: str | None = None,
     default: BillingMode | None = None,
+    create: bool = True,
 ) -> set_tenant_billing.SetTenantBillingResult:
     command = SetTenantBilling(
         call=ADMIN,
         tenant_id=tenant,
         default_billing=default,
         platform_usage_token=Secret(token) if token is not None else None,
+        create=create,
     )
     return set_tenant_billing.run(world.store, command, world.deployment)
 
@@ -269,6 +271,14 @@ def test_a_tenants_billing_keeps_what_is_not_given(world: World) -> None:
     command = SetTenantBilling(call=OF_GLOBEX, tenant_id=ACME)
     with refused(SharedReason.TENANT_FORBIDDEN):
         set_tenant_billing.run(world.store, command, world.deployment)
+
+
+def test_a_tenant_that_has_nothing_here_is_unknown_until_it_is_meant(world: World) -> None:
+    with refused(Reason.TENANT_UNKNOWN):
+        bill(world, "acme-mistyped", token="usage-token-of-acme", create=False)
+    assert world.sql("SELECT count(*) FROM provision.tenants") == [(0,)]
+    bill(world, "acme-mistyped", token="usage-token-of-acme")
+    assert bill(world, "acme-mistyped", create=False).has_platform_usage_token
 
 
 def test_a_usage_token_that_does_not_open_is_said_to_be_so_until_it_is_given_again(

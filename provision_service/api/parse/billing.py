@@ -67,6 +67,7 @@ def set_tenant_billing(request: pb.SetTenantBillingRequest, call: Call) -> SetTe
         tenant_id=fields.tenant_id(request.tenant_id),
         default_billing=BillingMode(mode) if mode in TENANT_MODES else None,
         platform_usage_token=token,
+        create=request.create,
     )
     fields.finish()
     return command

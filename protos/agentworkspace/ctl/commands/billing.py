@@ -53,7 +53,7 @@ def _tenant(args: argparse.Namespace, session: Session) -> Answer:
     if args.usage_token_file is not None and args.remove_usage_token:
         raise Unusable("--usage-token-file and --remove-usage-token exclude each other")
     request = messages.SetTenantBillingRequest(
-        tenant_id=args.tenant, default_billing=args.default_billing
+        tenant_id=args.tenant, default_billing=args.default_billing, create=args.create
     )
     if args.usage_token_file is not None:
         token = read_secret(args.usage_token_file, what="usage token")
@@ -105,6 +105,11 @@ GROUP = Group(
                     help="store the usage token in FILE; - for standard input",
                 ),
                 argument("--remove-usage-token", action="store_true", help="forget it"),
+                argument(
+                    "--create",
+                    action="store_true",
+                    help="also for a tenant that has nothing here yet",
+                ),
             ),
         ),
     ),

@@ -194,22 +194,26 @@ class SetTenantBillingRequest(_message.Message):
     TENANT_ID_FIELD_NUMBER: _builtins.int
     DEFAULT_BILLING_FIELD_NUMBER: _builtins.int
     PLATFORM_USAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CREATE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     default_billing: _builtins.str
     """`byok` or `platform_managed`; empty keeps it. Gates SetGlobalSecret and nothing else."""
     platform_usage_token: _builtins.str
     """The tenant's usage token at the proxy; absent keeps it, empty removes it."""
+    create: _builtins.bool
+    """Also for a tenant that has nothing here yet; without it a mistyped tenant is TENANT_UNKNOWN."""
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         default_billing: _builtins.str = ...,
         platform_usage_token: _builtins.str | None = ...,
+        create: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "platform_usage_token", b"platform_usage_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "default_billing", b"default_billing", "platform_usage_token", b"platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "create", b"create", "default_billing", b"default_billing", "platform_usage_token", b"platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__platform_usage_token: _TypeAlias = _typing.Literal["platform_usage_token"]  # noqa: Y015
     _WhichOneofArgType__platform_usage_token: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token"]  # noqa: Y015

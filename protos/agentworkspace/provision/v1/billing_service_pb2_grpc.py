@@ -99,7 +99,8 @@ class BillingServiceServicer(object):
 
         Caller: admin.
         Idempotency: naturally idempotent.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, TENANT_UNKNOWN (the tenant has nothing here, and `create` is not set),
+        PLATFORM_CREDENTIAL_COMINGLED (another tenant uses that token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,8 @@ class BillingServiceStub:
 
     Caller: admin.
     Idempotency: naturally idempotent.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, TENANT_UNKNOWN (the tenant has nothing here, and `create` is not set),
+    PLATFORM_CREDENTIAL_COMINGLED (another tenant uses that token).
     """
 
 @_typing.type_check_only
@@ -93,7 +94,8 @@ class BillingServiceAsyncStub(BillingServiceStub):
 
     Caller: admin.
     Idempotency: naturally idempotent.
-    Errors: TENANT_FORBIDDEN.
+    Errors: TENANT_FORBIDDEN, TENANT_UNKNOWN (the tenant has nothing here, and `create` is not set),
+    PLATFORM_CREDENTIAL_COMINGLED (another tenant uses that token).
     """
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -148,7 +150,8 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: admin.
         Idempotency: naturally idempotent.
-        Errors: TENANT_FORBIDDEN.
+        Errors: TENANT_FORBIDDEN, TENANT_UNKNOWN (the tenant has nothing here, and `create` is not set),
+        PLATFORM_CREDENTIAL_COMINGLED (another tenant uses that token).
         """
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -150,13 +150,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_SECRET_LIMIT_EXCEEDED", "domain": "agentworkspace.provision", "metadata": {"limit_bytes": "524288"}}
     """
-    ERROR_REASON_SECRET_UNKNOWN: _ErrorReason.ValueType  # 19
-    """NOT_FOUND: No secret of that name is stored at that scope.
-
-    Example of an ErrorInfo:
-
-        {"reason": "ERROR_REASON_SECRET_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"key": "OPENAI_API_KEY"}}
-    """
     ERROR_REASON_SECRET_UNDECRYPTABLE: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION: A stored value was not written by this deployment for this place.
 
@@ -170,13 +163,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example of an ErrorInfo:
 
         {"reason": "ERROR_REASON_PLATFORM_CREDENTIAL_COMINGLED", "domain": "agentworkspace.provision", "metadata": {"key": "MINIMAX_API_KEY"}}
-    """
-    ERROR_REASON_PLATFORM_CREDENTIAL_UNKNOWN: _ErrorReason.ValueType  # 22
-    """NOT_FOUND: No platform credential of that name is registered.
-
-    Example of an ErrorInfo:
-
-        {"reason": "ERROR_REASON_PLATFORM_CREDENTIAL_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"name": "minimax-prod"}}
     """
     ERROR_REASON_BYPASS_KEY_REFUSED: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: The name would route around the metered proxy for somebody the platform pays for.
@@ -471,13 +457,6 @@ Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_SECRET_LIMIT_EXCEEDED", "domain": "agentworkspace.provision", "metadata": {"limit_bytes": "524288"}}
 """
-ERROR_REASON_SECRET_UNKNOWN: ErrorReason.ValueType  # 19
-"""NOT_FOUND: No secret of that name is stored at that scope.
-
-Example of an ErrorInfo:
-
-    {"reason": "ERROR_REASON_SECRET_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"key": "OPENAI_API_KEY"}}
-"""
 ERROR_REASON_SECRET_UNDECRYPTABLE: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION: A stored value was not written by this deployment for this place.
 
@@ -491,13 +470,6 @@ ERROR_REASON_PLATFORM_CREDENTIAL_COMINGLED: ErrorReason.ValueType  # 21
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_PLATFORM_CREDENTIAL_COMINGLED", "domain": "agentworkspace.provision", "metadata": {"key": "MINIMAX_API_KEY"}}
-"""
-ERROR_REASON_PLATFORM_CREDENTIAL_UNKNOWN: ErrorReason.ValueType  # 22
-"""NOT_FOUND: No platform credential of that name is registered.
-
-Example of an ErrorInfo:
-
-    {"reason": "ERROR_REASON_PLATFORM_CREDENTIAL_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"name": "minimax-prod"}}
 """
 ERROR_REASON_BYPASS_KEY_REFUSED: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: The name would route around the metered proxy for somebody the platform pays for.
