@@ -15,7 +15,7 @@ from registry_service.domain.liveness import (
     effective_state,
     needs_relaunch,
 )
-from registry_service.domain.refusals import Reason
+from registry_service.domain.refusals import reason_of
 from registry_service.domain.standing import Fence
 from registry_service.storage import pulse, registration_reads
 from registry_service.storage.pulse import Uptime
@@ -69,7 +69,7 @@ def view(row: Any, uptime: Uptime, heartbeat_interval: timedelta) -> Registratio
         rejected_registers=RejectedRegisters(
             count=row.rejected_count,
             last_time=row.rejected_last_time,
-            last_reason=Reason(row.rejected_last_reason) if row.rejected_last_reason else None,
+            last_reason=reason_of(row.rejected_last_reason) if row.rejected_last_reason else None,
         ),
         last_register_failure=_failure(row),
     )
@@ -79,7 +79,7 @@ def _failure(row: Any) -> RegisterFailure | None:
     if row.failure_reason is None:
         return None
     return RegisterFailure(
-        reason=Reason(row.failure_reason),
+        reason=reason_of(row.failure_reason),
         time=row.failure_time,
         incarnation=row.failure_incarnation,
     )

@@ -26,3 +26,9 @@ class Reason(StrEnum):
 
 
 REASONS: Final[tuple[AnyReason, ...]] = (*SharedReason, *Reason)
+_BY_NAME: Final = {each.value: each for each in REASONS}
+
+
+def reason_of(name: str) -> AnyReason:
+    """The reason that was stored by its name. KeyError for a name that never was one."""
+    return _BY_NAME[name]
