@@ -32,6 +32,7 @@ from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, stop_event
+from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
@@ -120,6 +121,7 @@ class Provisioning:
             deployment=deployment,
             registry=registry,
             prober=prober_of(settings),
+            urls=PublicUrls(Names(), allow_private=settings.allow_private_urls),
             metrics=metrics,
             new_id=new_id,
             wake_outbox=self._background.wake_outbox,

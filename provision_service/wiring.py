@@ -13,7 +13,6 @@ import structlog
 from agentworkspace.client.channel import ClientTls, blocking_channel
 from agentworkspace.server.listening import ServerTls
 from agentworkspace.server.server import ServerSettings
-from provision_service.clients.addresses import UrlChecker
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
 from provision_service.clients.token_file import TokenFile
@@ -73,7 +72,6 @@ def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
         probes=ProbesPolicy(settings.probes),
         tickets_from_birth=settings.tickets_from_birth,
         forced_tier=settings.force_tier,
-        check_url=UrlChecker(allow_private=settings.allow_private_urls),
         provision_lease=settings.lease,
         ticket_ttl=settings.ticket_lifetime,
         admit_budget=timedelta(seconds=2),

@@ -27,9 +27,9 @@ from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.listening import ServerTls
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
+from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api import errors, policy
-from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.audit_servicer import Audit
 from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
 from registry_service.api.registration_servicer import Registrations
@@ -171,7 +171,7 @@ class Registry:
                 heartbeat_interval=settings.heartbeat_interval,
             ),
             sources=Sources(new_secret=new_secret, new_id=new_id, monotonic=time.monotonic),
-            urls=AnnouncedUrls(allow_private=settings.allow_private_urls),
+            urls=PublicUrls(Names(), allow_private=settings.allow_private_urls),
             throttle=Throttle(burst=settings.refused_burst, per_second=settings.refused_per_second),
             metrics=metrics,
             last_uses=LastUses(),

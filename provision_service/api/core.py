@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from agentworkspace.rpc import calls
+from agentworkspace.service.name_resolution import PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.probing import Prober
@@ -30,6 +31,7 @@ class Core:
     deployment: Deployment
     registry: Registry
     prober: Prober
+    urls: PublicUrls
     metrics: ProvisionMetrics
     new_id: Callable[[], str]
     wake_outbox: Callable[[], None]

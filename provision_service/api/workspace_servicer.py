@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from typing_extensions import override
 
 from agentworkspace.core.refusal import Refusal
@@ -31,6 +34,8 @@ from provision_service.launch.provision_workspace import (
     ProvisionWorkspaceResult,
 )
 
+_URL: Final = "workspace.url"
+
 
 class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     def __init__(self, core: Core) -> None:
@@ -44,6 +49,10 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         command = parse.create_workspace(
             request, _call(), new_id=core.new_id(), new_request_id=core.new_id()
         )
+        if command.spec.url:
+            command.call.caller.require_tenant(command.tenant_id)
+            refusal = await core.urls.refusal_of(command.spec.url, _URL)
+            command = replace(command, url_refusal=refusal)
         result = await core.run(
             lambda store: create_workspace.run(
                 store, command, core.deployment, core.registry, core.prober
@@ -79,6 +88,9 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     ) -> pb.UpdateWorkspaceResponse:
         core = self._core
         command = parse.update_workspace(request, _call(), new_request_id=core.new_id())
+        if command.spec.url:
+            refusal = await core.urls.refusal_of(command.spec.url, _URL)
+            command = replace(command, url_refusal=refusal)
         return render.updated(
             await core.run(lambda store: update_workspace.run(store, command, core.deployment))
         )

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from provision_service.clients import probe_verdicts
-from provision_service.clients.addresses import Resolver, resolve
-from provision_service.clients.probe_plan import Asked, NotAsked, plan
-from provision_service.domain.probing import ProbeRequest, ProbeResult
-from provision_service.domain.urls import (
+from agentworkspace.core.public_urls import (
     Address,
     literal_address,
     looks_like_odd_address,
     why_forbidden,
 )
+from agentworkspace.service.name_resolution import AskForAddresses, ask_system
+from provision_service.clients import probe_verdicts
+from provision_service.clients.probe_plan import Asked, NotAsked, plan
+from provision_service.domain.probing import ProbeRequest, ProbeResult
 
 BUDGET: Final = timedelta(seconds=3)
 _MAX_RUNNING: Final = 128
@@ -56,7 +56,7 @@ class VendorProber:
         self,
         *,
         platform: Mapping[str, str],
-        resolver: Resolver = resolve,
+        resolver: AskForAddresses = ask_system,
         allow_private: bool = False,
         allow_loopback_http: bool = False,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
 from provision_service.commands.call import Call, record
@@ -39,7 +39,8 @@ class CreateWorkspace:
     """`workspace_id` is fresh, made by the edge; a replay answers with the first one.
 
     What was not given is empty (tier and max_concurrent_tasks 0): template and defaults
-    fill it here.
+    fill it here. `url_refusal` is what speaks against `spec.url`: name servers were asked before,
+    because they may take longer than a thread of the calls should be held.
     """
 
     call: Call
@@ -50,6 +51,7 @@ class CreateWorkspace:
     secrets: Mapping[str, Secret]
     validate_only: bool = False
     auth_token_sha256: str | None = None
+    url_refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +97,8 @@ def run(
                 stored = _replay(tx, store, command, deployment, files=files, earlier=earlier)
         if earlier is not None:
             return _answer(store, command, deployment, registry, stored=stored, probed=())
-    if command.spec.url:
-        deployment.check_url(command.spec.url)
+    if command.url_refusal is not None:
+        raise command.url_refusal
     wanted = new_workspace.draft(
         command.workspace_id,
         command.tenant_id,

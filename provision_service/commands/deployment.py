@@ -12,18 +12,13 @@ from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy, Template
 
 
-def _accept_url(url: str) -> None:
-    del url
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """`platform` carries PLATFORM_LLM_USAGE_TOKEN, the token of the deployment, or none.
 
     `catalogue` and `templates` are asked once per use case, so that a reload between two
-    calls never mixes two versions in one decision. `check_url` resolves names and raises
-    URL_FORBIDDEN; it is called outside every transaction. `registry_ca` is the PEM text
-    for WORKSPACE_REGISTRY_CA. `launch_budget` bounds BeginIncarnation, `admit_budget`
+    calls never mixes two versions in one decision. `registry_ca` is the PEM text for
+    WORKSPACE_REGISTRY_CA. `launch_budget` bounds BeginIncarnation, `admit_budget`
     AdmitWorkspace and RetireWorkspace, `peek_budget` a GetRegistration on a read.
     """
 
@@ -37,7 +32,6 @@ class Deployment:
     probes: ProbesPolicy = ProbesPolicy.WARN
     tickets_from_birth: bool = False
     forced_tier: int | None = None
-    check_url: Callable[[str], None] = _accept_url
     provision_lease: timedelta = timedelta(minutes=15)
     ticket_ttl: timedelta = timedelta(minutes=45)
     launch_budget: timedelta = timedelta(seconds=5)

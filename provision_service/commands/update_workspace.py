@@ -25,7 +25,8 @@ from provision_service.storage.workspace_records import Held
 class UpdateWorkspace:
     """`mask` holds names of WorkspaceSpec fields, at least one; an empty etag always fits.
 
-    A masked field with an empty value goes back to its default.
+    A masked field with an empty value goes back to its default. `url_refusal` is what speaks
+    against `spec.url`, as in CreateWorkspace.
     """
 
     call: Call
@@ -34,6 +35,7 @@ class UpdateWorkspace:
     mask: frozenset[str]
     request_id: str
     etag: str = ""
+    url_refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,6 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
     """Change it; the values that are there already write nothing. Raises ETAG_MISMATCH,
     PARENT_INVALID, TEMPLATE_UNKNOWN, URL_FORBIDDEN, WORKSPACE_REMOVED, REQUEST_ID_REUSED.
     """
-    if "url" in command.mask and command.spec.url:
-        deployment.check_url(command.spec.url)
     files = decide.Files(deployment)
     key = idempotency.key_of(command.call, METHOD, command.workspace_id, command.request_id)
     digest = idempotency.params_digest(store, _params(command))
@@ -95,6 +95,8 @@ def _change(
         )
     spec = _changed(command, workspace.spec, deployment, files)
     _check(tx, command, workspace, spec, files)
+    if command.url_refusal is not None:
+        raise command.url_refusal
     before, after = (workspace_records.spec_values(each) for each in (workspace.spec, spec))
     changes = {name: value for name, value in after.items() if before[name] != value}
     if not changes:
@@ -120,11 +122,12 @@ def _changed(
     """The stored spec with the masked fields of the request, defaults for empty ones."""
     values = {name: getattr(command.spec, name) for name in command.mask}
     masked = replace(stored, **values)
-    # A garbled override that is only kept is no mistake of this request.
-    judged = (
-        masked
-        if "billing_mode_override" in command.mask
-        else replace(masked, billing_mode_override="")
+    # What is only kept is no mistake of this request: a garbled override, a url that was stored
+    # when the rule about urls was another one.
+    judged = replace(
+        masked,
+        billing_mode_override=values.get("billing_mode_override", ""),
+        url=values.get("url", ""),
     )
     refuse_shape(spec_violations(judged))
     return new_workspace.completed(masked, deployment, files)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agentworkspace.core.ids import is_canonical_uuid
+from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.refusal import Violation
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import is_environment_name
-from provision_service.domain.urls import looks_like_odd_address, parse_destination
 
 DELIVERY_MODES: Final = ("push", "poll")
 WORKSPACE_ACCESS: Final = ("none", "read_only", "read_write")
@@ -133,5 +133,3 @@ def _reference_violations(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
         destination = parse_destination(spec.url)
         if isinstance(destination, str):
             yield "url", destination
-        elif looks_like_odd_address(destination.host):
-            yield "url", "must name a host, or an address in its usual spelling"

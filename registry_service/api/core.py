@@ -8,11 +8,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
+from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import calls
 from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.name_resolution import PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
-from registry_service.api.announced import AnnouncedUrls
 from registry_service.api.throttle import Throttle
 from registry_service.commands import (
     authenticated_registers,
@@ -27,6 +29,7 @@ from registry_service.commands.mint_token import MintToken
 from registry_service.commands.register import Register, Registered
 from registry_service.commands.validate_tokens import ValidatedTokens, ValidateToken
 from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.tokens import TokenKind
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.checks import Checked
@@ -77,7 +80,7 @@ class Core:
     pool: BlockingPool
     rules: Rules
     sources: Sources
-    urls: AnnouncedUrls
+    urls: PublicUrls
     throttle: Throttle
     metrics: RegistryMetrics
     last_uses: LastUses
@@ -119,6 +122,23 @@ class Core:
         if answer is None:
             return await self.ask(self.hot.unknown, question)
         return ValidatedTokens((answer,), found.revision, found.now)
+
+    async def is_in_use(self, token: Secret | None, workspace_id: WorkspaceId) -> bool:
+        """Whether a line knows this as an instance token of the workspace in daily use; False
+        says nothing. Changes nothing.
+        """
+        item = evidence.hash_of(token)
+        if item is None or self.hot.lines.are_down:
+            return False
+        try:
+            found = (await self.hot.known.ask((item,))).by_hash.get(item)
+        except LineDown:
+            return False
+        return (
+            found is not None
+            and found.kind is TokenKind.INSTANCE
+            and found.workspace_id == workspace_id
+        )
 
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
         """As `validate`, for the questions of one call."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
 from typing_extensions import override
 
 from agentworkspace.core.refusal import Refusal, SharedReason
@@ -15,6 +19,7 @@ from registry_service.commands import deregister, register, update_card, who_am_
 from registry_service.commands.register import Registered, RegisterRefused
 
 AUTHENTICATED_LINE = 1
+_URL: Final = "url"
 
 
 class Registrations(RegistrationServiceServicer):
@@ -23,21 +28,19 @@ class Registrations(RegistrationServiceServicer):
 
     @override
     async def Register(self, request: pb.RegisterRequest, context: object) -> pb.RegisterResponse:
-        rules, urls = self._core.rules, self._core.urls
-        command = parse.register(
-            request,
-            calls.current(),
-            policy=rules.bootstrap_policy,
-            allow_private=urls.allow_private,
-        )
-        await urls.check(command.url)
+        core = self._core
+        command = parse.register(request, calls.current(), policy=core.rules.bootstrap_policy)
+        warnings = []
         try:
+            if not await self._resolves(command.url, lambda: self._require_evidence(command)):
+                warnings.append(render.url_unresolved(command.url))
+                command = replace(command, url="")
             answer = await self._admit(command)
         except RegisterRefused as refused:
             self._note_refused(refused)
             raise
         self._note_admitted(command, answer)
-        return render.registered(answer, rules.heartbeat_interval)
+        return render.registered(answer, core.rules.heartbeat_interval, warnings)
 
     @override
     async def Heartbeat(
@@ -55,11 +58,15 @@ class Registrations(RegistrationServiceServicer):
     async def UpdateCard(
         self, request: pb.UpdateCardRequest, context: object
     ) -> pb.UpdateCardResponse:
-        urls = self._core.urls
-        command = parse.update_card(request, calls.current(), allow_private=urls.allow_private)
-        await urls.check(command.url)
-        await self._core.run(update_card.run, command)
-        return pb.UpdateCardResponse()
+        core, command = self._core, parse.update_card(request, calls.current())
+        warnings = []
+        # Says whether the box may, and changes nothing else.
+        asked = replace(command, agent_card=None, url="")
+        if not await self._resolves(command.url, lambda: core.run(update_card.run, asked)):
+            warnings.append(render.url_unresolved(command.url))
+            command = replace(command, url="")
+        await core.run(update_card.run, command)
+        return pb.UpdateCardResponse(warnings=warnings)
 
     @override
     async def Deregister(
@@ -74,6 +81,23 @@ class Registrations(RegistrationServiceServicer):
         answer = await self._core.run(who_am_i.run, parse.who_am_i(calls.current()))
         self._core.last_uses.note(answer.principal.token_id, answer.time)
         return render.identified(answer)
+
+    async def _resolves(self, url: str, require_evidence: Callable[[], Awaitable[object]]) -> bool:
+        """False when the url's name has no address now. A name server is asked only for a box
+        whose evidence was recognised: strangers must not keep it, and these threads, busy.
+        """
+        urls = self._core.urls
+        if not url:
+            return True
+        urls.refuse_at_sight(url, _URL)
+        if not urls.names_a_host(url):
+            return True
+        await require_evidence()
+        return await urls.resolves(url, _URL)
+
+    async def _require_evidence(self, command: register.Register) -> None:
+        if not await self._core.is_in_use(command.bearer, command.workspace_id):
+            await self._core.run(register.require_admissible, command)
 
     async def _admit(self, command: register.Register) -> Registered:
         """A box that only says it is back shares a batch; everything else is decided alone."""

@@ -101,9 +101,7 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
     """Refusals: RegisterRefused only; the reasons are those of the admission table."""
     presented = presented_by(command)
     card = agent_card.encode(command.agent_card)
-    with store.reading() as connection:
-        # A stranger is refused from here: no lock taken, nothing written.
-        _admitted(evidence.standing(connection, presented), command)
+    require_admissible(store, command)
     with store.transaction() as connection:
         workspaces.lock(connection, command.workspace_id)
         # Whether a token was ever used decides much: nobody uses one first from here on.
@@ -125,6 +123,14 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
         without_evidence=not evidence_recognised(standing),
         time=standing.now,
     )
+
+
+def require_admissible(store: Store, command: Register) -> None:
+    """RegisterRefused as `run` would raise it now: no lock taken, nothing written, so that a
+    stranger can slow nobody.
+    """
+    with store.reading() as connection:
+        _admitted(evidence.standing(connection, presented_by(command)), command)
 
 
 def _hash_in_use(admitted: Admitted) -> Denied:

@@ -107,8 +107,7 @@ BAD: list[tuple[dict[str, object], str, str]] = [
      "must be [A-Za-z_][A-Za-z0-9_]{0,127}"),
     ({"required_env": ("A",) * 65}, "required_env", "must have at most 64 names"),
     ({"url": "ftp://a.test"}, "url", "must be an http or https URL"),
-    ({"url": "http://0x7f.1/"}, "url",
-     "must name a host, or an address in its usual spelling"),
+    ({"url": "http://agent.test:0/"}, "url", "must not name port 0; ports begin at 1"),
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from agentworkspace.provision.v1 import (
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2, token_service_pb2
 from agentworkspace.rpc.errors import failure_from
+from agentworkspace.service.name_resolution import THREADS
 from tests.rpc import provision_server, registry_server
+from tests.rpc.name_servers import name_server
 from tests.rpc.provision_server import ADMIN, LAUNCHER
 from tests.rpc.registry_server import bearer
 from tests.rpc.vendor_server import until
 from tests.services import Pair, both, free_address
 
+# More than either the calls or the name servers have threads.
+CREATES = 24
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-create-0123456789"}
 
 
@@ -161,6 +166,31 @@ def test_a_refused_create_leaves_no_row(pair: Pair, changes: dict[str, Any], rea
     failure = refusal(pair.provision, **changes)
     assert failure.reason == f"ERROR_REASON_{reason}"
     assert count(pair.provision) == before
+
+
+def test_a_name_that_does_not_resolve_is_refused_for_now(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with name_server(monkeypatch):
+        failure = refusal(pair.provision, workspace={"url": "https://nobody.test/"})
+    assert failure.reason == "ERROR_REASON_URL_FORBIDDEN"
+    assert failure.recovery == "RETRY"
+    assert failure.metadata["why"] == "unresolved"
+
+
+def test_creates_whose_names_never_resolve_hold_nobody_up(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(number: int) -> Any:
+        return refusal(pair.provision, workspace={"url": f"https://n{number}.never.test/"})
+
+    with name_server(monkeypatch) as names, ThreadPoolExecutor(CREATES) as threads:
+        hanging = [threads.submit(hang, number) for number in range(CREATES)]
+        until(lambda: len(names.asked) >= THREADS)
+        count(pair.provision)
+        assert not any(each.done() for each in hanging)
+        reasons = {each.result().reason for each in hanging}
+    assert reasons == {"ERROR_REASON_URL_FORBIDDEN"}
 
 
 def test_every_violation_of_the_shape_is_listed(pair: Pair) -> None:

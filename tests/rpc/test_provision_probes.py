@@ -10,11 +10,11 @@ from ipaddress import ip_address
 
 import pytest
 
+from agentworkspace.core.public_urls import Address
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Provider
 from provision_service.clients.probes import VendorProber
 from provision_service.domain.probing import ProbeRequest, ProbeResult, TemplateProbe, Verdict
-from provision_service.domain.urls import Address
 from provision_service.workers.files import load_catalogue
 from tests.rpc.vendor_server import Vendor, running_vendor, until
 

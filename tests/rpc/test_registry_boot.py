@@ -80,11 +80,11 @@ def test_a_box_that_holds_its_token_is_authenticated_and_gets_no_other(
 ) -> None:
     workspace.admit()
     token = workspace.register().auth_token
-    again = workspace.register(token, url="https://agent.example.com", runtime="claude-code")
+    again = workspace.register(token, url="https://203.0.114.7:8443/a2a", runtime="claude-code")
     assert again.outcome == box.REGISTER_OUTCOME_AUTHENTICATED
     assert again.auth_token == ""
     found = workspace.registration()
-    assert found.url == "https://agent.example.com"
+    assert found.url == "https://203.0.114.7:8443/a2a"
     assert found.runtime == "claude-code"
     assert found.state == workspaces.REGISTRATION_STATE_ONLINE
 

@@ -230,7 +230,7 @@ def test_no_secret_of_a_whole_run_is_in_the_log_at_debug_level(
         failed(lambda: workspace.validate(answer.auth_token, workspace_id="no id"))
         failed(lambda: workspace.register(secrets[1] + "x"))
         failed(lambda: workspace.mint(label=answer.auth_token, scopes=["NO"]))
-        workspace.update_card(answer.auth_token, url="https://agent.example.com")
+        workspace.update_card(answer.auth_token, url="https://203.0.114.7/")
         for each in secrets[:2]:
             running.tokens.ListTokens(
                 tokens.ListTokensRequest(workspace_id=workspace.workspace_id),

@@ -24,7 +24,6 @@ def register(**fields: Any) -> Any:
         box.RegisterRequest(**{"workspace_id": WORKSPACE, **fields}),
         CALL,
         policy=BootstrapPolicy.ADAPTIVE,
-        allow_private=False,
     )
 
 

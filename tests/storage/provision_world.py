@@ -113,6 +113,7 @@ class World:
         request_id: str | None = None,
         validate_only: bool = False,
         token_sha256: str | None = None,
+        url_refusal: Refusal | None = None,
     ) -> CreateWorkspaceResult:
         given = OAUTH if secrets is None else secrets
         command = CreateWorkspace(
@@ -124,6 +125,7 @@ class World:
             secrets={key: Secret(value) for key, value in given.items()},
             validate_only=validate_only,
             auth_token_sha256=token_sha256,
+            url_refusal=url_refusal,
         )
         return create_workspace.run(
             self.store, command, self.deployment, self.registry, self.prober

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from agentworkspace.core.refusal import AnyReason, Refusal, SharedReason
+from agentworkspace.core.public_urls import unresolved
+from agentworkspace.core.refusal import AnyReason, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.domain.billing import BillingMode, Source
 from provision_service.domain.lifecycle import WorkspaceStatus
@@ -365,12 +366,10 @@ def test_a_database_that_fails_after_the_token_was_made_does_not_swallow_it(
 
 
 def test_a_forbidden_url_is_refused_before_any_transaction(world: World) -> None:
-    def refuse(url: str) -> None:
-        raise Refusal(Reason.URL_FORBIDDEN, "no", metadata={"url": url})
-
-    world.deploy(check_url=refuse)
-    with refused(Reason.URL_FORBIDDEN):
-        world.try_create(replace(OPUS, url="https://169.254.169.254/"))
+    with refused(SharedReason.URL_FORBIDDEN):
+        world.try_create(
+            replace(OPUS, url="https://x.example"), url_refusal=unresolved("x.example", "url")
+        )
     assert world.count("workspaces") == 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.public_urls import unresolved
 from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import (
     get_workspace,
@@ -67,6 +68,7 @@ def update(
     *mask: str,
     etag: str = "",
     request_id: str | None = None,
+    url_refusal: Refusal | None = None,
 ) -> UpdateWorkspaceResult:
     command = UpdateWorkspace(
         call=LAUNCHER,
@@ -75,6 +77,7 @@ def update(
         mask=frozenset(mask),
         request_id=request_id or new_id(),
         etag=etag,
+        url_refusal=url_refusal,
     )
     return update_workspace.run(world.store, command, world.deployment)
 
@@ -200,15 +203,26 @@ def test_two_changes_at_once_never_close_a_cycle(world: World) -> None:
 
 
 def test_templates_and_urls_are_checked_when_they_change(world: World) -> None:
-    def refuse(url: str) -> None:
-        raise Refusal(Reason.URL_FORBIDDEN, "no", metadata={"url": url})
-
     workspace = world.create()
-    world.deploy(check_url=refuse)
     with refused(Reason.TEMPLATE_UNKNOWN):
         update(world, workspace, replace(OPUS, template="nobody"), "template")
-    with refused(Reason.URL_FORBIDDEN):
-        update(world, workspace, replace(OPUS, url="https://x.example"), "url")
+    with refused(SharedReason.URL_FORBIDDEN):
+        update(
+            world,
+            workspace,
+            replace(OPUS, url="https://x.example"),
+            "url",
+            url_refusal=unresolved("x.example", "url"),
+        )
+
+
+def test_a_url_that_was_stored_before_is_no_mistake_of_another_change(world: World) -> None:
+    workspace = world.create(replace(OPUS, url="https://x.example"))
+    world.sql("UPDATE provision.workspaces SET url = 'https://m\u00fcnchen.example' RETURNING 1")
+    assert (
+        update(world, workspace, replace(OPUS, name="renamed"), "name").workspace.spec.name
+        == "renamed"
+    )
 
 
 def test_a_removed_workspace_stays_removed(world: World) -> None:

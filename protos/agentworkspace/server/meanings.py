@@ -43,6 +43,7 @@ SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     SharedReason.CREDENTIAL_REJECTED: fix(_Code.UNAUTHENTICATED),
     SharedReason.ROLE_REQUIRED: fix(_Code.PERMISSION_DENIED),
     SharedReason.TENANT_FORBIDDEN: fix(_Code.PERMISSION_DENIED),
+    SharedReason.URL_FORBIDDEN: fix(_Code.INVALID_ARGUMENT),
     SharedReason.WORKSPACE_UNKNOWN: retry(_Code.NOT_FOUND),
     SharedReason.WORKSPACE_REMOVED: Meaning(_Code.FAILED_PRECONDITION, Recovery.STOP),
     SharedReason.TOKEN_HASH_IN_USE: fix(_Code.ALREADY_EXISTS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
@@ -17,7 +18,6 @@ from provision_service.commands.list_workspaces import ListWorkspaces
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.commands.update_workspace import UpdateWorkspace
 from provision_service.domain.spec import WorkspaceSpec
-from provision_service.domain.urls import parse_destination
 
 LONGEST_NAME: Final = 200
 LONGEST_WORD: Final = 128

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
-from registry_service.api import announced, asking
+from registry_service.api import asking
 from registry_service.api.parse import documents
 from registry_service.api.parse.fields import Fields
 from registry_service.commands.deregister import Deregister
@@ -22,9 +23,7 @@ LONGEST_ERROR: Final = 1000
 DELIVERY_MODES: Final = ("push", "poll")
 
 
-def register(
-    request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy, allow_private: bool
-) -> Register:
+def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy) -> Register:
     fields = Fields()
     command = Register(
         origin=asking.origin(call, request.workspace_id),
@@ -34,7 +33,7 @@ def register(
         ticket=Secret(request.bootstrap_ticket) if request.bootstrap_ticket else None,
         token_sha256=fields.sha256(request.token_sha256),
         request_id=fields.request_id(request.request_id),
-        url=_url(fields, request.url, allow_private=allow_private),
+        url=_url(fields, request.url),
         delivery_mode=_delivery_mode(fields, request.delivery_mode),
         agent_card=documents.card(fields, request.agent_card)
         if request.HasField("agent_card")
@@ -63,7 +62,7 @@ def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPoli
     return command
 
 
-def update_card(request: pb.UpdateCardRequest, call: Call, *, allow_private: bool) -> UpdateCard:
+def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
     fields = Fields()
     command = UpdateCard(
         origin=asking.origin(call, request.workspace_id),
@@ -72,7 +71,7 @@ def update_card(request: pb.UpdateCardRequest, call: Call, *, allow_private: boo
         agent_card=documents.card(fields, request.agent_card)
         if request.HasField("agent_card")
         else None,
-        url=_url(fields, request.url, allow_private=allow_private),
+        url=_url(fields, request.url),
     )
     fields.finish()
     return command
@@ -93,10 +92,12 @@ def who_am_i(call: Call) -> WhoAmI:
     return WhoAmI(bearer=call.bearer, method=call.method, correlation_id=call.correlation_id)
 
 
-def _url(fields: Fields, text: str, *, allow_private: bool) -> str:
-    fault = announced.shape_fault(text, allow_private=allow_private) if text else None
-    if fault:
-        fields.refuse("url", fault)
+def _url(fields: Fields, text: str) -> str:
+    """Its shape; where it leads is looked at later."""
+    if text:
+        destination = parse_destination(text)
+        if isinstance(destination, str):
+            fields.refuse("url", destination)
     return text
 
 

@@ -130,7 +130,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_TEMPLATE_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"template": "engineer"}}
     """
     ERROR_REASON_URL_FORBIDDEN: _ErrorReason.ValueType  # 16
-    """INVALID_ARGUMENT: The url leads to an address that agents may not be reached at.
+    """INVALID_ARGUMENT: The url leads to an address that agents may not be reached at, or (RETRY) its name does not resolve now.
 
     Example of an ErrorInfo:
 
@@ -437,7 +437,7 @@ Example of an ErrorInfo:
     {"reason": "ERROR_REASON_TEMPLATE_UNKNOWN", "domain": "agentworkspace.provision", "metadata": {"template": "engineer"}}
 """
 ERROR_REASON_URL_FORBIDDEN: ErrorReason.ValueType  # 16
-"""INVALID_ARGUMENT: The url leads to an address that agents may not be reached at.
+"""INVALID_ARGUMENT: The url leads to an address that agents may not be reached at, or (RETRY) its name does not resolve now.
 
 Example of an ErrorInfo:
 

@@ -248,6 +248,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.registry", "metadata": {"fence": "COMPROMISED", "incarnation": "4"}}
     """
+    ERROR_REASON_URL_FORBIDDEN: _ErrorReason.ValueType  # 33
+    """INVALID_ARGUMENT: The url leads to an address that agents may not be reached at.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_URL_FORBIDDEN", "domain": "agentworkspace.registry", "metadata": {"host": "localhost"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. ErrorInfo.reason is the value's full name, ErrorInfo.domain is `agentworkspace.registry`."""
@@ -477,5 +484,12 @@ ERROR_REASON_INCARNATION_FENCED: ErrorReason.ValueType  # 32
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.registry", "metadata": {"fence": "COMPROMISED", "incarnation": "4"}}
+"""
+ERROR_REASON_URL_FORBIDDEN: ErrorReason.ValueType  # 33
+"""INVALID_ARGUMENT: The url leads to an address that agents may not be reached at.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_URL_FORBIDDEN", "domain": "agentworkspace.registry", "metadata": {"host": "localhost"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -79,7 +79,8 @@ class RegistrationServiceServicer(object):
         Idempotency: a replay with the same evidence gets the same answer; a lost token is replaced while unused.
         Errors: WORKSPACE_UNKNOWN (RETRY), WORKSPACE_REMOVED (STOP), WORKSPACE_SUSPENDED (STOP),
         INCARNATION_SUPERSEDED (STOP or RETRY), BEARER_MISSING, BEARER_REJECTED, TICKET_REQUIRED, TICKET_EXPIRED
-        (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE (RETRY).
+        (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, URL_FORBIDDEN (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE
+        (RETRY). A url whose name does not resolve now is no error: the answer warns, and what was known stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,7 +102,8 @@ class RegistrationServiceServicer(object):
 
         Caller: the box, with a live instance token.
         Idempotency: naturally idempotent.
-        Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
+        Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN, URL_FORBIDDEN. A url whose name does not
+        resolve now is no error: the answer warns, and what was known stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,8 @@ class RegistrationServiceStub:
     Idempotency: a replay with the same evidence gets the same answer; a lost token is replaced while unused.
     Errors: WORKSPACE_UNKNOWN (RETRY), WORKSPACE_REMOVED (STOP), WORKSPACE_SUSPENDED (STOP),
     INCARNATION_SUPERSEDED (STOP or RETRY), BEARER_MISSING, BEARER_REJECTED, TICKET_REQUIRED, TICKET_EXPIRED
-    (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE (RETRY).
+    (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, URL_FORBIDDEN (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE
+    (RETRY). A url whose name does not resolve now is no error: the answer warns, and what was known stays.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_registration_service_pb2.HeartbeatRequest, _registration_service_pb2.HeartbeatResponse]
     """Reports that the box is alive and learns what to do next.
@@ -58,7 +59,8 @@ class RegistrationServiceStub:
 
     Caller: the box, with a live instance token.
     Idempotency: naturally idempotent.
-    Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
+    Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN, URL_FORBIDDEN. A url whose name does not
+    resolve now is no error: the answer warns, and what was known stays.
     """
     Deregister: _grpc.UnaryUnaryMultiCallable[_registration_service_pb2.DeregisterRequest, _registration_service_pb2.DeregisterResponse]
     """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
@@ -92,7 +94,8 @@ class RegistrationServiceAsyncStub(RegistrationServiceStub):
     Idempotency: a replay with the same evidence gets the same answer; a lost token is replaced while unused.
     Errors: WORKSPACE_UNKNOWN (RETRY), WORKSPACE_REMOVED (STOP), WORKSPACE_SUSPENDED (STOP),
     INCARNATION_SUPERSEDED (STOP or RETRY), BEARER_MISSING, BEARER_REJECTED, TICKET_REQUIRED, TICKET_EXPIRED
-    (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE (RETRY).
+    (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, URL_FORBIDDEN (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE
+    (RETRY). A url whose name does not resolve now is no error: the answer warns, and what was known stays.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_registration_service_pb2.HeartbeatRequest, _registration_service_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Reports that the box is alive and learns what to do next.
@@ -106,7 +109,8 @@ class RegistrationServiceAsyncStub(RegistrationServiceStub):
 
     Caller: the box, with a live instance token.
     Idempotency: naturally idempotent.
-    Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
+    Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN, URL_FORBIDDEN. A url whose name does not
+    resolve now is no error: the answer warns, and what was known stays.
     """
     Deregister: _aio.UnaryUnaryMultiCallable[_registration_service_pb2.DeregisterRequest, _registration_service_pb2.DeregisterResponse]  # type: ignore[assignment]
     """Ends the registration cleanly: revokes the own token (DEREGISTERED); OFFLINE, and, of the newest incarnation,
@@ -143,7 +147,8 @@ class RegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotency: a replay with the same evidence gets the same answer; a lost token is replaced while unused.
         Errors: WORKSPACE_UNKNOWN (RETRY), WORKSPACE_REMOVED (STOP), WORKSPACE_SUSPENDED (STOP),
         INCARNATION_SUPERSEDED (STOP or RETRY), BEARER_MISSING, BEARER_REJECTED, TICKET_REQUIRED, TICKET_EXPIRED
-        (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE (RETRY).
+        (RELAUNCH), TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, URL_FORBIDDEN (FIX_REQUEST), RATE_LIMITED, STORE_UNAVAILABLE
+        (RETRY). A url whose name does not resolve now is no error: the answer warns, and what was known stays.
         """
 
     @_abc_1.abstractmethod
@@ -169,7 +174,8 @@ class RegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Caller: the box, with a live instance token.
         Idempotency: naturally idempotent.
-        Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN.
+        Errors: BEARER_MISSING, BEARER_REJECTED (REGISTER), WORKSPACE_UNKNOWN, URL_FORBIDDEN. A url whose name does not
+        resolve now is no error: the answer warns, and what was known stays.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,152 @@
+"""Names to addresses, on threads of its own and within a time limit, for one rule about urls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final
+
+from agentworkspace.core import public_urls
+from agentworkspace.core.public_urls import Address, parse_destination
+from agentworkspace.core.refusal import Refusal
+
+# The addresses of a host; OSError when it has none or nobody could say.
+AskForAddresses = Callable[[str], list[Address]]
+
+SECONDS: Final = 2.0
+THREADS: Final = 16
+MOST_FLIGHTS: Final = 1024
+_MAX_ADDRESSES: Final = 64
+
+
+def ask_system(host: str) -> list[Address]:
+    """Ask the system's resolver, which reads the hosts file too. It may take very long."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
+    return [ip_address(text) for text in list(texts)[:_MAX_ADDRESSES]]
+
+
+class Names:
+    """Resolves names for one event loop. A name server that never answers holds a thread here
+    and nothing else; when all are held, further names count as unknown once their time is up.
+
+    The threads are daemons: the end of the process does not wait for a name server.
+    """
+
+    def __init__(
+        self,
+        *,
+        ask: AskForAddresses = ask_system,
+        seconds: float = SECONDS,
+        threads: int = THREADS,
+        most_flights: int = MOST_FLIGHTS,
+    ) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._threads = threads
+        self._most_flights = most_flights
+        self._flights: dict[str, asyncio.Future[list[Address]]] = {}
+        self._queue: deque[tuple[str, float]] = deque()
+        self._running = 0
+
+    async def addresses(self, host: str) -> list[Address]:
+        """All that the name leads to now; empty when it leads nowhere, or nobody said so in time.
+
+        Those who ask for the same name at the same time share one question.
+        """
+        flight = self._flights.get(host)
+        if flight is None:
+            if len(self._flights) >= self._most_flights:
+                return []
+            flight = self._flights[host] = asyncio.get_running_loop().create_future()
+            self._queue.append((host, time.monotonic() + self._seconds))
+            self._start()
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await asyncio.shield(flight)
+        except TimeoutError:
+            return []
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue and self._running < self._threads:
+            host, until = self._queue.popleft()
+            if until <= time.monotonic():  # nobody waits for it any more
+                self._flights.pop(host).set_result([])
+                continue
+            thread = threading.Thread(
+                target=self._fly, args=(loop, host), name="name-resolution", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the machine has no thread left
+                self._flights.pop(host).set_result([])
+                continue
+            self._running += 1
+
+    def _fly(self, loop: asyncio.AbstractEventLoop, host: str) -> None:
+        try:
+            found = self._ask(host)
+        except (OSError, ValueError):  # a UnicodeError is a ValueError
+            found = []
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(self._land, host, found)
+
+    def _land(self, host: str, found: list[Address]) -> None:
+        self._running -= 1
+        self._flights.pop(host).set_result(found)
+        self._start()
+
+
+class PublicUrls:
+    """The rule for urls that agents announce, with the name servers asked.
+
+    Nothing here blocks the loop or a thread of the callers. Raises URL_FORBIDDEN.
+    """
+
+    def __init__(self, names: Names, *, allow_private: bool) -> None:
+        self._names = names
+        self._allow_private = allow_private
+
+    def refuse_at_sight(self, url: str, field: str) -> None:
+        """For what can be told without a name server. A url of the wrong shape is let through:
+        whoever parsed the request has said so.
+        """
+        destination = parse_destination(url)
+        if not isinstance(destination, str):
+            public_urls.refuse_at_sight(destination, allow_private=self._allow_private, field=field)
+
+    def names_a_host(self, url: str) -> bool:
+        """Whether a name server has to be asked about this url."""
+        destination = parse_destination(url)
+        return not isinstance(destination, str) and destination.address is None
+
+    async def resolves(self, url: str, field: str) -> bool:
+        """False when its name has no address now. Refused when any address is forbidden."""
+        self.refuse_at_sight(url, field)
+        destination = parse_destination(url)
+        if isinstance(destination, str) or destination.address is not None:
+            return True
+        found = await self._names.addresses(destination.host)
+        public_urls.refuse_addresses(
+            destination.host, found, allow_private=self._allow_private, field=field
+        )
+        return bool(found)
+
+    async def refusal_of(self, url: str, field: str) -> Refusal | None:
+        """The refusal of this url, if there is one; also of a name that does not resolve."""
+        destination = parse_destination(url)
+        if isinstance(destination, str):
+            return None
+        try:
+            if not await self.resolves(url, field):
+                return public_urls.unresolved(destination.host, field)
+        except Refusal as refusal:
+            return refusal
+        return None
