@@ -1,11 +1,13 @@
 # Sourced by run and test: the checkout's own virtual environment, made and filled when needed.
 #
-# Needs bash and a Python 3.11 or newer, nothing else. The environment is filled once for each set
-# of extras and each state of pyproject.toml; after that it costs a few milliseconds.
+# Needs bash and a Python 3.11 or newer, nothing else. The environment is filled once for each lock
+# file that is wanted and each state of them; after that it costs a few milliseconds.
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv="$root/.venv"
 lock="$root/.venv.lock"
+# The exact packages with their hashes, written by deploy/lock.py.
+pins="$root/deploy/locks"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -14,17 +16,17 @@ fail() {
     exit 1
 }
 
-# ready_environment NAME EXTRAS: the environment holds `agentworkspace[EXTRAS]`.
+# ready_environment NAME: the environment holds the project and what deploy/locks/NAME.txt pins.
 ready_environment() {
     local wanted
     # The place belongs to it: an environment that was moved does not work.
-    wanted="$(cksum <"$root/pyproject.toml") $root"
+    wanted="$(cat "$root/pyproject.toml" "$pins"/*.txt | cksum) $root"
     is_installed "$1" "$wanted" && return
     take_lock
     # Another run may have done it while this one waited.
     if ! is_installed "$1" "$wanted"; then
         [ -x "$venv/bin/python" ] && [ -e "$venv/.created" ] || create_environment
-        install_project "$2"
+        install_project "$1"
         printf '%s' "$wanted" >"$venv/.installed-$1"
     fi
     drop_lock
@@ -39,14 +41,20 @@ is_installed() {
 
 install_project() {
     local started=$SECONDS
-    say "── Installing agentworkspace[$1] into .venv (the first time this takes a minute)"
-    # One line for each package as it comes; errors pass unchanged.
-    (cd -- "$root" && "$venv/bin/python" -m pip install --disable-pip-version-check \
-        --progress-bar off --editable ".[$1]") |
+    say "── Installing what deploy/locks/$1.txt pins into .venv (the first time this takes a minute)"
+    # What builds comes first: nothing is built by a program that has no hash here.
+    install_with_pip --require-hashes -r "$pins/build.txt"
+    install_with_pip --require-hashes --no-build-isolation -r "$pins/$1.txt"
+    install_with_pip --no-deps --no-build-isolation --editable "$root"
+    say "── Installed in $((SECONDS - started)) s"
+}
+
+# One line for each package as it comes; errors pass unchanged.
+install_with_pip() {
+    "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
         sed -n -e 's/^Collecting \([^ ]*\).*/   \1/p' -e 's|^Processing .*/\([^/ ]*\.whl\).*|   \1|p' \
             -e '/^Building/s/^/   /p' -e 's/^Installing collected packages:.*/   unpacking …/p' >&2 ||
         fail "The installation failed; pip's own message stands above."
-    say "── Installed in $((SECONDS - started)) s"
 }
 
 create_environment() {

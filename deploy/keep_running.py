@@ -16,6 +16,10 @@ from deploy.pair import Pair, Stopped, running_pair, stop_on_signals
 from deploy.process import StartError
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_GRPCURL = """
+There is no grpcurl on this machine; https://github.com/fullstorydev/grpcurl says how to get it.
+Without it, the same through the operator's tool: .venv/bin/workspacectl --help
+"""
 EXAMPLE = "agentworkspace.provision.v1.CatalogueService/ListRuntimes"
 
 
@@ -68,7 +72,7 @@ def describe(pair: Pair) -> None:
     installation = pair.installation
     token = shlex.quote(str(installation.admin_token))
     # The shell hands the secret to grpcurl in its environment: arguments are for everyone to see.
-    call = f"{grpcurl()} -plaintext -expand-headers -H 'authorization: Bearer ${{ADMIN_TOKEN}}'"
+    call = "grpcurl -plaintext -expand-headers -H 'authorization: Bearer ${ADMIN_TOKEN}'"
     print(
         f"""
    registry    {pair.registry.address}
@@ -80,18 +84,10 @@ Try, in another terminal:
 
    ADMIN_TOKEN="$(cat {token})" {call} \\
      {pair.provision.address} {EXAMPLE}
-
+{"" if shutil.which("grpcurl") else NO_GRPCURL}
 Ctrl-C stops both.""",
         flush=True,
     )
-
-
-def grpcurl() -> str:
-    """The grpcurl of this machine, else the one that the environment brings along."""
-    bundled = Path(sys.executable).with_name("grpcurl")
-    if shutil.which("grpcurl") is None and bundled.exists():
-        return shlex.quote(str(bundled))
-    return "grpcurl"
 
 
 def watch(pair: Pair) -> int:

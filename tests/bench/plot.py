@@ -22,7 +22,10 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra that few have
     except ImportError:
-        raise Missing("no plot: install agentworkspace[bench], which brings matplotlib") from None
+        raise Missing(
+            "no plot without matplotlib; it comes with:\n"
+            "    .venv/bin/pip install --require-hashes -r deploy/locks/bench.txt"
+        ) from None
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
