@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import grpc
 import pytest
 
 from agentworkspace.client.channel import (
-    SERVICE_CONFIG,
     aio_channel,
     blocking_channel,
     call_metadata,
@@ -21,7 +19,7 @@ from agentworkspace.client.channel import (
 from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import calls
-from agentworkspace.rpc.errors import RpcFailure, failure_from
+from agentworkspace.rpc.errors import failure_from
 from tests.rpc.echo_server import COUNT, SAY, Parts, Text, serving, story
 
 StatusCode = grpc.StatusCode
@@ -32,20 +30,16 @@ SHAPES: dict[str, Any] = {
 
 
 class Arrivals:
-    """A behaviour that keeps (bearer, correlation id) and fails as often as told."""
+    """A behaviour that keeps (bearer, correlation id)."""
 
-    def __init__(self, failures: int = 0, code: grpc.StatusCode = StatusCode.UNAVAILABLE) -> None:
+    def __init__(self) -> None:
         self.seen: list[tuple[str | None, str]] = []
-        self._failures = failures
-        self._code = code
 
     def behaviour(self) -> Any:
         async def say(request: Text, _context: Any) -> Text:
             call = calls.current()
             bearer = None if call.bearer is None else call.bearer.reveal()
             self.seen.append((bearer, call.correlation_id))
-            if len(self.seen) <= self._failures:
-                raise RpcFailure(self._code, "edgetest", "ERROR_REASON_X", "not now")
             return request
 
         return say
@@ -121,7 +115,7 @@ async def test_streams_carry_them_too() -> None:
 
 @story
 async def test_a_blocking_channel_does_the_same() -> None:
-    arrivals = Arrivals(failures=1)
+    arrivals = Arrivals()
 
     def talk(address: str) -> list[str]:
         with blocking_channel(
@@ -133,34 +127,7 @@ async def test_a_blocking_channel_does_the_same() -> None:
 
     async with serving(say=arrivals.behaviour()) as parts:
         assert await asyncio.to_thread(talk, target(parts)) == ["hello", "0", "1"]
-    assert arrivals.seen == [("awi_one", "id-1"), ("awi_one", "id-1")]
-
-
-@story
-async def test_unavailable_is_repeated_until_it_works() -> None:
-    arrivals = Arrivals(failures=2)
-    async with serving(say=arrivals.behaviour()) as parts, aio_channel(target(parts)) as channel:
-        answer = await channel.unary_unary(SAY, **SHAPES)(Text(value="at last"), timeout=20)
-    assert answer.value == "at last"
-    assert len(arrivals.seen) == 3
-    assert len({correlation_id for _, correlation_id in arrivals.seen}) == 1
-
-
-@pytest.mark.parametrize("code", [StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED])
-@story
-async def test_nothing_else_is_repeated(code: grpc.StatusCode) -> None:
-    arrivals = Arrivals(failures=9, code=code)
-    async with serving(say=arrivals.behaviour()) as parts, aio_channel(target(parts)) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary(SAY, **SHAPES)(Text(), timeout=20)
-    assert caught.value.code() is code
-    assert len(arrivals.seen) == 1
-
-
-def test_the_service_config_holds_no_timeout() -> None:
-    (method,) = json.loads(SERVICE_CONFIG)["methodConfig"]
-    assert set(method) == {"name", "retryPolicy"}
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert arrivals.seen == [("awi_one", "id-1")]
 
 
 class ForeignError(grpc.RpcError):

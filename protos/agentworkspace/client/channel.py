@@ -1,11 +1,16 @@
-"""Client channels, asyncio and blocking, that behave alike towards our servers."""
+"""Client channels, asyncio and blocking, that behave alike towards our servers.
+
+Every request that takes a request_id leaves with one. A call that may be made twice (see
+`agentworkspace.rpc.idempotency`) is made again when nobody answered; any other call is made once.
+"""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,33 +18,17 @@ import grpc
 import grpc.aio
 from typing_extensions import override
 
+from agentworkspace.client.repeats import Repeats
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.calls import current_correlation_id
-from agentworkspace.rpc.errors import CORRELATION_KEY
+from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, failure_from, failure_of
+from agentworkspace.rpc.idempotency import may_be_repeated, with_request_id
 
 Bearer = Secret | Callable[[], Secret | None] | None
 Metadata = tuple[tuple[str, str], ...]
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _MAX_METADATA_BYTES: Final = 32 * 1024
-# UNAVAILABLE only: the one status that says nothing was decided. No timeout in here: set from
-# Python it can fire early; every call passes its own.
-SERVICE_CONFIG: Final = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +63,11 @@ def aio_channel(
     """An asyncio channel whose calls carry the bearer and a correlation id.
 
     Metadata that a call already carries is left alone. The id is that of the call being
-    served, so that one id crosses services; a fresh one otherwise.
+    served, so that one id crosses services; a fresh one otherwise. `retries` False: every call
+    is made once, whatever it is.
     """
     interceptors: list[grpc.aio.ClientInterceptor] = [
-        _AioUnaryUnary(bearer, correlation_id),
+        _AioUnaryUnary(bearer, correlation_id, repeats=retries),
         _AioUnaryStream(bearer, correlation_id),
     ]
     options = _options(tls, retries=retries)
@@ -97,13 +87,14 @@ def blocking_channel(
     retries: bool = True,
 ) -> grpc.Channel:
     """The same for threads. Contexts do not follow into a pool by themselves: a service that
-    calls from one passes its own `correlation_id`, or copies the context."""
+    calls from one passes its own `correlation_id`, or copies the context. What was begun with
+    `.future()` is made once."""
     options = _options(tls, retries=retries)
     if tls is None:
         channel = grpc.insecure_channel(address, options=options)
     else:
         channel = grpc.secure_channel(address, tls.credentials(), options=options)
-    return grpc.intercept_channel(channel, _Blocking(bearer, correlation_id))
+    return grpc.intercept_channel(channel, _Blocking(bearer, correlation_id, repeats=retries))
 
 
 def call_metadata(*, bearer: Secret | None = None, correlation_id: str | None = None) -> Metadata:
@@ -127,10 +118,12 @@ def _options(tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
         # A server that comes back after minutes is found again within seconds.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        # Only for calls that never left this machine, or that the server's HTTP/2 handed back
+        # unread: gRPC makes these again by itself. What else it would repeat, whatever the
+        # request, is a matter of a service config; none is taken, not from the DNS either.
         ("grpc.enable_retries", int(retries)),
+        ("grpc.service_config_disable_resolution", 1),
     ]
-    if retries:
-        options.append(("grpc.service_config", SERVICE_CONFIG))
     if tls is not None and tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
     return options
@@ -139,9 +132,12 @@ def _options(tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
 class _Adding:
     """Adds what is missing; keeps no secret in text form between calls."""
 
-    def __init__(self, bearer: Bearer, correlation_id: Callable[[], str | None]) -> None:
+    def __init__(
+        self, bearer: Bearer, correlation_id: Callable[[], str | None], *, repeats: bool = False
+    ) -> None:
         self._bearer = bearer
         self._correlation_id = correlation_id
+        self._repeats = repeats
 
     def missing(self, present: Sequence[tuple[str, Any]]) -> Metadata:
         keys = {key for key, _ in present}
@@ -159,13 +155,30 @@ class _Adding:
             metadata.add(key, value)
         return details._replace(metadata=metadata)
 
+    def identified(self, request: Any) -> Any:
+        return with_request_id(request, str(uuid.uuid4()))
+
+    def repeats(self, method: str | bytes, request: Any) -> bool:
+        name = method.decode() if isinstance(method, bytes) else method
+        return self._repeats and may_be_repeated(name, request)
+
 
 class _AioUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):
     @override
     async def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        return await continuation(self.for_aio(client_call_details), request)
+        details, request = self.for_aio(client_call_details), self.identified(request)
+        if not self.repeats(details.method, request):
+            return await continuation(details, request)
+        repeats = Repeats(details.timeout)
+        while True:
+            call = await continuation(details, request)
+            seconds = repeats.wait_after(await _failure(call))
+            if seconds is None:
+                return call
+            await asyncio.sleep(seconds)
+            details = details._replace(timeout=repeats.left())
 
 
 class _AioUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):
@@ -181,7 +194,22 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        return continuation(self._with_missing(client_call_details), request)
+        details, request = self._with_missing(client_call_details), self.identified(request)
+        call = continuation(details, request)
+        # One that is not done was begun with `.future()`, which must not wait here.
+        if not call.done() or not self.repeats(details.method, request):
+            return call
+        repeats = Repeats(details.timeout)
+        while isinstance(error := call.exception(), grpc.RpcError):
+            seconds = repeats.wait_after(failure_from(error))
+            if seconds is None:
+                break
+            time.sleep(seconds)
+            again = continuation(replace(details, timeout=repeats.left()), request)
+            if isinstance(again.exception(), ValueError):
+                break  # the channel was closed meanwhile, which the first failure says better
+            call = again
+        return call
 
     @override
     def intercept_unary_stream(
@@ -189,7 +217,7 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
     ) -> Any:
         return continuation(self._with_missing(client_call_details), request)
 
-    def _with_missing(self, details: Any) -> grpc.ClientCallDetails:
+    def _with_missing(self, details: Any) -> _Details:
         present = tuple(details.metadata or ())
         return _Details(
             details.method,
@@ -199,6 +227,16 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
             getattr(details, "wait_for_ready", None),
             getattr(details, "compression", None),
         )
+
+
+async def _failure(call: Any) -> RpcFailure:
+    """What an asyncio call ended with. The call goes when whoever waits for it goes."""
+    try:
+        code = await call.code()
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return failure_of(code, await call.details() or "", dict(await call.trailing_metadata() or ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,18 +104,25 @@ def to_status(failure: RpcFailure) -> status_pb2.Status:
 
 
 def failure_from(error: grpc.RpcError) -> RpcFailure:
-    """The failure that a server of ours raised, as seen by its client.
+    """The failure that a server of ours raised, as seen by its client; see `failure_of`."""
+    call: Any = error
+    code = call.code() or grpc.StatusCode.UNKNOWN
+    return failure_of(code, call.details() or "", _trailing_of(call))
+
+
+def failure_of(
+    code: grpc.StatusCode, message: str, trailing: Mapping[str, str | bytes]
+) -> RpcFailure:
+    """The failure that a call ended with.
 
     Never raises: of an answer without (readable) details it keeps code and message, and the
     recovery is RETRY, as for every recovery word it does not know.
     """
-    call: Any = error
-    trailing = _trailing_of(call)
     failure = RpcFailure(
-        call.code() or grpc.StatusCode.UNKNOWN,
+        code,
         "",
         _text(trailing.get(REASON_KEY)),
-        call.details() or "",
+        message,
         correlation_id=_text(trailing.get(CORRELATION_KEY)),
     )
     details = trailing.get(DETAILS_KEY)

@@ -1,0 +1,70 @@
+"""A method's comment, its request and the list of methods that change nothing say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from agentworkspace.provision.v1 import workspace_service_pb2
+from agentworkspace.rpc.idempotency import CHANGES_NOTHING, REQUEST_ID
+
+PACKAGES = Path(workspace_service_pb2.__file__).parents[2]
+PROTOSET = PACKAGES.parent / "agentworkspace.protoset"
+READ_ONLY = ("read only", "as ValidateToken")
+
+
+def comments() -> dict[str, str]:
+    """Full method name to what its comment says after `Idempotency:`."""
+    said = {}
+    for path in PACKAGES.glob("*/v1/*_service.proto"):
+        package = service = idempotency = ""
+        for line in path.read_text().splitlines():
+            if found := re.match(r"package ([\w.]+);", line):
+                package = found[1]
+            elif found := re.match(r"service (\w+)", line):
+                service = found[1]
+            elif found := re.match(r"\s*// Idempotency: (.*)", line):
+                idempotency = found[1]
+            elif found := re.match(r"\s*rpc (\w+)\(", line):
+                said[f"/{package}.{service}/{found[1]}"] = idempotency
+    return said
+
+
+def methods_that_take_a_request_id() -> set[str]:
+    files = FileDescriptorSet.FromString(PROTOSET.read_bytes()).file
+    messages = {
+        f".{file.package}.{message.name}"
+        for file in files
+        for message in file.message_type
+        if any(field.name == REQUEST_ID for field in message.field)
+    }
+    return {
+        f"/{file.package}.{service.name}/{method.name}"
+        for file in files
+        for service in file.service
+        for method in service.method
+        if method.input_type in messages
+    }
+
+
+COMMENTS = comments()
+TAKE_AN_ID = methods_that_take_a_request_id()
+
+
+def test_the_methods_that_change_nothing_are_those_whose_comments_say_so() -> None:
+    assert {name for name, said in COMMENTS.items() if said.startswith(READ_ONLY)} == (
+        CHANGES_NOTHING
+    )
+
+
+def test_a_method_that_changes_nothing_has_nothing_to_remember() -> None:
+    assert not CHANGES_NOTHING & TAKE_AN_ID
+
+
+@pytest.mark.parametrize("method", sorted(COMMENTS))
+def test_every_method_is_read_only_naturally_idempotent_or_takes_a_request_id(method: str) -> None:
+    naturally = "naturally idempotent" in COMMENTS[method]
+    assert [method in CHANGES_NOTHING, method in TAKE_AN_ID, naturally].count(True) == 1
