@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import os
 import stat
 import subprocess
 import sys
@@ -240,6 +242,41 @@ def test_the_launch_is_read_from_the_environment() -> None:
     )
     assert "awt_x" not in repr(launch)
     assert launch.tls() is None
+
+
+@pytest.mark.parametrize("client", [AgentClient, BlockingAgentClient])
+def test_the_ticket_is_taken_out_of_the_environment_of_the_process(
+    client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = {
+        "WORKSPACE_ID": WORKSPACE,
+        "WORKSPACE_INCARNATION": "1",
+        "WORKSPACE_BOOTSTRAP_TICKET": "awt_x",
+        "WORKSPACE_REGISTRY_ADDRESS": "registry:7101",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    with caplog.at_level("INFO", logger="agentworkspace.agent"):
+        agent = client.from_environment(memory=ProcessMemory())
+    assert agent._launch.ticket == Secret("awt_x")
+    assert "WORKSPACE_BOOTSTRAP_TICKET" not in os.environ
+    assert os.environ["WORKSPACE_ID"] == WORKSPACE
+    assert "WORKSPACE_BOOTSTRAP_TICKET" in caplog.text
+    assert "awt_x" not in caplog.text
+    given = dict(own)
+    client.from_environment(environ=given, memory=ProcessMemory())
+    assert given == own, "somebody else's mapping is only read"
+
+
+@pytest.mark.parametrize("client", [AgentClient, BlockingAgentClient])
+def test_the_help_of_a_client_shows_nothing_of_the_environment(client: Any) -> None:
+    def environments(signature: inspect.Signature) -> list[str]:
+        return [name for name, each in signature.parameters.items() if each.default is os.environ]
+
+    for name, member in inspect.getmembers(client, callable):
+        if not name.startswith("__"):
+            assert environments(inspect.signature(member)) == [], name
+    assert "environ(" not in str(inspect.signature(client.from_environment))
 
 
 def test_authorities_in_the_environment_mean_tls(tmp_path: Path) -> None:

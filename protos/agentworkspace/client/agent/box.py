@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Final, Self, TypeVar
 
-from agentworkspace.client.agent.launch import Announcement, Launch, Report
+from agentworkspace.client.agent.launch import TICKET, Announcement, Launch, Report
 from agentworkspace.client.agent.life import AgentLife
 from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory
 from agentworkspace.client.agent.steps import Wait
@@ -54,14 +54,22 @@ class Box:
         cls,
         announcement: Announcement | None = None,
         *,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         memory: Memory | None = None,
     ) -> Self:
         """The box that its launch described; see `Launch.from_environment`.
 
+        Without `environ` this process's own environment is read, and the bootstrap ticket is
+        taken out of it: no program that is started from here on has any business with it, and a
+        second client of the same process is made from the same `Launch`. (What the process was
+        started with stays readable under /proc; `agentworkspace-box run` hides that too.)
+
         ValueError names the variable that is missing or malformed.
         """
-        return cls(Launch.from_environment(environ), announcement, memory=memory)
+        launch = Launch.from_environment(os.environ if environ is None else environ)
+        if environ is None and os.environ.pop(TICKET, None) is not None:
+            log.info("took %s out of the environment of this process", TICKET)
+        return cls(launch, announcement, memory=memory)
 
     def bearer(self) -> Secret | None:
         """The token that stands for this box, to present elsewhere; None before admission.

@@ -14,6 +14,8 @@ from typing_extensions import override
 from agentworkspace.client.channel import ClientTls
 from agentworkspace.core.secret import Secret
 
+TICKET: Final = "WORKSPACE_BOOTSTRAP_TICKET"
+
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PEM: Final = "-----BEGIN"
 _LONGEST_ERROR: Final = 1000
@@ -48,7 +50,7 @@ class Launch:
     def from_environment(cls, environ: Mapping[str, str]) -> Launch:
         """Reads WORKSPACE_ID, WORKSPACE_REGISTRY_ADDRESS and, where set, WORKSPACE_INCARNATION,
         WORKSPACE_BOOTSTRAP_TICKET, WORKSPACE_REGISTRY_CA and WORKSPACE_STATE_FILE."""
-        ticket = _text(environ, "WORKSPACE_BOOTSTRAP_TICKET")
+        ticket = _text(environ, TICKET)
         workspace_id = _text(environ, "WORKSPACE_ID").lower()
         state_file = _text(environ, "WORKSPACE_STATE_FILE")
         return cls(
