@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.installation import version_of
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from agentworkspace.server import logs
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="provision-service", description="The launch of agent workspaces, over gRPC."
     )
+    parser.add_argument("--version", action="version", version=version_of("provision-service"))
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> _Parser:

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentworkspace.core.installation import version_of
 from agentworkspace.core.secret import Secret
 from agentworkspace.server import logs
 from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="registry-service", description="Identity of agent workspaces, over gRPC."
     )
+    parser.add_argument("--version", action="version", version=version_of("registry-service"))
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> _Parser:

@@ -83,8 +83,9 @@ class Session:
         return self.tls or (None if local else ClientTls())
 
 
-def session_from(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Session:
+def session_from(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Session:
     """What the options say, else the environment, else this machine. Unusable when they clash."""
+    environ = os.environ if environ is None else environ
     if args.plaintext and (args.ca or args.tls_cert or args.tls_key):
         raise Unusable("--plaintext and certificates exclude each other")
     if (args.tls_cert is None) != (args.tls_key is None):

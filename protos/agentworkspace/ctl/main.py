@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 from typing_extensions import override
 
+from agentworkspace.core.installation import version_of
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import is_well_formed
 from agentworkspace.ctl import failures
@@ -119,6 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=version_of("workspacectl"))
     for option in CONNECTION:
         option.add_to(parser)
     nouns = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -1,0 +1,41 @@
+"""What is installed here: the version, and whether a command has what it needs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, metadata
+from typing import Final
+
+DISTRIBUTION: Final = "agentworkspace"
+_OURS: Final = ("agentworkspace", "registry_service", "provision_service")
+CANNOT_START: Final = 2
+
+
+def version_of(command: str) -> str:
+    """What a command answers to `--version`."""
+    try:
+        return f"{command} {metadata.version(DISTRIBUTION)}"
+    except metadata.PackageNotFoundError:
+        return f"{command} (run from a checkout that is not installed)"
+
+
+def run(command: str, module: str, *, extra: str) -> int:
+    """The exit status of `module.main()`, or a sentence on what to install, and 2.
+
+    Only a package that is missing gives that sentence: one of our own that cannot be imported is
+    a fault, and shows itself.
+    """
+    try:
+        main = import_module(module).main
+    except ModuleNotFoundError as missing:
+        name = (missing.name or "").partition(".")[0]
+        if name in _OURS:
+            raise
+        print(
+            f"{command} needs {name}, which the base installation leaves out:"
+            f" install {DISTRIBUTION}[{extra}]",
+            file=sys.stderr,
+        )
+        return CANNOT_START
+    status: int = main()
+    return status
