@@ -50,14 +50,17 @@ _BACK_SOON: Final = [
 
 
 class Nursery:
-    """Ends what it started, by the process ids it was given."""
+    """Ends what it started, by the process ids it was given.
 
-    def __init__(self, directory: Path) -> None:
+    `root` is the checkout whose services it starts; their logs lie in `directory`.
+    """
+
+    def __init__(self, directory: Path, root: Path = ROOT) -> None:
         self.directory = directory
-        paths = os.pathsep.join((str(ROOT / "protos"), str(ROOT)))
+        paths = os.pathsep.join((str(root / "protos"), str(root)))
         self._process = subprocess.Popen(
             (sys.executable, "-m", "tests.lifecycle.nursery"),
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -118,6 +121,12 @@ class Service:
 
     def start(self) -> None:
         self.child = self.nursery.start(self.name, self.environment)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has finished what runs."""
+        if self.child is not None:
+            self.child.end(signal.SIGTERM)
+            self.child = None
 
     def kill(self) -> None:
         """`kill -9`."""
@@ -189,8 +198,8 @@ def registries(
     database: str, directory: Path, *, count: int = 1, **settings: str
 ) -> Iterator[tuple[RegistryProcess, ...]]:
     """Replicas of one registry."""
-    with _nursery(directory) as nursery, ExitStack() as stack:
-        yield tuple(_registry(nursery, stack, database, settings) for _ in range(count))
+    with nursery_of(directory) as nursery, ExitStack() as stack:
+        yield tuple(registry_process(nursery, stack, database, settings) for _ in range(count))
 
 
 @contextmanager
@@ -206,10 +215,10 @@ def pair(
     given = settings or {}
     of_registry = {name: text for name, text in given.items() if name.startswith("REGISTRY_")}
     of_provision = {name: given[name] for name in given.keys() - of_registry.keys()}
-    with _nursery(directory) as nursery, ExitStack() as stack:
-        registry = _registry(nursery, stack, registry_database, of_registry)
+    with nursery_of(directory) as nursery, ExitStack() as stack:
+        registry = registry_process(nursery, stack, registry_database, of_registry)
         replicas = tuple(
-            _provision(nursery, stack, provision_database, registry.address, of_provision)
+            provision_process(nursery, stack, provision_database, registry.address, of_provision)
             for _ in range(provisions)
         )
         yield Pair(registry, replicas)
@@ -226,7 +235,7 @@ def insisting(call: Callable[[], T]) -> T:
                 raise
 
 
-def _registry(
+def registry_process(
     nursery: Nursery, stack: ExitStack, database: str, settings: Mapping[str, str]
 ) -> RegistryProcess:
     address = free_address()
@@ -244,7 +253,7 @@ def _registry(
     return replica
 
 
-def _provision(
+def provision_process(
     nursery: Nursery,
     stack: ExitStack,
     database: str,
@@ -270,8 +279,8 @@ def _provision(
 
 
 @contextmanager
-def _nursery(directory: Path) -> Iterator[Nursery]:
-    nursery = Nursery(directory)
+def nursery_of(directory: Path, root: Path = ROOT) -> Iterator[Nursery]:
+    nursery = Nursery(directory, root)
     try:
         yield nursery
     finally:
