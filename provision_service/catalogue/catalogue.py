@@ -8,6 +8,7 @@ from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Final
 
+from provision_service.catalogue.recipe import Recipe, Routes
 from provision_service.domain.endpoints import WebOrigin, web_origin
 from provision_service.domain.environment_names import (
     RESERVED,
@@ -16,6 +17,7 @@ from provision_service.domain.environment_names import (
 )
 from provision_service.domain.scope import Scope
 
+_NO_ROUTES: Final = Routes()
 PLATFORM: Final = "platform"
 USAGE_TOKEN_ENV: Final = "MOLECULE_LLM_USAGE_TOKEN"
 PLATFORM_BASE_URL: Final = "${PLATFORM_LLM_BASE_URL}"
@@ -56,11 +58,24 @@ class Provider:
     pattern: str
     aliases: tuple[str, ...]
     searches: Callable[[str], bool] = field(repr=False, compare=False)
+    id_prefixes: tuple[str, ...] = ()
 
     @property
     def is_platform(self) -> bool:
         """Whether launches through this provider are the platform's bill."""
         return self.name == PLATFORM
+
+    @property
+    def owner(self) -> str:
+        """Whose credentials and endpoints these are: the vendor, or the provider itself."""
+        return self.vendor or self.name
+
+    def vendors_id(self, model_id: str) -> str:
+        """The id that the vendor knows: without a prefix that is the menu's own."""
+        for prefix in self.id_prefixes:
+            if model_id.startswith(prefix) and len(model_id) > len(prefix):
+                return model_id.removeprefix(prefix)
+        return model_id
 
     def meets(self, names: frozenset[str]) -> bool:
         """Whether any accepted credential name is among `names`."""
@@ -96,6 +111,7 @@ class Runtime:
     default_model: str | None = None
     anthropic_native_proxy: bool = False
     extra_model_env: str | None = None
+    recipe: Recipe | None = None
     _exact: Mapping[str, tuple[Provider, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +158,8 @@ class EnvironmentNames:
     forbidden_prefixes: tuple[str, ...]
     source_host_tokens: frozenset[str]
     retired: frozenset[str]
+    proxies: frozenset[str] = frozenset()
+    tls_switches: frozenset[str] = frozenset()
 
     def is_forbidden(self, name: str) -> bool:
         """Whether the facts forbid this name in any environment of a tenant."""
@@ -170,7 +188,9 @@ class Catalogue:
     _vendors: Mapping[WebOrigin, frozenset[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        recipes = [r.recipe for r in self.runtimes.values() if r.recipe is not None]
         every = {name for provider in self.providers.values() for name in provider.auth_env}
+        every |= {name for recipe in recipes for name in recipe.read_names}
         single_use = frozenset((every | self.names.extra_credentials) - self.names.dual_use)
         object.__setattr__(self, "_bypass_anywhere", single_use)
         object.__setattr__(
@@ -191,11 +211,15 @@ class Catalogue:
         prefixes = (*RESERVED_PREFIXES, *self.names.forbidden_prefixes)
         object.__setattr__(self, "_closed_prefixes", prefixes)
         ruled = every | self.names.extra_credentials | self.names.endpoints | self.names.retired
+        ruled |= self.names.proxies | self.names.tls_switches
+        for recipe in recipes:
+            ruled |= recipe.closed_routes.all
         object.__setattr__(self, "_ruled", ruled | self._closed)
         object.__setattr__(self, "_vendors", _vendors_by_origin(self.providers.values()))
 
     def _dual_use_of(self, runtime: Runtime) -> frozenset[str]:
         own = {name for provider in runtime.providers for name in provider.auth_env}
+        own |= runtime.recipe.read_names if runtime.recipe is not None else set()
         return self.names.dual_use & own
 
     def _globally(self, provider: Provider) -> frozenset[str]:
@@ -236,9 +260,19 @@ class Catalogue:
         """Names that carry a vendor credential past the metered proxy in this runtime."""
         return self._bypass.get(runtime, self._bypass_anywhere)
 
+    def endpoint_names(self, runtime: str) -> frozenset[str]:
+        """Names that point this runtime elsewhere."""
+        return self.names.endpoints | self.routes(runtime).endpoints
+
+    def routes(self, runtime: str) -> Routes:
+        """The runtime's own route names; its fresh directories are named by us alone."""
+        entry = self.runtimes.get(runtime)
+        recipe = entry.recipe if entry is not None else None
+        return recipe.closed_routes if recipe is not None else _NO_ROUTES
+
     def bypass_names(self, runtime: str) -> frozenset[str]:
         """Bypass credentials and endpoint names of this runtime."""
-        return self.bypass_credentials(runtime) | self.names.endpoints
+        return self.bypass_credentials(runtime) | self.endpoint_names(runtime)
 
     def bypass_names_of_any_runtime(self) -> frozenset[str]:
         """Bypass names whatever the runtime: what a tenant-wide secret is judged by."""

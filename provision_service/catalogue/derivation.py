@@ -25,21 +25,32 @@ class PresentNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
-    """Exactly one of `provider` and `reason` is set; `candidates` are those that matched."""
+    """Exactly one of `provider` and `reason` is set; `candidates` are those that matched.
+
+    `by_pattern`: no menu lists the model, a pattern alone found the provider.
+    """
 
     provider: Provider | None
     reason: AnyReason | None
     candidates: tuple[Provider, ...]
     withdrawn: bool
     steps: tuple[Step, ...]
+    by_pattern: bool = False
 
 
-def derive(catalogue: Catalogue, *, runtime: str, model: str, present: PresentNames) -> Derivation:
+def derive(
+    catalogue: Catalogue,
+    *,
+    runtime: str,
+    model: str,
+    present: PresentNames,
+    without_platform: bool = False,
+) -> Derivation:
     """Derive the provider of `model` in `runtime`; it never guesses and never looks wider.
 
     A model id on a menu beats every pattern. Several menus that list it are a tie, which
     present credentials break, else the first declared; several patterns are ambiguous
-    unless the present credentials single one out.
+    unless the present credentials single one out. `without_platform`: among vendors alone.
     """
     steps: list[Step] = []
     wanted = model.strip()
@@ -50,10 +61,11 @@ def derive(catalogue: Catalogue, *, runtime: str, model: str, present: PresentNa
     steps.append(_runtime_unknown(runtime, known=entry is not None))
     if entry is None:
         return _refused(Reason.RUNTIME_UNKNOWN, steps)
-    listing = entry.listing(wanted)
+    listing = _among(entry.listing(wanted), without_platform=without_platform)
     steps.append(_matched("derivation.exact", wanted, listing))
     if not listing:
-        return _by_pattern(entry.matching(wanted), wanted, present, steps)
+        matching = _among(entry.matching(wanted), without_platform=without_platform)
+        return _by_pattern(matching, wanted, present, steps)
     provider = listing[0] if len(listing) == 1 else _break_tie(listing, present, steps)
     return Derivation(
         provider=provider,
@@ -62,6 +74,10 @@ def derive(catalogue: Catalogue, *, runtime: str, model: str, present: PresentNa
         withdrawn=entry.is_withdrawn(provider, wanted),
         steps=tuple(steps),
     )
+
+
+def _among(providers: tuple[Provider, ...], *, without_platform: bool) -> tuple[Provider, ...]:
+    return tuple(p for p in providers if not (without_platform and p.is_platform))
 
 
 def _break_tie(listing: tuple[Provider, ...], present: PresentNames, steps: list[Step]) -> Provider:
@@ -93,7 +109,12 @@ def _by_pattern(
     if provider is None:
         return _refused(Reason.PROVIDER_AMBIGUOUS, steps, matching)
     return Derivation(
-        provider=provider, reason=None, candidates=matching, withdrawn=False, steps=tuple(steps)
+        provider=provider,
+        reason=None,
+        candidates=matching,
+        withdrawn=False,
+        steps=tuple(steps),
+        by_pattern=True,
     )
 
 

@@ -119,6 +119,29 @@ class Reader:
             self.blame(node, f"{what} has white space around it", "remove that white space")
         return str(node.value)
 
+    def block(self, node: yaml.Node | None, what: str) -> str:
+        """A text taken as it stands, white space and all; it may be empty."""
+        if node is None:
+            return ""
+        if not isinstance(node, yaml.ScalarNode) or node.tag == _NULL:
+            self.blame(node, f"{what} is not a text", "write a text, in quotes if it is short")
+            return ""
+        return str(node.value)
+
+    def entries(self, node: yaml.Node, what: str) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """The keys and values of a mapping whose keys are free, each key once."""
+        if not isinstance(node, yaml.MappingNode):
+            self.blame(node, f"{what} is not a mapping", "write it as `key: value` lines")
+            return
+        seen: set[str] = set()
+        for key_node, value in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+            if key in seen:
+                self.blame(key_node, f"`{key}` stands twice in {what}", "keep one of them")
+            else:
+                seen.add(key)
+                yield key_node, value
+
     def text_or_null(self, node: yaml.Node | None, what: str) -> str | None:
         """A text, or nothing when it is missing or null."""
         if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == _NULL):

@@ -24,6 +24,7 @@ NAMES_KEYS: Final = frozenset(
         "retired",
     }
 )
+OPTIONAL_NAMES_KEYS: Final = frozenset({"proxies", "tls_switches"})
 _LISTS_OF_PROVIDERS: Final = frozenset({"shared_accepted_globally_by"})
 
 
@@ -33,9 +34,10 @@ def read_environment_names(
     """The environment section, each name checked for the place it must also stand in."""
     if node is None:
         return None
-    entries = reader.mapping(node, "environment", required=NAMES_KEYS, optional=frozenset())
-    lists = {key: reader.texts(entries.get(key), f"environment.{key}") for key in NAMES_KEYS}
-    for key in sorted(NAMES_KEYS - _LISTS_OF_PROVIDERS):
+    entries = reader.mapping(node, "environment", required=NAMES_KEYS, optional=OPTIONAL_NAMES_KEYS)
+    every = NAMES_KEYS | OPTIONAL_NAMES_KEYS
+    lists = {key: reader.texts(entries.get(key), f"environment.{key}") for key in every}
+    for key in sorted(every - _LISTS_OF_PROVIDERS):
         for name, name_node in lists[key].items():
             if not is_environment_name(name):
                 reader.blame(
@@ -71,6 +73,8 @@ def read_environment_names(
         forbidden_prefixes=tuple(lists["forbidden_prefixes"]),
         source_host_tokens=frozenset(lists["source_host_tokens"]),
         retired=frozenset(lists["retired"]),
+        proxies=frozenset(lists["proxies"]),
+        tls_switches=frozenset(lists["tls_switches"]),
     )
 
 

@@ -26,7 +26,9 @@ from provision_service.domain.environment_names import is_environment_name, is_r
 PROVIDER_REQUIRED: Final = frozenset(
     {"name", "display_name", "protocol", "auth_mode", "auth_env", "auth_token_env", "pattern"}
 )
-PROVIDER_OPTIONAL: Final = frozenset({"base_url", "anthropic_base_url", "vendor", "aliases"})
+PROVIDER_OPTIONAL: Final = frozenset(
+    {"base_url", "anthropic_base_url", "vendor", "aliases", "id_prefixes"}
+)
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 NAME_REMEDY: Final = "use lower-case letters and digits, joined by single hyphens"
 _PLACEHOLDERS: Final = frozenset({PLATFORM_BASE_URL, PLATFORM_ANTHROPIC_BASE_URL})
@@ -87,6 +89,7 @@ def _read_provider(reader: Reader, node: yaml.Node) -> ReadProvider | None:
         pattern=pattern,
         aliases=_aliases(reader, entries.get("aliases"), searches, what),
         searches=searches,
+        id_prefixes=tuple(reader.texts(entries.get("id_prefixes"), f"id_prefixes of {what}")),
     )
     if name == PLATFORM:
         _check_platform(reader, provider, node)

@@ -10,10 +10,14 @@ import yaml
 from provision_service.catalogue.catalogue import MenuModel, Offering, Runtime
 from provision_service.catalogue.document import Reader
 from provision_service.catalogue.providers import NAME, NAME_REMEDY, ReadProvider
+from provision_service.catalogue.recipe import Recipe
+from provision_service.catalogue.recipes import RecipeReader
 from provision_service.domain.environment_names import is_environment_name, is_reserved
 
 RUNTIME_REQUIRED: Final = frozenset({"name", "providers"})
-RUNTIME_OPTIONAL: Final = frozenset({"default_model", "anthropic_native_proxy", "extra_model_env"})
+RUNTIME_OPTIONAL: Final = frozenset(
+    {"default_model", "anthropic_native_proxy", "extra_model_env", "recipe"}
+)
 OFFERING_REQUIRED: Final = frozenset({"name"})
 OFFERING_OPTIONAL: Final = frozenset({"models"})
 MODEL_REQUIRED: Final = frozenset({"id"})
@@ -65,17 +69,38 @@ def _read_runtime(
     what = f"runtime `{name}`"
     if NAME.fullmatch(name) is None:
         reader.blame(entries["name"], f"`{name}` is not a runtime name", NAME_REMEDY)
+    offerings = _offerings(reader, entries.get("providers"), providers, what)
     runtime = Runtime(
         name=name,
-        offerings=_offerings(reader, entries.get("providers"), providers, what),
+        offerings=offerings,
         default_model=reader.text_or_null(entries.get("default_model"), f"default_model of {what}"),
         anthropic_native_proxy=reader.boolean(
             entries.get("anthropic_native_proxy"), f"anthropic_native_proxy of {what}"
         ),
         extra_model_env=_extra_model_env(reader, entries.get("extra_model_env"), what),
+        recipe=_recipe(reader, entries.get("recipe"), offerings, providers, what),
     )
     _check_default_model(reader, runtime, entries.get("default_model"))
     return runtime
+
+
+def _recipe(
+    reader: Reader,
+    node: yaml.Node | None,
+    offerings: tuple[Offering, ...],
+    providers: dict[str, ReadProvider],
+    what: str,
+) -> Recipe | None:
+    if node is None:
+        return None
+    every = [read.provider for read in providers.values()]
+    recipes = RecipeReader(
+        reader,
+        f"the recipe of {what}",
+        vendors=frozenset(provider.owner for provider in every),
+        credentials=frozenset(name for provider in every for name in provider.auth_env),
+    )
+    return recipes.read(node, tuple(offering.provider.name for offering in offerings))
 
 
 def _offerings(

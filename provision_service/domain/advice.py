@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
@@ -31,6 +32,23 @@ def nearest(model: str, candidates: Iterable[str]) -> str | None:
         if score > best_score:
             best, best_score = candidate, score
     return best
+
+
+def nearest_names(
+    runtime: Runtime | None, provider: Provider | None, model: str
+) -> tuple[str, ...]:
+    """Up to three ids that look most like `model`: of the provider's menu, else of any."""
+    offerings = runtime.offerings if runtime is not None else ()
+    own = [
+        name
+        for offering in offerings
+        if offering.provider is provider
+        for name in menu_of(offering)
+    ]
+    every = own or [name for offering in offerings for name in menu_of(offering)]
+    close = get_close_matches(model.lower(), [name.lower() for name in every], n=3, cutoff=0.4)
+    by_lower = {name.lower(): name for name in reversed(every)}
+    return tuple(by_lower[name] for name in close)
 
 
 def menu_of(offering: Offering) -> Iterator[str]:
@@ -67,8 +85,15 @@ def smallest_change(
     choice: ModeChoice,
     derivation: Derivation | None,
     secrets: MergedSecrets,
+    platform_model: str = "",
 ) -> str:
-    """The smallest change after which somebody else would pay."""
+    """The smallest change after which somebody else would pay.
+
+    `platform_model` is the platform's id that an override bills to the tenant, if it does.
+    """
+    if platform_model:
+        derives = BillingMode.PLATFORM_MANAGED
+        return f"clear the billing override: `{platform_model}` then derives {derives}"
     if derivation is None:
         return "no change here gives another payer: choose a runtime of the catalogue"
     if runtime is None:

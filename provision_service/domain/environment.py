@@ -14,7 +14,9 @@ from provision_service.catalogue.catalogue import (
     Runtime,
 )
 from provision_service.domain.billing import BillingMode
+from provision_service.domain.expansion import Expansion
 from provision_service.domain.model_choice import FROM_REQUEST, FROM_SPEC, EffectiveModel
+from provision_service.domain.payer import Payer, payer_of
 from provision_service.domain.plan import (
     ORIGIN_OF_SCOPE,
     EnvironmentPlan,
@@ -22,7 +24,7 @@ from provision_service.domain.plan import (
     Removed,
     Variable,
 )
-from provision_service.domain.platform_proxy import PlatformProxy
+from provision_service.domain.platform_proxy import PlatformProxy, for_workspace
 from provision_service.domain.projection import project
 from provision_service.domain.removal import PARENT_ID, removal_rules
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
@@ -48,36 +50,79 @@ def plan_environment(
 ) -> EnvironmentPlan:
     """The tenant's secrets that may pass, verbatim, and over them what the mode sets."""
     runtime = catalogue.runtimes.get(launch.spec.runtime)
+    payer = payer_of(
+        catalogue,
+        runtime=runtime,
+        mode=launch.mode,
+        derived=launch.provider,
+        model=launch.model.model,
+        secrets=secrets,
+        platform=platform,
+    )
+    variables, removed = _passed_on(catalogue, launch, secrets, platform, payer)
+    key_env = ""
+    if launch.mode is BillingMode.PLATFORM_MANAGED:
+        key_env = _set_platform(variables, runtime, launch.workspace_id, platform)
+    elif launch.mode is BillingMode.BYOK:
+        key_env = _set_own_key(catalogue, runtime, launch.provider, payer, variables)
+    _set_decision(variables, runtime, launch, secrets)
+    plan = None
+    if runtime is not None and runtime.recipe is not None and payer is not None and payer.way:
+        plan = Expansion(
+            catalogue=catalogue,
+            runtime=runtime,
+            recipe=runtime.recipe,
+            way=payer.way,
+            payer=payer,
+            secrets=secrets,
+            platform=platform,
+            workspace_id=launch.workspace_id,
+            variables=variables,
+            removed=removed,
+            key_env=key_env,
+        ).run()
+    return EnvironmentPlan(variables, tuple(removed), plan, _platform_keys(variables, platform))
+
+
+def _passed_on(
+    catalogue: Catalogue,
+    launch: Launch,
+    secrets: MergedSecrets,
+    platform: PlatformProxy,
+    payer: Payer | None,
+) -> tuple[dict[str, Variable], list[Removed]]:
+    """The tenant's secrets that reach the box as they are, and those that do not."""
+    spelled = payer.model if payer is not None else launch.model.model
     rules = removal_rules(
         catalogue,
         runtime=launch.spec.runtime,
         mode=launch.mode,
         provider=launch.provider,
+        pays_with=payer.name if payer is not None else "",
+        secrets=secrets,
         platform=platform,
+        model_names=frozenset({launch.model.model, spelled}),
     )
     variables: dict[str, Variable] = {}
     removed: list[Removed] = []
     for key, row in secrets.by_key.items():
         if key in MODEL_NAMES or row.value is None:
             continue
-        why = rules.why_removed(row)
-        if why is None:
+        taken_out = rules.removal(row)
+        if taken_out is None:
             variables[key] = Variable(row.value, ORIGIN_OF_SCOPE[row.scope])
         else:
-            removed.append(Removed(key, row.scope, why))
-    if launch.mode is BillingMode.PLATFORM_MANAGED:
-        _set_platform(variables, runtime, launch.workspace_id, platform)
-    elif launch.mode is BillingMode.BYOK:
-        _set_own_key(
-            catalogue=catalogue,
-            runtime=runtime,
-            provider=launch.provider,
-            secrets=secrets,
-            variables=variables,
-            removed=removed,
-        )
-    _set_decision(variables, runtime, launch, secrets)
-    return EnvironmentPlan(variables, tuple(removed))
+            removed.append(taken_out)
+    return variables, removed
+
+
+def _platform_keys(variables: dict[str, Variable], platform: PlatformProxy) -> frozenset[str]:
+    token = platform.usage_token
+    return frozenset(
+        name
+        for name, variable in variables.items()
+        if variable.origin is Origin.PLATFORM and variable.value == token
+    )
 
 
 def _set_decision(
@@ -111,10 +156,13 @@ def _set_platform(
     runtime: Runtime | None,
     workspace_id: str,
     platform: PlatformProxy,
-) -> None:
+) -> str:
+    """Point the runtime at the proxy; the name that its key stands under."""
+
     def put(name: str, text: str | None) -> None:
         if text and text.strip():
-            variables[name] = Variable(Secret(text), Origin.PLATFORM)
+            value = Secret(for_workspace(text, workspace_id))
+            variables[name] = Variable(value, Origin.PLATFORM)
 
     variables["MOLECULE_RESOLVED_PROVIDER"] = Variable(Secret(PLATFORM), Origin.DERIVED)
     put("MOLECULE_LLM_BASE_URL", platform.base_url)
@@ -129,24 +177,24 @@ def _set_platform(
         token = Variable(platform.usage_token, Origin.PLATFORM)
         variables[USAGE_TOKEN_ENV] = token
         variables[f"{surface}_API_KEY"] = token
+    return f"{surface}_API_KEY"
 
 
 def _set_own_key(
-    *,
     catalogue: Catalogue,
     runtime: Runtime | None,
     provider: Provider | None,
-    secrets: MergedSecrets,
+    payer: Payer | None,
     variables: dict[str, Variable],
-    removed: list[Removed],
-) -> None:
-    if provider is None:
-        return
-    variables["MOLECULE_RESOLVED_PROVIDER"] = Variable(Secret(provider.name), Origin.DERIVED)
-    if runtime is None or not runtime.anthropic_native_proxy or provider.is_platform:
-        return
-    projection = project(catalogue, provider, secrets, variables)
-    if projection.removed is not None:
-        removed.append(projection.removed)
-        del variables[projection.removed.name]
-    variables.update(projection.variables)
+) -> str:
+    """Name the provider, and point an anthropic-native runtime at it; the key's name."""
+    if provider is not None:
+        value = Variable(Secret(provider.name), Origin.DERIVED)
+        variables["MOLECULE_RESOLVED_PROVIDER"] = value
+    if payer is None or payer.credential is None:
+        return ""
+    if runtime is None or not runtime.anthropic_native_proxy:
+        return payer.name
+    projected = project(catalogue, payer.provider, payer.credential, variables)
+    variables.update(projected)
+    return payer.provider.auth_token_env if projected else payer.name

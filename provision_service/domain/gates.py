@@ -20,7 +20,9 @@ from provision_service.domain.credentials import (
     credential_of,
     vendor_providers,
 )
+from provision_service.domain.launch_plan import LAUNCH_NAME, MAX_LAUNCH_BYTES
 from provision_service.domain.model_choice import EffectiveModel
+from provision_service.domain.ownership import uncounted, why_not_counted
 from provision_service.domain.plan import LAUNCH_NAMES, EnvironmentPlan
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.refusals import Reason
@@ -30,7 +32,11 @@ from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What the gates look at; `derivation` is None for a runtime without a catalogue entry."""
+    """What the gates look at; `derivation` is None for a runtime without a catalogue entry.
+
+    `platform_model` is the platform's id that an override bills to the tenant's own key, in
+    which case `model` and `derivation` are about the vendor's own id; else empty.
+    """
 
     catalogue: Catalogue
     runtime_name: str
@@ -39,6 +45,7 @@ class Case:
     platform: PlatformProxy
     choice: ModeChoice
     derivation: Derivation | None
+    platform_model: str
     at_create: bool
 
     @property
@@ -138,7 +145,7 @@ def _model_gates(case: Case, runtime: Runtime, derivation: Derivation) -> Iterat
             f" MOLECULE_MODEL or MODEL{_example(case, runtime)}",
             metadata=metadata,
         )
-    elif derivation.reason is not None and case.choice.mode is not BillingMode.BYOK:
+    elif derivation.reason is not None and _must_derive(case):
         yield _underivable(case, runtime, derivation, metadata)
     if case.at_create and derivation.withdrawn:
         yield Refusal(
@@ -146,6 +153,11 @@ def _model_gates(case: Case, runtime: Runtime, derivation: Derivation) -> Iterat
             f"`{model}` is withdrawn and not given to new workspaces{_example(case, runtime)}",
             metadata=metadata,
         )
+
+
+def _must_derive(case: Case) -> bool:
+    """Byok by override over what the catalogue does not know is the operator's way out."""
+    return case.choice.mode is not BillingMode.BYOK or bool(case.platform_model)
 
 
 def _underivable(
@@ -161,9 +173,13 @@ def _underivable(
             f" of them ({', '.join(dict.fromkeys(wanted))})",
             metadata={**metadata, "providers": ",".join(names)},
         )
+    whose = ""
+    if case.platform_model:
+        whose = f", which is the vendor's own id behind `{case.platform_model}`"
+        metadata = {**metadata, "platform_model": case.platform_model}
     return Refusal(
         Reason.MODEL_UNREGISTERED,
-        f"no provider of runtime `{runtime.name}` serves `{model}`{_example(case, runtime)}",
+        f"no provider of runtime `{runtime.name}` serves `{model}`{whose}{_example(case, runtime)}",
         metadata=metadata,
     )
 
@@ -175,14 +191,19 @@ def _example(case: Case, runtime: Runtime) -> str:
         return f"; with your {servable[1].key} use `{servable[0]}`"
     if not model and runtime.default_model is not None:
         return f"; for example `{runtime.default_model}`"
-    best = nearest(model, (m for offering in runtime.offerings for m in menu_of(offering)))
+    offerings = [
+        offering
+        for offering in runtime.offerings
+        if not (case.platform_model and offering.provider.is_platform)
+    ]
+    best = nearest(model, (m for offering in offerings for m in menu_of(offering)))
     return f"; for example `{best}`" if best is not None else ""
 
 
 def _credential_gate(case: Case, runtime: Runtime, provider: Provider | None) -> Iterator[Refusal]:
-    if provider is None or provider.is_platform:
+    if provider is None:
         if any_vendor_credential(case.catalogue, runtime, case.secrets) is None:
-            yield _missing_any_credential(case, runtime, provider)
+            yield _missing_any_credential(case, runtime)
     elif credential_of(case.catalogue, provider, case.secrets) is None:
         yield _missing_credential(case, runtime, provider)
 
@@ -198,9 +219,9 @@ def _missing_credential(case: Case, runtime: Runtime, provider: Provider) -> Ref
         f"provider {provider.name}: `{model}` needs {wanted}"
         f" (accepted: {_accepted_words(case.catalogue, provider)}); {use}add {wanted}"
     )
-    uncounted = provider.meets(case.secrets.present)
-    if uncounted:
-        message += "; a shared name set tenant-wide counts for Anthropic's own API only"
+    uncounted_rows = uncounted(case.catalogue, provider, case.secrets)
+    said = (why_not_counted(case.catalogue, provider, r, case.secrets) for r in uncounted_rows)
+    message += "".join(f"; {why}" for why in dict.fromkeys(said))
     return Refusal(
         Reason.MISSING_BYOK_CREDENTIAL,
         message,
@@ -221,19 +242,15 @@ def _accepted_words(catalogue: Catalogue, provider: Provider) -> str:
     )
 
 
-def _missing_any_credential(case: Case, runtime: Runtime, provider: Provider | None) -> Refusal:
+def _missing_any_credential(case: Case, runtime: Runtime) -> Refusal:
     vendors = vendor_providers(runtime)
     names = dict.fromkeys(wanted_name(case.catalogue, vendor) for vendor in vendors)
     model = case.model.model
-    whose = "a model of the platform" if provider is not None else "not in the catalogue"
-    metadata = {"runtime": runtime.name, "model": model, "accepted": ",".join(names)}
-    if provider is not None:
-        metadata["provider"] = provider.name
     return Refusal(
         Reason.MISSING_BYOK_CREDENTIAL,
-        f"the billing override says byok and `{model}` is {whose}: add a credential of one of"
-        f" the runtime's own vendors ({', '.join(names)}), or clear the override",
-        metadata=metadata,
+        f"the billing override says byok and `{model}` is not in the catalogue: add a credential"
+        f" of one of the runtime's own vendors ({', '.join(names)}), or clear the override",
+        metadata={"runtime": runtime.name, "model": model, "accepted": ",".join(names)},
     )
 
 
@@ -263,6 +280,20 @@ def missing_required(required: tuple[str, ...], plan: EnvironmentPlan) -> Refusa
         Reason.MISSING_REQUIRED_ENV,
         f"the workspace requires {shown}: set it as a secret, or take it off required_env",
         metadata={"keys": ",".join(missing)},
+    )
+
+
+def launch_too_large(plan: EnvironmentPlan) -> Refusal | None:
+    """SECRET_LIMIT_EXCEEDED when the box could not be started with its launch in a variable."""
+    launch = plan.variables.get(LAUNCH_NAME)
+    size = len(launch.value.reveal()) if launch is not None else 0
+    if size <= MAX_LAUNCH_BYTES:
+        return None
+    return Refusal(
+        Reason.SECRET_LIMIT_EXCEEDED,
+        f"{LAUNCH_NAME} would be {size} bytes, and a box starts with at most {MAX_LAUNCH_BYTES};"
+        " shorten the model id or the endpoint",
+        metadata={"bytes": str(size), "limit_bytes": str(MAX_LAUNCH_BYTES)},
     )
 
 

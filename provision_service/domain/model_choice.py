@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
 from provision_service.domain.step import Step
 
+_VENDOR: Final = re.compile(r"^[^/:]*[/:]")
 FROM_REQUEST: Final = "request"
 FROM_SPEC: Final = "spec"
 FROM_NOWHERE: Final = "none"
@@ -36,6 +38,14 @@ def effective_model(
             model, source = text, rung
         steps.append(_step(rung, text, secrets, fired=fired))
     return EffectiveModel(model, source, tuple(steps))
+
+
+def of_the_vendor(model: EffectiveModel) -> EffectiveModel:
+    """The vendor's own id behind a model of the platform: what follows the first `/` or `:`."""
+    tail = _VENDOR.sub("", model.model, count=1) or model.model
+    text = f"the tenant's own key pays: the vendor calls `{model.model}` `{tail}`"
+    step = Step("model.vendors_own_id", fired=True, inputs=(model.model,), text=text)
+    return EffectiveModel(tail, model.source, (*model.steps, step))
 
 
 def _step(rung: str, text: str, secrets: MergedSecrets, *, fired: bool) -> Step:

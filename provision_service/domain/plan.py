@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import NamedTuple
 
 from agentworkspace.core.secret import Secret
+from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.scope import Scope
 
 
@@ -21,6 +22,7 @@ class Origin(StrEnum):
     PLATFORM = "platform"
     REGISTRY = "registry"
     DERIVED = "derived"
+    RECIPE = "recipe"
 
 
 ORIGIN_OF_SCOPE = {
@@ -36,13 +38,30 @@ class Variable(NamedTuple):
     origin: Origin
 
 
+@unique
+class RemovalCode(StrEnum):
+    """The warning that says a removal aloud; silent ones are what the payer always keeps out."""
+
+    SILENT = ""
+    RIVAL = "RIVAL_CREDENTIAL_REMOVED"
+    ROUTE = "ROUTE_NAME_REMOVED"
+    FOREIGN_ENDPOINT = "FOREIGN_ENDPOINT_REMOVED"
+    RENAMED = "CREDENTIAL_RENAMED"
+
+
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A secret that does not reach the box, with its scope and the rule in words."""
+    """A secret that does not reach the box: its scope, the rule in words, what to do instead.
+
+    `other` is the second name of the matter, such as the credential that pays.
+    """
 
     name: str
     scope: Scope
     why: str
+    code: RemovalCode = RemovalCode.SILENT
+    other: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +87,16 @@ LAUNCH_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPlan:
-    """Names to values with origins, and what was removed; complete once materialized."""
+    """Names to values with origins, and what was removed; complete once materialized.
+
+    `launch` is what the runtime's recipe wants beside the environment, None without one.
+    `platform_keys` are the names that the platform's key stands under.
+    """
 
     variables: Mapping[str, Variable]
     removed: tuple[Removed, ...] = ()
+    launch: LaunchPlan | None = None
+    platform_keys: frozenset[str] = frozenset()
 
     def manifest(self) -> Iterator[tuple[str, Origin, Secret]]:
         """Name, origin and value (for a keyed fingerprint) in name order."""
@@ -95,4 +120,4 @@ def materialize(plan: EnvironmentPlan, launch: LaunchFacts) -> EnvironmentPlan:
     )
     if launch.registry_ca:
         variables["WORKSPACE_REGISTRY_CA"] = Variable(Secret(launch.registry_ca), Origin.PLATFORM)
-    return EnvironmentPlan(variables, plan.removed)
+    return replace(plan, variables=variables)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agentworkspace.core.secret import Secret
+
+WORKSPACE_PLACE: Final = "{workspace_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,16 @@ class PlatformProxy:
             missing.append("a usage token for the tenant")
         return tuple(missing)
 
+    def address(self, *, anthropic: bool, workspace_id: str) -> str:
+        """The proxy on one of its two surfaces, for one workspace; empty when not configured."""
+        return for_workspace(self.anthropic_base_url if anthropic else self.base_url, workspace_id)
+
     def addresses(self) -> tuple[str, ...]:
         """Every configured address."""
         every = (self.base_url, self.anthropic_base_url, self.usage_url)
         return tuple(url for url in every if url and url.strip())
+
+
+def for_workspace(url: str | None, workspace_id: str) -> str:
+    """An address of the proxy with `{workspace_id}` filled in; empty when there is none."""
+    return (url or "").strip().replace(WORKSPACE_PLACE, workspace_id)

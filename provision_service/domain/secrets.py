@@ -15,13 +15,15 @@ MODEL_NAMES = ("MOLECULE_MODEL", "MODEL")
 class StoredSecret:
     """One row as read: `value` None means that it could not be decrypted.
 
-    `comingled` says that the value equals a registered platform credential.
+    `comingled` says that the value equals a registered platform credential. `provider` is
+    whose credential the writer said it is, empty when nothing was said.
     """
 
     key: str
     scope: Scope
     value: Secret | None
     comingled: bool = False
+    provider: str = ""
 
     @property
     def present(self) -> bool:
@@ -69,9 +71,15 @@ def merge(
     return MergedSecrets({key: merged[key] for key in sorted(merged)})
 
 
-def stored(values: Mapping[str, str], scope: Scope) -> list[StoredSecret]:
-    """Rows from plain texts, for a request's own secrets."""
-    return [StoredSecret(key, scope, Secret(text)) for key, text in values.items()]
+def stored(
+    values: Mapping[str, str], scope: Scope, providers: Mapping[str, str] | None = None
+) -> list[StoredSecret]:
+    """Rows from plain texts; `providers` says of some keys whose credential they are."""
+    said = providers or {}
+    return [
+        StoredSecret(key, scope, Secret(text), provider=said.get(key, ""))
+        for key, text in values.items()
+    ]
 
 
 def named_only(names: Iterable[str]) -> MergedSecrets:

@@ -30,10 +30,12 @@ NO_PROXY = PlatformProxy()
 
 
 def secrets(
-    tenant: Mapping[str, str] | None = None, workspace: Mapping[str, str] | None = None
+    tenant: Mapping[str, str] | None = None,
+    workspace: Mapping[str, str] | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> MergedSecrets:
     """What a workspace sees of these tenant-wide and own secrets."""
-    return merge(stored(tenant or {}, Scope.GLOBAL), stored(workspace or {}, Scope.WORKSPACE))
+    return merge(stored(tenant or {}, Scope.GLOBAL), stored(workspace or {}, Scope.WORKSPACE, said))
 
 
 def launch(
@@ -50,8 +52,12 @@ def launch(
     parent_id: str = "",
     required_env: tuple[str, ...] = (),
     at_create: bool = False,
+    said: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Decide a launch; `tenant` and `workspace` are secrets at the two scopes."""
+    """Decide a launch; `tenant` and `workspace` are secrets at the two scopes.
+
+    `said` is whose credential the writer said some of the workspace's own are.
+    """
     return decide(
         Inputs(
             workspace_id=WORKSPACE,
@@ -63,7 +69,7 @@ def launch(
                 parent_id=parent_id,
                 required_env=required_env,
             ),
-            secrets=secrets(tenant, workspace),
+            secrets=secrets(tenant, workspace, said),
             catalogue=catalogue,
             platform=platform,
             request_model=request_model,
@@ -76,6 +82,14 @@ def environment(decision: Decision) -> dict[str, str]:
     """The plain environment of a launch that was not refused."""
     assert decision.plan is not None, decision.refusal
     return decision.plan.reveal()
+
+
+def table(decision: Decision) -> dict[str, str]:
+    """The environment as the design's table has it: without what a launch recipe adds."""
+    assert decision.plan is not None, decision.refusal
+    recipe = decision.plan.launch
+    added = {"WORKSPACE_LAUNCH", *recipe.names} if recipe is not None else set()
+    return {name: value for name, value in environment(decision).items() if name not in added}
 
 
 def reason(decision: Decision) -> str | None:

@@ -62,7 +62,7 @@ def test_the_effective_model_is_the_first_rung_that_is_not_blank(
         ("opus", "platform_managed", "platform_managed", "workspace_override", "anthropic-oauth"),
         ("opus", "byok", "byok", "workspace_override", "anthropic-oauth"),
         ("opus", "disabled", "disabled", "workspace_override", "anthropic-oauth"),
-        ("moonshot/kimi-k2.6", "byok", "byok", "workspace_override", "platform"),
+        ("moonshot/kimi-k2.6", "byok", "byok", "workspace_override", "kimi-coding"),
         ("nonsense", "byok", "byok", "workspace_override", None),
         ("", "disabled", "disabled", "workspace_override", None),
         ("nonsense", "platform_managed", "platform_managed", "workspace_override", None),

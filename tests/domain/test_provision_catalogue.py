@@ -66,8 +66,10 @@ def test_runtimes_without_an_entry_are_known_by_kind() -> None:
 
 
 SINGLE_USE = {
+    "ANTHROPIC_TOKEN", "DEEPINFRA_API_KEY",
     "AI_GATEWAY_API_KEY", "ALIBABA_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN",
-    "ARCEEAI_API_KEY", "ARCEE_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CODEX_AUTH_JSON",
+    "ARCEEAI_API_KEY", "ARCEE_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CODEX_ACCESS_TOKEN",
+    "CODEX_API_KEY", "CODEX_AUTH_JSON",
     "CODEX_CHATGPT_AUTH_JSON", "CUSTOM_API_KEY", "DASHSCOPE_API_KEY", "DEEPSEEK_API_KEY",
     "GEMINI_API_KEY", "GLM_API_KEY", "HERMES_CUSTOM_API_KEY", "HF_TOKEN", "HUGGINGFACE_API_KEY",
     "KILOCODE_API_KEY", "KIMI_API_KEY", "KIMI_CN_API_KEY", "MINIMAX_API_KEY",
@@ -75,6 +77,10 @@ SINGLE_USE = {
     "NOUS_API_KEY", "OLLAMA_CLOUD_API_KEY", "OPENAI_API_KEY", "OPENCODE_GO_API_KEY",
     "OPENCODE_ZEN_API_KEY", "OPENROUTER_API_KEY", "XAI_API_KEY", "ZAI_API_KEY",
 }  # fmt: skip
+OWN_ENDPOINTS = {
+    "hermes": {"OPENROUTER_BASE_URL", "CUSTOM_BASE_URL"},
+    "google-adk": {"GOOGLE_GEMINI_BASE_URL", "GEMINI_API_BASE", "OPENAI_API_BASE"},
+}
 ENDPOINTS = {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "HERMES_CUSTOM_BASE_URL"}
 
 
@@ -91,7 +97,8 @@ ENDPOINTS = {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "HERMES_CUSTOM_BASE_URL"}
 )
 def test_the_bypass_names_of_a_runtime(runtime: str, dual_use: set[str]) -> None:
     assert CATALOGUE.bypass_credentials(runtime) == SINGLE_USE | dual_use
-    assert CATALOGUE.bypass_names(runtime) == SINGLE_USE | dual_use | ENDPOINTS
+    endpoints = ENDPOINTS | OWN_ENDPOINTS.get(runtime, set())
+    assert CATALOGUE.bypass_names(runtime) == SINGLE_USE | dual_use | endpoints
 
 
 def test_the_bypass_names_of_any_runtime_are_without_dual_use() -> None:

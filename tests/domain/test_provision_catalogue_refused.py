@@ -115,7 +115,7 @@ REFUSED = [
         (LAST_PATTERN, LAST_PATTERN + "    colour: red\n"),
         "unknown key `colour` in a provider",
         ("remove it or use one of: aliases, anthropic_base_url, auth_env, auth_mode,"
-        " auth_token_env, base_url, display_name, name, pattern, protocol, vendor"),
+        " auth_token_env, base_url, display_name, id_prefixes, name, pattern, protocol, vendor"),
     ),
     (
         "a key twice",

@@ -105,7 +105,15 @@ def previewed(runtime: str, model: str, *names: str, override: str = "") -> Deci
     [
         ("claude-code", "opus", ["CLAUDE_CODE_OAUTH_TOKEN"], "byok", "anthropic-oauth", None),
         ("claude-code", "opus", [], "byok", "anthropic-oauth", "MISSING_BYOK_CREDENTIAL"),
-        ("claude-code", "MiniMax-M2.7", ["ANTHROPIC_AUTH_TOKEN"], "byok", "minimax", None),
+        ("claude-code", "MiniMax-M2.7", ["MINIMAX_API_KEY"], "byok", "minimax", None),
+        (
+            "claude-code",
+            "MiniMax-M2.7",
+            ["ANTHROPIC_AUTH_TOKEN"],
+            "byok",
+            "minimax",
+            "MISSING_BYOK_CREDENTIAL",
+        ),
         ("codex", "gpt-5.5", ["OPENAI_API_KEY"], "byok", "openai-api", None),
         ("claude-code", "", ["MODEL", "MOLECULE_MODEL"], "platform_managed", None,
          "MODEL_REQUIRED"),

@@ -12,6 +12,7 @@ from tests.domain.provision_launches import (
     launch,
     reason,
     removed,
+    table,
 )
 
 PLATFORM_MODEL = "anthropic/claude-opus-4-7"
@@ -19,7 +20,7 @@ OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "own-oauth"}
 
 
 def test_platform_managed_claude_code_gets_exactly_this() -> None:
-    assert environment(launch(model=PLATFORM_MODEL, tenant={"GREETING": "hello"})) == {
+    assert table(launch(model=PLATFORM_MODEL, tenant={"GREETING": "hello"})) == {
         "MOLECULE_LLM_BILLING_MODE": "platform_managed",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "platform_managed",
         "MOLECULE_RESOLVED_PROVIDER": "platform",
@@ -61,11 +62,14 @@ def test_platform_managed_other_runtimes_get_exactly_this(runtime: str, model: s
     }
     if runtime == "hermes":
         expected["HERMES_DEFAULT_MODEL"] = model
-    assert environment(launch(runtime, model)) == expected
+    if runtime in ("hermes", "openclaw"):
+        # One takes it for OpenRouter's, the other also asks OpenAI with it.
+        del expected["OPENAI_API_KEY"]
+    assert table(launch(runtime, model)) == expected
 
 
 def test_byok_by_oauth_gets_exactly_this() -> None:
-    assert environment(launch(model="opus", workspace=OAUTH)) == {
+    assert table(launch(model="opus", workspace=OAUTH)) == {
         "MOLECULE_LLM_BILLING_MODE": "byok",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok",
         "MOLECULE_RESOLVED_PROVIDER": "anthropic-oauth",
@@ -77,7 +81,7 @@ def test_byok_by_oauth_gets_exactly_this() -> None:
 
 def test_byok_of_another_runtime_gets_exactly_the_tenants_own() -> None:
     own = {"OPENAI_API_KEY": "own-key", "OPENAI_BASE_URL": "https://llm.tenant.test/v1"}
-    assert environment(launch("codex", "openai-api/gpt-9", workspace=own)) == {
+    assert table(launch("codex", "openai-api/gpt-9", workspace=own)) == {
         "MOLECULE_LLM_BILLING_MODE": "byok",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok",
         "MOLECULE_RESOLVED_PROVIDER": "openai-api",
@@ -90,23 +94,35 @@ def test_byok_of_another_runtime_gets_exactly_the_tenants_own() -> None:
 
 def test_disabled_gets_exactly_this() -> None:
     secrets = {"CLAUDE_CODE_OAUTH_TOKEN": "own", "OPENAI_BASE_URL": "https://llm.tenant.test/v1"}
-    assert environment(launch(model="opus", override="disabled", tenant=secrets)) == {
+    decision = launch(model="opus", override="disabled", tenant={**secrets, "GREETING": "hello"})
+    assert environment(decision) == {
         "MOLECULE_LLM_BILLING_MODE": "disabled",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "disabled",
         "MODEL": "opus",
         "MOLECULE_MODEL": "opus",
-        "CLAUDE_CODE_OAUTH_TOKEN": "own",
         "OPENAI_BASE_URL": "https://llm.tenant.test/v1",
+        "GREETING": "hello",
     }
 
 
 @pytest.mark.parametrize("scope", ["tenant", "workspace"])
-@pytest.mark.parametrize("name", ["OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "XAI_API_KEY"])
-def test_disabled_keeps_a_credential_of_any_vendor_at_every_scope(name: str, scope: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "XAI_API_KEY", "CODEX_API_KEY"]
+)
+def test_disabled_by_override_removes_a_credential_of_any_vendor_at_every_scope(
+    name: str, scope: str
+) -> None:
     own = {name: "own"}
     tenant, workspace = (own, None) if scope == "tenant" else (None, own)
     decision = launch(model="opus", override="disabled", tenant=tenant, workspace=workspace)
-    assert environment(decision)[name] == "own"
+    assert name not in environment(decision)
+    assert removed(decision) == {name: "the billing override says that there is no LLM here"}
+
+
+@pytest.mark.parametrize("runtime", ["external", "mock"])
+def test_a_runtime_that_brings_its_own_model_keeps_its_credentials(runtime: str) -> None:
+    decision = launch(runtime, workspace={"OPENROUTER_API_KEY": "own"})
+    assert environment(decision)["OPENROUTER_API_KEY"] == "own"
     assert removed(decision) == {}
 
 
@@ -284,6 +300,23 @@ def test_byok_removes_a_global_credential_that_the_resolved_provider_does_not_ac
     assert removed(decision) == {
         stray: "a tenant-wide credential that the resolved provider does not accept"
     }
+
+
+@pytest.mark.parametrize(
+    ("runtime", "model", "own", "stray"),
+    [
+        ("claude-code", "MiniMax-M2.7", "MINIMAX_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"),
+        ("claude-code", "opus", "CLAUDE_CODE_OAUTH_TOKEN", "OPENROUTER_API_KEY"),
+        ("claude-code", "kimi-k2", "KIMI_API_KEY", "MOONSHOT_API_KEY"),
+        ("codex", "openai-api/x", "OPENAI_API_KEY", "CODEX_AUTH_JSON"),
+        ("hermes", "deepseek-chat", "DEEPSEEK_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        ("openclaw", "openai:x", "OPENAI_API_KEY", "GROQ_API_KEY"),
+        ("google-adk", "gemini-2.5-pro", "GOOGLE_API_KEY", "OPENAI_API_KEY"),
+    ],
+)
+def test_byok_keeps_a_credential_of_the_workspace_that_the_program_does_not_send(
+    runtime: str, model: str, own: str, stray: str
+) -> None:
     kept = launch(runtime, model, tenant={own: "own"}, workspace={stray: "stray"})
     assert environment(kept)[stray] == "stray"
     assert removed(kept) == {}
@@ -320,7 +353,8 @@ def test_an_endpoint_is_kept_unless_it_leads_to_the_platform_proxy(
 ) -> None:
     value = {name: url}
     tenant, workspace = (value, {}) if scope == "tenant" else ({}, value)
-    decision = launch(model="opus", tenant=tenant, workspace={**workspace, **OAUTH}, override=mode)
+    own = {**workspace, **(OAUTH if mode == "byok" else {})}
+    decision = launch(model="opus", tenant=tenant, workspace=own, override=mode)
     assert environment(decision).get(name) == (url if kept else None)
     expected = (
         {} if kept else {name: "points at the platform's proxy, which this workspace does not use"}
@@ -404,7 +438,8 @@ def test_a_blank_workspace_secret_hides_the_global_one_and_counts_as_absent() ->
 def test_a_blank_value_of_a_name_that_clients_read_does_not_reach_the_box(
     name: str, override: str
 ) -> None:
-    decision = launch(model="opus", workspace={**OAUTH, name: " "}, override=override)
+    own = OAUTH if override == "byok" else {}
+    decision = launch(model="opus", workspace={**own, name: " "}, override=override)
     assert name not in environment(decision)
     assert removed(decision) == {name: "is blank, which counts as absent"}
 

@@ -7,12 +7,11 @@ import pytest
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.credentials import accepted_globally
 from provision_service.domain.environment import Launch, plan_environment
 from provision_service.domain.model_choice import EffectiveModel
-from provision_service.domain.plan import Origin, Removed, Variable
+from provision_service.domain.plan import Origin, Variable
 from provision_service.domain.platform_proxy import PlatformProxy
-from provision_service.domain.projection import Projection, project
+from provision_service.domain.projection import project
 from provision_service.domain.removal import removal_rules
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
@@ -50,7 +49,7 @@ def variables_of(seen: MergedSecrets) -> dict[str, Variable]:
 def test_a_model_that_a_pattern_serves_was_not_withdrawn() -> None:
     decision = launch("claude-code", "claude-haiku-9", tenant={"ANTHROPIC_API_KEY": "own"})
     assert decision.refusal is None
-    assert warnings(decision) == []
+    assert warnings(decision) == ["MODEL_NOT_LISTED"]
 
 
 def test_a_runtime_without_an_entry_is_told_its_model() -> None:
@@ -103,9 +102,13 @@ class TestRemoval:
             runtime="claude-code",
             mode=BillingMode.BYOK,
             provider=CATALOGUE.providers["anthropic-api"],
+            pays_with="ANTHROPIC_API_KEY",
+            secrets=merge((), [row]),
             platform=PlatformProxy(base_url="https://llm.platform.test/openai/v1"),
+            model_names=frozenset(),
         )
-        return rules.why_removed(row)
+        taken_out = rules.removal(row)
+        return taken_out.why if taken_out is not None else None
 
     def test_a_closed_name_that_was_stored_before_it_was_closed_stays_here(self) -> None:
         row = StoredSecret("WORKSPACE_ID", Scope.WORKSPACE, Secret("forged"))
@@ -115,53 +118,66 @@ class TestRemoval:
         assert self.why(unreadable("ANTHROPIC_API_KEY")) is None
         assert self.why(unreadable(BASE_URL)) is None
 
-    def test_an_endpoint_of_the_tenant_stays(self) -> None:
-        assert self.why(StoredSecret(BASE_URL, Scope.WORKSPACE, Secret(DEEPSEEK))) is None
+    def test_an_endpoint_of_nobody_in_the_catalogue_stays(self) -> None:
+        row = StoredSecret(BASE_URL, Scope.WORKSPACE, Secret("https://llm.tenant.test"))
+        assert self.why(row) is None
+
+    def test_an_endpoint_of_another_vendor_goes(self) -> None:
+        assert self.why(StoredSecret(BASE_URL, Scope.WORKSPACE, Secret(DEEPSEEK))) == (
+            "is deepseek's endpoint, and ANTHROPIC_API_KEY is anthropic's"
+        )
 
     def test_a_shared_name_counts_tenant_wide_for_no_vendor_but_its_own(self) -> None:
-        assert "ANTHROPIC_API_KEY" in accepted_globally(CATALOGUE, CATALOGUE.runtimes["hermes"])
-        assert "ANTHROPIC_AUTH_TOKEN" not in accepted_globally(
-            CATALOGUE, CATALOGUE.runtimes["hermes"]
-        )
         tenant = {"ANTHROPIC_AUTH_TOKEN": "shared", "KIMI_API_KEY": "own"}
         decision = launch("hermes", "moonshot/kimi-k2.6", override="byok", tenant=tenant)
         assert list(removed(decision)) == ["ANTHROPIC_AUTH_TOKEN"]
 
+    @pytest.mark.parametrize(
+        ("own", "kept"),
+        [
+            # Nobody's key goes where the tenant says; a vendor's own key does not go to another.
+            ({"CUSTOM_API_KEY": "own"}, True),
+            ({"OPENAI_API_KEY": "own"}, False),
+        ],
+    )
+    def test_a_provider_of_no_vendor_is_reached_where_the_tenant_says(
+        self, own: dict[str, str], kept: bool
+    ) -> None:
+        decision = launch("hermes", "custom/x", workspace={**own, "OPENAI_BASE_URL": DEEPSEEK})
+        assert (removed(decision) == {}) is kept
+
+    def test_a_key_that_its_writer_gave_to_nobodys_provider_goes_with_it(self) -> None:
+        own = {"OPENAI_API_KEY": "own", "OPENAI_BASE_URL": DEEPSEEK}
+        decision = launch("hermes", "custom/x", workspace=own, said={"OPENAI_API_KEY": "custom"})
+        assert "OPENAI_BASE_URL" in environment(decision)
+
+    def test_an_endpoint_of_several_vendors_is_said_to_be_all_of_theirs(self) -> None:
+        text = CATALOGUE_TEXT
+        for host in ("api.z.ai/api", "api.xiaomimimo.com", "api.minimax.io", "api.moonshot.ai"):
+            text = text.replace(f"https://{host}/anthropic", f"{DEEPSEEK}/{host}")
+        shared = parse_catalogue(text, file="shared-endpoint.yaml")
+        decision = launch(model="opus", workspace={**OAUTH, BASE_URL: DEEPSEEK}, catalogue=shared)
+        assert removed(decision) == {
+            BASE_URL: "is deepseek, minimax, moonshot, xiaomi, zai's endpoint,"
+            " and CLAUDE_CODE_OAUTH_TOKEN is anthropic's"
+        }
+
 
 class TestProjection:
-    def projected(self, provider: str, seen: MergedSecrets) -> Projection:
-        return project(CATALOGUE, CATALOGUE.providers[provider], seen, variables_of(seen))
+    def projected(self, provider: str, seen: MergedSecrets) -> dict[str, Variable]:
+        (row,) = seen.by_key.values()
+        return project(CATALOGUE, CATALOGUE.providers[provider], row, variables_of(seen))
 
-    def test_without_a_credential_nothing_is_projected(self) -> None:
-        assert self.projected("kimi-coding", secrets()) == Projection({}, None)
-
-    def test_nor_with_one_that_cannot_be_read(self) -> None:
-        seen = merge((), [unreadable("KIMI_API_KEY")])
-        assert self.projected("kimi-coding", seen) == Projection({}, None)
+    def test_nothing_is_projected_of_one_that_cannot_be_read(self) -> None:
+        assert self.projected("kimi-coding", merge((), [unreadable("KIMI_API_KEY")])) == {}
 
     def test_a_vendors_other_name_is_put_where_the_runtime_looks(self) -> None:
         seen = secrets(workspace={"CODEX_CHATGPT_AUTH_JSON": "{}"})
         there = Variable(Secret("{}"), Origin.WORKSPACE_SECRET)
-        assert self.projected("openai-subscription", seen).variables == {"CODEX_AUTH_JSON": there}
+        assert self.projected("openai-subscription", seen) == {"CODEX_AUTH_JSON": there}
 
     def test_a_vendor_without_an_endpoint_here_is_not_put_under_a_shared_name(self) -> None:
-        assert self.projected("google", secrets({"GEMINI_API_KEY": "own"})).variables == {}
-
-    def test_a_provider_of_no_vendor_has_no_foreign_endpoint(self) -> None:
-        seen = secrets(workspace={"CUSTOM_API_KEY": "own", BASE_URL: DEEPSEEK})
-        assert self.projected("custom", seen).removed is None
-
-    def test_an_endpoint_that_is_out_already_is_not_taken_out_again(self) -> None:
-        seen = secrets(workspace={"KIMI_API_KEY": "own", BASE_URL: DEEPSEEK})
-        kimi = CATALOGUE.providers["kimi-coding"]
-        assert project(CATALOGUE, kimi, seen, {}).removed is None
-
-    def test_an_endpoint_that_cannot_be_read_is_nobodys(self) -> None:
-        own = StoredSecret("KIMI_API_KEY", Scope.WORKSPACE, Secret("own"))
-        seen = merge((), [unreadable(BASE_URL), own])
-        there = {BASE_URL: Variable(Secret(DEEPSEEK), Origin.DERIVED)}
-        kimi = CATALOGUE.providers["kimi-coding"]
-        assert project(CATALOGUE, kimi, seen, there).removed is None
+        assert self.projected("google", secrets({"GEMINI_API_KEY": "own"})) == {}
 
     def test_a_tenant_wide_key_does_not_follow_an_endpoint_of_the_workspace(self) -> None:
         decision = launch(
@@ -172,17 +188,3 @@ class TestProjection:
         assert removed(decision) == {
             BASE_URL: "is deepseek's endpoint, and ANTHROPIC_API_KEY is anthropic's"
         }
-
-    def test_an_endpoint_of_several_vendors_is_said_to_be_all_of_theirs(self) -> None:
-        text = CATALOGUE_TEXT
-        for host in ("api.z.ai/api", "api.xiaomimimo.com", "api.minimax.io", "api.moonshot.ai"):
-            text = text.replace(f"https://{host}/anthropic", f"{DEEPSEEK}/{host}")
-        shared = parse_catalogue(text, file="shared-endpoint.yaml")
-        seen = secrets(workspace={**OAUTH, BASE_URL: DEEPSEEK})
-        oauth = shared.providers["anthropic-oauth"]
-        assert project(shared, oauth, seen, variables_of(seen)).removed == Removed(
-            BASE_URL,
-            Scope.WORKSPACE,
-            "is deepseek, minimax, moonshot, xiaomi, zai's endpoint,"
-            " and CLAUDE_CODE_OAUTH_TOKEN is anthropic's",
-        )

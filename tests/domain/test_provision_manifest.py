@@ -9,6 +9,14 @@ from provision_service.domain.plan import LaunchFacts, Origin, materialize
 from tests.domain.provision_launches import WORKSPACE, launch
 
 PLATFORM_MODEL = "anthropic/claude-opus-4-7"
+CLAUDE_CODE_RECIPE = (
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+    "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL",
+    "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST", "CLAUDE_CODE_SUBAGENT_MODEL", "DISABLE_AUTOUPDATER",
+    "DISABLE_ERROR_REPORTING", "DISABLE_TELEMETRY", "WORKSPACE_LAUNCH",
+)  # fmt: skip
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "own-oauth"}
 
 
@@ -33,6 +41,7 @@ def test_every_variable_tells_where_it_comes_from() -> None:
         "MOLECULE_LLM_USAGE_URL": "platform",
         "MOLECULE_MODEL": "spec",
         "MOLECULE_RESOLVED_PROVIDER": "derived",
+        **dict.fromkeys(CLAUDE_CODE_RECIPE, "recipe"),
     }
 
 
@@ -110,4 +119,5 @@ def test_materialize_keeps_the_list_of_what_was_removed() -> None:
 def test_origins_are_the_words_of_the_manifest() -> None:
     assert [origin.value for origin in Origin] == [
         "spec", "global_secret", "workspace_secret", "platform", "registry", "derived",
+        "recipe",
     ]  # fmt: skip

@@ -30,10 +30,10 @@ def test_byok_by_override_over_an_ambiguous_model_launches_with_a_warning() -> N
     assert {name: environment(decision)[name] for name in own} == own
 
 
-@pytest.mark.parametrize("model", [PLATFORM_MODEL, "brand-new"])
-def test_byok_by_override_needs_any_credential_of_the_runtimes_own_vendors(model: str) -> None:
+def test_byok_by_override_needs_any_credential_of_the_runtimes_own_vendors() -> None:
     def decided(**secrets: dict[str, str]) -> str | None:
-        return reason(launch(model=model, override="byok", **secrets))  # type: ignore[arg-type]
+        decision = launch(model="brand-new", override="byok", **secrets)  # type: ignore[arg-type]
+        return reason(decision)
 
     assert decided() == "MISSING_BYOK_CREDENTIAL"
     assert decided(tenant={"OPENAI_API_KEY": "k"}) == "MISSING_BYOK_CREDENTIAL"
@@ -42,14 +42,44 @@ def test_byok_by_override_needs_any_credential_of_the_runtimes_own_vendors(model
     assert decided(tenant={"ANTHROPIC_API_KEY": "k"}) is None
 
 
+def test_byok_over_a_platform_model_needs_the_credential_of_the_vendors_own_id() -> None:
+    def decided(**secrets: dict[str, str]) -> str | None:
+        decision = launch(model=PLATFORM_MODEL, override="byok", **secrets)  # type: ignore[arg-type]
+        return reason(decision)
+
+    assert decided() == "MISSING_BYOK_CREDENTIAL"
+    assert decided(tenant={"MINIMAX_API_KEY": "k"}) == "MISSING_BYOK_CREDENTIAL"
+    assert decided(tenant={"ANTHROPIC_API_KEY": "k"}) is None
+    assert decided(workspace={"ANTHROPIC_AUTH_TOKEN": "k"}) is None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "model", "own", "vendors_id", "provider"),
+    [
+        ("claude-code", "minimax/MiniMax-M2.7", "MINIMAX_API_KEY", "MiniMax-M2.7", "minimax"),
+        ("claude-code", "moonshot/kimi-k2.5", "KIMI_API_KEY", "kimi-k2.5", "kimi-coding"),
+        ("hermes", "moonshot/kimi-k2.6", "KIMI_API_KEY", "kimi-k2.6", "kimi-coding"),
+        ("codex", "openai/gpt-5.4", "OPENAI_API_KEY", "gpt-5.4", "openai-api"),
+        ("codex", "openai/gpt-5.4", "CODEX_AUTH_JSON", "gpt-5.4", "openai-subscription"),
+        ("openclaw", "moonshot/kimi-k2.6", "KIMI_API_KEY", "kimi-k2.6", "kimi-coding"),
+        ("google-adk", "platform:gemini-2.5-pro", "GEMINI_API_KEY", "gemini-2.5-pro", "google"),
+    ],
+)
+def test_byok_over_a_platform_model_resolves_the_vendors_own_id(
+    runtime: str, model: str, own: str, vendors_id: str, provider: str
+) -> None:
+    decision = launch(runtime, model, override="byok", tenant={own: "own"})
+    resolution = decision.resolution
+    assert (resolution.effective_model, resolution.provider_selection) == (vendors_id, provider)
+    assert environment(decision)["MODEL"] == vendors_id
+    assert "model.vendors_own_id" in {step.rule for step in resolution.steps if step.fired}
+
+
 def test_a_usage_token_is_no_credential_of_a_vendor() -> None:
     decision = launch(model=PLATFORM_MODEL, override="byok", platform=PROXY)
-    assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
     assert message(decision) == (
-        "the billing override says byok and `anthropic/claude-opus-4-7` is a model of the"
-        " platform: add a credential of one of the runtime's own vendors (CLAUDE_CODE_OAUTH_TOKEN,"
-        " ANTHROPIC_API_KEY, KIMI_API_KEY, MINIMAX_API_KEY, GLM_API_KEY, DEEPSEEK_API_KEY,"
-        " ANTHROPIC_AUTH_TOKEN), or clear the override"
+        "provider anthropic-api: `claude-opus-4-7` needs ANTHROPIC_API_KEY (accepted:"
+        " ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN); add ANTHROPIC_API_KEY"
     )
 
 

@@ -19,6 +19,7 @@ from tests.domain.provision_launches import (
     message,
     reason,
     removed,
+    table,
 )
 from tests.domain.provision_launches import (
     secrets as merged,
@@ -53,25 +54,91 @@ def test_an_own_name_is_put_where_the_runtime_looks_with_the_vendors_endpoint(
     assert decision.plan.variables["ANTHROPIC_BASE_URL"].origin == "derived"
 
 
+SHARED_BY = [
+    ("MiniMax-M2.7", "minimax", "ANTHROPIC_AUTH_TOKEN", "https://api.minimax.io/anthropic"),
+    ("kimi-k2", "kimi-coding", "ANTHROPIC_API_KEY", "https://api.kimi.com/coding"),
+    ("glm-4.6", "zai", "ANTHROPIC_AUTH_TOKEN", "https://api.z.ai/api/anthropic"),
+    ("deepseek-chat", "deepseek", "ANTHROPIC_AUTH_TOKEN", "https://api.deepseek.com/anthropic"),
+    ("mimo-v2", "xiaomi", "ANTHROPIC_AUTH_TOKEN", "https://api.xiaomimimo.com/anthropic"),
+    ("claude-opus-4-7", "", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
+    ("claude-opus-4-7", "anthropic-oauth", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
+]
+
+
 @pytest.mark.parametrize("shared", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
-@pytest.mark.parametrize(
-    ("model", "target", "endpoint"),
-    [
-        ("MiniMax-M2.7", "ANTHROPIC_AUTH_TOKEN", "https://api.minimax.io/anthropic"),
-        ("kimi-k2", "ANTHROPIC_API_KEY", "https://api.kimi.com/coding"),
-        ("glm-4.6", "ANTHROPIC_AUTH_TOKEN", "https://api.z.ai/api/anthropic"),
-        ("deepseek-chat", "ANTHROPIC_AUTH_TOKEN", "https://api.deepseek.com/anthropic"),
-        ("mimo-v2", "ANTHROPIC_AUTH_TOKEN", "https://api.xiaomimimo.com/anthropic"),
-        ("claude-opus-4-7", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
-    ],
-)
-def test_a_shared_name_on_the_workspace_is_the_credential_of_the_resolved_provider(
-    model: str, target: str, endpoint: str, shared: str
+@pytest.mark.parametrize(("model", "whose", "target", "endpoint"), SHARED_BY)
+def test_a_shared_name_is_the_credential_of_the_vendor_that_its_writer_named(
+    model: str, whose: str, target: str, endpoint: str, shared: str
 ) -> None:
-    env = environment(launch(model=model, workspace={shared: "own-key"}))
+    said = {shared: whose} if whose else None
+    env = environment(launch(model=model, workspace={shared: "own-key"}, said=said))
     assert env[target] == "own-key"
     assert env[shared] == "own-key"
     assert env["ANTHROPIC_BASE_URL"] == endpoint
+
+
+@pytest.mark.parametrize("shared", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+@pytest.mark.parametrize(("model", "whose", "target", "endpoint"), SHARED_BY)
+def test_a_shared_name_of_which_nothing_was_said_is_anthropics(
+    model: str, whose: str, target: str, endpoint: str, shared: str
+) -> None:
+    expected = None if model.startswith("claude") else "MISSING_BYOK_CREDENTIAL"
+    assert reason(launch(model=model, workspace={shared: "own-key"})) == expected
+
+
+def test_a_refusal_over_a_shared_name_says_both_remedies() -> None:
+    said = message(launch(model="MiniMax-M2.7", workspace={"ANTHROPIC_API_KEY": "own-key"}))
+    assert said.endswith(
+        "or add MINIMAX_API_KEY; ANTHROPIC_API_KEY counts as a credential of anthropic: if it is"
+        " one of minimax, say so with provider `minimax` (SetWorkspaceSecret, or `workspacectl"
+        " secrets assign-provider`)"
+    )
+
+
+def test_what_another_vendor_was_said_to_own_is_not_anthropics() -> None:
+    own = {"ANTHROPIC_API_KEY": "own-key"}
+    decision = launch(model="claude-opus-4-7", workspace=own, said={"ANTHROPIC_API_KEY": "minimax"})
+    assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
+
+
+@pytest.mark.parametrize("shared", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+@pytest.mark.parametrize("name", ["ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"])
+def test_an_endpoint_of_the_vendor_beside_a_shared_name_says_whose_it_is(
+    shared: str, name: str
+) -> None:
+    pair = {shared: "own-key", name: "https://api.minimax.io/anthropic"}
+    assert environment(launch(model="MiniMax-M2.7", workspace=pair))[shared] == "own-key"
+    assert reason(launch(model="claude-opus-4-7", workspace=pair)) == "MISSING_BYOK_CREDENTIAL"
+    assert reason(launch(model="glm-4.6", workspace=pair)) == "MISSING_BYOK_CREDENTIAL"
+    split = launch(model="MiniMax-M2.7", tenant={name: pair[name]}, workspace={shared: "own-key"})
+    assert reason(split) == "MISSING_BYOK_CREDENTIAL"
+
+
+def test_endpoints_of_two_vendors_say_nothing_of_a_shared_name() -> None:
+    both = {
+        "ANTHROPIC_API_KEY": "own-key",
+        "ANTHROPIC_BASE_URL": "https://api.minimax.io/anthropic",
+        "OPENAI_BASE_URL": "https://api.z.ai/api/anthropic",
+    }
+    assert reason(launch(model="MiniMax-M2.7", workspace=both)) == "MISSING_BYOK_CREDENTIAL"
+    assert reason(launch(model="claude-opus-4-7", workspace=both)) is None
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "MINIMAX_API_KEY"])
+@pytest.mark.parametrize("scope", ["tenant", "workspace"])
+def test_a_value_of_anthropics_form_is_anthropics_whatever_was_said(name: str, scope: str) -> None:
+    own = {name: "sk-ant-api03-x"}
+    tenant, workspace = (own, {}) if scope == "tenant" else ({}, own)
+    decision = launch(
+        model="MiniMax-M2.7", tenant=tenant, workspace=workspace, said={name: "minimax"}
+    )
+    assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
+
+
+def test_anthropics_key_under_anothers_name_goes_to_nobody_beside_the_one_that_pays() -> None:
+    tenant = {"KIMI_API_KEY": "sk-ant-api03-x", "MOONSHOT_API_KEY": "own"}
+    decision = launch("hermes", "kimi-coding/kimi-k2", tenant=tenant)
+    assert reason(decision) == "MISSING_BYOK_CREDENTIAL"
 
 
 @pytest.mark.parametrize("shared", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
@@ -103,14 +170,16 @@ def test_a_shared_name_that_anthropic_in_hermes_does_not_list_satisfies_nothing(
 def test_a_shared_name_in_another_runtime_counts_on_the_workspace_only(scope: str) -> None:
     own = {"ANTHROPIC_AUTH_TOKEN": "k"}
     tenant, workspace = (own, None) if scope == "tenant" else (None, own)
-    decision = launch("hermes", "deepseek-chat", tenant=tenant, workspace=workspace)
+    said = {"ANTHROPIC_AUTH_TOKEN": "deepseek"}
+    decision = launch("hermes", "deepseek-chat", tenant=tenant, workspace=workspace, said=said)
     assert reason(decision) == ("MISSING_BYOK_CREDENTIAL" if scope == "tenant" else None)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
 def test_the_first_own_name_that_is_not_blank_is_the_credential(blank: str) -> None:
     own = {"MINIMAX_API_KEY": blank, "ANTHROPIC_API_KEY": "shared"}
-    env = environment(launch(model="MiniMax-M2.7", workspace=own))
+    said = {"ANTHROPIC_API_KEY": "minimax"}
+    env = environment(launch(model="MiniMax-M2.7", workspace=own, said=said))
     assert env["ANTHROPIC_AUTH_TOKEN"] == "shared"
 
 
@@ -139,37 +208,44 @@ def test_a_shared_name_on_the_workspace_comes_before_one_tenant_wide() -> None:
 def test_the_names_are_tried_in_the_order_of_the_catalogue() -> None:
     own = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_AUTH_TOKEN": "token"}
     assert environment(launch(model="claude-opus-4-7", workspace=own))["ANTHROPIC_API_KEY"] == "key"
-    env = environment(launch(model="mimo-v2", workspace=own))
+    env = environment(launch(model="mimo-v2", workspace=own, said=dict.fromkeys(own, "xiaomi")))
     assert env["ANTHROPIC_AUTH_TOKEN"] == "token"
 
 
-@pytest.mark.parametrize(
-    ("model", "own", "other"),
-    [
-        # The runtime sends both, one a header.
-        ("MiniMax-M2.7", "MINIMAX_API_KEY", "ANTHROPIC_API_KEY"),
-        ("kimi-k2", "KIMI_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
-        ("claude-opus-4-7", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
-        # The runtime sends the shared one alone.
-        ("opus", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY"),
-    ],
-)
-def test_another_credential_that_the_runtime_would_send_is_kept_and_warned_of(
+RIVALS = [
+    # The runtime sends both, one a header.
+    ("MiniMax-M2.7", "MINIMAX_API_KEY", "ANTHROPIC_API_KEY"),
+    ("kimi-k2", "KIMI_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    ("claude-opus-4-7", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    # The runtime sends the shared one alone.
+    ("opus", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY"),
+    ("opus", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
+    # Sent once a person at the terminal declines the key.
+    ("kimi-k2", "KIMI_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"),
+    ("claude-opus-4-7", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"),
+]
+
+
+@pytest.mark.parametrize(("model", "own", "other"), RIVALS)
+def test_another_credential_that_the_runtime_would_send_is_removed_and_said(
     model: str, own: str, other: str
 ) -> None:
     decision = launch(model=model, workspace={own: "one", other: "two"})
-    assert environment(decision)[other] == "two"
+    assert "two" not in environment(decision).values()
     (notice,) = decision.warnings
-    provider = decision.resolution.provider_selection or ""
-    assert notice.code == "ANOTHER_CREDENTIAL_IN_REACH"
+    assert notice.code == "RIVAL_CREDENTIAL_REMOVED"
+    why = f"would be sent by claude-code instead of {own}, which pays, or beside it"
     assert notice.text == (
-        f"{other} holds another value than {own}, and the runtime sends it too or instead;"
-        f" delete it, unless {provider} may have it"
+        f"{other} (workspace) {why}, so it does not reach the box; delete it, or choose a model"
+        " that it pays for"
     )
-    assert notice.metadata == {"name": other, "credential": own, "provider": provider}
+    assert notice.metadata == {"name": other, "scope": "workspace", "other": own}
+    assert removed(decision) == {other: why}
+    (step,) = (s for s in decision.resolution.steps if s.rule.startswith("environment."))
+    assert (step.rule, step.inputs) == ("environment.rival", (f"{other}@workspace", own))
 
 
-def test_each_credential_in_reach_is_warned_of_in_order() -> None:
+def test_each_rival_is_said() -> None:
     both = {"ANTHROPIC_AUTH_TOKEN": "two", "ANTHROPIC_API_KEY": "three"}
     decision = launch(model="opus", workspace={"CLAUDE_CODE_OAUTH_TOKEN": "one", **both})
     names = [notice.metadata["name"] for notice in decision.warnings]
@@ -183,7 +259,6 @@ def test_each_credential_in_reach_is_warned_of_in_order() -> None:
         ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "ANTHROPIC_API_KEY": "one"}),
         ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "ANTHROPIC_AUTH_TOKEN": "two"}),
         ("MiniMax-M2.7", {}, {"MINIMAX_API_KEY": "one", "CLAUDE_CODE_OAUTH_TOKEN": "two"}),
-        ("MiniMax-M2.7", {}, {"ANTHROPIC_API_KEY": "two"}),
         ("anthropic/claude-opus-4-7", {}, {"ANTHROPIC_API_KEY": "two"}),
     ],
 )
@@ -193,15 +268,11 @@ def test_nothing_is_warned_of_where_one_credential_is_sent(
     assert launch(model=model, tenant=tenant, workspace=workspace).warnings == ()
 
 
-def test_any_key_of_the_tenant_will_do_for_a_model_of_the_platform() -> None:
-    keys = {"ANTHROPIC_API_KEY": "one", "ANTHROPIC_AUTH_TOKEN": "two"}
-    decision = launch(model="anthropic/claude-opus-4-7", override="byok", workspace=keys)
-    assert [notice.code for notice in decision.warnings] == ["OVERRIDE_BYOK_OVER_PLATFORM_MODEL"]
-
-
-def test_another_runtime_is_not_warned_of_what_it_does_not_read() -> None:
-    workspace = {"DEEPSEEK_API_KEY": "one", "ANTHROPIC_API_KEY": "two"}
-    assert launch("hermes", "deepseek-chat", workspace=workspace).warnings == ()
+def test_another_runtime_keeps_what_it_does_not_read() -> None:
+    workspace = {"OPENAI_API_KEY": "one", "ANTHROPIC_API_KEY": "two"}
+    decision = launch("codex", "gpt-5.5", workspace=workspace)
+    assert environment(decision)["ANTHROPIC_API_KEY"] == "two"
+    assert decision.warnings == ()
 
 
 @pytest.mark.parametrize("target", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
@@ -274,16 +345,6 @@ def test_anthropics_key_tenant_wide_never_goes_to_another_vendors_endpoint() -> 
     assert env["ANTHROPIC_BASE_URL"] == "https://api.anthropic.com"
 
 
-def test_an_endpoint_that_the_tenant_paired_with_a_shared_name_is_respected() -> None:
-    pair = {
-        "ANTHROPIC_AUTH_TOKEN": "deepseek-key",
-        "ANTHROPIC_BASE_URL": "https://api.deepseek.com/anthropic",
-    }
-    env = environment(launch(model="claude-opus-4-7", workspace=pair))
-    assert env["ANTHROPIC_BASE_URL"] == "https://api.deepseek.com/anthropic"
-    assert env["ANTHROPIC_AUTH_TOKEN"] == "deepseek-key"
-
-
 def test_a_tenant_wide_endpoint_of_another_vendor_is_no_pair_of_a_workspaces_shared_name() -> None:
     decision = launch(
         model="claude-opus-4-7",
@@ -327,19 +388,21 @@ def test_without_an_anthropic_endpoint_the_credential_is_not_put_before_anthropi
     assert "ANTHROPIC_BASE_URL" not in env
 
 
-def test_byok_over_a_platform_model_projects_nothing_and_keeps_what_the_vendors_accept() -> None:
+def test_byok_over_a_platform_model_is_a_launch_of_the_vendors_own_id() -> None:
     decision = launch(
-        model="anthropic/claude-opus-4-7",
+        model="minimax/MiniMax-M2.7",
         override="byok",
-        tenant={"CLAUDE_CODE_OAUTH_TOKEN": "own", "OPENROUTER_API_KEY": "stray"},
+        tenant={"MINIMAX_API_KEY": "own", "OPENROUTER_API_KEY": "stray"},
     )
-    assert environment(decision) == {
+    assert table(decision) == {
         "MOLECULE_LLM_BILLING_MODE": "byok",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok",
-        "MOLECULE_RESOLVED_PROVIDER": "platform",
-        "MODEL": "anthropic/claude-opus-4-7",
-        "MOLECULE_MODEL": "anthropic/claude-opus-4-7",
-        "CLAUDE_CODE_OAUTH_TOKEN": "own",
+        "MOLECULE_RESOLVED_PROVIDER": "minimax",
+        "MODEL": "MiniMax-M2.7",
+        "MOLECULE_MODEL": "MiniMax-M2.7",
+        "MINIMAX_API_KEY": "own",
+        "ANTHROPIC_AUTH_TOKEN": "own",
+        "ANTHROPIC_BASE_URL": "https://api.minimax.io/anthropic",
     }
     assert removed(decision).keys() == {"OPENROUTER_API_KEY"}
 
@@ -364,11 +427,12 @@ def test_byok_never_projects_the_platform_whatever_the_gates_let_through() -> No
 def test_byok_over_an_underivable_model_removes_nothing_and_names_no_provider() -> None:
     secrets = {"ANTHROPIC_API_KEY": "own", "OPENROUTER_API_KEY": "stray", "XAI_API_KEY": "stray"}
     decision = launch(model="brand-new", override="byok", tenant=secrets)
-    assert environment(decision) == {
+    assert table(decision) == {
         "MOLECULE_LLM_BILLING_MODE": "byok",
         "MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok",
         "MODEL": "brand-new",
         "MOLECULE_MODEL": "brand-new",
+        "ANTHROPIC_BASE_URL": "https://api.anthropic.com",
         **secrets,
     }
     assert removed(decision) == {}

@@ -10,17 +10,22 @@ import pytest
 
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Runtime
+from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec
-from tests.domain.provision_launches import CATALOGUE, NO_PROXY, PROXY, WORKSPACE, launch
+from tests.domain.provision_launches import CATALOGUE, NO_PROXY, PROXY, WORKSPACE, edited, launch
 from tests.domain.test_provision_derivation import WITHDRAWN
 from tests.domain.test_provision_steps import TWO_PATTERNS
 
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "own"}
 KIMI = {"KIMI_API_KEY": "own"}
 VERSION = CATALOGUE.version
+ODD_PLATFORM_MODEL = parse_catalogue(
+    edited(("          - anthropic/claude-opus-4-7\n", "          - odd/strange-1\n")),
+    file="odd-platform-model.yaml",
+)
 
 
 def with_rows(*rows: StoredSecret) -> Decision:
@@ -185,15 +190,30 @@ REFUSALS: dict[str, tuple[Callable[[], Decision], str, str, dict[str, str]]] = {
         lambda: launch("google-adk", "platform:gemini-2.5-pro", override="byok"),
         "MISSING_BYOK_CREDENTIAL",
         (
-            "the billing override says byok and `platform:gemini-2.5-pro` is a model of the"
-            " platform: add a credential of one of the runtime's own vendors (GEMINI_API_KEY),"
-            " or clear the override"
+            "provider google: `gemini-2.5-pro` needs GEMINI_API_KEY"
+            " (accepted: GEMINI_API_KEY, GOOGLE_API_KEY); add GEMINI_API_KEY"
         ),
         {
             "runtime": "google-adk",
-            "model": "platform:gemini-2.5-pro",
-            "provider": "platform",
-            "accepted": "GEMINI_API_KEY",
+            "model": "gemini-2.5-pro",
+            "provider": "google",
+            "accepted": "GEMINI_API_KEY,GOOGLE_API_KEY",
+        },
+    ),
+    "byok over a model of the platform that no vendor of the runtime serves": (
+        lambda: launch(
+            "claude-code", "odd/strange-1", override="byok", catalogue=ODD_PLATFORM_MODEL
+        ),
+        "MODEL_UNREGISTERED",
+        (
+            "no provider of runtime `claude-code` serves `strange-1`, which is the vendor's"
+            " own id behind `odd/strange-1`; for example `sonnet`"
+        ),
+        {
+            "runtime": "claude-code",
+            "model": "strange-1",
+            "platform_model": "odd/strange-1",
+            "catalogue_version": ODD_PLATFORM_MODEL.version,
         },
     ),
     "byok over no known model": (
@@ -263,11 +283,24 @@ WARNINGS: list[tuple[Mapping[str, Any], str, str]] = [
         "`opus` is served by anthropic-oauth, and the override bills it to the platform",
     ),
     (
-        {"model": "anthropic/claude-opus-4-7", "override": "byok", "tenant": OAUTH},
+        {
+            "model": "anthropic/claude-opus-4-7",
+            "override": "byok",
+            "tenant": {"ANTHROPIC_API_KEY": "own"},
+        },
         "OVERRIDE_BYOK_OVER_PLATFORM_MODEL",
         (
-            "`anthropic/claude-opus-4-7` is a model of the platform,"
-            " and the override bills it to the tenant's key"
+            "`anthropic/claude-opus-4-7` is a model of the platform, and the override bills it to"
+            " the tenant's key: the box runs anthropic-api's `claude-opus-4-7`"
+        ),
+    ),
+    (
+        {"model": "claude-opsu-9000", "tenant": {"ANTHROPIC_API_KEY": "own"}},
+        "MODEL_NOT_LISTED",
+        (
+            "`claude-opsu-9000` is on no menu of runtime `claude-code`: it launches because a"
+            " pattern of anthropic-api matches it, so check its spelling; the nearest on the menu"
+            " are `claude-opus-4-8`, `claude-opus-4-7`, `claude-haiku-4-5`"
         ),
     ),
     (
