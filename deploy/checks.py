@@ -1,4 +1,4 @@
-"""`./deploy/test` without arguments: every check in turn, then the tests."""
+"""`./deploy/test` without arguments: every check in turn, the tests, then the steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from deploy.steps import PYTEST, STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 88
@@ -96,15 +98,21 @@ CHECKS = (
     Check("alembic check, both services", alembic_check),
     Check("mypy --strict", ("mypy",)),
 )
-TESTS = (sys.executable, "-m", "pytest", "-n", "2")
+# Each step is run by itself, after them.
+TESTS = (*PYTEST, "-n", "2", "--ignore=tests/faults")
 
 
 def main() -> int:
-    """Run all of them even after a failure; the closing line of pytest comes last."""
+    """Run all of them even after a failure, and say at the end which failed."""
     failed = [check.title for check in CHECKS if not outcome_of(check)]
     heading("pytest" if not failed else f"pytest; failed so far: {', '.join(failed)}")
-    tests_pass = run(TESTS)
-    return 0 if tests_pass and not failed else 1
+    if not run(TESTS):
+        failed.append("pytest")
+    steps = [Check(name, step.command) for name, step in STEPS.items() if step.in_ci]
+    failed += [step.title for step in steps if not outcome_of(step)]
+    if failed:
+        print(f"FAILED: {', '.join(failed)}", flush=True)
+    return 1 if failed else 0
 
 
 def outcome_of(check: Check) -> bool:

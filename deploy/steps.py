@@ -1,0 +1,43 @@
+"""`./deploy/test STEP …`: what has a name of its own beside the checks and the tests.
+
+A step is a command; what follows its name on the line is handed on to it. Whatever is not the name
+of a step goes to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST: Final = (sys.executable, "-m", "pytest")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and whether `./deploy/test` without arguments, which CI runs, includes it."""
+
+    command: tuple[str, ...]
+    in_ci: bool
+
+
+STEPS: Final[Mapping[str, Step]] = {
+    # Networks, servers and neighbours that fail; AGENTWORKSPACE_TEST_ROUNDS=10 for a campaign.
+    "faults": Step((*PYTEST, "tests/faults"), in_ci=True),
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Become the step, or pytest."""
+    step = STEPS.get(arguments[0]) if arguments else None
+    command = (*step.command, *arguments[1:]) if step else (*PYTEST, *arguments)
+    os.chdir(ROOT)
+    os.execv(command[0], command)  # noqa: S606 -- its own output and exit status are the answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
