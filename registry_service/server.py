@@ -27,13 +27,13 @@ from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.listening import ServerTls
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
+from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api import errors, policy
 from registry_service.api.audit_servicer import Audit
 from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
 from registry_service.api.registration_servicer import Registrations
-from registry_service.api.throttle import Throttle
 from registry_service.api.token_servicer import Tokens
 from registry_service.api.workspace_servicer import Workspaces
 from registry_service.commands import read_revocations
@@ -56,6 +56,7 @@ from registry_service.workers.write_behind import LastUses, RefusedLedger
 HOT_THREADS: Final = 4
 BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32
+MAX_REQUEST_BYTES: Final = 256 * 1024
 
 
 class Registry:
@@ -124,6 +125,7 @@ class Registry:
                 domain=errors.DOMAIN,
                 unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
                 max_in_flight=settings.max_in_flight,
+                max_request_bytes=MAX_REQUEST_BYTES,
             ),
             metrics=EdgeMetrics(collectors),
         )

@@ -49,13 +49,14 @@ def removed(workspace_id: str) -> Refusal:
 def read_provision(tx: Connection, call: Call, provision_id: str) -> tuple[Provision, datetime]:
     """A launch and the database's clock. Raises PROVISION_UNKNOWN or TENANT_FORBIDDEN."""
     found = provision_rows.find(tx, provision_id)
+    tenant_id = None if found is None else found[0].tenant_id
+    call.caller.require_owner(tenant_id, "provision", provision_id)
     if found is None:
         raise Refusal(
             Reason.PROVISION_UNKNOWN,
             f"no launch {provision_id} is known",
             metadata={"provision_id": provision_id},
         )
-    call.caller.require_tenant(found[0].tenant_id)
     return found
 
 
@@ -69,11 +70,12 @@ def superseded(provision_id: str, why: str) -> Refusal:
 
 
 def _admitted(call: Call, workspace_id: str, held: Held | None) -> Held:
+    tenant_id = None if held is None else held.workspace.tenant_id
+    call.caller.require_owner(tenant_id, "workspace", workspace_id)
     if held is None:
         raise Refusal(
             SharedReason.WORKSPACE_UNKNOWN,
             f"no workspace {workspace_id} is known",
             metadata={"workspace_id": workspace_id},
         )
-    call.caller.require_tenant(held.workspace.tenant_id)
     return held

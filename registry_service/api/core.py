@@ -12,10 +12,10 @@ from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import calls
+from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.coalescer import Coalescer, RunBatch
 from agentworkspace.service.name_resolution import PublicUrls
 from agentworkspace.service.thread_pool import BlockingPool
-from registry_service.api.throttle import Throttle
 from registry_service.commands import (
     authenticated_registers,
     evidence,

@@ -118,7 +118,7 @@ class Registrations(RegistrationServiceServicer):
         """Count it; without evidence, beyond the allowance, the answer becomes RATE_LIMITED."""
         self._core.metrics.refused(refused.reason, str(refused.line))
         self._core.refused.note(refused)
-        if refused.evidence_recognised:
+        if refused.recognised:
             return
         wait = self._core.throttle.take(refused.workspace_id, self._core.sources.monotonic())
         if wait is not None:

@@ -80,7 +80,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
 
 def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
     """The workspace, known from here on, and locked; and whether it is new."""
-    grounds.require_tenant(command.caller, command.tenant_id)
+    command.caller.require_tenant(command.tenant_id)
     new = workspaces.insert(
         connection,
         command.workspace_id,

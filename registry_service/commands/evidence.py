@@ -101,8 +101,8 @@ def _live_instance(
     found = standings.bearers(connection, [presented_hash])
     bearer = found.by_hash.get(presented_hash)
     if bearer is None or not bearer.is_live(found.now):
-        raise grounds.bearer_rejected()
+        raise grounds.bearer_rejected(recognised=bearer is not None)
     token = bearer.token
     if token.kind is not TokenKind.INSTANCE or token.workspace_id != workspace_id:
-        raise grounds.bearer_rejected()
+        raise grounds.bearer_rejected(recognised=True)
     return bearer, found.now

@@ -11,9 +11,9 @@ from registry_service.storage.workspaces import Known
 
 def known_to(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
     """The workspace, if there is one and the caller may act for its tenant."""
+    require_owner(caller, known, workspace_id)
     if known is None:
         raise workspace_unknown(workspace_id)
-    require_tenant(caller, known.workspace.tenant_id)
     return known
 
 
@@ -25,13 +25,10 @@ def in_service(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -
     return known
 
 
-def require_tenant(caller: Caller, tenant_id: str) -> None:
-    if not caller.may_act_for(tenant_id):
-        raise Refusal(
-            SharedReason.TENANT_FORBIDDEN,
-            "the caller may not act for this tenant",
-            metadata={"tenant_id": tenant_id},
-        )
+def require_owner(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> None:
+    """TENANT_FORBIDDEN, the same for another tenant's workspace and for one that is unknown."""
+    tenant_id = None if known is None else known.workspace.tenant_id
+    caller.require_owner(tenant_id, "workspace", workspace_id)
 
 
 def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
@@ -79,9 +76,13 @@ def bearer_missing() -> Refusal:
     )
 
 
-def bearer_rejected() -> Refusal:
+def bearer_rejected(*, recognised: bool = False) -> Refusal:
+    """`recognised`: it was issued here once, and is dead or somebody else's."""
     return Refusal(
-        SharedReason.BEARER_REJECTED, "the presented bearer is not live", recovery=Recovery.REGISTER
+        SharedReason.BEARER_REJECTED,
+        "the presented bearer is not live",
+        recovery=Recovery.REGISTER,
+        recognised=recognised,
     )
 
 

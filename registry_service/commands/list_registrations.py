@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from registry_service.commands import grounds, paging, registration_view
+from registry_service.commands import paging, registration_view
 from registry_service.commands.views import Registration
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL, SILENT_AT_LEAST, RegistrationState
 from registry_service.storage import pulse, registration_reads
@@ -87,7 +87,7 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
 def listed_tenants(caller: Caller, tenant_id: TenantId | None) -> list[str] | None:
     """Which tenants to list; None: all. Refusal TENANT_FORBIDDEN."""
     if tenant_id is not None:
-        grounds.require_tenant(caller, tenant_id)
+        caller.require_tenant(tenant_id)
         return [tenant_id]
     return None if caller.tenants is None else sorted(caller.tenants)
 

@@ -64,7 +64,6 @@ class RegisterRefused(Refusal):
 
     workspace_id: WorkspaceId
     line: int
-    evidence_recognised: bool
     # The newest incarnation then; 0 when the workspace is unknown.
     incarnation: int
     time: datetime
@@ -89,10 +88,10 @@ class RegisterRefused(Refusal):
             metadata=dict(told.metadata) | facts,
             retry_after=told.retry_after,
             recovery=told.recovery,
+            recognised=evidence_recognised,
         )
         self.workspace_id = workspace_id
         self.line = denied.line
-        self.evidence_recognised = evidence_recognised
         self.incarnation = incarnation
         self.time = time
 

@@ -61,13 +61,13 @@ def _found_or_buried(connection: Connection, command: RetireWorkspace) -> Known:
     tenant_id = command.tenant_id or TenantId("")
     known = workspaces.lock(connection, command.workspace_id)
     if known is None:
-        grounds.require_tenant(command.caller, tenant_id)
+        command.caller.require_owner(tenant_id, "workspace", command.workspace_id)
         if workspaces.insert(connection, command.workspace_id, tenant_id, retired=True):
             buried = recording.change_of(command.workspace_id, tenant_id, "workspace.retired")
             recording.record(connection, command.origin, [buried])
         known = workspaces.lock_present(connection, command.workspace_id)
     workspace = known.workspace
-    grounds.require_tenant(command.caller, workspace.tenant_id)
+    grounds.require_owner(command.caller, known, command.workspace_id)
     if tenant_id not in ("", workspace.tenant_id):
         raise Refusal(
             Reason.TENANT_MISMATCH,

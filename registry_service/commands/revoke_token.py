@@ -103,10 +103,10 @@ def _authorized(connection: Connection, command: RevokeToken) -> Known:
     if command.caller is None:
         _require_itself(connection, command)
     known = workspaces.lock(connection, command.workspace_id)
+    if command.caller is not None:
+        grounds.require_owner(command.caller, known, command.workspace_id)
     if known is None:
         raise grounds.workspace_unknown(command.workspace_id)
-    if command.caller is not None:
-        grounds.require_tenant(command.caller, known.workspace.tenant_id)
     return known
 
 

@@ -45,10 +45,10 @@ def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
         _holder(connection, command)
         known = workspaces.lock(connection, command.workspace_id)
         holder = _holder(connection, command)
+        if command.caller is not None:
+            grounds.require_owner(command.caller, known, command.workspace_id)
         if known is None:
             raise grounds.token_unknown(command.token_id)
-        if command.caller is not None:
-            grounds.require_tenant(command.caller, known.workspace.tenant_id)
         if known.workspace.retired:
             raise grounds.workspace_removed(command.workspace_id)
         old = _rotatable(connection, command)

@@ -41,7 +41,7 @@ def run(store: Store, command: WhoAmI) -> Identified:
         found = standings.bearers(connection, [presented])
         bearer = found.by_hash.get(presented)
         if bearer is None or not bearer.is_live(found.now):
-            raise grounds.bearer_rejected()
+            raise grounds.bearer_rejected(recognised=bearer is not None)
         if bearer.token.kind is TokenKind.TICKET:
             raise grounds.bearer_rejected()
         origin = Origin(

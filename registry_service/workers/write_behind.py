@@ -54,7 +54,7 @@ class RefusedLedger:
         if refused.reason is SharedReason.WORKSPACE_UNKNOWN:
             return
         failure = None
-        if refused.evidence_recognised:
+        if refused.recognised:
             failure = RegisterFailure(
                 reason=refused.reason, time=refused.time, incarnation=refused.incarnation
             )

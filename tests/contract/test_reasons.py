@@ -74,7 +74,7 @@ def test_the_example_is_what_the_service_would_send(contract: Contract, reason: 
 
 @pytest.mark.parametrize(
     ("contract", "reason"),
-    all_but((REGISTRY, "INCARNATION_FENCED"), (PROVISION, "RATE_LIMITED")),
+    all_but((REGISTRY, "INCARNATION_FENCED")),
     ids=str,
 )
 def test_some_place_raises_it(contract: Contract, reason: AnyReason) -> None:

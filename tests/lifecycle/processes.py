@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -76,7 +77,7 @@ class Nursery:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
-        child = Child(os.pidfd_open(pid), self._alive.discard)
+        child = Child(pid, os.pidfd_open(pid), self._alive.discard)
         self._alive.add(child)
         return child
 
@@ -92,12 +93,22 @@ class Nursery:
 class Child:
     """One process; its handle cannot come to mean another one."""
 
-    def __init__(self, handle: int, ended: Callable[[Child], None]) -> None:
+    def __init__(self, pid: int, handle: int, ended: Callable[[Child], None]) -> None:
+        self._pid = pid
         self._handle = handle
         self._ended = ended
 
     def send(self, number: signal.Signals) -> None:
         signal.pidfd_send_signal(self._handle, number)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its memory, as Linux counts it."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        kibibytes = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        if kibibytes is None:
+            raise AssertionError("it has ended")
+        return int(kibibytes[1]) * 1024
 
     def end(self, number: signal.Signals) -> None:
         """Send it, and wait until the process is gone."""

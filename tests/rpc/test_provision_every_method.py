@@ -30,7 +30,7 @@ METHODS: Final = {
 }
 EVERY = pytest.mark.parametrize("name", sorted(METHODS))
 Code = grpc.StatusCode
-TEN_MEGABYTES: Final = 10 * 1024 * 1024
+LIMIT: Final = 2 * 1024 * 1024
 JUNK: Final = bearer("awi_" + "A" * 49)
 # Every field is optional in these: nothing in the message is an answerable question.
 ANSWER_NOTHING: Final = {
@@ -153,11 +153,11 @@ def test_a_text_that_is_not_utf8_is_malformed(pair: Pair, name: str) -> None:
 
 
 @EVERY
-def test_ten_megabytes_are_too_large_whatever_is_in_them(pair: Pair, name: str) -> None:
+def test_what_is_over_the_limit_is_too_large_whatever_is_in_it(pair: Pair, name: str) -> None:
     for credential in (ADMIN, None):
-        failure = refused(pair.provision, name, b"\x00" * TEN_MEGABYTES, credential)
+        failure = refused(pair.provision, name, b"\x00" * (LIMIT + 1), credential)
         assert (failure.code, short(failure)) == (Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE")
-        assert failure.metadata["limit_bytes"] == str(4 * 1024 * 1024)
+        assert failure.metadata["limit_bytes"] == str(LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,20 @@ def test_another_tenants_admin_is_forbidden_and_changes_nothing(
         pb.GetWorkspaceRequest(workspace_id=theirs.workspace_id), metadata=LAUNCHER
     )
     assert after == before
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(METHODS) if not open_to_every_tenant(n)])
+def test_another_tenants_ids_cannot_be_told_from_unknown_ones(
+    pair: Pair, theirs: Theirs, name: str
+) -> None:
+    nobodys = Theirs(str(uuid.uuid4()), str(uuid.uuid4()))
+    known, unknown = (
+        refused(pair.provision, name, _fill(METHODS[name], each).SerializeToString(), GLOBEX_ADMIN)
+        for each in (theirs, nobodys)
+    )
+    assert (unknown.code, short(unknown)) == (known.code, short(known))
+    assert unknown.message == known.message
+    assert unknown.metadata.keys() == known.metadata.keys()
 
 
 def test_an_unknown_method_is_unimplemented(pair: Pair) -> None:

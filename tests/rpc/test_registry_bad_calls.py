@@ -205,12 +205,20 @@ def test_an_empty_message(running: Running, known: Known, method: str) -> None:
 
 
 @every()
-def test_ten_megabytes(running: Running, known: Known, method: str) -> None:
+def test_a_message_over_the_limit(running: Running, known: Known, method: str) -> None:
     # Field 15 is unknown everywhere: a message that is right but for its size.
-    filler = b"\x7a\x80\x80\x80\x05" + b"x" * (10 * 1024 * 1024)
+    filler = b"\x7a\x80\x80\x18" + b"x" * (384 * 1024)
     failure = fails(running, method, filler, rightful(method))
     assert failure.code is StatusCode.INVALID_ARGUMENT
     assert failure.reason == "REQUEST_TOO_LARGE"
+
+
+@every()
+def test_ten_megabytes_are_not_even_read(running: Running, known: Known, method: str) -> None:
+    size = b"x" * (10 * 1024 * 1024)
+    failure = failed(lambda: call(running.channel, method, size, rightful(method)))
+    assert failure.code is StatusCode.RESOURCE_EXHAUSTED
+    assert failure.reason == ""
 
 
 # A box may come with nothing: the admission table answers.
@@ -261,6 +269,17 @@ def test_another_tenants_credential(running: Running, known: Known, method: str)
     failure = fails(running, method, known.request(method), foreign(method))
     assert failure.code is StatusCode.PERMISSION_DENIED
     assert failure.reason == "TENANT_FORBIDDEN"
+
+
+@every(but=BOX_METHODS | STREAMING | CHECKS)
+def test_another_tenants_ids_cannot_be_told_from_unknown_ones(
+    running: Running, known: Known, method: str
+) -> None:
+    nobodys = REQUESTS[short(method)](str(uuid.uuid4()), str(uuid.uuid4()))
+    theirs = fails(running, method, known.request(method), foreign(method))
+    unknown = fails(running, method, nobodys, foreign(method))
+    told = (unknown.code, unknown.reason, unknown.message)
+    assert told == (theirs.code, theirs.reason, theirs.message)
 
 
 def test_a_verifier_of_another_tenant_sees_a_live_token_as_invalid(

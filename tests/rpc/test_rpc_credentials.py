@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,29 @@ def test_an_expired_credential_names_nobody(tmp_path: Path) -> None:
     file = opened(path, Clock())
     assert file.identify("first") is None
     assert file.identify("later") is not None
+
+
+def test_a_clock_that_is_set_back_brings_no_expired_caller_back(tmp_path: Path) -> None:
+    path, clock = tmp_path / "credentials.json", Clock()
+    path.write_text(text(entry(expires="2030-01-01T00:00:00Z")))
+    wall = [datetime(2029, 12, 31, tzinfo=UTC).timestamp()]
+    file = CredentialsFile(path, monotonic=clock, now=lambda: wall[0])
+    assert file.identify("first") is not None
+    wall[0] += 86400
+    assert file.identify("first") is None
+    wall[0] -= 86400
+    assert file.identify("first") is None
+
+
+def test_time_goes_on_for_a_caller_while_the_clock_stands(tmp_path: Path) -> None:
+    path, clock = tmp_path / "credentials.json", Clock()
+    path.write_text(text(entry(expires="2030-01-01T00:00:00Z")))
+    wall = datetime(2029, 12, 31, tzinfo=UTC).timestamp()
+    file = CredentialsFile(path, monotonic=clock, now=lambda: wall)
+    clock.seconds += 86399
+    assert file.identify("first") is not None
+    clock.seconds += 1
+    assert file.identify("first") is None
 
 
 def test_a_changed_file_is_in_force_within_a_second(tmp_path: Path) -> None:

@@ -170,15 +170,6 @@ async def test_an_empty_message_is_a_message() -> None:
 
 
 @story
-async def test_ten_megabytes_are_an_invalid_argument_that_names_the_limit() -> None:
-    async with serving() as parts:
-        failure = await failure_of(parts.say("x" * 10_000_000))
-    assert failure.code is StatusCode.INVALID_ARGUMENT
-    assert failure.reason == "ERROR_REASON_REQUEST_TOO_LARGE"
-    assert failure.metadata == {"limit_bytes": "4194304"}
-
-
-@story
 async def test_bad_bytes_are_named_before_identity_is_asked_for() -> None:
     async with serving() as parts:
         failure = await failure_of(parts.raw("/edgetest.v1.Echo/Launch", b"\xff\xff"))

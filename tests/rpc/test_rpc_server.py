@@ -71,6 +71,24 @@ async def test_health_needs_no_credential_and_its_answers_are_its_own() -> None:
     assert parts.log.events == []
 
 
+@story
+async def test_health_lists_every_service() -> None:
+    async with serving() as parts:
+        stub: Any = health_pb2_grpc.HealthStub(parts.channel)
+        listing: Any = health_pb2
+        before = await stub.List(listing.HealthListRequest(), timeout=20)
+        await parts.server.set_health(serving=True)
+        after = await stub.List(listing.HealthListRequest(), timeout=20)
+    assert {name: each.status for name, each in before.statuses.items()} == {
+        "": NOT_SERVING,
+        SERVICE: NOT_SERVING,
+    }
+    assert {name: each.status for name, each in after.statuses.items()} == {
+        "": SERVING,
+        SERVICE: SERVING,
+    }
+
+
 async def reflected(parts: Parts, request: Any) -> Any:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", parts.channel))
 

@@ -30,3 +30,17 @@ class Caller(NamedTuple):
                 f"caller `{self.name}` may not act for tenant `{tenant_id}`",
                 metadata={"caller": self.name, "tenant_id": tenant_id},
             )
+
+    def require_owner(self, tenant_id: str | None, thing: str, thing_id: str) -> None:
+        """Raise TENANT_FORBIDDEN unless the caller may act for the tenant whose `thing` it named.
+
+        None: there is no such thing. A caller of some tenants hears the same then, or it would
+        learn which ids other tenants have; for a caller of all nothing is raised.
+        """
+        if self.tenants is not None and tenant_id not in self.tenants:
+            raise Refusal(
+                SharedReason.TENANT_FORBIDDEN,
+                f"no tenant that caller `{self.name}` may act for has a {thing} of this id; look "
+                f"the id up, or ask a caller of its tenant",
+                metadata={"caller": self.name, f"{thing}_id": thing_id},
+            )

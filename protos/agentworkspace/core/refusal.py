@@ -67,7 +67,8 @@ class Refusal(Exception):
     """A request is refused. `message` is public text: never a secret, never SQL.
 
     `metadata` repeats whatever is dynamic in the message. `recovery` None means the default of
-    the reason, which the edge knows.
+    the reason, which the edge knows. `recognised` says that the caller showed something that
+    was issued here, though it is refused: whoever counts strangers leaves it out.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Refusal(Exception):
         violations: Sequence[Violation] = (),
         retry_after: timedelta | None = None,
         recovery: Recovery | None = None,
+        recognised: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -87,6 +89,7 @@ class Refusal(Exception):
         self.violations = tuple(violations)
         self.retry_after = retry_after
         self.recovery = recovery
+        self.recognised = recognised
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

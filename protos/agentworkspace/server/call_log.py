@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
+from collections import defaultdict
 from typing import Any, Final
 
 import grpc
@@ -29,15 +31,46 @@ _TROUBLES: Final = frozenset(
 )
 
 
-class CallLog:
-    """The lines and counts of one method. Its own trouble never becomes the call's."""
+# Of one method and reason: somebody who calls in a storm must not fill the disk. The metrics
+# count them all.
+LINES_A_SECOND: Final = 10
 
-    __slots__ = ("_logger", "_method", "_metrics", "_success")
+
+class _Sample:
+    """The refusals of one reason within a second; `unlogged` since the last line."""
+
+    __slots__ = ("began", "logged", "unlogged")
+
+    def __init__(self) -> None:
+        self.began = -math.inf
+        self.logged = 0
+        self.unlogged = 0
+
+    def wants(self, now: float) -> bool:
+        if now - self.began >= 1.0:
+            self.began = now
+            self.logged = 0
+        if self.logged < LINES_A_SECOND:
+            self.logged += 1
+            return True
+        self.unlogged += 1
+        return False
+
+
+class CallLog:
+    """The lines and counts of one method. Its own trouble never becomes the call's.
+
+    Every fault has its line, and of refusals a sample: a line says how many of its kind had
+    none since the last (`unlogged`).
+    """
+
+    __slots__ = ("_logger", "_method", "_metrics", "_samples", "_success")
 
     def __init__(self, method: str, *, quiet: bool, logger: Any, metrics: MethodMetrics) -> None:
         self._method = Clean(method)
         self._logger = logger
         self._metrics = metrics
+        self._samples: defaultdict[str, _Sample] = defaultdict(_Sample)
         # Found out once: building a line that the level drops costs as much as the edge's rest.
         self._success = logger.info
         if quiet:
@@ -66,12 +99,14 @@ class CallLog:
         self, call: Call, started: float, failure: RpcFailure, error: BaseException | None
     ) -> None:
         seconds = time.monotonic() - started
-        fields = self._fields(call, failure.code.name, failure.reason, seconds)
         inside = failure.__cause__ if error is None or error is failure else error
         try:
             self._metrics.observe(failure.code.name, failure.reason, seconds)
+            fields = self._fields(call, failure.code.name, failure.reason, seconds)
             if failure.code in _FAULTS:
                 self._logger.error("call", **fields, exc_info=inside)
+            elif not self._is_sampled(failure.reason, fields):
+                return
             elif failure.code in _TROUBLES:
                 self._logger.warning("call", **fields, inside=_inside(inside))
             else:
@@ -84,7 +119,8 @@ class CallLog:
         try:
             self._metrics.observe(code, "", seconds)
             fields = self._fields(call, code, "", seconds)
-            self._logger.info("call", **fields, ended_by=type(error).__name__)
+            if self._is_sampled(code, fields):
+                self._logger.info("call", **fields, ended_by=type(error).__name__)
         except Exception:  # noqa: BLE001, S110 - as above
             pass
 
@@ -93,6 +129,15 @@ class CallLog:
             self._logger.error(
                 "translate failed", correlation_id=call.correlation_id, exc_info=error
             )
+
+    def _is_sampled(self, kind: str, fields: dict[str, Any]) -> bool:
+        sample = self._samples[kind]
+        if not sample.wants(time.monotonic()):
+            return False
+        if sample.unlogged:
+            fields["unlogged"] = sample.unlogged
+            sample.unlogged = 0
+        return True
 
     def _fields(self, call: Call, code: str, reason: str, seconds: float) -> dict[str, Any]:
         return {

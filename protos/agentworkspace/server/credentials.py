@@ -110,16 +110,26 @@ class CredentialsFile:
         except CredentialsInvalid as error:
             raise CredentialsInvalid(f"{path}: {error}") from None
         self._checked_at = monotonic()
+        self._latest = now()
 
     def identify(self, secret: str) -> Caller | None:
-        """The caller with this secret; None when unknown or expired."""
+        """The caller with this secret; None when unknown or expired.
+
+        A clock that is set back brings no expired caller back, until the file is read again.
+        """
         checked_at = self._monotonic()
-        if checked_at - self._checked_at >= _CHECK_EVERY_SECONDS:
+        passed = checked_at - self._checked_at
+        if passed >= _CHECK_EVERY_SECONDS:
             self._checked_at = checked_at
+            self._latest = max(self._latest + passed, self._now())
             self._reload_if_changed()
         entry = self._table.get(hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest())
-        if entry is None or entry.expires_at <= self._now():
+        if entry is None:
             return None
+        if entry.expires_at != math.inf:
+            self._latest = max(self._latest, self._now())
+            if entry.expires_at <= self._latest:
+                return None
         return entry.caller
 
     def _reload_if_changed(self) -> None:
@@ -136,6 +146,7 @@ class CredentialsFile:
         if fault is None:
             try:
                 self._table = parse(self._path.read_text(encoding="utf-8"))
+                self._latest = self._now()
             except (OSError, ValueError) as error:
                 fault = error
         self._observe(refused=fault is not None)

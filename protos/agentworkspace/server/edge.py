@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ from agentworkspace.server.edge_method import EdgeMethod
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.open_calls import Surroundings
 from agentworkspace.server.routing import Collected, Door, Handler, register
+from agentworkspace.server.shares import ShareLimits, Shares
+from agentworkspace.server.throttle import Strangers
 
 MIB: Final = 1024 * 1024
 
@@ -36,14 +38,23 @@ Translate = Callable[[Exception], RpcFailure]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
-    """`unary_ceiling_seconds` bounds calls whose client set no, or a longer, deadline."""
+    """`unary_ceiling_seconds` bounds calls whose client set no, or a longer, deadline.
+
+    `shares` bounds what one caller and one tenant hold at a time, `strangers_...` how many calls
+    with an unknown credential an address may make at once and a second, and all together.
+    """
 
     domain: str
     unary_ceiling_seconds: float = 30.0
-    max_request_bytes: int = 4 * MIB
+    max_request_bytes: int = 2 * MIB
     max_in_flight: int = 1024
     control_reserve: int = 64
     max_streams: int = 1024
+    shares: ShareLimits = field(default_factory=ShareLimits)
+    strangers_burst: int = 500
+    strangers_per_second: float = 50
+    strangers_total_burst: int = 5000
+    strangers_total_per_second: float = 500
     overload_retry_after: timedelta = timedelta(seconds=1)
 
 
@@ -77,11 +88,19 @@ class Edge:
         self._metrics = metrics or EdgeMetrics()
         self._metrics.watch(self.capacity)
         self._logger = logger or structlog.get_logger("agentworkspace.rpc")
+        failures = EdgeFailures(domain=settings.domain)
         self._around = Surroundings(
-            failures=EdgeFailures(domain=settings.domain),
+            failures=failures,
             authenticate=authenticate,
             translate=translate,
             capacity=self.capacity,
+            shares=Shares(settings.shares, failures.share_used_up),
+            strangers=Strangers(
+                burst=settings.strangers_burst,
+                per_second=settings.strangers_per_second,
+                total_burst=settings.strangers_total_burst,
+                total_per_second=settings.strangers_total_per_second,
+            ),
             unary_ceiling_seconds=settings.unary_ceiling_seconds,
             max_request_bytes=settings.max_request_bytes,
             overload_retry_after=settings.overload_retry_after,

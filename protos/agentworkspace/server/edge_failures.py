@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of, internal
+
+_SHARE_RETRY_AFTER: Final = timedelta(seconds=1)
 
 
 class EdgeFailures:
@@ -53,6 +56,24 @@ class EdgeFailures:
             SharedReason.OVERLOADED,
             "the service has as much work as it can hold; nothing was done",
             retry_after=retry_after,
+        )
+
+    def stranger(self, retry_after: timedelta) -> RpcFailure:
+        return self._make(
+            SharedReason.RATE_LIMITED,
+            "too many calls with an unknown credential came from this address; come back later",
+            retry_after=retry_after,
+            of="address",
+        )
+
+    def share_used_up(self, whose: str, what: str, limit: int) -> RpcFailure:
+        return self._make(
+            SharedReason.RATE_LIMITED,
+            f"the {whose} has {limit} {what} running, which is its share; end some, or come back",
+            retry_after=_SHARE_RETRY_AFTER,
+            of=whose,
+            what=what,
+            limit=str(limit),
         )
 
     def deadline(self) -> RpcFailure:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -19,9 +19,17 @@ from agentworkspace.rpc.policy import Rule
 from agentworkspace.server.call_log import CallLog
 from agentworkspace.server.metrics import MethodMetrics
 from agentworkspace.server.open_calls import OpenStream, Surroundings
+from agentworkspace.server.shares import Share
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in the type stubs only
 StatusCode = grpc.StatusCode
+
+
+# What a look-up says of somebody whom nobody knows.
+_OF_STRANGERS: Final = frozenset({StatusCode.UNAUTHENTICATED, StatusCode.NOT_FOUND})
+
+
+_LONGEST_CHAIN: Final = 20
 
 
 class _ConnectionGone(Exception):
@@ -67,14 +75,20 @@ class EdgeMethod:
         if not capacity.try_enter(self._rule.lane):
             await self._refuse(self._overloaded(), call, context, started)
         scope = self._around.deadlines.scope(call.deadline)
+        share: Share | None = None
         try:
             request = self._admit(call, secret, raw, started)
+            if call.caller is not None:
+                share = self._around.shares.enter(call.caller)
             with scope:
                 response = await self._behaviour(request, context)
             payload: bytes = self._encode(response)
         except BaseException as error:  # noqa: BLE001 - re-raised or answered, never dropped
+            raw, request = b"", None
             await self._fail(error, call, context, started, too_late=scope.passed)
         finally:
+            if share is not None:
+                share.leave()
             capacity.leave()
         self._log.success(call, started)
         return payload
@@ -88,13 +102,19 @@ class EdgeMethod:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         stream = self._around.streams[task] = OpenStream()
         scope = self._around.deadlines.scope(call.deadline)
+        share: Share | None = None
         try:
             request = self._admit(call, secret, raw, started)
+            if call.caller is not None:
+                share = self._around.shares.enter_stream(call.caller)
             with scope:
                 await self._pump(request, context, stream)
         except BaseException as error:  # noqa: BLE001 - re-raised or answered, never dropped
+            raw, request = b"", None
             await self._fail(error, call, context, started, too_late=scope.passed)
         finally:
+            if share is not None:
+                share.leave_stream()
             del self._around.streams[task]
             self._around.capacity.leave_stream()
         self._log.success(call, started)
@@ -185,7 +205,8 @@ class EdgeMethod:
             await self._fail_cancelled(error, call, context, started)
         if not isinstance(error, Exception):  # the process is ending
             raise error
-        await self._refuse(self._worded(error, call), call, context, started, error)
+        failure = self._slowed(self._worded(error, call), error, call, context, started)
+        await self._refuse(failure, call, context, started, error)
 
     async def _fail_cancelled(
         self, error: asyncio.CancelledError, call: Call, context: Context, started: float
@@ -212,9 +233,30 @@ class EdgeMethod:
         error: BaseException | None = None,
     ) -> NoReturn:
         self._log.refusal(call, started, failure, error)
-        await context.abort(
-            failure.code, public_message(failure), to_trailing(failure, call.correlation_id)
-        )
+        _let_go(error)
+        try:
+            await context.abort(
+                failure.code, public_message(failure), to_trailing(failure, call.correlation_id)
+            )
+        except grpc.aio.AbortError as answered:
+            # gRPC keeps it with the call, and it keeps the call's frames: once it has got there,
+            # they go at once and not with some late collection.
+            asyncio.get_running_loop().call_soon(_let_go, answered)
+            raise
+        raise AssertionError("gRPC's abort always raises")
+
+    def _slowed(
+        self, failure: RpcFailure, error: Exception, call: Call, context: Context, now: float
+    ) -> RpcFailure:
+        """The failure, or RATE_LIMITED for strangers who come too often. Whoever showed anything
+        that was issued here is none.
+        """
+        if failure.code not in _OF_STRANGERS or call.caller is not None:
+            return failure
+        if getattr(error, "recognised", False):
+            return failure
+        wait = self._around.strangers.take(context.peer(), now)
+        return failure if wait is None else self._around.failures.stranger(wait)
 
     def _worded(self, error: Exception, call: Call) -> RpcFailure:
         """The failure that the client may see; never the exception's own text."""
@@ -249,6 +291,15 @@ async def _send(context: Context, payload: bytes) -> None:
         await context.write(payload)
     except grpc.aio.BaseError as inside:
         raise _ConnectionGone(inside) from inside
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Of the frames that an exception and its causes passed: they hold the call's request."""
+    for _ in range(_LONGEST_CHAIN):
+        if error is None:
+            return
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _is_unwritten(error: NotImplementedError) -> bool:

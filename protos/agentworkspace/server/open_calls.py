@@ -13,6 +13,8 @@ from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.server.capacity import Capacity
 from agentworkspace.server.deadline import Deadlines
 from agentworkspace.server.edge_failures import EdgeFailures
+from agentworkspace.server.shares import Shares
+from agentworkspace.server.throttle import Strangers
 
 
 @dataclass(slots=True)
@@ -30,6 +32,8 @@ class Surroundings:
     authenticate: Callable[[str], Caller | None]
     translate: Callable[[Exception], RpcFailure]
     capacity: Capacity
+    shares: Shares
+    strangers: Strangers
     unary_ceiling_seconds: float
     max_request_bytes: int
     overload_retry_after: timedelta

@@ -14,11 +14,12 @@ import grpc.aio
 import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from agentworkspace.rpc.policy import require_total
 from agentworkspace.server.edge import MIB, Edge
+from agentworkspace.server.health import Health
 from agentworkspace.server.listening import ServerTls, bind
 from agentworkspace.server.routing import Collected, Door, register
 
@@ -54,6 +55,10 @@ class ServerSettings:
     """`drain_seconds`: how long running calls get to finish after a stop.
     `lame_duck_seconds`: how long new calls are still taken after health said NOT_SERVING, so
     that load balancers can look away first.
+    `max_connection_age_seconds`: after that long, give or take a tenth, a client is told to
+    connect again, so that it finds other replicas; what runs gets `connection_grace_seconds`.
+    `accept_compression`: without it gRPC refuses compressed requests before anybody here sees
+    them, with a bare UNIMPLEMENTED.
     """
 
     listen: str
@@ -63,8 +68,11 @@ class ServerSettings:
     reuse_port: bool = False
     drain_seconds: float = 10.0
     lame_duck_seconds: float = 0.0
-    max_message_bytes: int = 16 * MIB
+    max_answer_bytes: int = 16 * MIB
     max_concurrent_streams_per_connection: int = 4096
+    accept_compression: bool = False
+    max_connection_age_seconds: float = 3600.0
+    connection_grace_seconds: float = 60.0
 
 
 class RpcServer:
@@ -75,9 +83,9 @@ class RpcServer:
         self._settings = settings
         self._edge = edge
         self._names = ("", *(mount.descriptor.full_name for mount in mounts))
-        self._server = grpc.aio.server(options=_options(settings))
+        self._server = grpc.aio.server(options=_options(settings, edge.settings.max_request_bytes))
         edge.mount(self._server, (mount.add for mount in mounts))
-        self._health = health.aio.HealthServicer()
+        self._health = Health(self._names)
         self._add_infrastructure()
         self._stopped = False
 
@@ -171,11 +179,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
-    return [
+def _options(settings: ServerSettings, max_request_bytes: int) -> list[tuple[str, Any]]:
+    options: list[tuple[str, Any]] = [
         ("grpc.so_reuseport", int(settings.reuse_port)),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # The edge names what is larger than its limit; gRPC ends what is twice as large, unread.
+        ("grpc.max_receive_message_length", 2 * max_request_bytes),
+        ("grpc.max_send_message_length", settings.max_answer_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams_per_connection),
         # What waits to be accepted, in each queue: beyond the first number gRPC sheds some calls,
         # beyond the second all. With its own 1000 and 3000 calls wait for most of a second.
@@ -183,7 +192,16 @@ def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
         ("grpc.server.max_pending_requests_hard_limit", _WAITING_AT_MOST),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
-        # Clients of ours ping every 30 s, also while idle; the default calls that abuse.
+        # Clients of ours ping every 30 s, also while idle; the default calls that abuse. Who
+        # pings oftener than this is cut off after two warnings.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 2),
         ("grpc.keepalive_permit_without_calls", 1),
+        # gRPC spreads the age by a tenth to either side, so that not all come back at once.
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(settings.connection_grace_seconds * 1000)),
     ]
+    if not settings.accept_compression:
+        # A few kilobytes can unpack to megabytes. Bit 0: as it is.
+        options.append(("grpc.compression_enabled_algorithms_bitset", 1))
+    return options

@@ -263,7 +263,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_REGISTRY_UNAVAILABLE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 37
-    """RESOURCE_EXHAUSTED: Too many refused calls of this kind; RetryInfo says when to come back.
+    """RESOURCE_EXHAUSTED: Too many refused calls of this kind, or the caller holds its share of calls or streams; RetryInfo says when to come back.
 
     Example of an ErrorInfo:
 
@@ -570,7 +570,7 @@ Example of an ErrorInfo:
     {"reason": "ERROR_REASON_REGISTRY_UNAVAILABLE", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 37
-"""RESOURCE_EXHAUSTED: Too many refused calls of this kind; RetryInfo says when to come back.
+"""RESOURCE_EXHAUSTED: Too many refused calls of this kind, or the caller holds its share of calls or streams; RetryInfo says when to come back.
 
 Example of an ErrorInfo:
 

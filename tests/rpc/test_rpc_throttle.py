@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from registry_service.api.throttle import Throttle
+from agentworkspace.server.throttle import Throttle
 
 
 def test_a_burst_passes_and_the_next_one_waits() -> None:
@@ -35,3 +35,14 @@ def test_memory_is_bounded_and_the_longest_unused_is_forgotten() -> None:
         throttle.take(key, 0.0)
     assert throttle.take("c", 0.0) is not None
     assert throttle.take("a", 0.0) is None
+
+
+def test_a_bucket_that_is_full_again_is_forgotten() -> None:
+    throttle = Throttle(burst=2, per_second=1)
+    for key in ("a", "b", "c"):
+        throttle.take(key, 0.0)
+    assert len(throttle) == 3
+    throttle.take("d", 3.0)
+    throttle.take("d", 3.0)
+    assert len(throttle) == 1
+    assert throttle.take("d", 3.0) is not None
