@@ -159,7 +159,13 @@ def test_the_operator_s_tool_works(installed: Installed) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["workspacectl"])
+def test_the_box_runner_starts_and_says_what_it_lacks(installed: Installed) -> None:
+    done = installed.run("agentworkspace-box", "run", "--", "true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "agentworkspace-box: WORKSPACE_ID must be a canonical lower-case UUID\n"
+
+
+@pytest.mark.parametrize("command", ["agentworkspace-box", "workspacectl"])
 def test_a_command_of_the_base_wheel_says_its_version(installed: Installed, command: str) -> None:
     (own,) = metadata.distributions(path=[str(installed.packages)], name="agentworkspace")
     done = installed.run(command, "--version")

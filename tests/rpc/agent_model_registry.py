@@ -52,6 +52,10 @@ class ModelRegistry:
         )
         return ticket
 
+    def mint_api(self, token: Secret) -> None:
+        """MintToken, of an api token that its holder made."""
+        self._add(TokenKind.API, token_sha256(token.reveal()), incarnation=0)
+
     def revoke(self, reason: RevokeReason) -> None:
         for token in self.live():
             self._revoke(token.token_id, reason)

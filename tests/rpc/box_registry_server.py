@@ -116,10 +116,16 @@ class BoxRegistry(RegistrationServiceServicer):
 
 
 @asynccontextmanager
-async def serving(registry: BoxRegistry) -> AsyncIterator[BoxRegistry]:
+async def serving(
+    registry: BoxRegistry, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[BoxRegistry]:
     server = grpc.aio.server()
     add_RegistrationServiceServicer_to_server(registry, server)
-    registry.port = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    if credentials is None:
+        registry.port = server.add_insecure_port(address)
+    else:
+        registry.port = server.add_secure_port(address, credentials)
     await server.start()
     try:
         yield registry

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Final, Self, TypeVar
 
-from agentworkspace.client.agent.launch import TICKET, Announcement, Launch, Report
+from agentworkspace.client.agent.launch import API_TOKEN, TICKET, Announcement, Launch, Report
 from agentworkspace.client.agent.life import AgentLife
 from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory
 from agentworkspace.client.agent.steps import Wait
@@ -59,16 +59,17 @@ class Box:
     ) -> Self:
         """The box that its launch described; see `Launch.from_environment`.
 
-        Without `environ` this process's own environment is read, and the bootstrap ticket is
-        taken out of it: no program that is started from here on has any business with it, and a
-        second client of the same process is made from the same `Launch`. (What the process was
-        started with stays readable under /proc; `agentworkspace-box run` hides that too.)
+        Without `environ` this process's own environment is read, and the bootstrap ticket (or the
+        api token) is taken out of it: no program that is started from here on has any business
+        with it, and a second client of the same process is made from the same `Launch`. What the
+        process was started with stays readable under /proc; `agentworkspace-box run` hides that.
 
         ValueError names the variable that is missing or malformed.
         """
         launch = Launch.from_environment(os.environ if environ is None else environ)
-        if environ is None and os.environ.pop(TICKET, None) is not None:
-            log.info("took %s out of the environment of this process", TICKET)
+        for name in (TICKET, API_TOKEN) if environ is None else ():
+            if os.environ.pop(name, None) is not None:
+                log.info("took %s out of the environment of this process", name)
         return cls(launch, announcement, memory=memory)
 
     def bearer(self) -> Secret | None:

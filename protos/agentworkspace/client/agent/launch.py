@@ -15,6 +15,8 @@ from agentworkspace.client.channel import ClientTls
 from agentworkspace.core.secret import Secret
 
 TICKET: Final = "WORKSPACE_BOOTSTRAP_TICKET"
+API_TOKEN: Final = "WORKSPACE_API_TOKEN"
+STATE_FILE: Final = "WORKSPACE_STATE_FILE"
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PEM: Final = "-----BEGIN"
@@ -29,6 +31,7 @@ class Launch:
     registry_ca: PEM text of the registry's authorities, as a launch hands it out; a path of such a
     file, for whoever starts a box by hand, has no BEGIN line in it. Either means TLS.
     state_file: where a token that cannot be derived from the ticket is kept.
+    api_token: of an agent that nobody launches, and that therefore has no ticket; lets it in.
     """
 
     workspace_id: str
@@ -37,6 +40,7 @@ class Launch:
     incarnation: int | None = None
     registry_ca: str | None = None
     state_file: Path | None = None
+    api_token: Secret | None = None
 
     def __post_init__(self) -> None:
         if not _UUID.fullmatch(self.workspace_id):
@@ -49,10 +53,12 @@ class Launch:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Launch:
         """Reads WORKSPACE_ID, WORKSPACE_REGISTRY_ADDRESS and, where set, WORKSPACE_INCARNATION,
-        WORKSPACE_BOOTSTRAP_TICKET, WORKSPACE_REGISTRY_CA and WORKSPACE_STATE_FILE."""
+        WORKSPACE_BOOTSTRAP_TICKET, WORKSPACE_REGISTRY_CA, WORKSPACE_STATE_FILE and
+        WORKSPACE_API_TOKEN."""
         ticket = _text(environ, TICKET)
         workspace_id = _text(environ, "WORKSPACE_ID").lower()
-        state_file = _text(environ, "WORKSPACE_STATE_FILE")
+        state_file = _text(environ, STATE_FILE)
+        api_token = _text(environ, API_TOKEN)
         return cls(
             workspace_id=workspace_id,
             address=_text(environ, "WORKSPACE_REGISTRY_ADDRESS"),
@@ -60,6 +66,7 @@ class Launch:
             incarnation=_number(_text(environ, "WORKSPACE_INCARNATION")),
             registry_ca=_text(environ, "WORKSPACE_REGISTRY_CA") or None,
             state_file=Path(state_file) if state_file else _default_state(environ, workspace_id),
+            api_token=Secret(api_token) if api_token and not ticket else None,
         )
 
     @property

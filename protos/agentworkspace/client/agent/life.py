@@ -58,6 +58,7 @@ class AgentLife:
         chance: Callable[[], float],
     ) -> None:
         self._ticket = launch.ticket
+        self._api_token = launch.api_token
         self._derived = _derive(launch)
         self._new_secret = new_secret
         self._new_request_id = new_request_id
@@ -125,7 +126,7 @@ class AgentLife:
             if failure.reason == HASH_IN_USE and hash_was_free:
                 hash_was_free = False  # the next secret is fresh: no need to wait
                 continue
-            yield Wait(backoff.seconds(failure.retry_after), f"not admitted: {failure!r}")
+            yield Wait(backoff.seconds(failure.retry_after), f"not admitted: {failure}")
 
     def _stay_in(self) -> Generator[Step, Answer, bool]:
         """Heartbeat until told to register; whether at least one went well."""
@@ -149,7 +150,7 @@ class AgentLife:
                 _stop_if_told(failure)
                 if _asks_to_register(failure):
                     return went_well
-                because = f"heartbeat failed: {failure!r}"
+                because = f"heartbeat failed: {failure}"
                 yield Wait(backoff.seconds(failure.retry_after), because)
 
     def _rotate(self) -> Steps:
@@ -203,7 +204,8 @@ class AgentLife:
 
     def _presented(self) -> Secret:
         """Held first. The candidate may be a token already, when an answer was lost."""
-        choices = [each for each in (self._own.held, self._own.candidate) if each is not None]
+        known = (self._own.held, self._api_token, self._own.candidate)
+        choices = [each for each in known if each is not None]
         return choices[self._turn % len(choices)]
 
     def _admitted(self, admission: Admission) -> Steps:
@@ -222,7 +224,8 @@ class AgentLife:
         _stop_if_told(failure)
         if failure.reason == HASH_IN_USE:
             # The evidence was good, the new secret was not: that hash had its life already.
-            self._own = replace(self._own, held=self._presented())
+            if self._presented() != self._api_token:
+                self._own = replace(self._own, held=self._presented())
             self._begin(self._new_secret())
             self._turn = 0
         elif failure.reason == REQUEST_ID_REUSED:

@@ -1,0 +1,1 @@
+"""The box runner: any command in any language becomes a well-behaved box, from its environment."""

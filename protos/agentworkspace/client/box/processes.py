@@ -1,0 +1,169 @@
+"""The command and whatever it started: begun, handed signals, counted, and ended for sure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# Python ignores these, and a program expects them as they are by default.
+_DEFAULTS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU)
+_LOOK_SECONDS: Final = 0.05
+
+
+class CannotStart(Exception):
+    """The command is not there, or is no program. `status` as a shell would give it."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A living process, as /proc has it."""
+
+    pid: int
+    parent: int
+    session: int
+    name: str
+
+
+class Command:
+    """The command, in a process group of its own and in front of the terminal, if there is one."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """CannotStart when it does not begin."""
+        program = _found(words[0], environment)
+        try:
+            self.pid = os.posix_spawn(
+                program, list(words), dict(environment), setpgroup=0, setsigdef=_DEFAULTS
+            )
+        except OSError as error:
+            raise CannotStart(f"cannot start {words[0]}: {error.strerror}", 126) from error
+        self.status: int | None = None
+        self._terminal = _terminal_of(os.getpgrp())
+        self._give_terminal(self.pid)
+
+    def reap(self) -> bool:
+        """Take note of all that ended; whether anything is left that could still end."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.pid:
+                self.status = _as_exit_status(status)
+                self._give_terminal(os.getpgrp())
+
+    def hand_on(self, number: int) -> None:
+        """Give the command a signal that this process got; when only what it left behind is
+        alive, that."""
+        if self.status is None:
+            _send(self.pid, number)
+        else:
+            self.send_to_all(number)
+
+    def daemons(self) -> list[Process]:
+        """What the command left behind in sessions of their own, which is how daemons live."""
+        own = os.getsid(0)
+        return [each for each in descendants() if each.session != own]
+
+    def send_to_all(self, number: int) -> None:
+        """To everything that the command started, also what it set free."""
+        found = descendants()
+        for each in found:
+            _send(each.pid, number)
+        if not found:
+            _send_to_group(self.pid, number)
+
+    def kill_all(self) -> None:
+        """Until nothing is left."""
+        while self.reap():
+            self.send_to_all(signal.SIGKILL)
+            time.sleep(_LOOK_SECONDS)
+
+    def _give_terminal(self, group: int) -> None:
+        if self._terminal is None:
+            return
+        try:
+            os.tcsetpgrp(self._terminal, group)
+        except OSError:
+            return  # the terminal has gone, or is somebody else's by now
+        if group == self.pid:
+            # It may have asked for input before it was in front, and was stopped for that.
+            _send_to_group(group, signal.SIGCONT)
+
+
+def descendants() -> list[Process]:
+    """Every living descendant of this process; without /proc, none is known."""
+    if sys.platform != "linux":
+        return []
+    children: dict[int, list[Process]] = {}
+    for each in _all():
+        children.setdefault(each.parent, []).append(each)
+    found: list[Process] = []
+    waiting = [os.getpid()]
+    while waiting:
+        own = children.get(waiting.pop(), [])
+        found += own
+        waiting += [each.pid for each in own]
+    return found
+
+
+def _all() -> list[Process]:
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                stat = (directory / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue  # it ended while we looked
+            # The name stands in brackets, and may hold anything.
+            before, _, after = stat.rpartition(")")
+            state, parent, _, session, *_ = after.split()
+            if state not in "ZX":
+                name = before.partition("(")[2]
+                found.append(Process(int(directory.name), int(parent), int(session), name))
+    return found
+
+
+def _found(name: str, environment: Mapping[str, str]) -> str:
+    path = shutil.which(name, path=environment.get("PATH", os.defpath))
+    if path is not None:
+        return path
+    if "/" in name and Path(name).exists():
+        raise CannotStart(f"{name} is not executable", 126)
+    raise CannotStart(f"{name} was not found", 127)
+
+
+def _terminal_of(group: int) -> int | None:
+    """Standard input, if it is a terminal and ours to give away."""
+    try:
+        return 0 if os.tcgetpgrp(0) == group else None
+    except OSError:
+        return None
+
+
+def _as_exit_status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):  # it ended by itself
+        os.kill(pid, number)
+
+
+def _send_to_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)

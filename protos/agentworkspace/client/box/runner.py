@@ -1,0 +1,189 @@
+"""The life of a box around its command: in first, then the command, then out together."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentworkspace.client.agent import (
+    Announcement,
+    BlockingAgentClient,
+    Closed,
+    Launch,
+    Stopped,
+)
+from agentworkspace.client.box.files import (
+    arguments_of,
+    directory_of_the_run,
+    environment_of,
+    write,
+)
+from agentworkspace.client.box.processes import CannotStart, Command
+from agentworkspace.client.box.recipe import Recipe
+from agentworkspace.client.box.signals import ENDING, Events
+from agentworkspace.rpc.errors import RpcFailure
+
+TOLD_TO_STOP: Final = 3
+KILLED: Final = 128 + signal.SIGKILL
+# How long `--start-anyway` gives a registry that is there the chance to answer.
+START_ANYWAY_SECONDS: Final = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asks for. `grace_seconds`: between SIGTERM and SIGKILL."""
+
+    command: Sequence[str]
+    grace_seconds: float
+    start_anyway: bool
+    leave_when_done: bool
+    announcement: Announcement
+    home: Path
+
+
+class Runner:
+    """One run. `own`: names of variables that the command does not see."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        recipe: Recipe,
+        inherited: Mapping[str, str],
+        *,
+        own: frozenset[str],
+        options: Options,
+        say: Say,
+    ) -> None:
+        self._launch = launch
+        self._recipe = recipe
+        self._inherited = inherited
+        self._own = own
+        self._options = options
+        self._say = say
+        self._events = Events()
+        self._agent = BlockingAgentClient(launch, options.announcement)
+        self._is_admitted = False
+        self._is_daemon = False
+        self._ended: Exception | None = None
+        # When whatever still runs is killed; None: nothing has to end yet.
+        self._deadline: float | None = None
+
+    def run(self) -> int:
+        """The exit status of the command; 3 when the registry said STOP before it began.
+
+        BadRecipe and OSError when what the launch wants cannot be prepared.
+        """
+        self._say(f"registering workspace {self._launch.workspace_id} at {self._launch.address}")
+        with self._agent:
+            threading.Thread(target=self._follow, name="admission", daemon=True).start()
+            status = self._wait_for_admission()
+            if status is None:
+                status = self._run_command()
+                if status == 0 and self._options.leave_when_done:
+                    self._leave()
+            return status
+
+    def _follow(self) -> None:
+        """On a thread: what becomes of the box, as news for the main thread."""
+        try:
+            admission = self._agent.admitted()
+            self._say(f"admitted ({admission.outcome}), incarnation {admission.incarnation}")
+            self._is_admitted = True
+            self._events.tell()
+            self._agent.finished()
+        except Exception as ended:  # noqa: BLE001 - the main thread looks at it
+            self._ended = ended
+        self._events.tell()
+
+    def _wait_for_admission(self) -> int | None:
+        """None: begin. Otherwise the exit status, without a command having run."""
+        anyway = time.monotonic() + START_ANYWAY_SECONDS if self._options.start_anyway else None
+        while not self._is_admitted:
+            left = None if anyway is None else anyway - time.monotonic()
+            if left is not None and left <= 0:
+                self._say("not admitted yet; starting the command anyway, as told")
+                return None
+            number = self._events.next(left)
+            if self._ended is not None:
+                self._say(f"{_why(self._ended)}; the command was not started")
+                return TOLD_TO_STOP
+            if number in ENDING:
+                self._say("told to end before the box was admitted; the command was not started")
+                return 128 + number
+        return None
+
+    def _run_command(self) -> int:
+        with directory_of_the_run(self._options.home) as root:
+            environment = environment_of(self._recipe, self._inherited, self._own, root)
+            arguments = arguments_of(self._recipe, environment)
+            write(self._recipe, environment, root)
+            try:
+                command = Command((*self._options.command, *arguments), environment)
+            except CannotStart as error:
+                self._say(str(error))
+                return error.status
+            self._say(f"started {self._options.command[0]} as process {command.pid}")
+            try:
+                self._accompany(command)
+            finally:
+                command.kill_all()
+            status = KILLED if command.status is None else command.status
+            self._say(f"the command ended with status {status}")
+            return status
+
+    def _accompany(self, command: Command) -> None:
+        """Until all has ended that the command started, or has had its time to."""
+        while command.reap():
+            if self._deadline is None:
+                self._see_whether_it_is_over(command)
+            elif time.monotonic() >= self._deadline:
+                self._say(f"still running after {self._options.grace_seconds:g} s; killing it")
+                return
+            number = self._events.next(self._seconds_left())
+            if number is not None:
+                command.hand_on(number)
+            if number == signal.SIGTERM and self._deadline is None:
+                self._say("handed SIGTERM on to the command")
+                self._begin_to_end()
+
+    def _see_whether_it_is_over(self, command: Command) -> None:
+        if self._ended is not None:
+            self._say(f"{_why(self._ended)}; ending the command")
+        elif command.status is None:
+            return
+        elif command.status == 0 and (daemons := command.daemons()):
+            if not self._is_daemon:
+                self._is_daemon = True
+                names = ", ".join(sorted({each.name for each in daemons}))
+                self._say(f"the command lives on in the background: {names}")
+            return
+        # What the command left behind gets its chance to end in order, too.
+        command.send_to_all(signal.SIGTERM)
+        self._begin_to_end()
+
+    def _begin_to_end(self) -> None:
+        self._deadline = time.monotonic() + self._options.grace_seconds
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _leave(self) -> None:
+        try:
+            self._agent.deregister()
+        except (RpcFailure, Closed, Stopped) as failure:
+            self._say(f"could not say good-bye to the registry: {failure}")
+        else:
+            self._say("left for good: nobody will launch this workspace again because of it")
+
+
+def _why(ended: Exception) -> str:
+    if isinstance(ended, Stopped):
+        return f"the registry said STOP: {ended}"
+    return f"the client of the box broke ({type(ended).__name__})"
