@@ -13,7 +13,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason, Violation
-from tests.contract.contracts import BOTH, PROVISION, REGISTRY, ROOT, Contract
+from tests.contract.contracts import BOTH, REGISTRY, ROOT, Contract
 
 REASONS = [(each, reason) for each in BOTH for reason in each.reasons]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import Final
 
@@ -22,6 +22,14 @@ class Lane(StrEnum):
     AGENT = "agent"
     CONTROL = "control"
     CHECK = "check"
+
+
+@unique
+class Listener(StrEnum):
+    """Where a method is answered, when the control plane has a listener of its own."""
+
+    BOXES = "boxes"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,19 @@ class Rule:
     def for_tokens_only(self) -> bool:
         """No caller of the credentials file has a part in this; only workspace tokens do."""
         return not self.roles and not self.any_caller and self.bearer_allowed
+
+    def at(self, listener: Listener) -> Rule | None:
+        """This rule there, or None: not answered. What workspace tokens may call is the boxes',
+        and takes tokens only; what callers of the credentials file may, is the control plane's,
+        and takes them only. Some is both: a token's own RotateToken, and an admin's.
+        """
+        if self.public:
+            return self
+        if listener is Listener.BOXES:
+            tokens = self.bearer_allowed
+            return replace(self, roles=frozenset(), any_caller=False) if tokens else None
+        callers = self.any_caller or bool(self.roles)
+        return replace(self, bearer_allowed=False, anonymous_allowed=False) if callers else None
 
 
 Policy = Mapping[str, Rule]

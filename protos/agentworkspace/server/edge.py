@@ -20,7 +20,7 @@ import structlog
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.rpc.policy import Policy, PolicyIncomplete
+from agentworkspace.rpc.policy import Listener, Policy, PolicyIncomplete, Rule
 from agentworkspace.server.capacity import Capacity
 from agentworkspace.server.edge_failures import EdgeFailures
 from agentworkspace.server.edge_method import EdgeMethod
@@ -31,6 +31,7 @@ from agentworkspace.server.shares import ShareLimits, Shares
 from agentworkspace.server.throttle import Strangers
 
 MIB: Final = 1024 * 1024
+BOXES_MAX_REQUEST_BYTES: Final = 256 * 1024
 
 Authenticate = Callable[[str], Caller | None]
 Translate = Callable[[Exception], RpcFailure]
@@ -102,37 +103,63 @@ class Edge:
                 total_per_second=settings.strangers_total_per_second,
             ),
             unary_ceiling_seconds=settings.unary_ceiling_seconds,
-            max_request_bytes=settings.max_request_bytes,
             overload_retry_after=settings.overload_retry_after,
             new_correlation_id=new_correlation_id or _counted_ids(),
             logger=self._logger,
         )
 
-    def mount(self, server: grpc.aio.Server, adders: Iterable[Callable[[Any], None]]) -> None:
-        """Put servicers behind the edge, and the edge before the server.
+    def mount(
+        self,
+        server: grpc.aio.Server,
+        adders: Iterable[Callable[[Any], None]],
+        *,
+        listener: Listener | None = None,
+    ) -> frozenset[str]:
+        """Put servicers behind the edge, and the edge before the server; the names it answers.
 
         Each adder is what generated code calls `add_XServicer_to_server`, with its servicer.
-        PolicyIncomplete when a method has no line in the table. Call it once.
+        PolicyIncomplete when a method has no line in the table. Call it once a server.
         """
         collected = Collected()
         for add in adders:
             add(collected)
-        handlers = {name: self._wrap(name, each) for name, each in collected.handlers.items()}
-        register(server, {name: each for name, each in handlers.items() if self.policy[name].crowd})
+        handlers = {}
+        crowds = {}
+        for name, handler in collected.handlers.items():
+            rule = self._rule(name, handler)
+            ruled = rule if listener is None else rule.at(listener)
+            if ruled is None:
+                continue
+            handlers[name] = self._wrap(name, ruled, handler, self.max_request_bytes(listener))
+            if rule.crowd:
+                crowds[name] = handlers[name]
+        register(server, crowds)
         server.add_generic_rpc_handlers((Door(handlers),))
+        return frozenset(handlers)
+
+    def max_request_bytes(self, listener: Listener | None) -> int:
+        """What is larger is refused. No box has more to say than the least of the limits."""
+        limit = self.settings.max_request_bytes
+        return min(limit, BOXES_MAX_REQUEST_BYTES) if listener is Listener.BOXES else limit
 
     def close(self) -> None:
         """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open
         stream; unary calls that run go on to their end."""
         self._around.close()
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def _rule(self, method: str, handler: Handler) -> Rule:
         rule = self.policy.get(method)
         if rule is None:
             raise PolicyIncomplete(f"policy table: {method} has no line")
         if handler.request_streaming:
             raise PolicyIncomplete(f"{method} streams requests, which the edge does not carry")
-        each = EdgeMethod(method, rule, handler, self._around, self._metrics.for_method(method))
+        return rule
+
+    def _wrap(self, method: str, rule: Rule, handler: Handler, max_request_bytes: int) -> Handler:
+        metrics = self._metrics.for_method(method)
+        each = EdgeMethod(
+            method, rule, handler, self._around, metrics, max_request_bytes=max_request_bytes
+        )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(each.unary_stream)
         return grpc.unary_unary_rpc_method_handler(each.unary_unary)

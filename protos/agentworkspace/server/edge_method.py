@@ -44,7 +44,8 @@ class EdgeMethod:
     """Admits, runs and answers the calls of one method."""
 
     __slots__ = (
-        "_around", "_behaviour", "_decode", "_encode", "_log", "_name", "_registered", "_rule",
+        "_around", "_behaviour", "_decode", "_encode", "_log", "_max_request_bytes", "_name",
+        "_registered", "_rule",
     )  # fmt: skip
 
     def __init__(
@@ -54,9 +55,12 @@ class EdgeMethod:
         handler: grpc.RpcMethodHandler[Any, Any],
         around: Surroundings,
         metrics: MethodMetrics,
+        *,
+        max_request_bytes: int,
     ) -> None:
         self._name = name
         self._rule = rule
+        self._max_request_bytes = max_request_bytes
         # It comes through no door, which would have kept what it presents.
         self._registered = rule.crowd
         self._around = around
@@ -147,8 +151,8 @@ class EdgeMethod:
             raise failures.shutting_down()
         if call.deadline <= now:
             raise failures.deadline()
-        if len(raw) > self._around.max_request_bytes:
-            raise failures.request_too_large(self._around.max_request_bytes)
+        if len(raw) > self._max_request_bytes:
+            raise failures.request_too_large(self._max_request_bytes)
         try:
             request = self._decode(raw)
         except Exception as error:

@@ -61,15 +61,14 @@ class EdgeMetrics(Collector):
     """
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
-        self._methods: list[MethodMetrics] = []
+        self._methods: dict[str, MethodMetrics] = {}
         self._capacity: Capacity | None = None
         if registry is not None:
             registry.register(self)
 
     def for_method(self, method: str) -> MethodMetrics:
-        metrics = MethodMetrics(method)
-        self._methods.append(metrics)
-        return metrics
+        """The same ones for each listener that answers the method."""
+        return self._methods.setdefault(method, MethodMetrics(method))
 
     def watch(self, capacity: Capacity) -> None:
         self._capacity = capacity
@@ -80,7 +79,7 @@ class EdgeMetrics(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         finished, seconds, running = self._families()
-        for each in self._methods:
+        for each in self._methods.values():
             for (code, reason), count in tuple(each.finished.items()):
                 finished.add_metric((each.method, code, reason), count)
             seconds.add_metric((each.method,), each.cumulated(), each.seconds)

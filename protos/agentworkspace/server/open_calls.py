@@ -35,7 +35,6 @@ class Surroundings:
     shares: Shares
     strangers: Strangers
     unary_ceiling_seconds: float
-    max_request_bytes: int
     overload_retry_after: timedelta
     new_correlation_id: Callable[[], str]
     logger: Any

@@ -15,16 +15,21 @@ import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from agentworkspace.rpc.policy import require_total
+from agentworkspace.rpc.policy import INFRASTRUCTURE, Listener, require_total
 from agentworkspace.server.edge import MIB, Edge
 from agentworkspace.server.health import Health
 from agentworkspace.server.listening import ServerTls, bind
+from agentworkspace.server.reflected import shown_by
 from agentworkspace.server.routing import Collected, Door, register
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _CHECK: Final = f"/{_HEALTH_NAME}/Check"
+_INFRASTRUCTURE: Final[tuple[Any, ...]] = (
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+)
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -55,6 +60,8 @@ class ServerSettings:
     """`drain_seconds`: how long running calls get to finish after a stop.
     `lame_duck_seconds`: how long new calls are still taken after health said NOT_SERVING, so
     that load balancers can look away first.
+    `control_listen`: with it the first listener answers boxes alone, and this one the control
+    plane alone, under its own TLS: so that only the latter is asked for certificates.
     `max_connection_age_seconds`: after that long, give or take a tenth, a client is told to
     connect again, so that it finds other replicas; what runs gets `connection_grace_seconds`.
     `accept_compression`: without it gRPC refuses compressed requests before anybody here sees
@@ -63,6 +70,8 @@ class ServerSettings:
 
     listen: str
     tls: ServerTls | None = None
+    control_listen: str | None = None
+    control_tls: ServerTls | None = None
     insecure: bool = False
     reflection: bool = True
     reuse_port: bool = False
@@ -82,19 +91,32 @@ class RpcServer:
         require_total(edge.policy, (mount.descriptor for mount in mounts))
         self._settings = settings
         self._edge = edge
+        self._mounts = tuple(mounts)
         self._names = ("", *(mount.descriptor.full_name for mount in mounts))
-        self._server = grpc.aio.server(options=_options(settings, edge.settings.max_request_bytes))
-        edge.mount(self._server, (mount.add for mount in mounts))
         self._health = Health(self._names)
-        self._add_infrastructure()
+        if settings.control_listen is None:
+            self._servers = [self._make(None)]
+        else:
+            self._servers = [self._make(Listener.BOXES), self._make(Listener.CONTROL)]
+        # Of the control plane's own listener, once that listens.
+        self.control_port: int | None = None
         self._stopped = False
 
     async def start(self) -> int:
         """Listen, and return the port. ListenRefused when that must not or cannot be."""
         await self.set_health(serving=False)
         settings = self._settings
-        port = bind(self._server, settings.listen, tls=settings.tls, insecure=settings.insecure)
-        await self._server.start()
+        main, *control = self._servers
+        port = bind(main, settings.listen, tls=settings.tls, insecure=settings.insecure)
+        if settings.control_listen is not None:
+            self.control_port = bind(
+                control[0],
+                settings.control_listen,
+                tls=settings.control_tls,
+                insecure=settings.insecure,
+            )
+        for server in self._servers:
+            await server.start()
         return port
 
     async def set_health(self, *, serving: bool, name: str | None = None) -> None:
@@ -117,7 +139,7 @@ class RpcServer:
             await asyncio.sleep(self._settings.lame_duck_seconds)
         self._edge.close()
         await self._edge.capacity.drained(min(_HANDOVER_SECONDS, self._settings.drain_seconds))
-        closing = asyncio.create_task(self._server.stop(self._settings.drain_seconds))
+        closing = asyncio.ensure_future(self._stop_all(self._settings.drain_seconds))
         while not closing.done():
             await self._edge.capacity.drained(self._settings.drain_seconds)
             # Last answers are still on their way to the wire, and last arrivals to the edge.
@@ -125,8 +147,11 @@ class RpcServer:
             if self._edge.capacity.is_empty:
                 break
         # What still runs is out of the edge's sight: health watchers, which never end alone.
-        await self._server.stop(None)
+        await self._stop_all(None)
         await closing
+
+    async def _stop_all(self, grace_seconds: float | None) -> None:
+        await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers))
 
     async def serve_until_signalled(self, ready: Callable[[int], None] | None = None) -> None:
         """Start, say SERVING, and stop on SIGTERM or SIGINT; `ready` is told the port."""
@@ -141,18 +166,29 @@ class RpcServer:
             finally:
                 await self.stop()
 
-    def _add_infrastructure(self) -> None:
+    def _make(self, listener: Listener | None) -> grpc.aio.Server:
+        """A server of the methods that this listener answers; None: of all."""
+        options = _options(self._settings, self._edge.max_request_bytes(listener))
+        server = grpc.aio.server(options=options)
+        answered = self._edge.mount(
+            server, (mount.add for mount in self._mounts), listener=listener
+        )
+        self._add_infrastructure(server, answered)
+        return server
+
+    def _add_infrastructure(self, server: grpc.aio.Server, answered: frozenset[str]) -> None:
         """Health and reflection, past the edge."""
         # Untyped, because it only stands in for a server.
         collected: Any = Collected()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
         # Whatever storms, even calls of no method: who is watched must not seem dead.
-        register(self._server, {_CHECK: collected.handlers[_CHECK]})
+        register(server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
-            shown = (*self._names[1:], _HEALTH_NAME, reflection.SERVICE_NAME)
+            own = (mount.descriptor for mount in self._mounts)
+            pool, shown = shown_by((*own, *_INFRASTRUCTURE), answered | INFRASTRUCTURE.keys())
             add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
-            add_reflection(reflection.aio.ReflectionServicer(shown), collected)
-        self._server.add_generic_rpc_handlers((Door(collected.handlers),))
+            add_reflection(reflection.aio.ReflectionServicer(shown, pool=pool), collected)
+        server.add_generic_rpc_handlers((Door(collected.handlers),))
 
 
 @contextlib.contextmanager
