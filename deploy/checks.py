@@ -60,12 +60,13 @@ def alembic_check() -> bool:
 # In a process of its own: the two services never meet in one.
 ALEMBIC_CHECK = """
 import importlib, pathlib, sys
+from agentworkspace.core.secret import Secret
+from agentworkspace.service import embedded_postgres, migrate
 service, home = sys.argv[1:]
-embedded = importlib.import_module(service + ".storage.embedded")
-migrate = importlib.import_module(service + ".storage.migrate")
-with embedded.running(pathlib.Path(home)) as url:
-    migrate.upgrade(url)
-    migrate.check(url)
+schema = importlib.import_module(service + ".storage.schema").SCHEMA
+with embedded_postgres.running_database(pathlib.Path(home), schema.name) as url:
+    migrate.upgrade(schema, Secret(url))
+    sys.exit("\n".join(migrate.check(schema, Secret(url))) or None)
 """
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
 from agentworkspace.core.refusal import Refusal
@@ -33,6 +33,8 @@ from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer, stop_event
 from agentworkspace.service.name_resolution import Names, PublicUrls
+from agentworkspace.service.serving import serve_metrics, server_settings
+from agentworkspace.service.store_faults import attempt, store_unavailable
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
@@ -45,16 +47,13 @@ from provision_service.api.workspace_servicer import Workspaces
 from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
 from provision_service.metrics import ProvisionMetrics
-from provision_service.storage.engine import build_engine
-from provision_service.storage.faults import guarded, unavailable
 from provision_service.storage.opening import WrongKey, open_store
-from provision_service.storage.store import Store
+from provision_service.storage.store import Store, database
 from provision_service.wiring import (
     deployment_of,
     keys_file,
     prober_of,
     registry_channel,
-    server_settings,
 )
 from provision_service.workers import adopt_usage_token
 from provision_service.workers.adopt_usage_token import AdoptUsageToken
@@ -94,8 +93,10 @@ class Provisioning:
             partial(metrics.file, "catalogue-or-templates"),
         )
         self._keys = keys_file(settings, partial(metrics.file, "keys"))
-        self._engine = build_engine(
-            database_url.reveal(), pool_size=settings.threads + BACKGROUND_THREADS
+        self._database = database(
+            database_url,
+            pool_size=settings.threads + BACKGROUND_THREADS,
+            pooled=settings.database_pooled,
         )
         self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
@@ -162,12 +163,12 @@ class Provisioning:
         for pool in (self._pool, self._aside):
             await asyncio.to_thread(pool.close)
         self._channel.close()
-        self._engine.dispose()
+        self._database.close()
         self._log.info("stopped")
 
     def _store(self) -> Store:
         if self._opened is None:
-            raise unavailable()
+            raise store_unavailable()
         return self._opened
 
     async def _open(self) -> None:
@@ -201,9 +202,9 @@ class Provisioning:
             return
 
     def _open_store(self) -> Store:
-        store = open_store(self._engine, self._keys.current, secrets.token_bytes)
+        store = open_store(self._database, self._keys.current, secrets.token_bytes)
         adopted = AdoptUsageToken(usage_token=self._settings.platform_usage_token)
-        guarded(lambda: adopt_usage_token.run(store, adopted))
+        attempt(lambda: adopt_usage_token.run(store, adopted))
         return store
 
 
@@ -222,8 +223,7 @@ async def serve(
     """
     with stop_event() as stop:
         service = Provisioning(settings, database_url, listen=listen, reuse_port=reuse_port)
-        if settings.metrics_listen is not None:
-            _serve_metrics(settings.metrics_listen, process)
+        serve_metrics(settings, process)
         port = await service.start()
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -250,11 +250,6 @@ def _mounts(core: Core, bearers: BoxBearers) -> list[Mount]:
         partial(add_AuditServiceServicer_to_server, Audit(core)),
     )
     return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]
-
-
-def _serve_metrics(listen: str, process: int) -> None:
-    host, _, port = listen.rpartition(":")
-    start_http_server(int(port) + process, host.strip("[]"))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

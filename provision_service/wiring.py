@@ -11,13 +11,12 @@ import grpc
 import structlog
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
-from agentworkspace.server.listening import ServerTls
-from agentworkspace.server.server import ServerSettings
+from agentworkspace.service.settings import BadSettings
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
 from provision_service.clients.token_file import TokenFile
 from provision_service.commands.deployment import Deployment
-from provision_service.config import BadSettings, Settings
+from provision_service.config import Settings
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy
@@ -98,22 +97,4 @@ def registry_channel(settings: Settings) -> grpc.Channel:
         )
     return blocking_channel(
         settings.registry_address, bearer=TokenFile(settings.registry_token_file), tls=tls
-    )
-
-
-def server_settings(settings: Settings, listen: str, *, reuse_port: bool) -> ServerSettings:
-    tls = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        tls = ServerTls(
-            certificate_file=settings.tls_certificate,
-            key_file=settings.tls_key,
-            client_ca_file=settings.tls_client_ca,
-        )
-    return ServerSettings(
-        listen=listen,
-        tls=tls,
-        insecure=settings.insecure,
-        reflection=settings.reflection,
-        reuse_port=reuse_port,
-        drain_seconds=settings.stop_grace.total_seconds(),
     )

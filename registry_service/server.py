@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
@@ -24,11 +24,13 @@ from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
 )
 from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge, EdgeSettings
-from agentworkspace.server.listening import ServerTls
 from agentworkspace.server.metrics import EdgeMetrics
-from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
+from agentworkspace.server.server import Mount, RpcServer, stop_event
 from agentworkspace.server.throttle import Throttle
+from agentworkspace.service.connecting import Connector
 from agentworkspace.service.name_resolution import Names, PublicUrls
+from agentworkspace.service.serving import serve_metrics, server_settings
+from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api import errors, policy
 from registry_service.api.audit_servicer import Audit
@@ -42,9 +44,8 @@ from registry_service.config import Settings
 from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
-from registry_service.storage.faults import attempt
 from registry_service.storage.lines import Lines
-from registry_service.storage.store import Store
+from registry_service.storage.store import open_store
 from registry_service.workers.background import Background
 from registry_service.workers.feed import RevocationFeed
 from registry_service.workers.listener import Listener
@@ -81,8 +82,8 @@ class Registry:
         self._background_run: asyncio.Task[None] | None = None
 
         metrics = RegistryMetrics(collectors)
-        self._store = Store.open(
-            database_url.reveal(),
+        self._store = open_store(
+            database_url,
             pool_size=settings.threads + HOT_THREADS + BACKGROUND_THREADS,
             pooled=settings.database_pooled,
         )
@@ -96,11 +97,10 @@ class Registry:
             observe=lambda revocation: metrics.revoked(revocation.reason),
             on_fault=lambda: metrics.background_fault("feed"),
         )
-        listen_url = _listen_url(settings, database_url)
-        self._listener = Listener(listen_url, wake=self._feed.wake) if listen_url else None
+        self._listener = self._listener_at(_listen_url(settings, database_url))
 
         self._lines = Lines(
-            database_url,
+            self._store.database,
             checks.KNOWN,
             # Through a pooler nothing stays prepared, so nothing is asked this way.
             count=0 if settings.database_pooled else LINES,
@@ -130,7 +130,7 @@ class Registry:
             metrics=EdgeMetrics(collectors),
         )
         self._server = RpcServer(
-            _server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
+            server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
             edge,
             _mounts(core, self._feed),
         )
@@ -161,7 +161,7 @@ class Registry:
         await asyncio.gather(*self._running, return_exceptions=True)
         for pool in (self._hot, self.cold, self._aside):
             await asyncio.to_thread(pool.close)
-        self._store.close()
+        self._store.database.close()
         self._log.info("stopped")
 
     def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
@@ -189,6 +189,12 @@ class Registry:
             ),
         )
 
+    def _listener_at(self, url: Secret | None) -> Listener | None:
+        if url is None:
+            return None
+        connector = Connector(url, name="registry-service")
+        return Listener(connector, self._store.database, wake=self._feed.wake)
+
     async def _read_revocations(self, command: ReadRevocations) -> Revocations:
         read = partial(read_revocations.run, self._store, command)
         return await self._aside.run(attempt, read)
@@ -215,8 +221,7 @@ async def serve(
     """
     with stop_event() as stop:
         registry = Registry(settings, database_url, listen=listen, reuse_port=reuse_port)
-        if settings.metrics_listen is not None:
-            _serve_metrics(settings.metrics_listen, process)
+        serve_metrics(settings, process)
         port = await registry.start()
         try:
             announce(port)
@@ -239,24 +244,6 @@ def _listen_url(settings: Settings, database_url: Secret) -> Secret | None:
     return None if settings.database_pooled else database_url
 
 
-def _server_settings(settings: Settings, listen: str, *, reuse_port: bool) -> ServerSettings:
-    tls = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        tls = ServerTls(
-            certificate_file=settings.tls_certificate,
-            key_file=settings.tls_key,
-            client_ca_file=settings.tls_client_ca,
-        )
-    return ServerSettings(
-        listen=listen,
-        tls=tls,
-        insecure=settings.insecure,
-        reflection=settings.reflection,
-        reuse_port=reuse_port,
-        drain_seconds=settings.stop_grace.total_seconds(),
-    )
-
-
 def _mounts(core: Core, feed: RevocationFeed) -> list[Mount]:
     adders = (
         partial(add_TokenServiceServicer_to_server, Tokens(core, feed)),
@@ -265,8 +252,3 @@ def _mounts(core: Core, feed: RevocationFeed) -> list[Mount]:
         partial(add_AuditServiceServicer_to_server, Audit(core)),
     )
     return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]
-
-
-def _serve_metrics(listen: str, process: int) -> None:
-    host, _, port = listen.rpartition(":")
-    start_http_server(int(port) + process, host.strip("[]"))

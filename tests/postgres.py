@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from agentworkspace.service import embedded_postgres
+from agentworkspace.core.secret import Secret
+from agentworkspace.service import embedded_postgres, migrate
 
 # A test that kills the server keeps its data all the same: the operating system lives on.
 FASTER_BECAUSE_THROWN_AWAY = {"fsync": "off", "full_page_writes": "off", "max_connections": "400"}
@@ -89,9 +90,7 @@ def running_server(directory: Path) -> Iterator[PostgresServer]:
 def migration_of(service: str) -> Migrate:
     """The migration of `registry` or `provision`; imported late, most tests need neither."""
     if service == "registry":
-        from registry_service.storage import migrate as registry_migrate  # noqa: PLC0415
-
-        return registry_migrate.upgrade
-    from provision_service.storage import migrate as provision_migrate  # noqa: PLC0415
-
-    return provision_migrate.upgrade
+        from registry_service.storage.schema import SCHEMA  # noqa: PLC0415
+    else:
+        from provision_service.storage.schema import SCHEMA  # noqa: PLC0415
+    return lambda url: migrate.upgrade(SCHEMA, Secret(url))

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from agentworkspace.rpc import calls
 from agentworkspace.service.name_resolution import PublicUrls
+from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.probing import Prober
 from provision_service.domain.registry_port import Registry
 from provision_service.metrics import ProvisionMetrics
-from provision_service.storage.faults import guarded
 from provision_service.storage.store import Store
 
 T = TypeVar("T")
@@ -42,6 +42,6 @@ class Core:
 
         def work() -> T:
             store = self.store().within(call.remaining)
-            return guarded(lambda: command(store))
+            return attempt(lambda: command(store))
 
         return await self.pool.run(work)

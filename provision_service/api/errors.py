@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import grpc
-from sqlalchemy.exc import SQLAlchemyError
 
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
 from agentworkspace.rpc.errors import RpcFailure
@@ -18,9 +17,9 @@ from agentworkspace.server.meanings import (
     internal,
     retry,
 )
+from agentworkspace.service.store_faults import refusal_of
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused, RegistryUnavailable
-from provision_service.storage import faults
 
 DOMAIN: Final = "agentworkspace.provision"
 Code = grpc.StatusCode
@@ -67,13 +66,11 @@ def translate(error: Exception, observe: Callable[[str], None] = _unobserved) ->
 
 
 def _refusal_of(error: Exception) -> Refusal:
-    found: Refusal | None = None
     if isinstance(error, Refusal):
-        found = error
-    elif isinstance(error, TimeoutError):
-        found = Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
-    elif isinstance(error, SQLAlchemyError):
-        found = faults.refusal_for(error)
-    elif isinstance(error, RegistryUnavailable | RegistryRefused):
-        found = Refusal(Reason.REGISTRY_UNAVAILABLE, "the registry did not answer; call again")
-    return found or internal()
+        return error
+    if isinstance(error, TimeoutError):
+        return Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
+    if isinstance(error, RegistryUnavailable | RegistryRefused):
+        return Refusal(Reason.REGISTRY_UNAVAILABLE, "the registry did not answer; call again")
+    # A command's store faults were worded where it ran; this is for work outside of commands.
+    return refusal_of(error) or internal()

@@ -110,7 +110,7 @@ def run(
     if command.validate_only:
         return _validate(store, deployment, files, wanted, prober)
     probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         stored = _store(
             tx, store, command, deployment, files=files, wanted=wanted, key=key, digest=digest
         )

@@ -30,7 +30,7 @@ def run(store: Store, command: DeleteGlobalSecret) -> DeleteGlobalSecretResult:
     """Delete it."""
     command.call.caller.require_tenant(command.tenant_id)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         tenant = tenant_rows.find(tx, command.tenant_id, lock_it=True)
         deleted = tenant is not None and secret_rows.remove(tx, place)
         if deleted:

@@ -29,7 +29,7 @@ class DeleteWorkspaceSecretResult:
 
 def run(store: Store, command: DeleteWorkspaceSecret) -> DeleteWorkspaceSecretResult:
     """Delete it; of a removed workspace there is none."""
-    with store.writing() as tx:
+    with store.transaction() as tx:
         workspace = access.lock_workspace(tx, command.call, command.workspace_id).workspace
         place = SecretPlace(
             tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key

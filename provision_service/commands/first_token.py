@@ -73,7 +73,7 @@ def ask(
         )
     except RegistryRefused as refused:
         if refused.reason == TOKEN_HASH_IN_USE:
-            with store.writing() as tx:
+            with store.transaction() as tx:
                 outbox_rows.drop_first_token(tx, workspace_id)
         return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
     # The token is made, and only this answer carries it: a database that fails now must not

@@ -46,7 +46,7 @@ def run(store: Store, command: RegisterPlatformCredential) -> RegisterPlatformCr
                 create_time=workspace_rows.now(tx),
             )
         return _result(credential, matches)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         platform_rows.register(tx, name=command.name, fingerprint=fingerprint)
         found = platform_rows.find(tx, name=command.name, fingerprint=fingerprint)
         matches = platform_rows.holders_of(tx, fingerprint)

@@ -47,7 +47,7 @@ def run(
     store: Store, command: RemoveWorkspace, deployment: Deployment, registry: Registry
 ) -> RemoveWorkspaceResult:
     """Remove it, then retire it at the registry at once if that answers."""
-    with store.writing() as tx:
+    with store.transaction() as tx:
         held = access.lock_workspace(tx, command.call, command.workspace_id)
         if held.workspace.remove_time is not None:
             return RemoveWorkspaceResult(workspace=held.workspace)
@@ -93,5 +93,5 @@ def _retire(store: Store, deployment: Deployment, registry: Registry, workspace:
             tenant_id=workspace.tenant_id,
             timeout=deployment.admit_budget,
         )
-        with store.writing() as tx:
+        with store.transaction() as tx:
             outbox_rows.forget_workspace(tx, workspace.id)

@@ -38,7 +38,7 @@ def run(
     """Set it; the same again writes nothing. Refusing here would deadlock a change of payer."""
     files = decide.Files(deployment)
     wanted = command.mode.value if command.mode is not None else ""
-    with store.writing() as tx:
+    with store.transaction() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if held.workspace.spec.billing_mode_override != wanted:
             workspace_rows.change_spec(

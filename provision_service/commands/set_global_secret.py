@@ -41,7 +41,7 @@ def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGl
     catalogue = deployment.catalogue()
     guards.refuse_forbidden(catalogue, command.key, Scope.GLOBAL)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         tenant_rows.count_input(tx, command.tenant_id)
         tenant = tenant_rows.find(tx, command.tenant_id)
         writing.refuse_comingled(tx, store, command.key, command.value)

@@ -47,7 +47,7 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
     TENANT_UNKNOWN.
     """
     command.call.caller.require_tenant(command.tenant_id)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         if command.create:
             tenant_rows.ensure(tx, command.tenant_id)
         if tenant_rows.find(tx, command.tenant_id, lock_it=True) is None:

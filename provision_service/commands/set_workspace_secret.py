@@ -50,7 +50,7 @@ def run(
     BYPASS_KEY_REFUSED, SECRET_LIMIT_EXCEEDED, and INVALID_REQUEST for a model's shape.
     """
     files = decide.Files(deployment)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if command.key in MODEL_NAMES:
             return _set_model(tx, store, command, deployment, files=files, held=held)

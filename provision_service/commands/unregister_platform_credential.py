@@ -27,7 +27,7 @@ class UnregisterPlatformCredentialResult:
 def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatformCredentialResult:
     """Forget every value registered under the name."""
     require_every_tenant(command.call)
-    with store.writing() as tx:
+    with store.transaction() as tx:
         deleted = platform_rows.unregister(tx, name=command.name) > 0
         if deleted:
             record(tx, command.call, "platform_credential.unregister", subject=command.name)

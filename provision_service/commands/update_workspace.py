@@ -57,7 +57,7 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
     files = decide.Files(deployment)
     key = idempotency.key_of(command.call, METHOD, command.workspace_id, command.request_id)
     digest = idempotency.params_digest(store, _params(command))
-    with store.writing() as tx:
+    with store.transaction() as tx:
         held = _lock(tx, command)
         earlier = idempotency.claim(tx, key, digest=digest, result={})
         if earlier is None:

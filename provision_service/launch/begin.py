@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.service.store_faults import COME_BACK_AFTER
 from provision_service.commands import access, first_token
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -17,7 +18,6 @@ from provision_service.domain.registry_port import (
 )
 from provision_service.launch.claim import Claimed
 from provision_service.storage import claim_rows, outbox_rows
-from provision_service.storage.faults import RETRY_AFTER
 from provision_service.storage.store import Store
 
 _UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
@@ -43,7 +43,7 @@ def begin(
         refusal = _unavailable("did not answer")
     except RegistryRefused as refused:
         refusal = _refusal(taken, refused)
-    with store.after_the_call().writing() as tx:
+    with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
         claim_rows.release(
             tx,
@@ -105,5 +105,5 @@ def _unavailable(what: str) -> Refusal:
     return Refusal(
         Reason.REGISTRY_UNAVAILABLE,
         f"the registry {what}; nothing was handed out, call again with the same request_id",
-        retry_after=RETRY_AFTER,
+        retry_after=COME_BACK_AFTER,
     )

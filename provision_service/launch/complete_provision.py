@@ -43,7 +43,7 @@ def run(store: Store, command: CompleteProvision) -> CompleteProvisionResult:
     `rerun_required` says that the inputs changed since the environment was built. Raises
     PROVISION_UNKNOWN, PROVISION_SUPERSEDED; then nothing was written.
     """
-    with store.writing() as tx:
+    with store.transaction() as tx:
         provision, now = holding.lock(tx, command.call, command.provision_id)
         if provision.complete_time is not None and provision.outcome is command.outcome:
             return CompleteProvisionResult(provision=provision)

@@ -33,7 +33,7 @@ def deliver(
     env = _environment(deployment, taken, incarnation, ticket)
     manifest = _manifest(store, env)
     workspace = taken.workspace
-    with store.writing() as tx:
+    with store.transaction() as tx:
         held = access.lock_living_workspace(tx, call, workspace.id)
         if held.workspace.incarnation > incarnation:
             raise _lost(taken)

@@ -34,7 +34,7 @@ def run(store: Store, command: ExtendProvision, deployment: Deployment) -> Exten
     A launch that has come further needs no claim: nothing changes. Raises
     PROVISION_UNKNOWN, PROVISION_SUPERSEDED.
     """
-    with store.writing() as tx:
+    with store.transaction() as tx:
         provision, now = holding.lock(tx, command.call, command.provision_id)
         if provision.state not in holding.PAST_THE_CLAIM:
             holding.require_claim(provision, now)

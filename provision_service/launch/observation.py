@@ -48,7 +48,7 @@ def peek(store: Store, deployment: Deployment, registry: Registry, workspace_id:
     """
     with contextlib.suppress(RegistryUnavailable, RegistryRefused):
         seen = registry.get_registration(workspace_id=workspace_id, timeout=deployment.peek_budget)
-        with store.writing() as tx:
+        with store.transaction() as tx:
             return apply(tx, seen)
     return False
 

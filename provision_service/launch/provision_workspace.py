@@ -84,7 +84,7 @@ def run(
         return _validate(store, command, deployment, files, prober)
     try:
         probed = _probe(store, command, deployment, files, prober)
-        with store.writing() as tx:
+        with store.transaction() as tx:
             taken = claim(tx, store, deployment, files, _request(command))
     except Refusal as refusal:
         if refusal.reason not in _PASSING:
@@ -148,7 +148,7 @@ def _probe(
 
 def _remember(store: Store, command: ProvisionWorkspace, refusal: Refusal) -> None:
     """`last_error`, in a transaction of its own: the refused one was rolled back."""
-    with store.after_the_call().writing() as tx:
+    with store.after_the_call().transaction() as tx:
         held = workspace_rows.lock(tx, command.workspace_id)
         if held is not None and held.workspace.remove_time is None:
             workspace_rows.record_error(

@@ -10,7 +10,6 @@ from typing import Any, Final
 from sqlalchemy import (
     CompoundSelect,
     Connection,
-    Engine,
     delete,
     exists,
     or_,
@@ -19,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from agentworkspace.service.database import Database
 from provision_service.storage.encryption import (
     FINGERPRINT_KEY,
     Fingerprints,
@@ -43,16 +43,16 @@ class WrongKey(Exception):
 
 
 def open_store(
-    engine: Engine,
+    database: Database,
     keyring: Callable[[], Keyring],
     random_bytes: Callable[[int], bytes],
 ) -> Store:
     """The store on a migrated database. Raises WrongKey."""
     vault = Vault(keyring, random_bytes)
-    with engine.begin() as tx:
+    with database.engine.begin() as tx:
         verify_keys(tx, vault)
         fingerprint_key = _fingerprint_key(tx, vault)
-    return Store(engine, vault, Fingerprints(fingerprint_key))
+    return Store(database, vault, Fingerprints(fingerprint_key))
 
 
 def verify_keys(tx: Connection, vault: Vault) -> None:

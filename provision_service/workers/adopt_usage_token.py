@@ -24,7 +24,7 @@ def run(store: Store, command: AdoptUsageToken) -> None:
     token = command.usage_token
     given = token is not None and not token.is_blank()
     fingerprint = store.fingerprints.of(token) if given and token is not None else None
-    with store.writing() as tx:
+    with store.transaction() as tx:
         platform_rows.set_usage_token(
             tx, name=platform_rows.DEPLOYMENT_TOKEN, fingerprint=fingerprint, tenant_id=None
         )

@@ -8,13 +8,13 @@ from typing import Final, TypeVar
 
 import structlog
 
+from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage import catalogue_use, outbox_depth
-from provision_service.storage.faults import guarded
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
 from provision_service.storage.store import Store
@@ -171,14 +171,14 @@ class Background:
             with self._store().reading() as tx:
                 return still_needed(tx, key_ids)
 
-        return guarded(read)
+        return attempt(read)
 
     def _used_models(self) -> list[UsedModel]:
         def read() -> list[UsedModel]:
             with self._store().reading() as tx:
                 return catalogue_use.used_models(tx)
 
-        return guarded(read)
+        return attempt(read)
 
     async def _do(self, step: Callable[[Store], T]) -> T:
-        return await self._pool.run(lambda: guarded(lambda: step(self._store())))
+        return await self._pool.run(lambda: attempt(lambda: step(self._store())))

@@ -51,7 +51,7 @@ def run(
             _deliver(store, deployment, registry, message)
         except (RegistryUnavailable, RegistryRefused) as error:
             wait = _wait(message.attempts, command.jitter())
-            with store.writing() as tx:
+            with store.transaction() as tx:
                 outbox_rows.postpone(tx, message.seq, wait=wait, why=_why(error))
         else:
             delivered += 1
@@ -69,7 +69,7 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
             tenant_id=message.tenant_id,
             timeout=deployment.admit_budget,
         )
-        with store.writing() as tx:
+        with store.transaction() as tx:
             outbox_rows.forget(tx, message.seq)
         return
     try:
@@ -77,14 +77,14 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
     except RegistryRefused as refused:
         if refused.reason == _REMOVED:
             # Retired before it was ever admitted: there is nothing left to tell.
-            with store.writing() as tx:
+            with store.transaction() as tx:
                 outbox_rows.forget(tx, message.seq)
             return
         if refused.reason == first_token.TOKEN_HASH_IN_USE:
-            with store.writing() as tx:
+            with store.transaction() as tx:
                 outbox_rows.drop_first_token(tx, message.workspace_id)
         raise
-    with store.writing() as tx:
+    with store.transaction() as tx:
         outbox_rows.confirm_admission(tx, message.workspace_id)
 
 

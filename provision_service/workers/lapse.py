@@ -30,7 +30,7 @@ def run(store: Store, command: Lapse) -> LapseResult:
     A workspace whose environment was handed out and whose box never came is FAILED now;
     one whose old box still runs stays as it is.
     """
-    with store.writing() as tx:
+    with store.transaction() as tx:
         ended = lapsed_rows.lapse(tx, command.limit)
         for provision_id, workspace_id in ended:
             held = workspace_rows.lock(tx, workspace_id)

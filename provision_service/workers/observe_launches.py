@@ -44,7 +44,7 @@ def run(
         news = _news(tx, (*seen, *page.registrations), watched)
     changed = 0
     for each in news:
-        with store.writing() as tx:
+        with store.transaction() as tx:
             changed += observation.apply(tx, each)
     if watched:
         with store.noting() as tx:

@@ -49,7 +49,7 @@ def run(
     silent = _silent(registry, deployment)
     excused = _excused(store, registry, deployment)
     catalogue = deployment.catalogue()
-    with store.writing() as tx:
+    with store.transaction() as tx:
         recent = reconciler_rows.take(tx)
         if recent is None:
             return ReconcileResult(marked=(), paused="")

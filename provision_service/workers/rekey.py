@@ -30,7 +30,7 @@ class RekeyResult:
 def run(store: Store, command: Rekey) -> RekeyResult:
     """Re-encrypt; safe to interrupt and to run in several replicas at once."""
     keyring = store.vault.keyring
-    with store.writing() as tx:
+    with store.transaction() as tx:
         rekey_rows.ensure_canary(tx, store.vault, keyring)
         rewritten = (
             rekey_rows.rekey_fingerprint_key(tx, store.vault, keyring)

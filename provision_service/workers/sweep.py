@@ -27,6 +27,6 @@ class SweepResult:
 
 def run(store: Store, command: Sweep) -> SweepResult:
     """Forget them."""
-    with store.writing() as tx:
+    with store.transaction() as tx:
         forgotten = request_rows.sweep(tx, keep=command.keep, limit=command.limit)
     return SweepResult(forgotten=forgotten, full=forgotten >= command.limit)

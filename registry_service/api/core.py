@@ -15,6 +15,7 @@ from agentworkspace.rpc import calls
 from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.coalescer import Coalescer, RunBatch
 from agentworkspace.service.name_resolution import PublicUrls
+from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.commands import (
     authenticated_registers,
@@ -33,8 +34,6 @@ from registry_service.domain.tokens import TokenKind
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.checks import Checked
-from registry_service.storage.engine import STATEMENT_TIMEOUT
-from registry_service.storage.faults import attempt
 from registry_service.storage.lines import LineDown, Lines
 from registry_service.storage.store import Store
 from registry_service.workers.write_behind import LastUses, RefusedLedger
@@ -94,9 +93,8 @@ class Core:
 
         def work() -> T:
             # Looked at on the thread, because the call may have waited for one.
-            left = _time_left()
-            # The connection's own limit costs nothing; a shorter one costs a round trip.
-            store = self.store if left >= STATEMENT_TIMEOUT else self.store.within(left)
+            _seconds_left()
+            store = self.store.within(calls.current().remaining)
             return attempt(partial(command, store, *args, **kwargs))
 
         _seconds_left()
@@ -157,10 +155,6 @@ class Core:
                 answers[place] = answer
         settled = tuple(answer for answer in answers if answer is not None)
         return ValidatedTokens(settled, found.revision, found.now)
-
-
-def _time_left() -> timedelta:
-    return timedelta(seconds=min(_seconds_left(), STATEMENT_TIMEOUT.total_seconds()))
 
 
 def _seconds_left() -> float:

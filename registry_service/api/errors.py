@@ -17,8 +17,8 @@ from agentworkspace.server.meanings import (
     internal,
     retry,
 )
+from agentworkspace.service.store_faults import refusal_of
 from registry_service.domain.refusals import Reason
-from registry_service.storage.faults import refusal_of
 
 DOMAIN: Final = "agentworkspace.registry"
 Code = grpc.StatusCode

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
+from agentworkspace.service import store_faults
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.evidence import Presented
 from registry_service.commands.origin import SYSTEM, Origin
@@ -20,7 +21,7 @@ from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import TokenKind
 from registry_service.domain.verdicts import Denied
-from registry_service.storage import checks, faults, registrations, standings, workspaces
+from registry_service.storage import checks, registrations, standings, workspaces
 from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Beat
 from registry_service.storage.standings import Bearer
@@ -112,7 +113,7 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
     """One that was skipped: its row was busy, or its box had just been replaced or had left."""
 
     def once() -> Heartbeaten | Refusal:
-        with store.within(ALONE_AT_MOST).transaction() as connection:
+        with store.at_most(ALONE_AT_MOST).transaction() as connection:
             workspaces.lock(connection, command.workspace_id)
             round_ = _Round.read(connection, [command])
             round_.write(alone=True)
@@ -121,7 +122,7 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
             return answer
 
     try:
-        return faults.attempt(once)
+        return store_faults.attempt(once)
     except Refusal as refusal:
         return refusal
 

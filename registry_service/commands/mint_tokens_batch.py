@@ -9,12 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
+from agentworkspace.service import store_faults
+from agentworkspace.service.store_faults import StoreFault
 from registry_service.commands import issuing, mint_token
 from registry_service.commands.issued import Delivery, Issued, NewSecret
 from registry_service.commands.mint_token import MintToken, claim_of
 from registry_service.domain.tokens import Token, TokenKind, display_prefix, token_sha256
-from registry_service.storage import faults, minting
-from registry_service.storage.faults import StoreFault
+from registry_service.storage import minting
 from registry_service.storage.minting import Order
 from registry_service.storage.store import Store
 
@@ -86,7 +87,7 @@ def _mint_alone(
     store: Store, command: MintToken, new_secret: NewSecret
 ) -> Issued | Refusal | Exception:
     try:
-        return faults.attempt(partial(mint_token.run, store, command, new_secret=new_secret))
+        return store_faults.attempt(partial(mint_token.run, store, command, new_secret=new_secret))
     except (Refusal, StoreFault) as error:
         return error
 

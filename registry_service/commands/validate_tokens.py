@@ -12,11 +12,12 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
+from agentworkspace.service import store_faults
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.origin import Origin
 from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
-from registry_service.storage import checks, faults, standings
+from registry_service.storage import checks, standings
 from registry_service.storage.checks import Checked
 from registry_service.storage.standings import Bearer
 from registry_service.storage.store import Store
@@ -82,11 +83,11 @@ def run_each(
 
 def _ask_alone(store: Store, question: ValidateToken) -> ValidatedTokens | Refusal:
     def once() -> ValidatedTokens:
-        asked = _ask(store.within(ALONE_AT_MOST), [question], patient=True)
+        asked = _ask(store.at_most(ALONE_AT_MOST), [question], patient=True)
         return ValidatedTokens(answers=asked.settled(), revision=asked.revision, time=asked.time)
 
     try:
-        return faults.attempt(once)
+        return store_faults.attempt(once)
     except Refusal as refusal:
         return refusal
 

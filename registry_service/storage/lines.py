@@ -8,22 +8,24 @@ whoever gets LineDown asks the same on a thread, which has all the time limits a
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg2
 import structlog
 from psycopg2 import extensions
 
-from agentworkspace.core.secret import Secret
-from registry_service.storage.engine import CONNECT_TIMEOUT_SECONDS, driver_arguments
+from agentworkspace.service.connecting import Link, Pauses, finish
+from agentworkspace.service.database import Database
+from agentworkspace.service.store_faults import ends_connection
 from registry_service.storage.prepared import Prepared
 
-FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 10.0
 # A line that says nothing for so long is given up, and the question asked on a thread.
 PATIENCE_SECONDS: Final = 2.0
+# A line keeps the plan that it made first, so that must never be one that reads a whole table,
+# however small that was; and the parts of a UNION ALL must come in the order they are written in.
+PLANS: Final = {"enable_seqscan": "off", "max_parallel_workers_per_gather": 0}
 
 Rows = list[tuple[Any, ...]]
 
@@ -35,23 +37,24 @@ class LineDown(Exception):
 class Lines:
     """`count` connections, made again whenever they are lost. Ask once `run` is running.
 
-    `url` must lead to PostgreSQL itself: through a pooler no statement stays prepared.
+    The URL must lead to PostgreSQL itself: through a pooler no statement stays prepared.
     """
 
     def __init__(
         self,
-        url: Secret,
+        database: Database,
         statement: Prepared,
         *,
         count: int,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._url = url
+        self._database = database
         self._statement = statement
         self._count = count
         self._patience_seconds = patience_seconds
         self._open = 0
         self._free: list[_Line] = []
+        self._all: set[_Line] = set()
         self._log = structlog.get_logger("registry.lines")
 
     @property
@@ -68,64 +71,80 @@ class Lines:
             raise LineDown
         line = self._free.pop()
         rows = await line.ask(parameters)
-        self._free.append(line)
+        if not line.lost.is_set():
+            self._free.append(line)
         return rows
 
     async def run(self) -> None:
-        """Keep the lines open for ever."""
+        """Keep the lines open for ever. All are made anew when the server is lost, whoever
+        noticed: one that only reads would go on with a server that is not the primary any more.
+        """
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            with suppress(RuntimeError):  # the loop has ended, and the lines with it
+                loop.call_soon_threadsafe(self._renew)
+
+        self._database.on_lost(lost)
         await asyncio.gather(*(self._keep() for _ in range(self._count)))
 
     async def _keep(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pauses = Pauses()
         while True:
             try:
-                connection = await asyncio.to_thread(self._connect)
+                link = await asyncio.to_thread(self._connect)
             except Exception as fault:  # noqa: BLE001 - whatever it is, threads ask meanwhile
                 # The text may quote the URL.
                 self._log.warning("no line, threads ask instead", fault=type(fault).__name__)
-            else:
-                pause = FIRST_PAUSE_SECONDS
-                await self._hold(_Line(connection, self._statement, self._patience_seconds))
-                self._log.warning("lost a line, threads ask instead")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pauses.failed())
+                continue
+            pauses.succeeded()
+            line = _Line(link, self._statement, self._patience_seconds)
+            await self._hold(line)
+            if line.broke:
+                self._database.lost(link)
+            self._log.warning("lost a line, threads ask instead")
+            await asyncio.sleep(pauses.failed())
 
     async def _hold(self, line: _Line) -> None:
         """Offer it until it is lost."""
         self._free.append(line)
+        self._all.add(line)
         self._open += 1
         try:
             await line.lost.wait()
         finally:
             self._open -= 1
+            self._all.discard(line)
             if line in self._free:
                 self._free.remove(line)
             line.lose()
 
-    def _connect(self) -> extensions.connection:
+    def _renew(self) -> None:
+        for line in tuple(self._all):
+            line.retire()
+
+    def _connect(self) -> Link:
         """On a thread: looking up the host's name blocks."""
-        connection: extensions.connection = psycopg2.connect(
-            **driver_arguments(self._url.reveal()), async_=True
-        )
+        link = self._database.connect(PLANS, purpose="line", asynchronous=True)
         try:
-            _wait(connection)
-            with connection.cursor() as cursor:
+            with link.cursor() as cursor:
                 # With parameters, though there are none, a % means what it does on a thread.
                 cursor.execute(self._statement.prepare, {})
-                _wait(connection)
+                finish(link)
         except BaseException:
-            connection.close()
+            link.close()
             raise
-        return connection
+        return link
 
 
 class _Line:
     """One connection, which answers one question at a time."""
 
-    def __init__(
-        self, connection: extensions.connection, statement: Prepared, patience_seconds: float
-    ) -> None:
+    def __init__(self, connection: Link, statement: Prepared, patience_seconds: float) -> None:
         self.lost = asyncio.Event()
+        # Whether the connection itself failed, which says something about the server.
+        self.broke = False
         self._connection = connection
         self._statement = statement
         self._patience_seconds = patience_seconds
@@ -133,6 +152,7 @@ class _Line:
         self._descriptor = connection.fileno()
         self._answered: asyncio.Future[None] | None = None
         self._writing = False
+        self._retired = False
         self._loop.add_reader(self._descriptor, self._advance)
 
     async def ask(self, parameters: Mapping[str, Any]) -> Rows:
@@ -145,6 +165,7 @@ class _Line:
                 await self._answered
                 return cursor.fetchall()
         except psycopg2.Error as fault:
+            self.broke = self.broke or ends_connection(fault)
             self.lose()
             raise LineDown from fault
         except BaseException:
@@ -153,6 +174,14 @@ class _Line:
         finally:
             late.cancel()
             self._answered = None
+            if self._retired:
+                self.lose()
+
+    def retire(self) -> None:
+        """Lose it, unless it is being asked: then the answer, or its patience, ends it."""
+        self._retired = True
+        if self._answered is None:
+            self.lose()
 
     def lose(self) -> None:
         """For good. Twice is once: the descriptor may be another connection's by then."""
@@ -170,7 +199,8 @@ class _Line:
         """Send what is left of the question, or read what came of the answer."""
         try:
             state = self._connection.poll()
-        except psycopg2.Error:
+        except psycopg2.Error as fault:
+            self.broke = ends_connection(fault)
             self.lose()
             return
         writing = state == extensions.POLL_WRITE
@@ -182,16 +212,3 @@ class _Line:
                 self._loop.remove_writer(self._descriptor)
         if state == extensions.POLL_OK and self._answered and not self._answered.done():
             self._answered.set_result(None)
-
-
-def _wait(connection: extensions.connection) -> None:
-    """Until what was begun is done. psycopg2's own waits for ever, and knows no descriptor
-    beyond 1023.
-    """
-    while (state := connection.poll()) != extensions.POLL_OK:
-        poller = select.poll()  # a new one: the descriptor changes from host to host
-        poller.register(
-            connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
-        )
-        if not poller.poll(CONNECT_TIMEOUT_SECONDS * 1000):
-            raise psycopg2.OperationalError("the server does not answer")

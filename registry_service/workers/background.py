@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 import structlog
 
 from agentworkspace.core.refusal import Refusal
+from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.metrics import RegistryMetrics
-from registry_service.storage.faults import attempt
 from registry_service.storage.store import Store
 from registry_service.workers import (
     flush_last_uses,

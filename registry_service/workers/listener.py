@@ -7,73 +7,77 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import psycopg2
-import psycopg2.extensions
 import structlog
 
-from agentworkspace.core.secret import Secret
+from agentworkspace.service.connecting import Connector, Link, Pauses
+from agentworkspace.service.database import Database
 
 CHANNEL: Final = "registry_revocations"
-CONNECT_SECONDS: Final = 5
-FIRST_PAUSE_SECONDS: Final = 0.5
-LONGEST_PAUSE_SECONDS: Final = 10.0
 
 
 class Listener:
-    """`url` must lead to PostgreSQL itself: a pooler in transaction mode carries no LISTEN."""
+    """`connector` leads to PostgreSQL itself: a pooler in transaction mode carries no LISTEN.
 
-    def __init__(self, url: Secret, *, wake: Callable[[], None]) -> None:
-        self._url = url
+    When `database` is lost, whoever noticed, this connection is made anew as well.
+    """
+
+    def __init__(
+        self, connector: Connector, database: Database, *, wake: Callable[[], None]
+    ) -> None:
+        self._connector = connector
+        self._database = database
         self._wake = wake
+        self._lost = asyncio.Event()
         self._log = structlog.get_logger("registry.listener")
 
     async def run(self) -> None:
         """Listen for ever; a lost connection is made again after a pause that grows."""
-        pause = FIRST_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            with suppress(RuntimeError):  # the loop has ended, and the listener with it
+                loop.call_soon_threadsafe(self._lost.set)
+
+        self._database.on_lost(lost)
+        pauses = Pauses()
         while True:
+            self._lost.clear()
             try:
-                connection = await asyncio.to_thread(self._connect)
+                link = await asyncio.to_thread(self._connect)
             except psycopg2.Error as fault:
                 # The text may quote the URL.
                 self._log.warning("cannot listen, polling goes on", fault=type(fault).__name__)
             else:
-                pause = FIRST_PAUSE_SECONDS
+                pauses.succeeded()
                 self._log.debug("listening")
                 try:
                     self._wake()  # whatever came while nobody listened
-                    await self._until_lost(connection)
+                    await self._until_lost(link)
                 finally:
-                    connection.close()
+                    link.close()
                 self._log.warning("lost the listening connection, polling goes on")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pauses.failed())
 
-    def _connect(self) -> psycopg2.extensions.connection:
-        dsn = self._url.reveal().replace("postgresql+psycopg2://", "postgresql://", 1)
-        connection = psycopg2.connect(
-            dsn,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="registry-service listener",
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-        )
-        connection.autocommit = True
-        with connection.cursor() as cursor:
+    def _connect(self) -> Link:
+        link = self._connector.connect(purpose="listener")
+        link.autocommit = True
+        with link.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        return connection
+        return link
 
-    async def _until_lost(self, connection: psycopg2.extensions.connection) -> None:
+    async def _until_lost(self, connection: Link) -> None:
         loop = asyncio.get_running_loop()
-        lost = asyncio.Event()
 
         def readable() -> None:
             try:
                 connection.poll()
             except psycopg2.Error:
-                lost.set()
+                self._lost.set()
+                self._database.lost(connection)
                 return
             if connection.notifies:
                 connection.notifies.clear()
@@ -82,6 +86,6 @@ class Listener:
         descriptor = connection.fileno()
         loop.add_reader(descriptor, readable)
         try:
-            await lost.wait()
+            await self._lost.wait()
         finally:
             loop.remove_reader(descriptor)

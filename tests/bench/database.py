@@ -18,9 +18,10 @@ from typing import Final
 
 import psycopg2
 
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, assemble
-from agentworkspace.service import embedded_postgres
-from registry_service.storage import migrate as registry_migrate
+from agentworkspace.service import embedded_postgres, migrate
+from registry_service.storage.schema import SCHEMA
 
 # Durable as it comes: fsync and synchronous_commit stay on. Only room is given: for what is hot,
 # and for the log between two checkpoints.
@@ -119,7 +120,7 @@ class Server:
         database = f"registry_{tokens}"
         if not self._is_loaded(database):
             self.create(database)
-            registry_migrate.upgrade(self.url(database))
+            migrate.upgrade(SCHEMA, Secret(self.url(database)))
             self._load(database, tokens)
         return database
 

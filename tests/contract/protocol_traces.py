@@ -20,6 +20,7 @@ from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token
+from agentworkspace.service import store_faults as faults
 from registry_service.commands import (
     deregister,
     retire_workspace,
@@ -31,7 +32,6 @@ from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
-from registry_service.storage import faults
 from tests.contract.protocol_model import Answer, Model, Shown, no
 from tests.faults.lost_connections import connection_lost_at
 from tests.storage.registry_world import OPERATOR, ORIGIN, World, all_at_once, sha256

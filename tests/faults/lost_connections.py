@@ -13,7 +13,7 @@ from tests.storage.registry_world import World
 @contextmanager
 def connection_lost_at(world: World, surgeon: World, step: int) -> Iterator[list[str]]:
     """End the backend just before its statement number `step`; 0: before a commit."""
-    engine = world.store._engine
+    engine = world.store.database.engine
     statements: list[str] = []
 
     def cut(connection: Connection) -> None:

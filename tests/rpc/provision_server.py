@@ -24,7 +24,7 @@ from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceS
 from agentworkspace.provision.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStub
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
-from provision_service import config
+from provision_service.config import Settings
 from provision_service.server import Provisioning
 from tests.rpc.registry_server import CALLERS, bearer, secret_of, write_credentials
 
@@ -124,7 +124,7 @@ def serving(
 
     Without a registry's address there is none, and whatever needs it is unavailable.
     """
-    settings = config.load(environment_of(directory, registry_address, environment or {}))
+    settings = Settings.load(environment_of(directory, registry_address, environment or {}))
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="provision-loop")
     thread.start()

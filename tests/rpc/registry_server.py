@@ -24,7 +24,7 @@ from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     WorkspaceRegistryServiceStub,
 )
-from registry_service import config
+from registry_service.config import Settings
 from registry_service.server import Registry
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def serving(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
     """Serve `database_url` until the block ends; with `wait`, health says SERVING first."""
-    settings = config.load(
+    settings = Settings.load(
         {
             "REGISTRY_LISTEN": "127.0.0.1:0",
             "REGISTRY_CREDENTIALS_FILE": str(write_credentials(directory)),

@@ -20,7 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.provision.v1 import provision_pb2, secret_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from provision_service.__main__ import FAILED, MISCONFIGURED, main
+from agentworkspace.service.command_line import FAILED
+from provision_service.__main__ import main
 from provision_service.workers.files import SHIPPED_CATALOGUE
 from tests.rpc.provision_server import LAUNCHER, SERVING, environment_of, serving, write_keys
 from tests.rpc.vendor_server import until
@@ -71,12 +72,13 @@ def _created(workspaces: Any) -> str:
 def test_check_config_lists_every_setting_and_no_secret(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check-config"]) == 0
-    printed = capsys.readouterr().out
+    assert main(["check-config"]) == FAILED
+    printed, missing = capsys.readouterr()
     assert f"PROVISION_CREDENTIALS_FILE={environment['PROVISION_CREDENTIALS_FILE']}" in printed
     assert "PLATFORM_LLM_USAGE_TOKEN=set" in printed
     assert environment["PLATFORM_LLM_USAGE_TOKEN"] not in printed
-    assert "PROVISION_DATABASE_URL must be set" in printed
+    assert "PROVISION_DATABASE_URL must be set" in missing
+    assert main(["check-config", "--embedded"]) == 0
 
 
 @pytest.mark.usefixtures("environment")
@@ -101,7 +103,7 @@ def test_check_config_names_what_is_wrong_in_a_file(
     said: str,
 ) -> None:
     written(name, text)
-    assert main(["check-config"]) == MISCONFIGURED
+    assert main(["check-config"]) == FAILED
     refused = capsys.readouterr().err
     assert f"{os.environ[name]}{said}" in refused or name == "PROVISION_CATALOGUE_FILE"
     assert said in refused
@@ -120,7 +122,7 @@ def test_a_catalogue_may_not_lose_what_a_stored_workspace_uses(
     assert main(["check-config"]) == 0
 
     written("PROVISION_CATALOGUE_FILE", _without_opus())
-    assert main(["check-config"]) == MISCONFIGURED
+    assert main(["check-config"]) == FAILED
     assert "`opus` is gone from runtime `claude-code`" in capsys.readouterr().err
 
 
@@ -152,7 +154,7 @@ def test_what_the_last_launch_ran_on_counts_whatever_was_written_down_since(
     monkeypatch.setenv("PROVISION_DATABASE_URL", provision_database)
     assert main(["check-config"]) == 0
     written("PROVISION_CATALOGUE_FILE", _without_opus())
-    assert main(["check-config"]) == MISCONFIGURED
+    assert main(["check-config"]) == FAILED
 
 
 def _without_opus() -> str:

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from agentworkspace.client.agent.launch import Launch
-from provision_service import config
-from provision_service.config import BadSettings
+from agentworkspace.service.settings import BadSettings
+from provision_service.config import Settings
 from provision_service.wiring import certificates_of
 from tests.rpc.test_rpc_tls import Authority
 
 
 def problems_with(**environment: str) -> tuple[str, ...]:
     with pytest.raises(BadSettings) as refused:
-        config.load(environment)
+        Settings.load(environment)
     return refused.value.problems
 
 
 def test_without_any_variable_the_defaults_are_those_of_the_design() -> None:
-    settings = config.load({})
+    settings = Settings.load({})
     assert settings.listen == "127.0.0.1:7102"
     assert settings.registry_address == "127.0.0.1:7101"
     assert settings.default_billing == "byok"
@@ -34,14 +34,14 @@ def test_without_any_variable_the_defaults_are_those_of_the_design() -> None:
 
 
 def test_an_empty_variable_means_the_default() -> None:
-    assert config.load({"PROVISION_LEASE": " "}).lease == timedelta(minutes=15)
+    assert Settings.load({"PROVISION_LEASE": " "}).lease == timedelta(minutes=15)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("900", 900), ("900s", 900), ("15m", 900), ("1h", 3600), ("1.5m", 90)]
 )
 def test_a_duration_may_carry_a_unit(text: str, seconds: int) -> None:
-    assert config.load({"PROVISION_LEASE": text}).lease == timedelta(seconds=seconds)
+    assert Settings.load({"PROVISION_LEASE": text}).lease == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "15 minutes", "25h", "1e3", "m", "٣m"])
@@ -78,22 +78,22 @@ def test_a_bad_value_names_its_variable_and_is_not_repeated(name: str, text: str
 def test_every_bad_variable_is_named_at_once() -> None:
     found = problems_with(PROVISION_PROBES="x", PROVISION_LEASE="x", INSECURE="x")
     assert [problem.split()[0] for problem in found] == [
+        "INSECURE",
         "PROVISION_LEASE",
         "PROVISION_PROBES",
-        "INSECURE",
     ]
 
 
 def test_a_ticket_never_dies_before_the_lease() -> None:
-    settings = config.load({"PROVISION_LEASE": "2h", "PROVISION_TICKET_TTL": "10m"})
+    settings = Settings.load({"PROVISION_LEASE": "2h", "PROVISION_TICKET_TTL": "10m"})
     assert settings.ticket_lifetime == timedelta(hours=2)
 
 
 def test_boxes_are_sent_to_the_registry_address_unless_told_otherwise() -> None:
     inside = {"PROVISION_REGISTRY_ADDRESS": "registry.internal:7101"}
-    assert config.load(inside).address_for_boxes == "registry.internal:7101"
+    assert Settings.load(inside).address_for_boxes == "registry.internal:7101"
     both = {**inside, "PROVISION_BOX_REGISTRY_ADDRESS": "registry.example:443"}
-    assert config.load(both).address_for_boxes == "registry.example:443"
+    assert Settings.load(both).address_for_boxes == "registry.example:443"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_box_of_a_registry_with_tls_is_never_told_to_speak_plain_text(
         "PROVISION_REGISTRY_ADDRESS": "registry.internal:7101",
         "PROVISION_REGISTRY_TLS": "1",
     }
-    handed_out = config.load({**inside, **more}).address_for_boxes
+    handed_out = Settings.load({**inside, **more}).address_for_boxes
     assert handed_out == address
     box = Launch(
         workspace_id="0b7b3c1e-0000-4000-8000-000000000001",
@@ -130,10 +130,10 @@ def test_a_box_of_a_registry_with_tls_is_never_told_to_speak_plain_text(
 
 def test_boxes_may_be_sent_through_tls_where_this_service_needs_none() -> None:
     outside = {"PROVISION_BOX_REGISTRY_ADDRESS": "https://registry.example:443"}
-    assert config.load(outside).address_for_boxes == "https://registry.example:443"
+    assert Settings.load(outside).address_for_boxes == "https://registry.example:443"
     for bad in ("http://registry.example:443", "https://registry.example", "https://r:0"):
         with pytest.raises(BadSettings):
-            config.load({"PROVISION_BOX_REGISTRY_ADDRESS": bad})
+            Settings.load({"PROVISION_BOX_REGISTRY_ADDRESS": bad})
 
 
 def test_a_box_gets_the_certificates_of_the_file_and_neither_remarks_nor_keys(
@@ -155,8 +155,8 @@ def test_a_box_gets_the_certificates_of_the_file_and_neither_remarks_nor_keys(
 
 def test_a_password_in_a_url_that_is_no_secret_setting_is_not_listed_either() -> None:
     environment = {"PLATFORM_LLM_BASE_URL": "https://user:hunter2@proxy.example/v1"}
-    rows = {row.name: row.value for row in config.shown(environment)}
-    assert rows["PLATFORM_LLM_BASE_URL"] == "set"
+    rows = {row.name: row.value for row in Settings.shown(environment)}
+    assert rows["PLATFORM_LLM_BASE_URL"] == "(set, but not usable)"
 
 
 def test_what_goes_together_is_asked_for_together() -> None:
@@ -173,7 +173,7 @@ def test_what_goes_together_is_asked_for_together() -> None:
 
 def test_serving_asks_for_what_it_cannot_do_without() -> None:
     with pytest.raises(BadSettings) as refused:
-        config.require_for_serving(config.load({}), embedded=False)
+        Settings.load({}).require_for_serving(embedded=False)
     assert [problem.split()[0] for problem in refused.value.problems] == [
         "PROVISION_DATABASE_URL",
         "PROVISION_CREDENTIALS_FILE",
@@ -188,14 +188,14 @@ def test_secrets_are_listed_as_set_and_never_shown() -> None:
         "PLATFORM_LLM_USAGE_TOKEN": "usage-hunter2",
         "PROVISION_LISTEN": "127.0.0.1:9",
     }
-    rows = {row.name: row.value for row in config.shown(environment)}
+    rows = {row.name: row.value for row in Settings.shown(environment)}
     assert rows["PROVISION_DATABASE_URL"] == "set"
     assert rows["PLATFORM_LLM_USAGE_TOKEN"] == "set"
     assert rows["PROVISION_LISTEN"] == "127.0.0.1:9"
-    assert "hunter2" not in repr(config.load(environment))
+    assert "hunter2" not in repr(Settings.load(environment))
 
 
 def test_every_setting_is_listed_once_with_a_meaning() -> None:
-    rows = config.shown({})
-    assert len({row.name for row in rows}) == len(rows) == len(config.SETTINGS)
+    rows = Settings.shown({})
+    assert len({row.name for row in rows}) == len(rows) == len(Settings.declared())
     assert all(row.meaning for row in rows)

@@ -14,11 +14,11 @@ from agentworkspace.provision.v1 import billing_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.provision.v1.error_reason_pb2 import ErrorReason
 from agentworkspace.rpc.errors import failure_from
-from provision_service import config
+from provision_service.config import Settings
 from provision_service.server import serve
-from provision_service.storage.migrate import upgrade
 from provision_service.storage.opening import WrongKey
 from provision_service.workers.files import SHIPPED_CATALOGUE
+from tests.postgres import migration_of
 from tests.rpc.provision_server import (
     LAUNCHER,
     SERVING,
@@ -57,7 +57,7 @@ def test_without_its_tables_it_waits_and_serves_once_they_are_there(
         assert failure.reason == "ERROR_REASON_STORE_UNAVAILABLE"
         assert failure.retry_after is not None
 
-        upgrade(empty_database)
+        migration_of("provision")(empty_database)
         until_serving(running)
         running.workspaces.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=LAUNCHER)
 
@@ -141,4 +141,4 @@ async def test_a_wrong_encryption_key_ends_the_process_by_its_name(
     environment = environment_of(tmp_path, "127.0.0.1:1", {})
     write_keys(tmp_path, "k1", k1=b"another key under the same name!")
     with pytest.raises(WrongKey, match="`k1`"):
-        await serve(config.load(environment), Secret(provision_database))
+        await serve(Settings.load(environment), Secret(provision_database))

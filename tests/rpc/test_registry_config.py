@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_service import config
-from registry_service.config import BadSettings
+from agentworkspace.service.settings import BadSettings
+from registry_service.config import Settings
 from registry_service.domain.standing import BootstrapPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def problems_of(**environ: str) -> tuple[str, ...]:
     with pytest.raises(BadSettings) as caught:
-        config.load(environ)
+        Settings.load(environ)
     return caught.value.problems
 
 
 def test_nothing_set_means_the_defaults() -> None:
-    settings = config.load({})
+    settings = Settings.load({})
     assert settings.listen == "127.0.0.1:7101"
     assert settings.bootstrap_policy is BootstrapPolicy.ADAPTIVE
     assert settings.heartbeat_interval == timedelta(seconds=30)
@@ -33,7 +33,7 @@ def test_nothing_set_means_the_defaults() -> None:
 
 
 def test_blank_means_the_default_too() -> None:
-    assert config.load({"REGISTRY_LISTEN": "  "}).listen == "127.0.0.1:7101"
+    assert Settings.load({"REGISTRY_LISTEN": "  "}).listen == "127.0.0.1:7101"
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_certificate_without_a_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_password_is_neither_shown_nor_quoted() -> None:
     url = "postgresql://registry:hunter2@db/registry"
-    shown = {row.name: row.value for row in config.shown({"REGISTRY_DATABASE_URL": url})}
+    shown = {row.name: row.value for row in Settings.shown({"REGISTRY_DATABASE_URL": url})}
     assert shown["REGISTRY_DATABASE_URL"] == "set"
-    assert "hunter2" not in repr(config.load({"REGISTRY_DATABASE_URL": url}))
+    assert "hunter2" not in repr(Settings.load({"REGISTRY_DATABASE_URL": url}))
     assert "hunter2" not in str(problems_of(REGISTRY_LISTEN=url))
 
 
 def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
-    rows = config.shown({})
+    rows = Settings.shown({})
     assert len({row.name for row in rows}) == len(rows)
     assert all(row.meaning for row in rows)
     assert {
@@ -125,20 +125,6 @@ def test_serve_with_an_unknown_bootstrap_policy_refuses_and_names_the_variable()
     assert refused.returncode == 2
     assert "REGISTRY_BOOTSTRAP_POLICY must be adaptive, open or strict" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_check_config_lists_every_setting() -> None:
-    listed = run("check-config", REGISTRY_DATABASE_URL="postgresql://u:hunter2@h/d")
-    assert listed.returncode == 0
-    for name in config.SETTINGS:
-        assert config.SETTINGS[name].name in listed.stdout
-    assert "hunter2" not in listed.stdout + listed.stderr
-
-
-def test_check_config_says_what_is_wrong() -> None:
-    refused = run("check-config", REGISTRY_THREADS="many")
-    assert refused.returncode == 2
-    assert "REGISTRY_THREADS must be a whole number" in refused.stderr
 
 
 def test_migrating_an_unreachable_database_fails_without_a_traceback_or_the_password() -> None:

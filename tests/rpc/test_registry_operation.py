@@ -24,8 +24,7 @@ from prometheus_client import generate_latest
 from agentworkspace.registry.v1 import registration_service_pb2 as box
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from agentworkspace.server import logs
-from registry_service.storage import migrate
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, migration_of
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import ADMIN, SERVING, Running, secret_of, serving, until_serving
 from tests.rpc.registry_story import SECONDS, Workspace, new_id
@@ -79,9 +78,9 @@ def test_a_database_without_the_schema_is_named_and_waited_for(
     empty_database: str, tmp_path: Path, debug_log: io.StringIO
 ) -> None:
     with serving(empty_database, tmp_path, wait=False) as running:
-        eventually(lambda: "run registry-service migrate" in debug_log.getvalue())
+        eventually(lambda: "run this service's `migrate`" in debug_log.getvalue())
         assert running.health() != SERVING
-        migrate.upgrade(empty_database)
+        migration_of("registry")(empty_database)
         until_serving(running)
         Workspace(running).admit()
 

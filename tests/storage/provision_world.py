@@ -46,11 +46,10 @@ from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,
     ProvisionWorkspaceResult,
 )
-from provision_service.storage.engine import build_engine
 from provision_service.storage.keyring import KeysFile
-from provision_service.storage.migrate import METADATA
 from provision_service.storage.opening import open_store
-from provision_service.storage.store import Store
+from provision_service.storage.schema import SCHEMA
+from provision_service.storage.store import Store, database
 from provision_service.workers.files import load_catalogue
 from tests.storage.provision_doubles import ScriptedProber, ScriptedRegistry, new_id
 
@@ -200,7 +199,7 @@ class World:
             return list(done) if done.returns_rows else []
 
     def count(self, table: str) -> int:
-        query = select(func.count()).select_from(METADATA.tables[f"provision.{table}"])
+        query = select(func.count()).select_from(SCHEMA.tables.tables[f"provision.{table}"])
         with self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -210,11 +209,11 @@ class World:
 
 def emptied(url: str) -> str:
     """The same database without a row: faster than a new one for every test of a module."""
-    engine = build_engine(url, pool_size=1)
-    names = ", ".join(table.fullname for table in METADATA.sorted_tables)
-    with engine.begin() as connection:
+    emptying = database(Secret(url), pool_size=1)
+    names = ", ".join(table.fullname for table in SCHEMA.tables.sorted_tables)
+    with emptying.engine.begin() as connection:
         connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
-    engine.dispose()
+    emptying.close()
     return url
 
 
@@ -224,20 +223,20 @@ def opened(url: str, directory: Path) -> Iterator[World]:
     keys_path = directory / "keys.json"
     if not keys_path.exists():
         keys_path.write_text(keys_document("k1", k1=os.urandom(32)))
-    engine = build_engine(url, pool_size=32)
+    opened_database = database(Secret(url), pool_size=32)
     try:
         reported: list[str] = []
         keys = KeysFile(keys_path, report=reported.append)
         yield World(
-            store=open_store(engine, keys.current, os.urandom),
-            engine=engine,
+            store=open_store(opened_database, keys.current, os.urandom),
+            engine=opened_database.engine,
             keys_path=keys_path,
             deployment=Deployment(
                 catalogue=shipped_catalogue, registry_address="registry.test:7101", platform=PROXY
             ),
         )
     finally:
-        engine.dispose()
+        opened_database.close()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
-from registry_service.storage.store import Store
+from registry_service.storage.store import Store, open_store
 
 ACME = TenantId("acme")
 OPERATOR = Caller(name="operator", roles=frozenset({"admin"}), tenants=None)
@@ -253,11 +253,11 @@ def mint_of(workspace_id: WorkspaceId, **fields: Any) -> MintToken:
 
 @contextmanager
 def world_at(url: str, *, pool_size: int = 8) -> Iterator[World]:
-    store = Store.open(url, pool_size=pool_size)
+    store = open_store(Secret(url), pool_size=pool_size)
     try:
         yield World(store)
     finally:
-        store.close()
+        store.database.close()
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

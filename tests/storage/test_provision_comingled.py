@@ -203,7 +203,7 @@ def test_of_ten_thousand_secrets_the_shared_ones_are_found_and_no_other(
             if number % 10 == 0:
                 secrets["OPENAI_API_KEY"] = Secret(f"sk-shared-by-several-{index}")
                 seeded.add(f"sk-shared-by-several-{index}")
-            with world.store.writing() as tx:
+            with world.store.transaction() as tx:
                 add_all(
                     tx,
                     world.store,

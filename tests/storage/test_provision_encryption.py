@@ -258,7 +258,7 @@ def test_a_rotation_that_stops_anywhere_goes_on_where_it_stopped(world: World) -
 
 def _rekey_and_die(world: World) -> None:
     vault = world.store.vault
-    with world.store.writing() as tx:
+    with world.store.transaction() as tx:
         assert rekey_rows.rekey_secrets(tx, vault, vault.keyring, 4) == 4
         raise RuntimeError
 

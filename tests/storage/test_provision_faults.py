@@ -13,10 +13,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentworkspace.core.refusal import AnyReason, Refusal, SharedReason
+from agentworkspace.core.secret import Secret
+from agentworkspace.service import migrate
+from agentworkspace.service.store_faults import StoreFault, attempt, refusal_of
 from provision_service.domain.refusals import Reason
-from provision_service.storage import migrate
-from provision_service.storage.engine import BadDatabaseUrl, build_engine, driver_url
-from provision_service.storage.faults import guarded, refusal_for
+from provision_service.storage.schema import SCHEMA
+from provision_service.storage.store import database
 from tests.storage.provision_world import World, at_once, emptied, opened, refused
 
 
@@ -55,7 +57,7 @@ def failure(state: str | None) -> DBAPIError:
     ],
 )
 def test_a_fault_of_the_database_has_a_public_reason(state: str, reason: AnyReason) -> None:
-    refusal = refusal_for(failure(state))
+    refusal = refusal_of(failure(state))
     assert refusal is not None
     assert refusal.reason is reason
     assert "password" not in refusal.message
@@ -63,19 +65,19 @@ def test_a_fault_of_the_database_has_a_public_reason(state: str, reason: AnyReas
 
 def test_a_lost_connection_is_unavailable_and_a_full_pool_is_overload() -> None:
     lost = OperationalError("SELECT 1", None, psycopg2.OperationalError("gone"))
-    refusal = refusal_for(lost)
+    refusal = refusal_of(lost)
     assert refusal is not None
     assert refusal.reason is SharedReason.STORE_UNAVAILABLE
     assert refusal.retry_after is not None
-    full = refusal_for(PoolTimeout())
+    full = refusal_of(PoolTimeout())
     assert full is not None
     assert full.reason is SharedReason.OVERLOADED
 
 
 def test_a_fault_of_the_service_is_not_dressed_up() -> None:
-    assert refusal_for(failure("23505")) is None
-    with pytest.raises(DBAPIError):
-        guarded(lambda: _raise(failure("23505")))
+    assert refusal_of(failure("23505")) is None
+    with pytest.raises(StoreFault):
+        attempt(lambda: _raise(failure("23505")))
 
 
 def test_a_lost_race_is_run_again_and_in_the_end_a_conflict() -> None:
@@ -85,9 +87,9 @@ def test_a_lost_race_is_run_again_and_in_the_end_a_conflict() -> None:
         tries.append(1)
         return _raise(failure("40001")) if len(tries) < 3 else "done"
 
-    assert guarded(twice_lost) == "done"
+    assert attempt(twice_lost) == "done"
     with refused(SharedReason.CONFLICT):
-        guarded(lambda: _raise(failure("40P01")))
+        attempt(lambda: _raise(failure("40P01")))
 
 
 def test_a_call_without_time_is_refused_before_it_reaches_the_database(world: World) -> None:
@@ -101,7 +103,7 @@ def test_a_statement_that_takes_too_long_is_a_deadline(world: World) -> None:
             tx.execute(text("SELECT pg_sleep(5)"))
 
     with refused(SharedReason.DEADLINE):
-        guarded(slow)
+        attempt(slow)
 
 
 def test_a_stale_connection_is_replaced_and_nothing_is_lost(world: World) -> None:
@@ -135,29 +137,29 @@ def test_a_database_that_was_never_migrated_is_unavailable(
             pass
 
     with refused(SharedReason.STORE_UNAVAILABLE):
-        guarded(start)
+        attempt(start)
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(empty_database: str) -> None:
-    assert migrate.check(empty_database) != []
-    migrate.upgrade(empty_database)
-    assert migrate.check(empty_database) == []
-    migrate.upgrade(empty_database)
-    engine = build_engine(empty_database, pool_size=1)
+    assert migrate.check(SCHEMA, Secret(empty_database)) != []
+    migrate.upgrade(SCHEMA, Secret(empty_database))
+    assert migrate.check(SCHEMA, Secret(empty_database)) == []
+    migrate.upgrade(SCHEMA, Secret(empty_database))
+    engine = database(Secret(empty_database), pool_size=1).engine
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE provision.workspaces ADD COLUMN extra text"))
     engine.dispose()
-    assert len(migrate.check(empty_database)) == 1
+    assert len(migrate.check(SCHEMA, Secret(empty_database))) == 1
 
 
 def test_replicas_that_migrate_at_once_do_it_once(empty_database: str) -> None:
-    answers = at_once([lambda: migrate.upgrade(empty_database) for _ in range(4)])
+    answers = at_once([lambda: migrate.upgrade(SCHEMA, Secret(empty_database)) for _ in range(4)])
     assert answers == [None] * 4
-    assert migrate.check(empty_database) == []
+    assert migrate.check(SCHEMA, Secret(empty_database)) == []
 
 
 def test_the_version_lies_inside_the_schema(provision_database: str) -> None:
-    engine = build_engine(provision_database, pool_size=1)
+    engine = database(Secret(provision_database), pool_size=1).engine
     with engine.connect() as connection:
         outside = connection.execute(
             text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
@@ -168,14 +170,9 @@ def test_the_version_lies_inside_the_schema(provision_database: str) -> None:
 
 @pytest.mark.parametrize("url", ["", "not a url", "mysql://h/d", "postgresql://u:pa:ss@h:port/d"])
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(BadDatabaseUrl) as caught:
-        driver_url(url)
+    with pytest.raises(ValueError, match="must be a PostgreSQL URL") as caught:
+        database(Secret(url), pool_size=1)
     assert "pa:ss" not in str(caught.value)
-
-
-def test_any_spelling_of_postgresql_gets_the_driver_of_this_service() -> None:
-    for url in ("postgresql://u@h/d", "postgresql+psycopg2://u@h/d", "postgres://u@h/d"):
-        assert driver_url(url) == "postgresql+psycopg2://u@h/d"
 
 
 def _raise(error: Exception) -> Any:
@@ -185,5 +182,5 @@ def _raise(error: Exception) -> Any:
 def test_refusals_are_handed_through() -> None:
     refusal = Refusal(Reason.ETAG_MISMATCH, "no")
     with pytest.raises(Refusal) as caught:
-        guarded(lambda: _raise(refusal))
+        attempt(lambda: _raise(refusal))
     assert caught.value is refusal

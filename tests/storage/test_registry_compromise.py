@@ -9,12 +9,12 @@ import pytest
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import SharedReason
 from agentworkspace.core.secret import Secret
+from agentworkspace.service import store_faults as faults
 from registry_service.commands import read_revocations
 from registry_service.commands.read_revocations import ReadRevocations
 from registry_service.commands.register import RegisterRefused
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import faults
 from tests.storage.registry_world import (
     ACME,
     World,

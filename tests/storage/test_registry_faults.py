@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
+from agentworkspace.core.secret import Secret
+from agentworkspace.service import store_faults as faults
+from agentworkspace.service.database import Limits
 from registry_service.domain.tokens import TokenKind
-from registry_service.storage import faults
-from registry_service.storage.engine import database_url
-from registry_service.storage.store import Store
+from registry_service.storage.store import open_store
 from tests.faults.lost_connections import connection_lost_at
 from tests.storage.registry_world import (
     World,
@@ -86,7 +87,7 @@ SCENES = ("mint", "begin", "bootstrap", "revoke", "heartbeat", "validate")
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_connection_lost_at_any_step_is_unavailable_and_changes_nothing(
+def test_a_connection_lost_before_its_commit_is_unavailable_and_changes_nothing(
     world: World, surgeon: World, name: str
 ) -> None:
     call = scene(world, name)
@@ -98,7 +99,8 @@ def test_a_connection_lost_at_any_step_is_unavailable_and_changes_nothing(
             outcome = judged(call)
         if isinstance(outcome, Refusal):
             told = (outcome.reason, outcome.recovery, outcome.retry_after)
-            assert told == (SharedReason.STORE_UNAVAILABLE, Recovery.RETRY, timedelta(seconds=1))
+            reason = SharedReason.STORE_UNAVAILABLE if step else SharedReason.OUTCOME_UNKNOWN
+            assert told == (reason, Recovery.RETRY, timedelta(seconds=1))
             assert content(surgeon) == before
             step += 1
     # It went through once the fault lay behind its last statement.
@@ -118,7 +120,7 @@ def test_an_unclear_commit_is_not_run_again(world: World, surgeon: World) -> Non
     workspace_id = world.workspace()
     with connection_lost_at(world, surgeon, 0) as statements:
         reason = reason_of(lambda: faults.attempt(partial(world.mint, workspace_id)))
-    assert reason is SharedReason.STORE_UNAVAILABLE
+    assert reason is SharedReason.OUTCOME_UNKNOWN
     assert statements.count("COMMIT") == 1
 
 
@@ -167,7 +169,7 @@ def test_a_backend_ended_while_it_waits_for_a_workspace_changes_nothing(
 
 def test_a_command_that_runs_out_of_time_is_a_deadline(world: World, surgeon: World) -> None:
     workspace_id = world.workspace()
-    hurried = World(world.store.within(timedelta(milliseconds=50)))
+    hurried = World(world.store.at_most(timedelta(milliseconds=50)))
     with surgeon.store.transaction() as connection:
         connection.exec_driver_sql(
             "SELECT 1 FROM registry.workspaces WHERE workspace_id = %(id)s FOR UPDATE",
@@ -199,12 +201,12 @@ def test_a_store_that_is_away_is_unavailable(world: World, code: str) -> None:
 
 
 def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
-    store = Store.open("postgresql://nobody@/none?host=/nonexistent")
+    store = open_store(Secret("postgresql://nobody@/none?host=/nonexistent"))
     world = World(store)
     workspace_id = new_request_id()
     reason = reason_of(lambda: faults.attempt(lambda: world.sql("SELECT %(id)s", id=workspace_id)))
     assert reason is SharedReason.STORE_UNAVAILABLE
-    store.close()
+    store.database.close()
 
 
 def test_a_fault_of_ours_is_not_called_the_stores_and_quotes_no_value(world: World) -> None:
@@ -218,24 +220,28 @@ def test_a_fault_of_ours_is_not_called_the_stores_and_quotes_no_value(world: Wor
 
 
 def test_no_password_is_in_the_text_about_a_bad_url() -> None:
-    with pytest.raises(ValueError, match="malformed") as malformed:
-        database_url("postgresql://u:hush@host:notaport/x")
-    assert malformed.value.__suppress_context__
-    assert "hush" not in repr(malformed.value)
-    with pytest.raises(ValueError, match="postgresql"):
-        database_url("mysql://u:hush@host/x")
+    for url in ("postgresql://u:hush@host:notaport/x", "mysql://u:hush@host/x"):
+        with pytest.raises(ValueError, match="must be a PostgreSQL URL") as malformed:
+            open_store(Secret(url))
+        context = malformed.value.__context__
+        assert context is None or malformed.value.__suppress_context__
+        assert "hush" not in repr(malformed.value)
 
 
 def test_a_pooler_in_transaction_mode_is_given_limits_in_each_transaction(
     registry_database_of_module: str,
 ) -> None:
-    store = Store.open(
-        registry_database_of_module, pooled=True, statement_timeout=timedelta(seconds=7)
+    store = open_store(
+        Secret(registry_database_of_module),
+        pooled=True,
+        limits=Limits(statement=timedelta(seconds=7), lock=timedelta(seconds=3)),
     )
     world = World(store)
     assert world.sql("SHOW statement_timeout") == [("7s",)]
+    assert world.sql("SHOW lock_timeout") == [("3s",)]
+    assert world.sql("SHOW idle_in_transaction_session_timeout") == [("10s",)]
     assert world.register(world.workspace()).line == 16
-    store.close()
+    store.database.close()
 
 
 def test_what_only_reads_cannot_write(world: World) -> None:

@@ -9,16 +9,17 @@ from functools import partial
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
 from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import SharedReason
+from agentworkspace.service.database_url import connection_parameters
 from registry_service.commands import list_audit_events, read_revocations, validate_tokens
 from registry_service.commands.list_audit_events import ListAuditEvents
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.commands.validate_tokens import ValidateToken
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import feed
-from registry_service.storage.engine import database_url
 from registry_service.workers import sweep
 from registry_service.workers.sweep import Sweep
 from tests.storage.registry_world import (
@@ -116,8 +117,8 @@ def test_revisions_follow_commits_under_concurrency(world: World) -> None:
 
 
 def test_listeners_are_told_after_the_commit(world: World, registry_database: str) -> None:
-    url = database_url(registry_database)
-    listener = psycopg2.connect(host=url.query["host"], user=url.username, dbname=url.database)
+    parameters = connection_parameters(registry_database)
+    listener = psycopg2.connect(make_dsn(**parameters))
     try:
         listener.autocommit = True
         listener.cursor().execute(f"LISTEN {feed.CHANNEL}")

@@ -13,6 +13,7 @@ from agentworkspace.core.secret import Secret
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import checks
 from registry_service.storage.lines import LineDown, Lines
+from registry_service.storage.store import open_store
 from tests.storage.registry_world import World, sha256, world_at
 
 OF_LINES = (
@@ -32,7 +33,8 @@ def world(registry_database: str) -> Iterator[World]:
 async def lines(
     url: str, *, count: int = 1, patience_seconds: float = 20.0
 ) -> AsyncIterator[Lines]:
-    made = Lines(Secret(url), checks.KNOWN, count=count, patience_seconds=patience_seconds)
+    database = open_store(Secret(url)).database
+    made = Lines(database, checks.KNOWN, count=count, patience_seconds=patience_seconds)
     running = asyncio.create_task(made.run())
     try:
         yield made

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg2
 import pytest
 
+from agentworkspace.core.secret import Secret
 from registry_service.storage import checks, standings
-from registry_service.storage.engine import driver_arguments, make_engine
+from registry_service.storage.lines import PLANS
 from registry_service.storage.prepared import Prepared, bytea_array
-from registry_service.storage.store import Store
+from registry_service.storage.store import Store, open_store
 
 BETWEEN = Prepared(
     "between",
@@ -23,9 +23,9 @@ KNOWN_PLANS = "SELECT name FROM pg_prepared_statements ORDER BY name"
 
 @pytest.fixture
 def store(registry_database: str) -> Iterator[Store]:
-    store = Store.open(registry_database, pool_size=1)
+    store = open_store(Secret(registry_database), pool_size=1)
     yield store
-    store.close()
+    store.database.close()
 
 
 def test_the_parameters_become_places_and_keep_their_types() -> None:
@@ -54,7 +54,7 @@ def test_a_plan_outlives_the_transaction_that_made_it_and_was_rolled_back(store:
 
 
 def test_through_a_pooler_the_text_goes_as_it_is(registry_database: str) -> None:
-    engine = make_engine(registry_database, pooled=True)
+    engine = open_store(Secret(registry_database), pooled=True).database.engine
     with engine.connect() as connection:
         assert BETWEEN.run(connection, WANTED).scalars().all() == [1, 2, 4]
         assert connection.exec_driver_sql(KNOWN_PLANS).scalars().all() == []
@@ -62,7 +62,8 @@ def test_through_a_pooler_the_text_goes_as_it_is(registry_database: str) -> None
 
 
 def test_a_plan_kept_since_the_tables_were_empty_is_a_lookup_by_key(registry_database: str) -> None:
-    connection = psycopg2.connect(**driver_arguments(registry_database))
+    database = open_store(Secret(registry_database)).database
+    connection = database.connect(PLANS, purpose="line")
     with connection, connection.cursor() as cursor:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
         cursor.execute(checks.KNOWN.prepare)

@@ -87,6 +87,14 @@ def is_loopback(listen: str) -> bool:
         return False
 
 
+def require_protection(listen: str, *, tls: ServerTls | None, insecure: bool) -> None:
+    """ListenRefused for plain text off loopback, unless that was asked for."""
+    if tls is None and not insecure and not is_loopback(listen):
+        raise ListenRefused(
+            f"{listen} is not loopback: configure TLS, or set INSECURE=1 to accept plaintext"
+        )
+
+
 def bind(
     server: grpc.aio.Server, listen: str, *, tls: ServerTls | None = None, insecure: bool = False
 ) -> int:
@@ -94,10 +102,7 @@ def bind(
 
     ListenRefused for plaintext off loopback without `insecure`, and for an address in use.
     """
-    if tls is None and not insecure and not is_loopback(listen):
-        raise ListenRefused(
-            f"{listen} is not loopback: configure TLS, or set INSECURE=1 to accept plaintext"
-        )
+    require_protection(listen, tls=tls, insecure=insecure)
     try:
         if tls is None:
             port = server.add_insecure_port(listen)

@@ -52,6 +52,7 @@ SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     SharedReason.RATE_LIMITED: retry(_Code.RESOURCE_EXHAUSTED),
     SharedReason.OVERLOADED: retry(_Code.RESOURCE_EXHAUSTED),
     SharedReason.STORE_UNAVAILABLE: retry(_Code.UNAVAILABLE),
+    SharedReason.OUTCOME_UNKNOWN: retry(_Code.UNAVAILABLE),
     SharedReason.SHUTTING_DOWN: retry(_Code.UNAVAILABLE),
     SharedReason.CONFLICT: retry(_Code.ABORTED),
     SharedReason.DEADLINE: retry(_Code.DEADLINE_EXCEEDED),

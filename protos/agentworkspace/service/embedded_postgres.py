@@ -27,6 +27,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg2
+from psycopg2 import sql
+
 SUPERUSER = "postgres"
 # sun_path holds 104 bytes on macOS and 108 on Linux; the socket's own name takes the rest.
 LONGEST_SOCKET_DIRECTORY = 104 - len("/.s.PGSQL.5432.lock") - 1
@@ -36,6 +39,26 @@ STOP_SECONDS = 60
 
 class EmbeddedPostgresError(Exception):
     """The embedded server cannot be started here; the message says what to do about it."""
+
+
+@contextmanager
+def running_database(home: Path, name: str) -> Iterator[str]:
+    """Keep the server of `home` up and yield the URL of its database `name`, made when absent.
+
+    Services may share the server, never a database. Raises EmbeddedPostgresError.
+    """
+    with running(home / "postgres") as sockets:
+        link = psycopg2.connect(host=str(sockets), user=SUPERUSER, dbname="postgres")
+        try:
+            # CREATE DATABASE must not run inside a transaction.
+            link.autocommit = True
+            with link.cursor() as cursor:
+                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        finally:
+            link.close()
+        yield database_url(sockets, name)
 
 
 @contextmanager

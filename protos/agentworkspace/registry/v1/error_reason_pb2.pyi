@@ -199,6 +199,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
     """
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 34
+    """UNAVAILABLE: The database was lost while the change was committed. It may have been made: repeat with the same request_id.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_OUTCOME_UNKNOWN", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
+    """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 26
     """UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.
 
@@ -435,6 +442,13 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 25
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_STORE_UNAVAILABLE", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
+"""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 34
+"""UNAVAILABLE: The database was lost while the change was committed. It may have been made: repeat with the same request_id.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_OUTCOME_UNKNOWN", "domain": "agentworkspace.registry", "metadata": {"recovery": "RETRY"}}
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 26
 """UNAVAILABLE: This process is stopping; another replica, or this one in a moment, will answer.

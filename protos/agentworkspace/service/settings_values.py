@@ -14,20 +14,43 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.database_url import connection_parameters
 
 T = TypeVar("T")
 
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
-_DATABASE_SCHEMES: Final = ("postgresql://", "postgres://", "postgresql+psycopg2://")
 _DURATION: Final = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,3})?)(?P<unit>[smh]?)")
 _UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class WebUrl(str):
+    """The URL of a web service, which may carry a key in its path or query."""
+
+    __slots__ = ()
+
+
+def visible(value: object, text: str) -> str:
+    """What a list of settings says of a value that its reader took from `text`: nothing that may
+    be secret.
+    """
+    match value:
+        case Secret():
+            return "set"
+        case WebUrl():
+            parts = urlsplit(value)
+            rest = parts.path.rstrip("/") or parts.query
+            return f"{parts.scheme}://{parts.netloc}{'/…' if rest else ''}"
+        case Path() if not value.exists():
+            # What leads nowhere may be anything.
+            return "(set, and nothing is there yet)"
+    return text
 
 
 def address(text: str) -> str:
     """`host:port`; port 0 lets the system choose."""
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found["port"]) > 65535:
-        raise ValueError("must be host:port, such as 127.0.0.1:7102 or [::1]:7102")
+        raise ValueError("must be host:port, such as 127.0.0.1:7101 or [::1]:7101")
     return text
 
 
@@ -45,11 +68,9 @@ def box_target(text: str) -> str:
 
 
 def database_url(text: str) -> Secret:
-    """A PostgreSQL URL, always spelled with the driver this service speaks."""
-    for scheme in _DATABASE_SCHEMES:
-        if text.startswith(scheme):
-            return Secret("postgresql+psycopg2://" + text.removeprefix(scheme))
-    raise ValueError("must be a PostgreSQL URL, such as postgresql://user:password@host/database")
+    """A PostgreSQL URL, of one host or of several."""
+    connection_parameters(text)
+    return Secret(text)
 
 
 def web_url(text: str) -> str:
@@ -63,7 +84,7 @@ def web_url(text: str) -> str:
         raise ValueError("must be an http or https URL, such as https://proxy.example/v1")
     if "@" in parts.netloc:
         raise ValueError("must carry no user name or password")
-    return text
+    return WebUrl(text)
 
 
 def secret(text: str) -> Secret:

@@ -1,0 +1,271 @@
+"""The command line of a service: serve, migrate, check-migrations, check-config, health.
+
+Exit status 0: done; 1: the answer is no, or database or network refused; 2: wrong usage or
+configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+
+import structlog
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from agentworkspace.core.installation import version_of
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
+from agentworkspace.server import logs
+from agentworkspace.server.credentials import CredentialsFile, CredentialsInvalid
+from agentworkspace.server.listening import ListenRefused
+from agentworkspace.server.server import run
+from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
+from agentworkspace.service import health_check, migrate
+from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
+from agentworkspace.service.migrate import Schema
+from agentworkspace.service.serving import require_protected
+from agentworkspace.service.settings import MOST_PROCESSES, BadSettings, ServiceSettings
+from agentworkspace.service.store_faults import StoreFault, described
+
+FAILED: Final = 1
+MISCONFIGURED: Final = CANNOT_SERVE
+
+S = TypeVar("S", bound=ServiceSettings)
+S_contra = TypeVar("S_contra", bound=ServiceSettings, contravariant=True)
+
+
+class Serve(Protocol[S_contra]):
+    """Serve until SIGTERM; `process` counts those that share the port."""
+
+    def __call__(
+        self,
+        settings: S_contra,
+        database_url: Secret,
+        *,
+        listen: str | None = None,
+        reuse_port: bool = False,
+        process: int = 0,
+    ) -> Coroutine[Any, Any, None]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCommand(Generic[S]):
+    """A command that one service alone has; `run` answers the exit status."""
+
+    name: str
+    help: str
+    run: Callable[[S, Secret], int]
+
+
+def _nothing_more(_settings: object) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine(Generic[S]):
+    """What a service puts into the commands that all have, and those of its own.
+
+    `check` looks at the files that the settings name and yields what is wrong with them; an
+    exception of `misconfigured` says the same.
+    """
+
+    name: str
+    description: str
+    settings: type[S]
+    schema: Schema
+    serve: Serve[S]
+    misconfigured: tuple[type[Exception], ...] = ()
+    check: Callable[[S], Iterable[str]] = _nothing_more
+    own: Sequence[OwnCommand[S]] = ()
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command; a failure is a sentence on standard error, never a traceback."""
+        chosen = self._parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = chosen.command
+        try:
+            return command(chosen)
+        except BadSettings as wrong:
+            self._say(*wrong.problems)
+            return MISCONFIGURED
+        except self._misconfigured as wrong:
+            self._say(str(wrong))
+            return MISCONFIGURED
+        except (EmbeddedPostgresError, CommandError, OSError, Refusal, StoreFault) as failure:
+            self._say(failure.message if isinstance(failure, Refusal) else str(failure))
+            return FAILED
+        except SQLAlchemyError as failure:
+            self._say(f"the database refused: {described(failure)}")
+            return FAILED
+
+    @property
+    def _misconfigured(self) -> tuple[type[Exception], ...]:
+        return (CredentialsInvalid, ListenRefused, *self.misconfigured)
+
+    @property
+    def _cannot_start(self) -> tuple[type[Exception], ...]:
+        return (BadSettings, OSError, *self._misconfigured)
+
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog=f"{self.name}-service", description=self.description)
+        parser.add_argument(
+            "--version", action="version", version=version_of(f"{self.name}-service")
+        )
+        commands = parser.add_subparsers(required=True, metavar="command")
+
+        def add(
+            name: str,
+            command: Callable[[argparse.Namespace], int],
+            text: str,
+            *,
+            embedded: bool = True,
+        ) -> argparse.ArgumentParser:
+            added = commands.add_parser(name, help=text, description=text)
+            added.set_defaults(command=command)
+            if embedded:
+                added.add_argument(
+                    "--embedded",
+                    action="store_true",
+                    help="start a PostgreSQL of its own below WORKSPACE_SERVICES_HOME",
+                )
+            return added
+
+        serving = add("serve", self._serve, "serve until SIGTERM")
+        processes = f"default: {self.settings.SERVICE}_PROCESSES, or 1"
+        serving.add_argument("--processes", type=_processes, help=processes)
+        add("migrate", self._migrate, "bring the schema of the database up to date")
+        add("check-migrations", self._check_migrations, "compare the schema with the models")
+        add("check-config", self._check_config, "list every setting, and what is wrong with it")
+        asking = add(
+            "health",
+            self._health,
+            "whether the service says SERVING, for containers",
+            embedded=False,
+        )
+        health_check.add_arguments(asking, self.settings.SERVICE)
+        for own in self.own:
+            add(own.name, self._command_of(own), own.help)
+        return parser
+
+    def _serve(self, chosen: argparse.Namespace) -> int:
+        settings = self.settings.load(os.environ)
+        settings.require_for_serving(embedded=chosen.embedded)
+        logs.configure(as_json=settings.log_format == "json", level=settings.log_level)
+        for sentence in self.settings.misspelt(os.environ):
+            structlog.get_logger(self.name).warning("a variable is ignored", problem=sentence)
+        _end_on_sigterm()
+        with self._database(settings, embedded=chosen.embedded) as url:
+            if chosen.embedded:
+                migrate.upgrade(self.schema, url)
+            processes: int = chosen.processes or settings.processes
+            if processes == 1:
+                run(self.serve(settings, url))
+                # The loop took its handlers along; what is left is to close the database in peace.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                return 0
+            with reserved(settings.listen) as listen:
+
+                def work(index: int) -> int:
+                    return self._serve_one(settings, url, listen, index)
+
+                return Supervisor(self.name, work, processes).run()
+
+    def _serve_one(self, settings: S, url: Secret, listen: str, index: int) -> int:
+        """One of several processes; what it says on the way out is its own last word."""
+        try:
+            run(self.serve(settings, url, listen=listen, reuse_port=True, process=index))
+        except self._cannot_start as wrong:
+            self._say(str(wrong))
+            return MISCONFIGURED
+        return 0
+
+    def _migrate(self, chosen: argparse.Namespace) -> int:
+        with self._database(self.settings.load(os.environ), embedded=chosen.embedded) as url:
+            migrate.upgrade(self.schema, url)
+        print("the schema is up to date")
+        return 0
+
+    def _check_migrations(self, chosen: argparse.Namespace) -> int:
+        with self._database(self.settings.load(os.environ), embedded=chosen.embedded) as url:
+            differences = migrate.check(self.schema, url)
+        self._say(*differences)
+        if differences:
+            return FAILED
+        print("the migrations and the models agree")
+        return 0
+
+    def _check_config(self, chosen: argparse.Namespace) -> int:
+        for row in self.settings.shown(os.environ):
+            default = f" (default {row.default})" if row.default else ""
+            print(f"{row.name}={row.value}\n    {row.meaning}{default}")
+        problems = self._problems(embedded=chosen.embedded)
+        self._say(*problems)
+        return FAILED if problems else 0
+
+    def _problems(self, *, embedded: bool) -> list[str]:
+        """Everything that keeps `serve` from starting, and what looks like a mistake."""
+        problems = self.settings.misspelt(os.environ)
+        try:
+            settings = self.settings.load(os.environ)
+        except BadSettings as wrong:
+            return problems + list(wrong.problems)
+        problems += settings.missing(embedded=embedded)
+        try:
+            require_protected(settings)
+            if settings.credentials_file is not None:
+                CredentialsFile(settings.credentials_file)
+            problems += self.check(settings)
+        except BadSettings as wrong:
+            problems += wrong.problems
+        except self._cannot_start as wrong:
+            problems.append(str(wrong))
+        return problems
+
+    def _health(self, chosen: argparse.Namespace) -> int:
+        status = health_check.ask(self.settings.load(os.environ), chosen)
+        print(status)
+        return 0 if status == health_check.SERVING else FAILED
+
+    def _command_of(self, own: OwnCommand[S]) -> Callable[[argparse.Namespace], int]:
+        def run_own(chosen: argparse.Namespace) -> int:
+            settings = self.settings.load(os.environ)
+            with self._database(settings, embedded=chosen.embedded) as url:
+                return own.run(settings, url)
+
+        return run_own
+
+    @contextmanager
+    def _database(self, settings: S, *, embedded: bool) -> Iterator[Secret]:
+        """The database to use. A URL that is set counts before the embedded one."""
+        if settings.database_url is not None:
+            yield settings.database_url
+        elif embedded:
+            with running_database(settings.home, self.name) as url:
+                yield Secret(url)
+        else:
+            raise BadSettings([f"{settings.SERVICE}_DATABASE_URL must be set, or use --embedded"])
+
+    def _say(self, *sentences: str) -> None:
+        for sentence in sentences:
+            print(f"{self.name}-service: {sentence}", file=sys.stderr)
+
+
+def _processes(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}")
+    return int(text)
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM unwinds before the loop handles it, too: no embedded server must stay behind."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)

@@ -1,0 +1,194 @@
+"""Connections to PostgreSQL that insist on a writable server and notice when it is gone.
+
+libpq itself refuses a standby (`target_session_attrs`), and gives up a peer that does not
+acknowledge within seconds instead of the kernel's quarter of an hour (`tcp_user_timeout`).
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from os import dup
+from typing import Any, Final
+
+import psycopg2
+from psycopg2 import extensions
+
+from agentworkspace.core.secret import Secret
+from agentworkspace.service.database_url import connection_parameters
+
+# For each host of the URL.
+CONNECT_SECONDS: Final = 3
+# What the URL itself says of these counts before them.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "target_session_attrs": "read-write",
+    "connect_timeout": CONNECT_SECONDS,
+    "tcp_user_timeout": 5000,
+    # A peer that is only read from, as by LISTEN, is asked whether it is still there.
+    "keepalives": 1,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 1.0
+
+
+class DatabaseAway(psycopg2.OperationalError):
+    """An attempt to connect failed a moment ago, and the next one is not due yet."""
+
+
+class Link(extensions.connection):
+    """A connection that another thread can cut, whatever it waits for.
+
+    `generation` says which loss of the server it was made after.
+    """
+
+    generation = 0
+    _socket: socket.socket | None = None
+
+    def hold(self) -> None:
+        """Keep a second descriptor of the socket: the first may be closed, and its number be
+        somebody else's, at any moment.
+        """
+        self._socket = socket.socket(fileno=dup(self.fileno()))
+
+    def cut(self) -> None:
+        """Whoever waits for this connection hears at once that it is gone."""
+        held = self._socket
+        if held is not None:
+            with suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        super().close()
+        held, self._socket = self._socket, None
+        if held is not None:
+            held.close()
+
+
+class Pauses:
+    """How long to wait before the next attempt: it doubles, with chance in it, up to a second."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Another attempt failed: the seconds until the next."""
+        grown = FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 16)
+        self._failures += 1
+        return min(LONGEST_PAUSE_SECONDS, grown) * (0.5 + 0.5 * self._chance())
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._failures > 0
+
+
+class Gate:
+    """Lets one attempt at a time through after a failure, and tells everybody else at once.
+
+    So a server that does not answer costs one thread its patience, and not every thread.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._pauses = Pauses()
+        self._next_attempt = 0.0
+        self._trying = False
+        self._successes = 0
+
+    @contextmanager
+    def attempt(self, *, at_once: bool = False) -> Iterator[None]:
+        """DatabaseAway when it is not this one's turn; `at_once` never waits for a turn."""
+        with self._lock:
+            if self._pauses.are_due and not at_once:
+                if self._trying or self._monotonic() < self._next_attempt:
+                    raise DatabaseAway("the database did not answer a moment ago")
+                self._trying = True
+            before = self._successes
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._trying = False
+                # Unless another got through meanwhile: this failure is older news than that.
+                if self._successes == before:
+                    self._next_attempt = self._monotonic() + self._pauses.failed()
+            raise
+        with self._lock:
+            self._trying = False
+            self._successes += 1
+            self._pauses.succeeded()
+
+
+class Connector:
+    """Makes connections to one URL, and knows those that are open."""
+
+    def __init__(self, url: Secret, *, name: str) -> None:
+        """ValueError when the URL is malformed; its text is not repeated."""
+        self._parameters = connection_parameters(url.reveal())
+        self._name = name
+        self._gate = Gate()
+        self._open: weakref.WeakSet[Link] = weakref.WeakSet()
+        self.generation = 0
+
+    def connect(
+        self,
+        settings: Mapping[str, object] | None = None,
+        *,
+        purpose: str = "",
+        asynchronous: bool = False,
+        at_once: bool = False,
+    ) -> Link:
+        """A connection with these settings of the server's, which a pooler would not take.
+
+        With `asynchronous` it is one of psycopg2's, connected and idle.
+        """
+        given = {
+            **_DEFAULTS,
+            "application_name": f"{self._name} {purpose}".strip(),
+            **self._parameters,
+        }
+        if settings:
+            options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+            given["options"] = f"{given.get('options', '')} {options}".strip()
+        with self._gate.attempt(at_once=at_once):
+            link: Link = psycopg2.connect(**given, connection_factory=Link, async_=asynchronous)
+            try:
+                if asynchronous:
+                    finish(link)
+                link.hold()
+            except BaseException:
+                link.close()
+                raise
+        link.generation = self.generation
+        self._open.add(link)
+        return link
+
+    def open_links(self) -> list[Link]:
+        return [link for link in tuple(self._open) if not link.closed]
+
+
+def finish(link: Link) -> None:
+    """Wait until what an asynchronous connection began is done; psycopg2's own waits for ever,
+    and knows no descriptor beyond 1023.
+    """
+    while (state := link.poll()) != extensions.POLL_OK:
+        poller = select.poll()  # a new one: the descriptor changes from host to host
+        poller.register(
+            link.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
+        )
+        if not poller.poll(CONNECT_SECONDS * 1000):
+            raise psycopg2.OperationalError("the server does not answer")

@@ -1,0 +1,164 @@
+"""A process's database: a pool, and all that is given up together when the server is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+
+from agentworkspace.core.secret import Secret
+from agentworkspace.service.connecting import Connector, Link
+from agentworkspace.service.store_faults import ends_connection
+
+_POOL_SECONDS: Final = 5
+_DRIVER: Final = "postgresql+psycopg2://"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the server ends by itself, so that nobody who is gone holds what others wait for."""
+
+    statement: timedelta = timedelta(seconds=15)
+    lock: timedelta = timedelta(seconds=15)
+    idle_in_transaction: timedelta = timedelta(seconds=10)
+
+    def within(self, seconds: float) -> Limits:
+        """At most so long for each statement."""
+        budget = timedelta(seconds=seconds)
+        return Limits(
+            statement=min(self.statement, budget),
+            lock=min(self.lock, budget),
+            idle_in_transaction=self.idle_in_transaction,
+        )
+
+    def settings(self) -> Mapping[str, int]:
+        """PostgreSQL's, in milliseconds; never 0, which would be no limit at all."""
+        return {
+            "statement_timeout": _milliseconds(self.statement),
+            "lock_timeout": _milliseconds(self.lock),
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction),
+        }
+
+
+class Database:
+    """`pooled`: the URL leads to a pooler in transaction mode, which takes no settings with a
+    connection; a store then sets its limits in every transaction.
+
+    `settings` are PostgreSQL's, for the connections of the pool.
+    """
+
+    def __init__(
+        self,
+        url: Secret,
+        *,
+        name: str,
+        pool_size: int,
+        pooled: bool = False,
+        limits: Limits | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Connects when first used. ValueError when the URL is malformed."""
+        self.limits = limits or Limits()
+        self.pooled = pooled
+        self.connector = Connector(url, name=name)
+        self._settings: Mapping[str, object] = {
+            **self.limits.settings(),
+            "timezone": "UTC",
+            # The statements are short; compiling one costs more than it could save.
+            "jit": "off",
+        }
+        self._of_pool = {**self._settings, **(settings or {})}
+        self._lock = threading.Lock()
+        self._told: list[Callable[[], None]] = []
+        self.engine = create_engine(
+            _DRIVER,
+            creator=self._connect_for_pool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_POOL_SECONDS,
+            pool_use_lifo=True,
+            hide_parameters=True,
+        )
+        event.listen(self.engine, "handle_error", self._note)
+        event.listen(self.engine, "checkout", self._refuse_stale)
+
+    def connect(
+        self,
+        settings: Mapping[str, object] | None = None,
+        *,
+        purpose: str,
+        asynchronous: bool = False,
+        at_once: bool = False,
+    ) -> Link:
+        """A connection past the pool, with the limits of all, which the caller closes."""
+        chosen = {} if self.pooled else {**self._settings, **(settings or {})}
+        return self.connector.connect(
+            chosen, purpose=purpose, asynchronous=asynchronous, at_once=at_once
+        )
+
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """`tell` is called, on any thread, when all connections so far are to be given up."""
+        self._told.append(tell)
+
+    @property
+    def losses(self) -> int:
+        """How often the server was lost."""
+        return self.connector.generation
+
+    def lost(self, link: object = None) -> None:
+        """This connection showed that its server is gone, or takes no writes any more: all that
+        are as old are given up, when they next come to rest. Without one: all there are.
+        """
+        with self._lock:
+            known = isinstance(link, Link) and link.generation < self.connector.generation
+            if known:
+                return
+            self.connector.generation += 1
+        for tell in self._told:
+            tell()
+
+    def cut_off(self) -> None:
+        """Whoever waits for the server, on any connection, hears at once that it is gone."""
+        self.lost()
+        for link in self.connector.open_links():
+            link.cut()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _connect_for_pool(self) -> Link:
+        return self.connector.connect({} if self.pooled else self._of_pool)
+
+    def _note(self, context: Any) -> None:
+        """A read-only server is as good as none: SQLAlchemy alone would keep the connection."""
+        if ends_connection(context.original_exception):
+            context.is_disconnect = True
+        if context.is_disconnect and context.connection is not None:
+            self.lost(context.connection.connection.dbapi_connection)
+
+    def _refuse_stale(self, link: Link, *_: object) -> None:
+        if link.generation < self.connector.generation:
+            raise DisconnectionError("made before the server was lost")
+
+
+@contextmanager
+def open_once(url: Secret, *, name: str) -> Iterator[Engine]:
+    """For one piece of work, without a pool; it sets its own limits."""
+    connector = Connector(url, name=name)
+    engine = create_engine(
+        _DRIVER, creator=connector.connect, poolclass=NullPool, hide_parameters=True
+    )
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(1, span // timedelta(milliseconds=1))

@@ -1,0 +1,160 @@
+"""Transactions. Every fault inside one changes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from datetime import timedelta
+from typing import Any, Final, Generic, Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from agentworkspace.service.database import Database, Limits
+from agentworkspace.service.store_faults import OutcomeUnknown, is_lost, out_of_time
+
+# A transaction: a connection, or one that also carries what its statements need.
+Tx = TypeVar("Tx", bound=Connection)
+
+_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_UNHURRIED: Final = "SET LOCAL synchronous_commit = off"
+# For what has to be written although the time of its call is over.
+EPILOGUE_SECONDS: Final = 5.0
+
+
+def _unlimited() -> float:
+    return math.inf
+
+
+class Store(Generic[Tx]):
+    """The database, seen as transactions. Cheap to copy: `within` gives one with a deadline.
+
+    The limits of the connection hold at no cost; a shorter deadline, and any limit through a
+    pooler, takes a round trip in each transaction. With `snapshot` all reads of one `reading`
+    see the same moment, which takes one too.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connect: Callable[[Engine], Tx],
+        *,
+        snapshot: bool = False,
+    ) -> None:
+        self.database = database
+        self._connect = connect
+        self._snapshot = snapshot
+        self._remaining = _unlimited
+
+    def within(self, remaining: Callable[[], float]) -> Self:
+        """The same store for one call, which may use `remaining()` seconds from now."""
+        hurried = copy(self)
+        hurried._remaining = remaining  # noqa: SLF001 - its own
+        return hurried
+
+    def at_most(self, span: timedelta) -> Self:
+        """The same store, with at most this much time for each statement."""
+        return self.within(lambda: min(self._remaining(), span.total_seconds()))
+
+    def after_the_call(self) -> Self:
+        """The same store for the little that must be written even when the call's time is over:
+        what would otherwise stand in the way of others until a lease runs out.
+        """
+        return self.within(lambda: EPILOGUE_SECONDS)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """Commit at the end, or roll back on an exception. OutcomeUnknown when that is unclear."""
+        with self._begun() as connection:
+            yield connection
+            _commit(connection)
+
+    @contextmanager
+    def noting(self) -> Iterator[Tx]:
+        """As `transaction`, for what does no harm if a crash of the database forgets it: the commit
+        does not wait for the disk.
+        """
+        with self._begun(_UNHURRIED) as connection:
+            yield connection
+            _commit(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """Roll back at the end, always: what only reads cannot write by accident."""
+        with self._begun(_SNAPSHOT if self._snapshot else "") as connection:
+            yield connection
+
+    @contextmanager
+    def glance(self) -> Iterator[Tx]:
+        """For one reading statement: without a transaction, which would cost two round trips
+        more. Where limits must be set there has to be one.
+        """
+        if self._limits() is not None:
+            with self.reading() as tx:
+                yield tx
+            return
+        connection = self._connect(self.database.engine)
+        try:
+            # The driver's own switch: SQLAlchemy's costs what it is there to save.
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True
+            yield connection
+        finally:
+            if not connection.invalidated:
+                connection.rollback()
+                driver.autocommit = False
+            connection.close()
+
+    @contextmanager
+    def _begun(self, mode: str = "") -> Iterator[Tx]:
+        limits = self._limits()
+        opening = [mode] if mode else []
+        if limits is not None:
+            opening += [f"SET LOCAL {name} = {value}" for name, value in limits.settings().items()]
+        connection = self._opened("; ".join(opening))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _limits(self) -> Limits | None:
+        """None: those of the connection hold. Refusal DEADLINE when no time is left."""
+        remaining = self._remaining()
+        if remaining <= 0:
+            raise out_of_time()
+        limits = self.database.limits
+        if remaining < limits.statement.total_seconds():
+            return limits.within(remaining)
+        return limits if self.database.pooled else None
+
+    def _opened(self, opening: str) -> Tx:
+        """A connection inside a transaction. A first statement also proves the connection: a
+        stale one is replaced before any work is lost with it.
+        """
+        try:
+            return self._open(opening)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return self._open(opening)
+
+    def _open(self, opening: str) -> Tx:
+        connection = self._connect(self.database.engine)
+        try:
+            if opening:
+                connection.exec_driver_sql(opening)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except DBAPIError as error:
+        if is_lost(error):
+            raise OutcomeUnknown from error
+        raise

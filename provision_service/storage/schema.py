@@ -1,0 +1,16 @@
+"""The provision's part of the database, as its migrations make it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from agentworkspace.service.migrate import Schema
+from provision_service.storage.models_internal import AuditEventRow
+
+SCHEMA: Final = Schema(
+    name="provision",
+    tables=AuditEventRow.metadata,
+    versions=Path(__file__).with_name("migrations") / "versions",
+    turn=0x70726F76,
+)

@@ -1,0 +1,55 @@
+"""`… health`: the exit status that a container's health check goes by."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from agentworkspace.service import health_check
+from registry_service.config import Settings
+from tests.rpc.registry_server import Running, serving
+from tests.rpc.test_rpc_tls import Authority
+from tests.services import free_address
+
+
+def asked(running: Running | None, part: str = "", **environ: str) -> str:
+    address = running.address if running else free_address()
+    everywhere = address.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 - nothing listens there
+    settings = Settings.load({"REGISTRY_LISTEN": everywhere, **environ})
+    chosen = argparse.Namespace(address=None, part=part, timeout=5.0)
+    return health_check.ask(settings, chosen)
+
+
+def test_a_service_that_serves_says_so_and_one_that_is_not_there_is_unreachable(
+    registry_database: str, tmp_path: Path
+) -> None:
+    with serving(registry_database, tmp_path) as running:
+        assert asked(running) == "SERVING"
+        assert asked(running, "agentworkspace.registry.v1.TokenService") == "SERVING"
+        assert asked(running, "no.such.Service") == "SERVICE_UNKNOWN"
+    assert asked(None) == "UNREACHABLE"
+
+
+def test_a_service_without_its_database_is_not_serving(tmp_path: Path) -> None:
+    url = "postgresql://nobody@/none?host=/nonexistent"
+    with serving(url, tmp_path, wait=False) as running:
+        assert asked(running) == "NOT_SERVING"
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+@pytest.mark.parametrize("names", [("registry.internal",), ("*.registry.internal",)])
+def test_a_listener_with_tls_is_asked_in_its_own_name(
+    registry_database: str, tmp_path: Path, names: tuple[str, ...], mutual: bool
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue(*names)
+    environ = {
+        "REGISTRY_TLS_CERTIFICATE_FILE": str(certificate),
+        "REGISTRY_TLS_KEY_FILE": str(key),
+    }
+    if mutual:
+        environ["REGISTRY_TLS_CLIENT_CA_FILE"] = str(authority.file)
+    with serving(registry_database, tmp_path, wait=False, environment=environ) as running:
+        assert asked(running, **environ) in ("SERVING", "NOT_SERVING")
