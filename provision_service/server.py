@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -31,11 +31,14 @@ from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
 from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.metrics import EdgeMetrics
-from agentworkspace.server.server import Mount, RpcServer, stop_event
+from agentworkspace.server.server import Mount, RpcServer
+from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
-from agentworkspace.service.serving import serve_metrics, server_settings
+from agentworkspace.service.serving import serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt, store_unavailable
+from agentworkspace.service.tasks import first_of
 from agentworkspace.service.thread_pool import BlockingPool
+from agentworkspace.service.write_watch import WriteWatch
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
@@ -48,6 +51,7 @@ from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.opening import WrongKey, open_store
+from provision_service.storage.schema import SCHEMA
 from provision_service.storage.store import Store, database
 from provision_service.wiring import (
     deployment_of,
@@ -82,6 +86,7 @@ class Provisioning:
         self._settings = settings
         self._log = structlog.get_logger("provision")
         self._stop = asyncio.Event()
+        self._stopping = False
         self._running: list[asyncio.Task[None]] = []
         self._opened: Store | None = None
         self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -146,24 +151,37 @@ class Provisioning:
             edge,
             _mounts(core, bearers),
         )
+        self._writes = WriteWatch(
+            self._database,
+            SCHEMA.name,
+            tell=lambda serving: self._server.set_health(serving=serving),
+        )
 
     async def start(self) -> int:
-        """Listen, and return the port. Health says SERVING once the store has answered."""
+        """Listen, and return the port. Health says SERVING while the database takes writes."""
         port = await self._server.start()
-        self._running.append(asyncio.create_task(self._open(), name="opening"))
+        self._running = [
+            asyncio.create_task(self._open(), name="opening"),
+            asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
+        ]
         self._log.info("listening", port=port)
         return port
 
     async def stop(self) -> None:
-        """Finish what runs, close."""
+        """Finish what runs, close. Twice is once."""
+        if self._stopping:
+            return
+        self._stopping = True
         self._log.info("stopping")
-        self._stop.set()
-        await self._server.stop()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        for pool in (self._pool, self._aside):
-            await asyncio.to_thread(pool.close)
+        await end_service(
+            server=self._server,
+            stop=self._stop,
+            until_stopped=self._running,
+            pools=(self._pool, self._aside),
+            database=self._database,
+            grace=self._settings.stop_grace.total_seconds(),
+        )
         self._channel.close()
-        self._database.close()
         self._log.info("stopped")
 
     def _store(self) -> Store:
@@ -191,14 +209,13 @@ class Provisioning:
                         fault=type(error).__name__,
                         exc_info=None if known else error,
                     )
-                await _pause(self._stop, OPENING_SECONDS)
+                await first_of(OPENING_SECONDS, self._stop)
                 continue
             self._opened = opened
             self._running.append(
                 asyncio.create_task(self._background.run(self._stop), name="background")
             )
-            await self._server.set_health(serving=True)
-            self._log.info("serving")
+            await self._writes.ready()
             return
 
     def _open_store(self) -> Store:
@@ -221,20 +238,8 @@ async def serve(
 
     ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey or OSError when it cannot.
     """
-    with stop_event() as stop:
-        service = Provisioning(settings, database_url, listen=listen, reuse_port=reuse_port)
-        serve_metrics(settings, process)
-        port = await service.start()
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            announce(port)
-            ends: set[asyncio.Future[Any]] = {stopping, service.cannot_serve}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if service.cannot_serve.done():
-                service.cannot_serve.result()
-        finally:
-            stopping.cancel()
-            await service.stop()
+    service = Provisioning(settings, database_url, listen=listen, reuse_port=reuse_port)
+    await serve_until_told(service, settings, process=process, announce=announce)
 
 
 def new_id() -> str:
@@ -250,11 +255,3 @@ def _mounts(core: Core, bearers: BoxBearers) -> list[Mount]:
         partial(add_AuditServiceServicer_to_server, Audit(core)),
     )
     return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

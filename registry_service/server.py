@@ -25,13 +25,15 @@ from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
 from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge, EdgeSettings
 from agentworkspace.server.metrics import EdgeMetrics
-from agentworkspace.server.server import Mount, RpcServer, stop_event
+from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.connecting import Connector
+from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
-from agentworkspace.service.serving import serve_metrics, server_settings
+from agentworkspace.service.serving import serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
+from agentworkspace.service.write_watch import WriteWatch
 from registry_service.api import errors, policy
 from registry_service.api.audit_servicer import Audit
 from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
@@ -45,6 +47,7 @@ from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.lines import Lines
+from registry_service.storage.schema import SCHEMA
 from registry_service.storage.store import open_store
 from registry_service.workers.background import Background
 from registry_service.workers.feed import RevocationFeed
@@ -76,10 +79,11 @@ class Registry:
             raise ValueError("no credentials file: config.require_for_serving was not asked")
         self._log = structlog.get_logger("registry")
         self._stop = asyncio.Event()
-        self._serving = False
+        self._grace = settings.stop_grace.total_seconds()
         self._stopping = False
         self._running: list[asyncio.Task[None]] = []
-        self._background_run: asyncio.Task[None] | None = None
+        self._until_stopped: list[asyncio.Task[None]] = []
+        self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         metrics = RegistryMetrics(collectors)
         self._store = open_store(
@@ -114,7 +118,7 @@ class Registry:
             refused=core.refused,
             metrics=metrics,
             offline=MarkOffline(heartbeat_interval=settings.heartbeat_interval),
-            on_store_answered=self._store_answered,
+            on_pulse=self._pulsed,
         )
         credentials = CredentialsFile(settings.credentials_file)
         edge = Edge(
@@ -134,15 +138,25 @@ class Registry:
             edge,
             _mounts(core, self._feed),
         )
+        self._writes = WriteWatch(
+            self._store.database,
+            SCHEMA.name,
+            tell=lambda serving: self._server.set_health(serving=serving),
+        )
 
     async def start(self) -> int:
-        """Listen, and return the port. Health says SERVING once the store has answered."""
+        """Listen, and return the port. Health says SERVING while the database takes writes."""
         port = await self._server.start()
-        self._running.append(asyncio.create_task(self._feed.run(), name="feed"))
-        self._running.append(asyncio.create_task(self._lines.run(), name="lines"))
+        self._running = [
+            asyncio.create_task(self._feed.run(), name="feed"),
+            asyncio.create_task(self._lines.run(), name="lines"),
+        ]
         if self._listener is not None:
             self._running.append(asyncio.create_task(self._listener.run(), name="listener"))
-        self._background_run = asyncio.create_task(self.background.run(self._stop))
+        self._until_stopped = [
+            asyncio.create_task(self.background.run(self._stop), name="background"),
+            asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
+        ]
         self._log.info("listening", port=port)
         return port
 
@@ -152,16 +166,15 @@ class Registry:
             return
         self._stopping = True
         self._log.info("stopping")
-        await self._server.stop()
-        self._stop.set()
-        if self._background_run is not None:
-            await self._background_run
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        for pool in (self._hot, self.cold, self._aside):
-            await asyncio.to_thread(pool.close)
-        self._store.database.close()
+        await end_service(
+            server=self._server,
+            stop=self._stop,
+            until_stopped=self._until_stopped,
+            cancelled=self._running,
+            pools=(self._hot, self.cold, self._aside),
+            database=self._store.database,
+            grace=self._grace,
+        )
         self._log.info("stopped")
 
     def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
@@ -199,11 +212,8 @@ class Registry:
         read = partial(read_revocations.run, self._store, command)
         return await self._aside.run(attempt, read)
 
-    async def _store_answered(self) -> None:
-        if not self._serving and not self._stop.is_set():
-            self._serving = True
-            await self._server.set_health(serving=True)
-            self._log.info("serving")
+    async def _pulsed(self) -> None:
+        await self._writes.ready()
 
 
 async def serve(
@@ -219,15 +229,8 @@ async def serve(
 
     ListenRefused, CredentialsInvalid or OSError when it cannot begin.
     """
-    with stop_event() as stop:
-        registry = Registry(settings, database_url, listen=listen, reuse_port=reuse_port)
-        serve_metrics(settings, process)
-        port = await registry.start()
-        try:
-            announce(port)
-            await stop.wait()
-        finally:
-            await registry.stop()
+    registry = Registry(settings, database_url, listen=listen, reuse_port=reuse_port)
+    await serve_until_told(registry, settings, process=process, announce=announce)
 
 
 def new_secret(kind: TokenKind) -> Secret:

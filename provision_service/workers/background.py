@@ -9,10 +9,11 @@ from typing import Final, TypeVar
 import structlog
 
 from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
-from provision_service.domain.registry_port import Registry
+from provision_service.domain.registry_port import Registry, RegistryUnavailable
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.keyring import KeysFile
@@ -26,7 +27,6 @@ from provision_service.workers.observe_launches import ObserveLaunches
 from provision_service.workers.reconcile import Reconcile
 from provision_service.workers.rekey import Rekey
 from provision_service.workers.sweep import Sweep
-from provision_service.workers.tasks import Task, Tasks
 
 T = TypeVar("T")
 
@@ -97,7 +97,10 @@ class Background:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns when every task has ended."""
-        await Tasks(self._metrics).run(self.tasks(), stop)
+        tasks = Tasks(
+            "provision", on_fault=self._metrics.background_fault, known=(RegistryUnavailable,)
+        )
+        await tasks.run(self.tasks(), stop)
 
     async def drain_outbox(self) -> bool:
         command = DrainOutbox(jitter=self._jitter)

@@ -92,10 +92,11 @@ class Lines:
         pauses = Pauses()
         while True:
             try:
-                link = await asyncio.to_thread(self._connect)
+                link = await self._database.connecting.run(self._connect)
             except Exception as fault:  # noqa: BLE001 - whatever it is, threads ask meanwhile
                 # The text may quote the URL.
-                self._log.warning("no line, threads ask instead", fault=type(fault).__name__)
+                tell = self._log.debug if pauses.began else self._log.warning
+                tell("no line, threads ask instead", fault=type(fault).__name__)
                 await asyncio.sleep(pauses.failed())
                 continue
             pauses.succeeded()

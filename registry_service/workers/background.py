@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
-from agentworkspace.core.refusal import Refusal
 from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage.store import Store
@@ -37,17 +36,6 @@ OFFLINE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """`work` again and again, `every` seconds."""
-
-    name: str
-    every: float
-    work: Callable[[], Awaitable[None]]
-    # Once more after the stop, so that what is remembered gets written.
-    at_stop: bool = False
-
-
 class Background:
     """Runs on a pool of its own: no load of calls may keep the pulse from being written."""
 
@@ -60,7 +48,7 @@ class Background:
         refused: RefusedLedger,
         metrics: RegistryMetrics,
         offline: MarkOffline,
-        on_store_answered: Callable[[], Awaitable[None]],
+        on_pulse: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._pool = pool
@@ -68,9 +56,8 @@ class Background:
         self._refused = refused
         self._metrics = metrics
         self._offline = offline
-        self._on_store_answered = on_store_answered
+        self._on_pulse = on_pulse
         self._log = structlog.get_logger("registry.background")
-        self._failing: set[str] = set()
 
     def tasks(self) -> list[Task]:
         return [
@@ -83,15 +70,14 @@ class Background:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns when every task has ended."""
-        async with asyncio.TaskGroup() as group:
-            for task in self.tasks():
-                group.create_task(self._repeat(task, stop), name=task.name)
+        tasks = Tasks("registry", on_fault=self._metrics.background_fault)
+        await tasks.run(self.tasks(), stop)
 
     async def write_pulse(self) -> None:
         pulse = await self._attempt(write_pulse.run)
         if pulse.after_gap:
             self._log.info("boxes get their grace anew", up_since=pulse.up_since.isoformat())
-        await self._on_store_answered()
+        await self._on_pulse()
 
     async def flush_last_uses(self) -> None:
         uses = self._last_uses.take()
@@ -143,42 +129,3 @@ class Background:
 
     async def _attempt(self, command: Callable[[Store], T]) -> T:
         return await self._pool.run(attempt, partial(command, self._store))
-
-    async def _repeat(self, task: Task, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            await self._once(task)
-            await _either(stop, task.every)
-        if task.at_stop:
-            await self._once(task)
-
-    async def _once(self, task: Task) -> None:
-        try:
-            await task.work()
-        except Exception as fault:  # noqa: BLE001 - it is tried again; nobody else would
-            self._metrics.background_fault(task.name)
-            if task.name not in self._failing:
-                self._failing.add(task.name)
-                self._log_fault(task, fault)
-            return
-        if task.name in self._failing:
-            self._failing.discard(task.name)
-            self._log.info("background work goes on", task=task.name)
-
-    def _log_fault(self, task: Task, fault: Exception) -> None:
-        said, trace = str(fault), None
-        if not isinstance(fault, Refusal):
-            said, trace = type(fault).__name__, fault
-        self._log.warning(
-            "background work failed, it will be tried again",
-            task=task.name,
-            fault=said,
-            exc_info=trace,
-        )
-
-
-async def _either(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

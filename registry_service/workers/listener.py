@@ -47,10 +47,11 @@ class Listener:
         while True:
             self._lost.clear()
             try:
-                link = await asyncio.to_thread(self._connect)
+                link = await self._database.connecting.run(self._connect)
             except psycopg2.Error as fault:
                 # The text may quote the URL.
-                self._log.warning("cannot listen, polling goes on", fault=type(fault).__name__)
+                tell = self._log.debug if pauses.began else self._log.warning
+                tell("cannot listen, polling goes on", fault=type(fault).__name__)
             else:
                 pauses.succeeded()
                 self._log.debug("listening")

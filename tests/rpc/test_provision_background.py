@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
+from agentworkspace.service.tasks import Task, Tasks
 from provision_service.metrics import ProvisionMetrics
-from provision_service.workers.tasks import Task, Tasks
 
 
 class Work:
@@ -30,7 +30,7 @@ async def running(task: Task, until: Callable[[], bool]) -> CollectorRegistry:
     """Run the task until the condition holds, then stop it."""
     collectors = CollectorRegistry()
     stop = asyncio.Event()
-    tasks = Tasks(ProvisionMetrics(collectors))
+    tasks = Tasks("provision", on_fault=ProvisionMetrics(collectors).background_fault)
     run = asyncio.create_task(tasks.run([task], stop))
     async with asyncio.timeout(5):
         while not until():  # noqa: ASYNC110 - what is waited for is a count, not an event

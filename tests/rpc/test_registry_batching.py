@@ -47,7 +47,7 @@ async def a_coalescer(
     yield Coalescer(on_threads(pool, database.answer), max_batch=max_batch, max_waiting=max_waiting)
     for _ in range(100):
         database.let.release()
-    await asyncio.to_thread(pool.close)
+    assert await pool.end(5)
 
 
 async def asked(queue: Coalescer[int, int], *items: int) -> list[asyncio.Task[int]]:
@@ -119,7 +119,7 @@ def test_a_failed_batch_fails_every_item_and_the_queue_goes_on() -> None:
         outcomes = await asyncio.gather(queue.ask(1), queue.ask(2), return_exceptions=True)
         assert [type(each) for each in outcomes] == [ConnectionError, ConnectionError]
         assert await queue.ask(3) == 3
-        pool.close()
+        assert await pool.end(5)
 
     asyncio.run(story())
 
@@ -170,7 +170,7 @@ def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten() -> None:
 
         async with asyncio.timeout(20):
             await asyncio.gather(*(caller(1000 * each) for each in range(10)))
-        pool.close()
+        assert await pool.end(5)
 
     asyncio.run(story())
 
@@ -188,7 +188,7 @@ def test_a_full_pool_refuses_and_frees_itself() -> None:
         gate.set()
         await asyncio.gather(running, waiting)
         assert await pool.run(int, "7") == 7
-        await asyncio.to_thread(pool.close)
+        assert await pool.end(5)
 
     asyncio.run(story())
 

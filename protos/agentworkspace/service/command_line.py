@@ -29,6 +29,7 @@ from agentworkspace.server.server import run
 from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
 from agentworkspace.service import health_check, migrate
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
+from agentworkspace.service.ending import leave
 from agentworkspace.service.migrate import Schema
 from agentworkspace.service.serving import require_protected
 from agentworkspace.service.settings import MOST_PROCESSES, BadSettings, ServiceSettings
@@ -161,20 +162,24 @@ class CommandLine(Generic[S]):
             structlog.get_logger(self.name).warning("a variable is ignored", problem=sentence)
         _end_on_sigterm()
         with self._database(settings, embedded=chosen.embedded) as url:
-            if chosen.embedded:
-                migrate.upgrade(self.schema, url)
-            processes: int = chosen.processes or settings.processes
-            if processes == 1:
-                run(self.serve(settings, url))
-                # The loop took its handlers along; what is left is to close the database in peace.
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                return 0
-            with reserved(settings.listen) as listen:
+            status = self._serve_on(settings, url, chosen)
+        return leave(status)
 
-                def work(index: int) -> int:
-                    return self._serve_one(settings, url, listen, index)
+    def _serve_on(self, settings: S, url: Secret, chosen: argparse.Namespace) -> int:
+        if chosen.embedded:
+            migrate.upgrade(self.schema, url)
+        processes: int = chosen.processes or settings.processes
+        if processes == 1:
+            run(self.serve(settings, url))
+            # The loop took its handlers along; what is left is to close the database in peace.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return 0
+        with reserved(settings.listen) as listen:
 
-                return Supervisor(self.name, work, processes).run()
+            def work(index: int) -> int:
+                return self._serve_one(settings, url, listen, index)
+
+            return Supervisor(self.name, work, processes).run()
 
     def _serve_one(self, settings: S, url: Secret, listen: str, index: int) -> int:
         """One of several processes; what it says on the way out is its own last word."""

@@ -72,6 +72,10 @@ class Link(extensions.connection):
         if held is not None:
             held.close()
 
+    def __del__(self) -> None:
+        # Of one that nobody waited for any more.
+        self.close()
+
 
 class Pauses:
     """How long to wait before the next attempt: it doubles, with chance in it, up to a second."""
@@ -90,8 +94,8 @@ class Pauses:
         self._failures = 0
 
     @property
-    def are_due(self) -> bool:
-        """Whether the last attempt failed."""
+    def began(self) -> bool:
+        """Whether the last attempt failed, so that there is a pause to keep."""
         return self._failures > 0
 
 
@@ -113,7 +117,7 @@ class Gate:
     def attempt(self, *, at_once: bool = False) -> Iterator[None]:
         """DatabaseAway when it is not this one's turn; `at_once` never waits for a turn."""
         with self._lock:
-            if self._pauses.are_due and not at_once:
+            if self._pauses.began and not at_once:
                 if self._trying or self._monotonic() < self._next_attempt:
                     raise DatabaseAway("the database did not answer a moment ago")
                 self._trying = True

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.connecting import Connector, Link
 from agentworkspace.service.store_faults import ends_connection
+from agentworkspace.service.thread_pool import BlockingPool
 
 _POOL_SECONDS: Final = 5
 _DRIVER: Final = "postgresql+psycopg2://"
@@ -74,6 +75,8 @@ class Database:
             "jit": "off",
         }
         self._of_pool = {**self._settings, **(settings or {})}
+        # For what keeps connections of its own on the event loop.
+        self.connecting = BlockingPool(threads=2, max_waiting=100, name="connect")
         self._lock = threading.Lock()
         self._told: list[Callable[[], None]] = []
         self.engine = create_engine(

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
@@ -37,6 +38,7 @@ class BlockingPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = threads + max_waiting
         self._held = 0
+        self._emptied: asyncio.Event | None = None
 
     @property
     def held(self) -> int:
@@ -53,9 +55,15 @@ class BlockingPool:
         future.add_done_callback(self._released_from(asyncio.get_running_loop()))
         return await asyncio.wrap_future(future)
 
-    def close(self) -> None:
-        """Wait for what runs; what only waits is dropped."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    async def end(self, seconds: float) -> bool:
+        """Drop what waits, and give what runs this long. False when something still runs then."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._held:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
+        return not self._held
 
     def _released_from(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
         def released(_future: object) -> None:
@@ -67,3 +75,5 @@ class BlockingPool:
 
     def _release(self) -> None:
         self._held -= 1
+        if not self._held and self._emptied is not None:
+            self._emptied.set()

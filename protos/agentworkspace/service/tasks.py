@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from agentworkspace.core.refusal import Refusal
-from provision_service.domain.registry_port import RegistryUnavailable
-from provision_service.metrics import ProvisionMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +16,33 @@ class Task:
     """`work` again and again, `every` seconds, and at once when `wake` is set.
 
     `work` answers whether there is more to do at once. While there is, it takes at most `share`
-    of the time, and leaves the rest to those who call.
+    of the time, and leaves the rest to those who call. `at_stop`: once more when the service
+    stops, so that what is remembered gets written.
     """
 
     name: str
     every: float
-    work: Callable[[], Awaitable[bool]]
+    work: Callable[[], Awaitable[bool | None]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     share: float = 1.0
+    at_stop: bool = False
 
 
 class Tasks:
     """Runs them side by side. A task that fails is tried again; it is logged when it begins to
-    fail and when it is well again, not every time.
+    fail and when it is well again, not every time. `known` faults say all in their own text.
     """
 
-    def __init__(self, metrics: ProvisionMetrics) -> None:
-        self._metrics = metrics
-        self._log = structlog.get_logger("provision.background")
+    def __init__(
+        self,
+        service: str,
+        *,
+        on_fault: Callable[[str], None],
+        known: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._on_fault = on_fault
+        self._known: tuple[type[Exception], ...] = (Refusal, *known)
+        self._log = structlog.get_logger(f"{service}.background")
         self._failing: set[str] = set()
 
     async def run(self, tasks: Sequence[Task], stop: asyncio.Event) -> None:
@@ -52,25 +59,27 @@ class Tasks:
             more = await self._once(task)
             pause = (clock() - started) * (1 / task.share - 1) if more else task.every
             if pause:
-                await _first_of(pause, stop, task.wake)
+                await first_of(pause, stop, task.wake)
+        if task.at_stop:
+            await self._once(task)
 
     async def _once(self, task: Task) -> bool:
         try:
             more = await task.work()
         except Exception as fault:  # noqa: BLE001 - it is tried again; nobody else would
-            self._metrics.background_fault(task.name)
+            self._on_fault(task.name)
             self._note_fault(task, fault)
             return False
         if task.name in self._failing:
             self._failing.discard(task.name)
             self._log.info("background work goes on", task=task.name)
-        return more
+        return bool(more)
 
     def _note_fault(self, task: Task, fault: Exception) -> None:
         if task.name in self._failing:
             return
         self._failing.add(task.name)
-        known = isinstance(fault, Refusal | RegistryUnavailable)
+        known = isinstance(fault, self._known)
         self._log.warning(
             "background work failed, it will be tried again",
             task=task.name,
@@ -79,7 +88,7 @@ class Tasks:
         )
 
 
-async def _first_of(seconds: float, *events: asyncio.Event) -> None:
+async def first_of(seconds: float, *events: asyncio.Event) -> None:
     """Until any of the events is set, or the time is over."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:

@@ -1,0 +1,95 @@
+"""The end of a service, which nothing that is stuck may hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from agentworkspace.server.server import RpcServer
+from agentworkspace.service.database import Database
+from agentworkspace.service.thread_pool import BlockingPool
+
+# Of the grace, for what comes after the calls: at most so much, and at most such a share.
+_CLOSING_SECONDS: Final = 2.0
+_CLOSING_SHARE: Final = 0.25
+# What was cut off ends in much less.
+_CUT_SECONDS: Final = 0.5
+# Longer than everything below may take together.
+_LAST_RESORT_SECONDS: Final = 1.0
+STUCK: Final = 1
+
+
+def closing_seconds(grace: float) -> float:
+    """What calls may not have of the grace, because closing needs it."""
+    return min(_CLOSING_SECONDS, grace * _CLOSING_SHARE)
+
+
+async def end_service(
+    *,
+    server: RpcServer,
+    stop: asyncio.Event,
+    until_stopped: Collection[asyncio.Task[None]],
+    cancelled: Collection[asyncio.Task[None]] = (),
+    pools: Collection[BlockingPool],
+    database: Database,
+    grace: float,
+) -> None:
+    """Finish what runs, write what is remembered, close: all within the grace.
+
+    `until_stopped` end by themselves once `stop` is set; `cancelled` are cancelled after them.
+    Whatever waits for the database at the end of the grace is cut off.
+    """
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + grace
+    await server.stop()
+    stop.set()
+    if until_stopped:
+        await asyncio.wait(until_stopped, timeout=max(0.0, give_up - loop.time() - _CUT_SECONDS))
+    for task in (*until_stopped, *cancelled):
+        task.cancel()
+    await asyncio.gather(*until_stopped, *cancelled, return_exceptions=True)
+    for pool in pools:
+        await pool.end(max(0.0, give_up - loop.time() - _CUT_SECONDS))
+    database.cut_off()
+    for pool in (*pools, database.connecting):
+        await pool.end(_CUT_SECONDS)
+    database.close()
+
+
+@contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    """End the process the hard way if the block takes much longer: the loop itself may be stuck."""
+    timer = threading.Timer(seconds + _LAST_RESORT_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def leave(status: int) -> int:
+    """The status to exit with. A thread that is stuck (in a name look-up, say) would keep the
+    interpreter from ending: then this ends the process itself.
+    """
+    main = threading.main_thread()
+    stuck = [each for each in threading.enumerate() if each is not main and not each.daemon]
+    if stuck:
+        structlog.get_logger("service").warning("ends with threads stuck", threads=len(stuck))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _give_up() -> None:
+    structlog.get_logger("service").error("did not end within its grace, ends at once")
+    sys.stderr.flush()
+    os._exit(STUCK)

@@ -1,0 +1,124 @@
+"""Whether the database takes writes, found out by making one every second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import psycopg2
+import structlog
+
+from agentworkspace.service.connecting import Link
+from agentworkspace.service.database import Database
+from agentworkspace.service.store_faults import ends_connection
+from agentworkspace.service.thread_pool import BlockingPool
+
+EVERY_SECONDS: Final = 1.0
+# Without a write for so long, health says NOT_SERVING.
+LATE_SECONDS: Final = 3.0
+# A server that is there has ended the statement itself long before.
+PATIENCE_SECONDS: Final = 3.0
+# A lock on a row of ours is a write: it takes a transaction id, and a commit that reaches the disk
+# (and the replicas, where commits wait for them). Nobody waits for it, and nothing grows by it.
+_WRITE: Final = (
+    "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000;"
+    " SELECT FROM {schema}.alembic_version FOR NO KEY UPDATE SKIP LOCKED"
+)
+
+
+class WriteWatch:
+    """Tells health: serving once the service is ready and while a write can be made.
+
+    On a connection and a thread of its own, so that no load of calls is taken for a dead server.
+    """
+
+    def __init__(
+        self, database: Database, schema: str, *, tell: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        self._database = database
+        self._statement = _WRITE.format(schema=schema)
+        self._tell = tell
+        self._pool = BlockingPool(threads=1, max_waiting=1, name="write-watch")
+        self._link: Link | None = None
+        self._waits_for_answer = False
+        self._last_write = 0.0
+        self._log = structlog.get_logger(schema)
+        self._is_ready = False
+        self._told = False
+        self.takes_writes = False
+
+    async def ready(self) -> None:
+        """All else that serving needs is there. Twice is once."""
+        self._is_ready = True
+        await self._tell_health()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                await self._try(stopping)
+                await asyncio.wait({stopping}, timeout=EVERY_SECONDS)
+        finally:
+            stopping.cancel()
+            await self._pool.end(0.0)
+
+    async def _try(self, stopping: asyncio.Task[bool]) -> None:
+        """One write. While nothing is heard of it, health is told the truth all the same."""
+        writing = asyncio.create_task(self._pool.run(self._write))
+        while not (writing.done() or stopping.done()):
+            await asyncio.wait(
+                {writing, stopping},
+                timeout=PATIENCE_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if writing.done():
+                await self._note(writing.exception())
+            elif not stopping.done():
+                await self._note(TimeoutError())
+                if self._waits_for_answer:
+                    self._database.cut_off()
+        # Its thread ends by itself, or when the service cuts everything off at its end.
+        writing.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _note(self, fault: BaseException | None) -> None:
+        now = asyncio.get_running_loop().time()
+        if fault is None:
+            self._last_write = now
+            self.takes_writes = True
+        elif self.takes_writes and now - self._last_write >= LATE_SECONDS:
+            self.takes_writes = False
+            self._log.warning("the database takes no writes", fault=type(fault).__name__)
+        await self._tell_health()
+
+    async def _tell_health(self) -> None:
+        serving = self._is_ready and self.takes_writes
+        if serving != self._told:
+            self._told = serving
+            await self._tell(serving)
+            self._log.info("serving" if serving else "not serving")
+
+    def _write(self) -> None:
+        """Refused by a server that is read-only; ended by one that is there and cannot write."""
+        link = self._usable()
+        self._waits_for_answer = True
+        try:
+            with link, link.cursor() as cursor:
+                cursor.execute(self._statement)
+        except psycopg2.Error as fault:
+            if ends_connection(fault):
+                self._database.lost(link)
+                link.close()
+            raise
+        finally:
+            self._waits_for_answer = False
+
+    def _usable(self) -> Link:
+        link = self._link
+        if link is not None and not link.closed:
+            if link.generation == self._database.losses:
+                return link
+            link.close()
+        self._link = self._database.connect(purpose="health", at_once=True)
+        return self._link
