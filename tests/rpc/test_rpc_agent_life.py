@@ -273,6 +273,34 @@ def test_heartbeats_go_on_with_the_old_token_while_a_rotation_fails() -> None:
     assert box.next_register(NextAction.NONE) == first
 
 
+def test_a_fresh_token_revoked_before_its_first_use_gives_way_to_the_one_before_it() -> None:
+    box = Played(LAUNCHED)
+    box.next_register()
+    box.next_heartbeat(IN)
+    box.life.request_rotation()
+    box.next_register(NextAction.NONE)
+    relaunch = refused("BEARER_REJECTED", Recovery.RELAUNCH, code="UNAUTHENTICATED")
+    assert box.next_heartbeat(IN).bearer == Secret("s1")
+    assert box.next_register(relaunch).bearer == Secret("s1")
+    assert box.next_register(relaunch).bearer == DERIVED
+    call = box.next_register(refused("TOKEN_HASH_IN_USE", Recovery.FIX_REQUEST))
+    assert (call.bearer, call.token_sha256) == (DERIVED, sha256_hex(Secret("s2")))
+    assert box.next_heartbeat(IN).bearer == Secret("s2")
+
+
+def test_once_the_fresh_token_was_used_the_one_before_it_is_forgotten() -> None:
+    box = Played(LAUNCHED)
+    box.next_register()
+    box.next_heartbeat(IN)
+    box.life.request_rotation()
+    box.next_register(NextAction.NONE)
+    box.next_heartbeat(IN)
+    box.next_heartbeat(NextAction.NONE)
+    relaunch = refused("BEARER_REJECTED", Recovery.RELAUNCH, code="UNAUTHENTICATED")
+    presented = [box.next_register(relaunch).bearer for _ in range(2)]
+    assert presented == [Secret("s1"), Secret("s1")]
+
+
 def test_a_refused_bearer_makes_room_for_the_secret_whose_answer_was_lost() -> None:
     crashed = Remembered(held=Secret("old"), candidate=Secret("new"), request_id="r0")
     box = Played(BARE, crashed)

@@ -67,6 +67,9 @@ class AgentLife:
         self._recalled = False
         # What a restart could not make again from the launch itself, and is not kept yet.
         self._unsaved = False
+        # The one before `held`: it lives until `held` is used, and lets the box back in if that is
+        # revoked before.
+        self._previous: Secret | None = None
         # Which of the secrets goes along as bearer; moves on when one was refused.
         self._turn = 0
         self._rotating = False
@@ -139,6 +142,7 @@ class AgentLife:
             answer = yield CallHeartbeat(self._held())
             if answer is NextAction.NONE:
                 went_well = True
+                self._previous = None
                 backoff.reset()
                 yield Wait(interval * (1.0 - _EARLY_SHARE * self._chance()))
             elif answer is NextAction.REGISTER:
@@ -204,7 +208,7 @@ class AgentLife:
 
     def _presented(self) -> Secret:
         """Held first. The candidate may be a token already, when an answer was lost."""
-        known = (self._own.held, self._api_token, self._own.candidate)
+        known = (self._own.held, self._api_token, self._own.candidate, self._previous)
         choices = [each for each in known if each is not None]
         return choices[self._turn % len(choices)]
 
@@ -213,6 +217,7 @@ class AgentLife:
         was_kept = own.candidate is not None and own.candidate != self._derived
         if own.candidate is not None:
             self._rotating = False
+            self._previous = own.held
         self._own = replace(own, held=own.candidate or own.held, candidate=None, request_id="")
         self.admission = admission
         if was_kept:
