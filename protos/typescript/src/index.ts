@@ -1,0 +1,14 @@
+export { AgentClient, type AgentOptions, Closed } from "./agent/client.js";
+export { type Announcement, type Environment, type Launch, type Report, launchFrom } from "./agent/launch.js";
+export { FileMemory, type Memory, ProcessMemory, type Remembered } from "./agent/memory.js";
+export { type Admission, type StopCause, Stopped } from "./agent/steps.js";
+export { Secret } from "./core/secret.js";
+export { TokenKind, deriveInstanceToken, isWellFormed, newToken, sha256Hex } from "./core/tokens.js";
+export { type Bearer, type CallOptions, Channel, type ChannelOptions, type ClientOf, type Tls } from "./rpc/channel.js";
+export { Code, type Recovery, RpcFailure } from "./rpc/failure.js";
+export type { FieldViolation } from "./rpc/status-details.js";
+export { principalOf } from "./verifier/gate.js";
+export { type MethodNeeds, type MethodRequirement, bearerInterceptor } from "./verifier/interceptor.js";
+export { type RouteRequirement, expressBearer, fastifyBearer } from "./verifier/middleware.js";
+export { type Principal, Rejected, type Rejection, type Requirement } from "./verifier/principals.js";
+export { type CheckOptions, Verifier, type VerifierOptions } from "./verifier/verifier.js";
