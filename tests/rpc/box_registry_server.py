@@ -12,7 +12,8 @@ import grpc
 import grpc.aio
 from typing_extensions import override
 
-from agentworkspace.client.agent.steps import Admission
+from agentworkspace.client.agent.steps import Admission, NextAction
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import (
@@ -29,6 +30,15 @@ DOWN = RpcFailure(
     "agentworkspace.registry",
     "ERROR_REASON_STORE_UNAVAILABLE",
     "no store",
+)
+
+
+GONE = RpcFailure(
+    grpc.StatusCode.UNAUTHENTICATED,
+    "agentworkspace.registry",
+    "ERROR_REASON_BEARER_REJECTED",
+    "not a live token",
+    recovery=Recovery.REGISTER,
 )
 
 
@@ -82,6 +92,10 @@ class BoxRegistry(RegistrationServiceServicer):
         self, request: pb.UpdateCardRequest, context: Any
     ) -> pb.UpdateCardResponse:
         self.cards.append(request)
+        bearer = _bearer(context)
+        answer = self.model.heartbeat(bearer) if bearer is not None else None
+        if answer is not NextAction.NONE:
+            await _abort(context, GONE)
         return pb.UpdateCardResponse()
 
     @override

@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,10 +25,12 @@ from agentworkspace.client.agent import (
     Launch,
     ProcessMemory,
     Remembered,
+    StopCause,
     Stopped,
 )
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
+from agentworkspace.rpc.errors import RpcFailure
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE
 from tests.rpc.box_registry_server import BoxRegistry, serving
@@ -146,8 +148,44 @@ async def test_stop_is_the_only_end(client: Any) -> None:
         await asyncio.wait_for(agent.admitted(), PATIENCE)
         await registry.until_beats()
         registry.model.retire()
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped) as caught:
             await asyncio.wait_for(agent.finished(), PATIENCE)
+    assert caught.value.cause is StopCause.RETIRED
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not reached():  # noqa: ASYNC110 - lists and dicts have no events
+            await asyncio.sleep(0.01)
+
+
+# Far longer than the tests have patience: whoever is back did not wait for a heartbeat.
+RARELY = 3600.0
+
+
+@both
+async def test_a_box_that_is_told_elsewhere_registers_at_once(client: Any) -> None:
+    registry = BoxRegistry(heartbeat_seconds=RARELY)
+    async with launched(registry) as launch, client(launch) as agent:
+        await asyncio.wait_for(agent.admitted(), PATIENCE)
+        await until(lambda: bool(registry.heartbeats))
+        registry.model.revoke(RevokeReason.OPERATOR)
+        again = await asyncio.wait_for(agent.register_now(), PATIENCE)
+        assert again.outcome == "RECOVERED"
+        (live,) = registry.model.live()
+        assert sha256_hex(agent.bearer()) == live.token_sha256.hex()
+
+
+@both
+async def test_a_call_of_the_client_s_own_that_is_refused_leads_back_at_once(client: Any) -> None:
+    registry = BoxRegistry(heartbeat_seconds=RARELY)
+    async with launched(registry) as launch, client(launch) as agent:
+        await asyncio.wait_for(agent.admitted(), PATIENCE)
+        await until(lambda: bool(registry.heartbeats))
+        registry.model.revoke(RevokeReason.OPERATOR)
+        with pytest.raises(RpcFailure):
+            await agent.update_card({"skills": []})
+        await until(lambda: bool(registry.model.live()))
 
 
 @both

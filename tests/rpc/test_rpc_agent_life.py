@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 
@@ -21,6 +21,7 @@ from agentworkspace.client.agent.steps import (
     Recall,
     Save,
     Step,
+    StopCause,
     Stopped,
     Wait,
 )
@@ -202,12 +203,61 @@ def test_stop_ends_a_box_wherever_it_is_said() -> None:
     registering.next_register()
     with pytest.raises(Stopped, match="WORKSPACE_REMOVED"):
         registering.next_call(stop)
-    for said in (stop, NextAction.STOP):
-        beating = Played(BARE)
-        beating.next_register()
-        beating.next_heartbeat(IN)
-        with pytest.raises(Stopped):
-            beating.next_call(said)
+    beating = Played(BARE)
+    beating.next_register()
+    beating.next_heartbeat(IN)
+    with pytest.raises(Stopped, match="WORKSPACE_REMOVED"):
+        beating.next_call(stop)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (refused("INCARNATION_SUPERSEDED", Recovery.STOP), StopCause.REPLACED),
+        (refused("WORKSPACE_SUSPENDED", Recovery.STOP), StopCause.SUSPENDED),
+        (refused("WORKSPACE_REMOVED", Recovery.STOP), StopCause.RETIRED),
+        (refused("STORE_UNAVAILABLE"), StopCause.UNKNOWN),
+        (IN, StopCause.UNKNOWN),
+    ],
+)
+def test_a_heartbeat_s_stop_is_asked_about_once_and_obeyed_in_any_case(
+    answer: Answer, cause: StopCause
+) -> None:
+    box = Played(BARE)
+    box.next_register()
+    box.next_heartbeat(IN)
+    assert box.next_register(NextAction.STOP).bearer == Secret("s1")
+    with pytest.raises(Stopped) as caught:
+        box.next_call(answer)
+    assert caught.value.cause is cause
+    assert str(caught.value).startswith(cause.value)
+    assert box.waits == []
+
+
+def test_a_registration_that_was_asked_for_comes_before_the_next_heartbeat() -> None:
+    box = Played(BARE)
+    box.next_register()
+    box.next_heartbeat(IN)
+    box.life.request_registration()
+    again = box.next_register(NextAction.NONE)
+    assert (again.bearer, again.token_sha256) == (Secret("s1"), sha256_hex(Secret("s1")))
+    box.next_heartbeat(IN)
+    assert box.life.admissions == 2
+    box.next_heartbeat(NextAction.NONE)
+
+
+def test_an_api_token_lets_in_and_never_becomes_the_box_s_own() -> None:
+    box = Played(replace(BARE, api_token=Secret("api")))
+    first = box.next_register()
+    assert (first.bearer, first.token_sha256) == (Secret("api"), sha256_hex(Secret("s1")))
+    used = refused("TOKEN_HASH_IN_USE", Recovery.FIX_REQUEST, code="ALREADY_EXISTS")
+    second = box.next_register(used)
+    assert (second.bearer, second.token_sha256) == (Secret("api"), sha256_hex(Secret("s2")))
+    assert box.next_heartbeat(IN).bearer == Secret("s2")
+    back = box.next_register(NextAction.REGISTER)
+    assert back.bearer == Secret("s2")
+    revoked = refused("BEARER_REJECTED", Recovery.RELAUNCH, code="UNAUTHENTICATED")
+    assert box.next_register(revoked).bearer == Secret("api")
 
 
 def test_a_heartbeat_that_says_register_leads_to_register_with_what_is_held() -> None:

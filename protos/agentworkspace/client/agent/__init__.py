@@ -7,7 +7,7 @@ from agentworkspace.client.agent.blocking_client import BlockingAgentClient
 from agentworkspace.client.agent.box import Closed
 from agentworkspace.client.agent.launch import Announcement, Launch, Report
 from agentworkspace.client.agent.memory import FileMemory, Memory, ProcessMemory, Remembered
-from agentworkspace.client.agent.steps import Admission, Stopped
+from agentworkspace.client.agent.steps import Admission, StopCause, Stopped
 
 __all__ = [
     "Admission",
@@ -21,5 +21,6 @@ __all__ = [
     "ProcessMemory",
     "Remembered",
     "Report",
+    "StopCause",
     "Stopped",
 ]

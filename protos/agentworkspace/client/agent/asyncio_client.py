@@ -36,6 +36,7 @@ from agentworkspace.client.agent.steps import (
     Wait,
 )
 from agentworkspace.client.channel import aio_channel, call_metadata
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
@@ -98,6 +99,18 @@ class AgentClient(Box):
         self._woken.set()
         while self.bearer() == before:
             await self._next_news()
+
+    async def register_now(self) -> Admission:
+        """Register again at once, instead of when a heartbeat says so; returns once admitted.
+
+        For a call that the box made elsewhere with its token and that was refused with the
+        recovery REGISTER.
+        """
+        before = self._life.admissions
+        self._register_soon()
+        while self._life.admissions == before or self._life.admission is None:
+            await self._next_news()
+        return self._life.admission
 
     async def update_card(
         self, agent_card: Mapping[str, Any] | None = None, *, url: str = ""
@@ -181,7 +194,15 @@ class AgentClient(Box):
         try:
             await method(request, timeout=messages.CALL_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
-            raise failure_from(error) from None
+            failure = failure_from(error)
+            if failure.recovery == Recovery.REGISTER:
+                self._register_soon()
+            raise failure from None
+
+    def _register_soon(self) -> None:
+        self._life.request_registration()
+        if self._task is not None:
+            self._woken.set()
 
     def _stub(self) -> Any:
         if self._channel is None:

@@ -25,6 +25,7 @@ from agentworkspace.client.agent.steps import (
     Wait,
 )
 from agentworkspace.client.channel import blocking_channel, call_metadata
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
@@ -94,11 +95,20 @@ class BlockingAgentClient(Box):
         """Change the token for a fresh one; returns once the fresh one is admitted."""
         self.admitted(timeout)
         before = self.bearer()
-        with self._changed:
-            self._life.request_rotation()
-            self._woken = True
-            self._changed.notify_all()
+        self._life.request_rotation()
+        self._wake()
         self._wait_until(lambda: self.bearer() != before, timeout)
+
+    def register_now(self, timeout: float | None = None) -> Admission:
+        """Register again at once, instead of when a heartbeat says so; returns once admitted.
+
+        For a call that the box made elsewhere with its token and that was refused with the
+        recovery REGISTER. TimeoutError after `timeout` seconds.
+        """
+        before = self._life.admissions
+        self._register_soon()
+        self._wait_until(lambda: self._life.admissions != before, timeout)
+        return self.admitted(timeout)
 
     def update_card(self, agent_card: Mapping[str, Any] | None = None, *, url: str = "") -> None:
         """Replace card and url, now and at later registrations. RpcFailure when refused."""
@@ -185,7 +195,20 @@ class BlockingAgentClient(Box):
                 request, timeout=messages.CALL_SECONDS, metadata=call_metadata(bearer=bearer)
             )
         except grpc.RpcError as error:
-            raise failure_from(error) from None
+            failure = failure_from(error)
+            if failure.recovery == Recovery.REGISTER:
+                self._register_soon()
+            raise failure from None
+
+    def _register_soon(self) -> None:
+        self._life.request_registration()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is not None:
+            with self._changed:
+                self._woken = True
+                self._changed.notify_all()
 
     def _close(self) -> None:
         thread = self._thread

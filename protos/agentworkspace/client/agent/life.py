@@ -73,7 +73,10 @@ class AgentLife:
         # Which of the secrets goes along as bearer; moves on when one was refused.
         self._turn = 0
         self._rotating = False
+        self._registering = False
         self.admission: Admission | None = None
+        # So that whoever asked for a registration sees that it took place.
+        self.admissions = 0
 
     @property
     def bearer(self) -> Secret | None:
@@ -83,6 +86,10 @@ class AgentLife:
     def request_rotation(self) -> None:
         """Change the token at the next heartbeat."""
         self._rotating = True
+
+    def request_registration(self) -> None:
+        """Register at the next step, as if the answer to a heartbeat had been REGISTER."""
+        self._registering = True
 
     def steps(self) -> Steps:
         """For ever; raises Stopped when the registry says STOP."""
@@ -137,6 +144,9 @@ class AgentLife:
         backoff = self._backoff(longest=min(LONGEST_SECONDS, interval))
         went_well = False
         while True:
+            if self._registering:
+                self._registering = False
+                yield from self._get_in()
             if self._rotating:
                 yield from self._rotate()
             answer = yield CallHeartbeat(self._held())
@@ -148,7 +158,7 @@ class AgentLife:
             elif answer is NextAction.REGISTER:
                 return went_well
             elif answer is NextAction.STOP:
-                raise Stopped("NEXT_ACTION_STOP", "the answer to a heartbeat was STOP")
+                yield from self._ask_why()
             else:
                 failure = _failure(answer)
                 _stop_if_told(failure)
@@ -156,6 +166,17 @@ class AgentLife:
                     return went_well
                 because = f"heartbeat failed: {failure}"
                 yield Wait(backoff.seconds(failure.retry_after), because)
+
+    def _ask_why(self) -> Steps:
+        """Raises Stopped: a heartbeat is answered STOP without a reason, a registration with one.
+
+        Whatever comes of that one attempt, the box stops.
+        """
+        self._have_a_secret()
+        answer = yield self._register()
+        if isinstance(answer, RpcFailure):
+            _stop_if_told(answer)
+        raise Stopped("NEXT_ACTION_STOP", "the answer to a heartbeat was STOP")
 
     def _rotate(self) -> Steps:
         """One attempt: heartbeats go on with the old token until the new one is admitted."""
@@ -220,6 +241,7 @@ class AgentLife:
             self._previous = own.held
         self._own = replace(own, held=own.candidate or own.held, candidate=None, request_id="")
         self.admission = admission
+        self.admissions += 1
         if was_kept:
             # One attempt: should it fail, the candidate that is kept already leads here again.
             yield Save(self._own)

@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum, auto, unique
+from enum import Enum, StrEnum, auto, unique
+from typing import Final
 
 from agentworkspace.client.agent.memory import Remembered
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.errors import RpcFailure
 
 
+@unique
+class StopCause(StrEnum):
+    """Why a box is told to stop; the registry says it for no other reason."""
+
+    REPLACED = "a newer launch of this workspace has registered"
+    SUSPENDED = "an operator suspended the workspace"
+    RETIRED = "the workspace was retired"
+    UNKNOWN = "the registry did not say why"
+
+
+_CAUSES: Final = {
+    "ERROR_REASON_INCARNATION_SUPERSEDED": StopCause.REPLACED,
+    "ERROR_REASON_WORKSPACE_SUSPENDED": StopCause.SUSPENDED,
+    "ERROR_REASON_WORKSPACE_REMOVED": StopCause.RETIRED,
+}
+
+
 class Stopped(Exception):
-    """The registry said STOP: the box was replaced, suspended or retired, and should exit."""
+    """The registry said STOP: `cause` tells whether the box was replaced, suspended or retired.
+
+    In every case it should exit. `reason` is the one on the wire.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
         self.reason = reason
+        self.cause = _CAUSES.get(reason, StopCause.UNKNOWN)
+        super().__init__(f"{self.cause} ({reason}: {message})")
 
 
 @unique

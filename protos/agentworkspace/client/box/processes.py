@@ -16,6 +16,8 @@ from typing import Final
 # Python ignores these, and a program expects them as they are by default.
 _DEFAULTS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU)
 _LOOK_SECONDS: Final = 0.05
+# What survives this is another user's, or hangs in the kernel.
+_KILL_SECONDS: Final = 5.0
 
 
 class CannotStart(Exception):
@@ -86,11 +88,15 @@ class Command:
         if not found:
             _send_to_group(self.pid, number)
 
-    def kill_all(self) -> None:
-        """Until nothing is left."""
+    def kill_all(self) -> bool:
+        """Until nothing is left; False when something would not go."""
+        give_up = time.monotonic() + _KILL_SECONDS
         while self.reap():
+            if time.monotonic() >= give_up:
+                return False
             self.send_to_all(signal.SIGKILL)
             time.sleep(_LOOK_SECONDS)
+        return True
 
     def _give_terminal(self, group: int) -> None:
         if self._terminal is None:
@@ -160,10 +166,11 @@ def _as_exit_status(status: int) -> int:
 
 
 def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):  # it ended by itself
+    # It ended by itself, or became somebody else's and cannot be reached.
+    with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def _send_to_group(group: int, number: int) -> None:
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)

@@ -133,7 +133,8 @@ class Runner:
             try:
                 self._accompany(command)
             finally:
-                command.kill_all()
+                if not command.kill_all():
+                    self._say("something that the command started cannot be killed; leaving it")
             status = KILLED if command.status is None else command.status
             self._say(f"the command ended with status {status}")
             return status
