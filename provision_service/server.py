@@ -120,6 +120,7 @@ class Provisioning:
             metrics=metrics,
             jitter=random.random,
             reconciler=settings.reconciler,
+            trial=registry.trial,
         )
         core = Core(
             store=self._store,

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import (
@@ -51,6 +52,8 @@ _REFUSALS: Final = frozenset(
         grpc.StatusCode.FAILED_PRECONDITION,
     }
 )
+_CUT_SHORT: Final = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+TRIAL_SECONDS: Final = 2.0
 _OWN_CREDENTIAL: Final = frozenset(
     {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 )
@@ -66,17 +69,15 @@ class RegistryClient:
     A call never lasts longer than its timeout, nor than the call that it is made for.
     """
 
-    def __init__(
-        self,
-        channel: grpc.Channel,
-        *,
-        observe: Observe = _ignore,
-        breaker: Breaker | None = None,
-    ) -> None:
+    def __init__(self, channel: grpc.Channel, *, observe: Observe = _ignore) -> None:
         self._workspaces = workspace_registry_service_pb2_grpc.WorkspaceRegistryServiceStub(channel)
         self._tokens = token_service_pb2_grpc.TokenServiceStub(channel)
+        self._health: Any = health_pb2_grpc.HealthStub(channel)
         self._observe = observe
-        self._breaker = breaker or Breaker()
+        # Apart, so that what strangers can provoke for one does not stop the others.
+        self._launches = Breaker()
+        self._bearers = Breaker()
+        self._watching = Breaker()
 
     def admit(
         self,
@@ -98,7 +99,9 @@ class RegistryClient:
         if first_token is not None:
             request.first_token.label = first_token.label
             request.first_token.token_sha256 = first_token.token_sha256 or ""
-        return answers.admitted(self._call(self._workspaces.AdmitWorkspace, request, timeout))
+        return answers.admitted(
+            self._call(self._launches, self._workspaces.AdmitWorkspace, request, timeout)
+        )
 
     def begin_incarnation(
         self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
@@ -109,17 +112,19 @@ class RegistryClient:
         request = pb.BeginIncarnationRequest(
             workspace_id=workspace_id, request_id=request_id, ticket_ttl=ttl
         )
-        return answers.incarnation(self._call(self._workspaces.BeginIncarnation, request, timeout))
+        return answers.incarnation(
+            self._call(self._launches, self._workspaces.BeginIncarnation, request, timeout)
+        )
 
     def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:
         """RetireWorkspace."""
         request = pb.RetireWorkspaceRequest(workspace_id=workspace_id, tenant_id=tenant_id)
-        self._call(self._workspaces.RetireWorkspace, request, timeout)
+        self._call(self._launches, self._workspaces.RetireWorkspace, request, timeout)
 
     def get_registration(self, *, workspace_id: str, timeout: timedelta) -> Registration:
         """GetRegistration."""
         request = pb.GetRegistrationRequest(workspace_id=workspace_id)
-        found = self._call(self._workspaces.GetRegistration, request, timeout)
+        found = self._call(self._launches, self._workspaces.GetRegistration, request, timeout)
         return answers.registration(found.registration)
 
     def list_registrations_of(
@@ -127,13 +132,15 @@ class RegistryClient:
     ) -> tuple[Registration, ...]:
         """ListRegistrations, of these workspaces."""
         request = pb.ListRegistrationsRequest(page_size=PAGE_SIZE, workspace_ids=workspace_ids)
-        found = self._call(self._workspaces.ListRegistrations, request, timeout)
+        found = self._call(self._watching, self._workspaces.ListRegistrations, request, timeout)
         return answers.page(found).registrations
 
     def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
         """ListRegistrations, every one."""
         request = pb.ListRegistrationsRequest(page_size=PAGE_SIZE, page_token=page_token)
-        return answers.page(self._call(self._workspaces.ListRegistrations, request, timeout))
+        return answers.page(
+            self._call(self._watching, self._workspaces.ListRegistrations, request, timeout)
+        )
 
     def list_registrations_needing_relaunch(
         self, *, page_token: str, timeout: timedelta
@@ -142,7 +149,9 @@ class RegistryClient:
         request = pb.ListRegistrationsRequest(
             needs_relaunch=True, page_size=PAGE_SIZE, page_token=page_token
         )
-        return answers.page(self._call(self._workspaces.ListRegistrations, request, timeout))
+        return answers.page(
+            self._call(self._watching, self._workspaces.ListRegistrations, request, timeout)
+        )
 
     def validate_token(
         self, *, token: Secret, workspace_id: str, timeout: timedelta
@@ -153,19 +162,51 @@ class RegistryClient:
             workspace_id=workspace_id,
             required_kind=token_pb2.TOKEN_KIND_INSTANCE,
         )
-        return answers.bearer(self._call(self._tokens.ValidateToken, request, timeout))
+        return answers.bearer(
+            self._call(self._bearers, self._tokens.ValidateToken, request, timeout)
+        )
 
     def is_workspace_token(self, *, token: Secret, timeout: timedelta) -> bool:
         """Whether this is a live token of any workspace, of either kind."""
         request = token_service_pb2.ValidateTokenRequest(token=token.reveal(), any_workspace=True)
-        return answers.bearer(self._call(self._tokens.ValidateToken, request, timeout)) is not None
+        return (
+            answers.bearer(self._call(self._bearers, self._tokens.ValidateToken, request, timeout))
+            is not None
+        )
 
-    def _call(self, method: Callable[..., Response], request: Any, timeout: timedelta) -> Response:
+    def trial(self) -> None:
+        """Ask the registry's health, if a breaker wants to know. Called every second or so, apart
+        from any call.
+        """
+        wanting = [
+            each for each in (self._launches, self._bearers, self._watching) if each.wants_trial
+        ]
+        if not wanting:
+            return
+        try:
+            answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=TRIAL_SECONDS)
+            serves = answer.status == health_pb2.HealthCheckResponse.SERVING
+        except grpc.RpcError as error:
+            # Whatever stands in front of the registry need not let health through.
+            serves = failure_from(error).code is grpc.StatusCode.UNIMPLEMENTED
+        for breaker in wanting:
+            if serves:
+                breaker.answered()
+            else:
+                breaker.failed()
+
+    def _call(
+        self,
+        breaker: Breaker,
+        method: Callable[..., Response],
+        request: Any,
+        timeout: timedelta,
+    ) -> Response:
         name = type(request).__name__.removesuffix("Request")
         seconds = _within_the_call(timeout)
         if seconds <= 0:
             raise RegistryUnavailable("no time was left to ask the registry")
-        if not self._breaker.lets_through():
+        if not breaker.lets_through():
             raise RegistryUnavailable("the registry has not been answering")
         started = time.perf_counter()
         try:
@@ -175,24 +216,31 @@ class RegistryClient:
             refused = failure.code in _REFUSALS
             took = time.perf_counter() - started
             self._observe(name, "refused" if refused else "unavailable", took)
-            raise self._failed(name, failure, refused=refused) from None
-        self._breaker.answered()
+            cut_short = seconds < timeout.total_seconds() and failure.code in _CUT_SHORT
+            if cut_short:
+                breaker.doubted()
+                raise RegistryUnavailable(
+                    "the call's time was over before the registry answered"
+                ) from None
+            raise _failed(breaker, name, failure, refused=refused) from None
+        breaker.answered()
         self._observe(name, "ok", time.perf_counter() - started)
         return response
 
-    def _failed(self, name: str, failure: RpcFailure, *, refused: bool) -> Exception:
-        reason = failure.reason.removeprefix(_REASON_PREFIX)
-        if refused:
-            self._breaker.answered()
-            return RegistryRefused(reason or failure.code.name, failure.message)
-        log = structlog.get_logger("provision_service")
-        if failure.code in _OWN_CREDENTIAL:
-            self._breaker.answered()
-            log.error("the registry refuses this service", method=name, reason=reason)
-            return RegistryUnavailable("the registry refuses the credential of this service")
-        tell = log.warning if self._breaker.failed() else log.debug
-        tell("the registry did not answer", method=name, code=failure.code.name)
-        return RegistryUnavailable(f"the registry did not answer ({failure.code.name})")
+
+def _failed(breaker: Breaker, name: str, failure: RpcFailure, *, refused: bool) -> Exception:
+    reason = failure.reason.removeprefix(_REASON_PREFIX)
+    if refused:
+        breaker.answered()
+        return RegistryRefused(reason or failure.code.name, failure.message)
+    log = structlog.get_logger("provision_service")
+    if failure.code in _OWN_CREDENTIAL:
+        breaker.answered()
+        log.error("the registry refuses this service", method=name, reason=reason)
+        return RegistryUnavailable("the registry refuses the credential of this service")
+    tell = log.warning if breaker.failed() else log.debug
+    tell("the registry did not answer", method=name, code=failure.code.name)
+    return RegistryUnavailable(f"the registry did not answer ({failure.code.name})")
 
 
 def _within_the_call(timeout: timedelta) -> float:

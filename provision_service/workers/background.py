@@ -39,6 +39,7 @@ REKEY_SECONDS: Final = 5.0
 LAPSE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 600.0
 FILES_SECONDS: Final = 1.0
+TRIAL_SECONDS: Final = 1.0
 DEPTH_SECONDS: Final = 5.0
 
 
@@ -60,6 +61,7 @@ class Background:
         metrics: ProvisionMetrics,
         jitter: Callable[[], float],
         reconciler: bool,
+        trial: Callable[[], None],
     ) -> None:
         self._store = store
         self._pool = pool
@@ -70,6 +72,7 @@ class Background:
         self._metrics = metrics
         self._jitter = jitter
         self._reconciler = reconciler
+        self._trial = trial
         self._outbox_waits = asyncio.Event()
         self._page_token = ""
         self._paused = ""
@@ -90,6 +93,7 @@ class Background:
             Task("sweep", SWEEP_SECONDS, self.sweep),
             Task("files", FILES_SECONDS, self.look_at_files),
             Task("keys", FILES_SECONDS, self.look_at_keys),
+            Task("registry-trial", TRIAL_SECONDS, self.try_registry),
         ]
         if self._reconciler:
             every.append(Task("reconciler", RECONCILE_SECONDS, self.reconcile))
@@ -167,6 +171,10 @@ class Background:
 
     async def look_at_keys(self) -> bool:
         await self._pool.run(self._keys.look_again, self._needed_keys)
+        return False
+
+    async def try_registry(self) -> bool:
+        await self._pool.run(self._trial)
         return False
 
     def _needed_keys(self, key_ids: frozenset[str]) -> frozenset[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import os
+import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from agentworkspace.client.channel import blocking_channel
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.secret import Secret as WireSecret
 from agentworkspace.rpc import calls
-from provision_service.clients.breaker import Breaker
 from provision_service.clients.registry import RegistryClient
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
 from provision_service.domain.registry_port import (
@@ -147,18 +147,77 @@ def test_every_call_is_observed_by_name_and_outcome(registry: Running) -> None:
     assert seen == [("ListRegistrations", "ok"), ("GetRegistration", "refused")]
 
 
-def test_the_breaker_opens_after_five_failures_and_lets_one_call_a_second_through() -> None:
-    now = [100.0]
-    breaker = Breaker(monotonic=lambda: now[0])
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address where connections are taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def within(seconds: float, work: Callable[[], object]) -> object:
+    """Run as part of a call of whose time so much is left."""
+
+    def entered() -> object:
+        deadline = time.monotonic() + seconds
+        calls.enter(calls.Call(method="/test", correlation_id="test", deadline=deadline))
+        return work()
+
+    return contextvars.copy_context().run(entered)
+
+
+def knows_a_stranger(client: RegistryClient, timeout: timedelta = SOON) -> bool:
+    return client.is_workspace_token(token=Secret("stranger"), timeout=timeout)
+
+
+def fails_five_times(work: Callable[[], object]) -> None:
     for _ in range(5):
-        assert breaker.lets_through()
-        breaker.failed()
-    assert not breaker.lets_through()
-    now[0] += 1.0
-    assert breaker.lets_through()
-    assert not breaker.lets_through()
-    breaker.answered()
-    assert breaker.lets_through()
+        with pytest.raises(RegistryUnavailable, match="did not answer"):
+            work()
+
+
+def test_a_deadline_that_a_caller_cut_short_does_not_count_against_the_registry(
+    silent: str,
+) -> None:
+    client = client_of(silent)
+    for _ in range(20):
+        with pytest.raises(RegistryUnavailable, match="before the registry answered"):
+            within(0.01, lambda: knows_a_stranger(client))
+    with pytest.raises(RegistryUnavailable, match="did not answer"):
+        knows_a_stranger(client, timedelta(milliseconds=50))
+
+
+def test_after_five_failures_nobody_asks_any_more_for_that_purpose_alone() -> None:
+    client = client_of(NOWHERE)
+    fails_five_times(lambda: knows_a_stranger(client))
+    with pytest.raises(RegistryUnavailable, match="has not been answering"):
+        knows_a_stranger(client)
+    fails_five_times(lambda: client.list_registrations(page_token="", timeout=SOON))
+    with pytest.raises(RegistryUnavailable, match="did not answer"):
+        client.retire(workspace_id=str(uuid.uuid4()), tenant_id="acme", timeout=SOON)
+
+
+def test_a_trial_of_our_own_ends_it_and_no_call_does(registry: Running) -> None:
+    client = client_of(registry.address)
+    for _ in range(5):
+        client._bearers.failed()
+    for _ in range(3):
+        with pytest.raises(RegistryUnavailable, match="has not been answering"):
+            knows_a_stranger(client)
+    client.trial()
+    assert knows_a_stranger(client) is False
+
+
+def test_trials_find_out_what_calls_that_were_cut_short_could_not_know(silent: str) -> None:
+    client = client_of(silent)
+    with pytest.raises(RegistryUnavailable):
+        within(0.01, lambda: knows_a_stranger(client))
+    dead = client_of(NOWHERE)
+    dead._bearers.doubted()
+    assert client._bearers.wants_trial
+    for _ in range(5):
+        dead.trial()
+    with pytest.raises(RegistryUnavailable, match="has not been answering"):
+        knows_a_stranger(dead)
 
 
 def test_the_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
