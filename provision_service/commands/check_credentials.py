@@ -37,7 +37,7 @@ def run(
     files = decide.Files(deployment)
     with store.reading() as tx:
         held = access.read_workspace(tx, command.call, command.workspace_id)
-        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+        inputs, decision = decide.decide_stored(tx, deployment, files, held)
     direct = [
         *probing.credential_probe(inputs, decision),
         *probing.template_probes(files.templates, inputs),

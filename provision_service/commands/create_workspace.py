@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
@@ -26,7 +24,7 @@ from provision_service.launch import decide
 from provision_service.launch.decide import Files
 from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
 from provision_service.storage.request_rows import RequestKey
-from provision_service.storage.store import Store
+from provision_service.storage.store import Store, Transaction
 from provision_service.storage.tenant_rows import TenantFacts
 
 METHOD: Final = "CreateWorkspace"
@@ -94,7 +92,7 @@ def run(
         with store.reading() as tx:
             earlier = idempotency.find(tx, key, digest=digest)
             if earlier is not None:
-                stored = _replay(tx, store, command, deployment, files=files, earlier=earlier)
+                stored = _replay(tx, command, deployment, files=files, earlier=earlier)
         if earlier is not None:
             return _answer(store, command, deployment, registry, stored=stored, probed=())
     if command.url_refusal is not None:
@@ -111,15 +109,12 @@ def run(
         return _validate(store, deployment, files, wanted, prober)
     probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
     with store.transaction() as tx:
-        stored = _store(
-            tx, store, command, deployment, files=files, wanted=wanted, key=key, digest=digest
-        )
+        stored = _store(tx, command, deployment, files=files, wanted=wanted, key=key, digest=digest)
     return _answer(store, command, deployment, registry, stored=stored, probed=probed)
 
 
 def _store(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     command: CreateWorkspace,
     deployment: Deployment,
     *,
@@ -133,13 +128,12 @@ def _store(
         tx, key, digest=digest, result={"workspace_id": wanted.workspace_id}
     )
     if earlier is not None:
-        return _replay(tx, store, command, deployment, files=files, earlier=earlier)
-    decided = new_workspace.decide_new(tx, store, deployment, files, wanted)
+        return _replay(tx, command, deployment, files=files, earlier=earlier)
+    decided = new_workspace.decide_new(tx, deployment, files, wanted)
     if decided.is_new_tenant:
         tenant_rows.ensure(tx, wanted.tenant_id)
     refusal = decide.take_usage_token(
         tx,
-        store,
         deployment,
         tenant=decided.tenant,
         inputs=decided.inputs,
@@ -148,15 +142,14 @@ def _store(
     if refusal is not None:
         raise refusal
     return _Stored(
-        workspace=_write(tx, store, command, deployment, wanted=wanted, tenant=decided.tenant),
+        workspace=_write(tx, command, deployment, wanted=wanted, tenant=decided.tenant),
         decision=decided.decision,
         warnings=new_workspace.warnings_of(decided, wanted),
     )
 
 
 def _write(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     command: CreateWorkspace,
     deployment: Deployment,
     *,
@@ -168,7 +161,6 @@ def _write(
     )
     secret_rows.add_all(
         tx,
-        store,
         tenant_id=wanted.tenant_id,
         workspace_id=wanted.workspace_id,
         secrets=wanted.secrets,
@@ -195,8 +187,7 @@ def _write(
 
 
 def _replay(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     command: CreateWorkspace,
     deployment: Deployment,
     *,
@@ -204,7 +195,7 @@ def _replay(
     earlier: Mapping[str, object],
 ) -> _Stored:
     held = access.read_workspace(tx, command.call, str(earlier["workspace_id"]))
-    _, decision = decide.decide_stored(tx, store, deployment, files, held)
+    _, decision = decide.decide_stored(tx, deployment, files, held)
     return _Stored(workspace=held.workspace, decision=decision)
 
 
@@ -246,7 +237,7 @@ def _validate(
 ) -> CreateWorkspaceResult:
     """Everything but writing: the workspace as it would be, without an id."""
     with store.reading() as tx:
-        decided = new_workspace.decide_new(tx, store, deployment, files, wanted)
+        decided = new_workspace.decide_new(tx, deployment, files, wanted)
         now = workspace_rows.now(tx)
     probed = new_workspace.probe(deployment, files, decided.inputs, decided.decision, prober)
     return CreateWorkspaceResult(

@@ -62,7 +62,7 @@ def run(
         access.require_living(held)
         if held.workspace.incarnation != bearer.incarnation:
             raise _rejected()
-        _, decision = decide.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
     variables = decision.plan.variables if decision.plan is not None else {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.refusal import Refusal, refuse_shape
 from agentworkspace.core.secret import Secret
 from provision_service.commands import parents, probing
@@ -23,7 +21,7 @@ from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
 from provision_service.storage import secret_rows, secret_sizes, tenant_rows
-from provision_service.storage.store import Store
+from provision_service.storage.store import Store, Transaction
 from provision_service.storage.tenant_rows import TenantFacts
 
 
@@ -93,9 +91,7 @@ def template_unknown(name: str) -> Refusal:
     )
 
 
-def decide_new(
-    tx: Connection, store: Store, deployment: Deployment, files: Files, wanted: Draft
-) -> Decided:
+def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Draft) -> Decided:
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
@@ -107,15 +103,14 @@ def decide_new(
         tenant_id=wanted.tenant_id,
         parent_id=wanted.spec.parent_id,
     )
-    shared = secret_rows.read_merged(tx, store, tenant_id=wanted.tenant_id, workspace_id=None)
-    comingled = secret_rows.comingled_keys(tx, store, wanted.secrets)
+    shared = secret_rows.read_merged(tx, tenant_id=wanted.tenant_id, workspace_id=None)
+    comingled = secret_rows.comingled_keys(tx, wanted.secrets)
     own = [
         StoredSecret(key, Scope.WORKSPACE, value, key in comingled)
         for key, value in wanted.secrets.items()
     ]
     inputs, decision = decide.decide_on(
         tx,
-        store,
         deployment,
         files,
         tenant=tenant,
@@ -176,7 +171,7 @@ def probe_before(
     if deployment.probes is ProbesPolicy.OFF or template is None or not template.probes:
         return ()
     with store.reading() as tx:
-        decided = decide_new(tx, store, deployment, files, wanted)
+        decided = decide_new(tx, deployment, files, wanted)
     return probe(deployment, files, decided.inputs, decided.decision, prober)
 
 

@@ -34,6 +34,6 @@ def run(
     files = decide.Files(deployment)
     with store.reading() as tx:
         held = access.read_workspace(tx, command.call, command.workspace_id)
-        _, decision = decide.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, deployment, files, held)
     billing = decide.billing_of(decision, held.workspace.spec)
     return ResolveBillingModeResult(billing=billing)

@@ -56,7 +56,7 @@ def run(
                 },
             )
             held = access.read_workspace(tx, command.call, command.workspace_id)
-        _, decision = decide.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, deployment, files, held)
     return SetBillingModeOverrideResult(
         billing=decide.billing_of(decision, held.workspace.spec),
         warnings=decide.warnings_of(decision),

@@ -44,12 +44,10 @@ def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGl
     with store.transaction() as tx:
         tenant_rows.count_input(tx, command.tenant_id)
         tenant = tenant_rows.find(tx, command.tenant_id)
-        writing.refuse_comingled(tx, store, command.key, command.value)
+        writing.refuse_comingled(tx, command.key, command.value)
         default = tenant.default_billing if tenant is not None else None
         guards.refuse_global_bypass(catalogue, command.key, default or deployment.default_billing)
-        secret = secret_rows.put(
-            tx, store, place, command.value, updated_by=command.call.caller.name
-        )
+        secret = secret_rows.put(tx, place, command.value, updated_by=command.call.caller.name)
         guards.refuse_too_much(
             secret_sizes.largest_workspace_bytes(tx, tenant_id=command.tenant_id)
         )

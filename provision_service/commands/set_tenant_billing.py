@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call, record
@@ -15,7 +13,7 @@ from provision_service.domain.billing import BillingMode
 from provision_service.domain.refusals import Reason
 from provision_service.storage import platform_rows, tenant_rows
 from provision_service.storage.encryption import Sealed, usage_token_place
-from provision_service.storage.store import Store
+from provision_service.storage.store import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
         if command.default_billing is not None:
             values["default_billing"] = command.default_billing.value
         if command.platform_usage_token is not None:
-            values |= _usage_token(tx, store, command, deployment)
+            values |= _usage_token(tx, command, deployment)
         if values:
             tenant_rows.change(tx, command.tenant_id, values)
             tenant_rows.count_input(tx, command.tenant_id)
@@ -82,7 +80,7 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
 
 
 def _usage_token(
-    tx: Connection, store: Store, command: SetTenantBilling, deployment: Deployment
+    tx: Transaction, command: SetTenantBilling, deployment: Deployment
 ) -> dict[str, Any]:
     """The columns of the new token; the registered credential follows it."""
     token = command.platform_usage_token
@@ -90,7 +88,7 @@ def _usage_token(
     if token is None or token.is_blank():
         platform_rows.set_usage_token(tx, name=name, fingerprint=None, tenant_id=None)
         return _columns(None)
-    fingerprint = store.fingerprints.of(token)
+    fingerprint = tx.fingerprints.of(token)
     platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
     others = platform_rows.tenants_served_by(tx, fingerprint=fingerprint) - {command.tenant_id}
     if others and not deployment.usage_token_shared:
@@ -104,7 +102,7 @@ def _usage_token(
     )
     platform_rows.release_deployment_token(tx, tenant_id=command.tenant_id)
     place = usage_token_place(command.tenant_id)
-    return _columns(store.vault.seal(place, token.reveal().encode("utf-8")))
+    return _columns(tx.vault.seal(place, token.reveal().encode("utf-8")))
 
 
 def _columns(sealed: Sealed | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.storage import secret_rows, secret_sizes, workspace_rows
 from provision_service.storage.secret_rows import SecretPlace
-from provision_service.storage.store import Store
+from provision_service.storage.store import Store, Transaction
 from provision_service.storage.workspace_records import Held
 
 
@@ -53,27 +53,27 @@ def run(
     with store.transaction() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if command.key in MODEL_NAMES:
-            return _set_model(tx, store, command, deployment, files=files, held=held)
+            return _set_model(tx, command, deployment, files=files, held=held)
         guards.refuse_forbidden(files.catalogue, command.key, Scope.WORKSPACE)
-        writing.refuse_comingled(tx, store, command.key, command.value)
-        _, before = decide.decide_stored(tx, store, deployment, files, held)
+        writing.refuse_comingled(tx, command.key, command.value)
+        _, before = decide.decide_stored(tx, deployment, files, held)
         guards.refuse_workspace_bypass(
             files.catalogue,
             command.key,
             runtime=held.workspace.spec.runtime,
             resolved_mode=before.resolution.resolved_mode,
         )
-        secret = _put(tx, store, command, held)
-        _, after = decide.decide_stored(tx, store, deployment, files, held)
+        secret = _put(tx, command, held)
+        _, after = decide.decide_stored(tx, deployment, files, held)
     return SetWorkspaceSecretResult(
         secret=secret, model="", warnings=writing.payer_changed(before, after)
     )
 
 
-def _put(tx: Connection, store: Store, command: SetWorkspaceSecret, held: Held) -> SecretEntry:
+def _put(tx: Transaction, command: SetWorkspaceSecret, held: Held) -> SecretEntry:
     workspace = held.workspace
     place = SecretPlace(tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key)
-    secret = secret_rows.put(tx, store, place, command.value, updated_by=command.call.caller.name)
+    secret = secret_rows.put(tx, place, command.value, updated_by=command.call.caller.name)
     sizes = secret_sizes.bytes_seen_by_workspace(
         tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
     )
@@ -84,8 +84,7 @@ def _put(tx: Connection, store: Store, command: SetWorkspaceSecret, held: Held) 
 
 
 def _set_model(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     command: SetWorkspaceSecret,
     deployment: Deployment,
     *,
@@ -100,12 +99,12 @@ def _set_model(
         blank = Notice("MODEL_BLANK", said, {"key": command.key})
         return SetWorkspaceSecretResult(secret=None, model=workspace.spec.model, warnings=(blank,))
     refuse_shape(spec_violations(replace(workspace.spec, model=model)))
-    _, before = decide.decide_stored(tx, store, deployment, files, held)
+    _, before = decide.decide_stored(tx, deployment, files, held)
     if model != workspace.spec.model:
         workspace_rows.change_spec(tx, workspace.id, {"model": model})
         _record(tx, command, held, {"became": "spec.model"})
     now = access.read_workspace(tx, command.call, workspace.id)
-    _, after = decide.decide_stored(tx, store, deployment, files, now)
+    _, after = decide.decide_stored(tx, deployment, files, now)
     warnings = (*writing.payer_changed(before, after), *decide.warnings_of(after))
     return SetWorkspaceSecretResult(secret=None, model=model, warnings=warnings)
 

@@ -62,7 +62,7 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
         earlier = idempotency.claim(tx, key, digest=digest, result={})
         if earlier is None:
             held = _change(tx, command, deployment, files, held)
-        _, decision = decide.decide_stored(tx, store, deployment, files, held)
+        _, decision = decide.decide_stored(tx, deployment, files, held)
     return UpdateWorkspaceResult(
         workspace=held.workspace,
         billing=decide.billing_of(decision, held.workspace.spec),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from provision_service.domain.decision import Decision
 from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Notice
 from provision_service.storage import secret_rows
-from provision_service.storage.store import Store
+from provision_service.storage.store import Transaction
 
 
-def refuse_comingled(tx: Connection, store: Store, key: str, value: Secret) -> None:
+def refuse_comingled(tx: Transaction, key: str, value: Secret) -> None:
     """Raise PLATFORM_CREDENTIAL_COMINGLED for a value that is the platform's own."""
-    if secret_rows.comingled_keys(tx, store, {key: value}):
+    if secret_rows.comingled_keys(tx, {key: value}):
         raise Refusal(
             Reason.PLATFORM_CREDENTIAL_COMINGLED,
             f"the value given for {key} is a credential of the platform; use the tenant's own",

@@ -18,7 +18,7 @@ from provision_service.launch.decide import Files
 from provision_service.storage import claim_rows, lapsed_rows, outbox_rows, provision_rows
 from provision_service.storage.claim_rows import Claims
 from provision_service.storage.provision_rows import OPEN
-from provision_service.storage.store import Store
+from provision_service.storage.store import Transaction
 
 _RUNNING = frozenset({ProvisionState.LAUNCHED, ProvisionState.REGISTERED, ProvisionState.PROVEN})
 
@@ -61,7 +61,7 @@ class Claimed:
 
 
 def claim(
-    tx: Connection, store: Store, deployment: Deployment, files: Files, request: Request
+    tx: Transaction, deployment: Deployment, files: Files, request: Request
 ) -> Joined | Skipped | Claimed:
     """Join, go on, or claim. Raises the gates' refusals, and the transaction rolls back."""
     held = access.lock_living_workspace(tx, request.call, request.workspace_id)
@@ -75,13 +75,13 @@ def claim(
     joined = _join(met, request)
     if joined is not None:
         return joined
-    inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+    inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
     if decision.skipped:
         return Skipped(workspace=workspace, decision=decision)
     refusal = decide.take_usage_token(
-        tx, store, deployment, tenant=held.tenant, inputs=inputs, decision=decision
+        tx, deployment, tenant=held.tenant, inputs=inputs, decision=decision
     )
     if refusal is not None:
         raise refusal

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue
@@ -21,7 +19,7 @@ from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.storage import platform_rows, secret_rows
 from provision_service.storage.encryption import usage_token_place
-from provision_service.storage.store import Store
+from provision_service.storage.store import Transaction
 from provision_service.storage.tenant_rows import TenantFacts
 from provision_service.storage.workspace_records import Held
 
@@ -37,16 +35,13 @@ class Files:
 
 
 def decide_stored(
-    tx: Connection, store: Store, deployment: Deployment, files: Files, held: Held
+    tx: Transaction, deployment: Deployment, files: Files, held: Held
 ) -> tuple[Inputs, Decision]:
     """Decide a workspace as it is stored."""
     workspace = held.workspace
-    secrets = secret_rows.read_merged(
-        tx, store, tenant_id=workspace.tenant_id, workspace_id=workspace.id
-    )
+    secrets = secret_rows.read_merged(tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id)
     return decide_on(
         tx,
-        store,
         deployment,
         files,
         tenant=held.tenant,
@@ -57,8 +52,7 @@ def decide_stored(
 
 
 def decide_on(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     deployment: Deployment,
     files: Files,
     *,
@@ -74,7 +68,7 @@ def decide_on(
         spec=with_template(spec, files),
         secrets=secrets,
         catalogue=files.catalogue,
-        platform=_platform(tx, store, deployment, tenant),
+        platform=_platform(tx, deployment, tenant),
         at_create=at_create,
     )
     return inputs, decide(inputs)
@@ -109,8 +103,7 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
 
 
 def take_usage_token(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     deployment: Deployment,
     *,
     tenant: TenantFacts,
@@ -127,7 +120,7 @@ def take_usage_token(
         return None
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return None
-    fingerprint = store.fingerprints.of(token)
+    fingerprint = tx.fingerprints.of(token)
     platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
     served = platform_rows.tenants_served_by(tx, fingerprint=fingerprint)
     if served <= {tenant.tenant_id} and platform_rows.bind_deployment_token(
@@ -138,21 +131,19 @@ def take_usage_token(
     return decide(without).refusal
 
 
-def _platform(
-    tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
-) -> PlatformProxy:
+def _platform(tx: Transaction, deployment: Deployment, tenant: TenantFacts) -> PlatformProxy:
     if tenant.usage_token is None:
-        token = _usage_token_of_the_deployment(tx, store, deployment, tenant)
+        token = _usage_token_of_the_deployment(tx, deployment, tenant)
         return replace(deployment.platform, usage_token=token)
-    token = store.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
+    token = tx.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
     return replace(deployment.platform, usage_token=token, usage_token_unreadable=token is None)
 
 
 def _usage_token_of_the_deployment(
-    tx: Connection, store: Store, deployment: Deployment, tenant: TenantFacts
+    tx: Transaction, deployment: Deployment, tenant: TenantFacts
 ) -> Secret | None:
     token = deployment.platform.usage_token
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return token
-    served = platform_rows.tenants_served_by(tx, fingerprint=store.fingerprints.of(token))
+    served = platform_rows.tenants_served_by(tx, fingerprint=tx.fingerprints.of(token))
     return token if served <= {tenant.tenant_id} else None

@@ -85,7 +85,7 @@ def run(
     try:
         probed = _probe(store, command, deployment, files, prober)
         with store.transaction() as tx:
-            taken = claim(tx, store, deployment, files, _request(command))
+            taken = claim(tx, deployment, files, _request(command))
     except Refusal as refusal:
         if refusal.reason not in _PASSING:
             _remember(store, command, refusal)
@@ -140,7 +140,7 @@ def _probe(
         access.require_living(held)
         if has_live_claim(tx, command.workspace_id):
             return ()
-        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+        inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None or decision.skipped:
         return ()
     return new_workspace.probe(deployment, files, inputs, decision, prober)
@@ -170,7 +170,7 @@ def _validate(
     with store.reading() as tx:
         held = access.read_workspace(tx, command.call, command.workspace_id)
         access.require_living(held)
-        inputs, decision = decide.decide_stored(tx, store, deployment, files, held)
+        inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
     probed = (

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, func, or_, select, update
 from provision_service.storage.encryption import (
     FINGERPRINT_KEY,
     Sealed,
-    Vault,
     secret_place,
     usage_token_place,
 )
@@ -18,20 +17,21 @@ from provision_service.storage.models_internal import (
     FingerprintKeyRow,
 )
 from provision_service.storage.opening import add_canary
+from provision_service.storage.store import Transaction
 
 _S = SecretRow
 _T = TenantRow
 _F = FingerprintKeyRow
 
 
-def ensure_canary(tx: Connection, vault: Vault, keyring: Keyring) -> None:
+def ensure_canary(tx: Transaction, keyring: Keyring) -> None:
     """A key that was added while serving gets its canary before rows depend on it."""
     known = set(tx.scalars(select(EncryptionKeyRow.key_id)))
     for key_id in sorted(keyring.key_ids - known):
-        add_canary(tx, vault, keyring, key_id)
+        add_canary(tx, tx.vault, keyring, key_id)
 
 
-def rekey_secrets(tx: Connection, vault: Vault, keyring: Keyring, limit: int) -> int:
+def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> int:
     """Re-encrypt secrets that are under another key; what does not open is marked and left."""
     query = (
         select(
@@ -54,19 +54,19 @@ def rekey_secrets(tx: Connection, vault: Vault, keyring: Keyring, limit: int) ->
     )
     for row in (rows := tx.execute(query).all()):
         place = secret_place(row.tenant_id, row.workspace_id, row.key)
-        value = vault.open(place, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring)
+        value = tx.vault.open(place, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring)
         this = update(SecretRow).where(_S.secret_id == row.secret_id)
         if value is None:
             tx.execute(this.values(undecryptable_since=func.clock_timestamp()))
             continue
-        sealed = vault.seal_under(keyring, keyring.current, place, value)
+        sealed = tx.vault.seal_under(keyring, keyring.current, place, value)
         tx.execute(
             this.values(ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id)
         )
     return len(rows)
 
 
-def rekey_usage_tokens(tx: Connection, vault: Vault, keyring: Keyring, limit: int) -> int:
+def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> int:
     """Re-encrypt usage tokens of tenants; one that does not open stays as it is."""
     query = (
         select(_T.__table__)
@@ -82,10 +82,10 @@ def rekey_usage_tokens(tx: Connection, vault: Vault, keyring: Keyring, limit: in
     for row in tx.execute(query).all():
         place = usage_token_place(row.tenant_id)
         old = Sealed(row.usage_token_ciphertext, row.usage_token_nonce, row.usage_token_key_id)
-        value = vault.open(place, old, keyring=keyring)
+        value = tx.vault.open(place, old, keyring=keyring)
         if value is None:
             continue
-        sealed = vault.seal_under(keyring, keyring.current, place, value)
+        sealed = tx.vault.seal_under(keyring, keyring.current, place, value)
         tx.execute(
             update(TenantRow)
             .where(_T.tenant_id == row.tenant_id)
@@ -99,18 +99,18 @@ def rekey_usage_tokens(tx: Connection, vault: Vault, keyring: Keyring, limit: in
     return rewritten
 
 
-def rekey_fingerprint_key(tx: Connection, vault: Vault, keyring: Keyring) -> int:
+def rekey_fingerprint_key(tx: Transaction, keyring: Keyring) -> int:
     """Re-wrap the fingerprint key; the key itself stays, or every fingerprint would change."""
     query = select(_F.__table__).where(_F.key_id != keyring.current)
     row = tx.execute(query.with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return 0
-    value = vault.open(
+    value = tx.vault.open(
         FINGERPRINT_KEY, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring
     )
     if value is None:
         return 0
-    sealed = vault.seal_under(keyring, keyring.current, FINGERPRINT_KEY, value)
+    sealed = tx.vault.seal_under(keyring, keyring.current, FINGERPRINT_KEY, value)
     tx.execute(
         update(FingerprintKeyRow).values(
             ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id

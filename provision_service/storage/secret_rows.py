@@ -18,7 +18,7 @@ from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
 from provision_service.storage.encryption import Sealed, secret_place
 from provision_service.storage.models import SecretRow
 from provision_service.storage.models_internal import PlatformCredentialRow
-from provision_service.storage.store import Store
+from provision_service.storage.store import Transaction
 
 # Shorter values are equal by chance too often to be compared between tenants.
 LONG_CHARACTERS: Final = 16
@@ -59,20 +59,18 @@ class SecretPlace:
     key: str
 
 
-def read_merged(
-    tx: Connection, store: Store, *, tenant_id: str, workspace_id: str | None
-) -> MergedSecrets:
+def read_merged(tx: Transaction, *, tenant_id: str, workspace_id: str | None) -> MergedSecrets:
     """What one workspace sees, decrypted: one query, one pass."""
     place = {"tenant_id": tenant_id}
     query = _TENANTS_OWN
     if workspace_id is not None:
         place["workspace_id"] = workspace_id
         query = _MERGED
-    keyring = store.vault.keyring
+    keyring = tx.vault.keyring
     rows: dict[Scope, list[StoredSecret]] = {Scope.GLOBAL: [], Scope.WORKSPACE: []}
     for key, owner, ciphertext, nonce, key_id, comingled in tx.execute(query, place):
         scope = Scope.GLOBAL if owner is None else Scope.WORKSPACE
-        value = store.vault.open_text(
+        value = tx.vault.open_text(
             secret_place(tenant_id, owner, key),
             Sealed(ciphertext, nonce, key_id),
             keyring=keyring,
@@ -81,11 +79,9 @@ def read_merged(
     return merge(rows[Scope.GLOBAL], rows[Scope.WORKSPACE])
 
 
-def put(
-    tx: Connection, store: Store, place: SecretPlace, value: Secret, *, updated_by: str
-) -> SecretEntry:
+def put(tx: Transaction, place: SecretPlace, value: Secret, *, updated_by: str) -> SecretEntry:
     """Store a value, replacing the one at that place."""
-    written = insert(SecretRow).values(_columns(store, place, value, updated_by))
+    written = insert(SecretRow).values(_columns(tx, place, value, updated_by))
     replaced = {
         name: getattr(written.excluded, name)
         for name in (
@@ -119,8 +115,7 @@ def put(
 
 
 def add_all(
-    tx: Connection,
-    store: Store,
+    tx: Transaction,
     *,
     tenant_id: str,
     workspace_id: str,
@@ -133,7 +128,7 @@ def add_all(
             (SecretPlace(tenant_id=tenant_id, workspace_id=workspace_id, key=key), value)
             for key, value in secrets.items()
         ]
-        rows = [_columns(store, place, value, updated_by) for place, value in places]
+        rows = [_columns(tx, place, value, updated_by) for place, value in places]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         whose = {"tenant_id": tenant_id, "workspace_id": workspace_id, "updated_by": updated_by}
         tx.exec_driver_sql(_ADD_ALL, columns | whose)
@@ -157,13 +152,13 @@ def remove_all(tx: Connection, workspace_id: str) -> int:
     return tx.execute(delete(SecretRow).where(_S.workspace_id == workspace_id)).rowcount
 
 
-def comingled_keys(tx: Connection, store: Store, secrets: Mapping[str, Secret]) -> frozenset[str]:
+def comingled_keys(tx: Transaction, secrets: Mapping[str, Secret]) -> frozenset[str]:
     """Which of these values, given by key, equal a platform credential."""
     if not secrets:
         return frozenset()
     by_fingerprint: dict[bytes, list[str]] = {}
     for key, value in secrets.items():
-        by_fingerprint.setdefault(store.fingerprints.of(value), []).append(key)
+        by_fingerprint.setdefault(tx.fingerprints.of(value), []).append(key)
     rows = tx.exec_driver_sql(_COMINGLED, {"fingerprints": list(by_fingerprint)})
     found = {bytes(row.fingerprint) for row in rows}
     return frozenset(key for one in found for key in by_fingerprint[one])
@@ -212,10 +207,10 @@ def reaches(workspace_id: str | None) -> Any:
     return or_(_S.workspace_id.is_(None), _S.workspace_id == workspace_id)
 
 
-def _columns(store: Store, place: SecretPlace, value: Secret, updated_by: str) -> dict[str, Any]:
+def _columns(tx: Transaction, place: SecretPlace, value: Secret, updated_by: str) -> dict[str, Any]:
     text = value.reveal()
     encoded = text.encode("utf-8")
-    sealed = store.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)
+    sealed = tx.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)
     return {
         "tenant_id": place.tenant_id,
         "workspace_id": place.workspace_id,
@@ -223,7 +218,7 @@ def _columns(store: Store, place: SecretPlace, value: Secret, updated_by: str) -
         "ciphertext": sealed.ciphertext,
         "nonce": sealed.nonce,
         "key_id": sealed.key_id,
-        "fingerprint": store.fingerprints.of(value),
+        "fingerprint": tx.fingerprints.of(value),
         "size_bytes": len(place.key) + len(encoded),
         "is_long": len(text) >= LONG_CHARACTERS,
         "updated_by": updated_by,

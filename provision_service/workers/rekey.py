@@ -31,11 +31,11 @@ def run(store: Store, command: Rekey) -> RekeyResult:
     """Re-encrypt; safe to interrupt and to run in several replicas at once."""
     keyring = store.vault.keyring
     with store.transaction() as tx:
-        rekey_rows.ensure_canary(tx, store.vault, keyring)
+        rekey_rows.ensure_canary(tx, keyring)
         rewritten = (
-            rekey_rows.rekey_fingerprint_key(tx, store.vault, keyring)
-            + rekey_rows.rekey_usage_tokens(tx, store.vault, keyring, command.limit)
-            + rekey_rows.rekey_secrets(tx, store.vault, keyring, command.limit)
+            rekey_rows.rekey_fingerprint_key(tx, keyring)
+            + rekey_rows.rekey_usage_tokens(tx, keyring, command.limit)
+            + rekey_rows.rekey_secrets(tx, keyring, command.limit)
         )
         remaining, undecryptable = rekey_rows.remaining(tx, keyring)
     return RekeyResult(

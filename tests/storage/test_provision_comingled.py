@@ -206,7 +206,6 @@ def test_of_ten_thousand_secrets_the_shared_ones_are_found_and_no_other(
             with world.store.transaction() as tx:
                 add_all(
                     tx,
-                    world.store,
                     tenant_id=tenant,
                     workspace_id=workspace.id,
                     secrets=secrets,

@@ -257,9 +257,8 @@ def test_a_rotation_that_stops_anywhere_goes_on_where_it_stopped(world: World) -
 
 
 def _rekey_and_die(world: World) -> None:
-    vault = world.store.vault
     with world.store.transaction() as tx:
-        assert rekey_rows.rekey_secrets(tx, vault, vault.keyring, 4) == 4
+        assert rekey_rows.rekey_secrets(tx, tx.vault.keyring, 4) == 4
         raise RuntimeError
 
 
