@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -73,9 +72,6 @@ class ProvisionMetrics:
             ("task",),
             registry=registry,
         )
-        self._blocking = Gauge(
-            "provision_blocking_calls", "Calls that hold or wait for a thread.", registry=registry
-        )
 
     def launched(self, reason: str, outcome: str) -> None:
         self._provisions.labels(reason, outcome).inc()
@@ -106,7 +102,3 @@ class ProvisionMetrics:
 
     def background_fault(self, task: str) -> None:
         self._faults.labels(task).inc()
-
-    def watch_blocking(self, held: Callable[[], int]) -> None:
-        """Read when scraped, so that counting costs a call nothing."""
-        self._blocking.set_function(held)

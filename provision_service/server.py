@@ -34,6 +34,7 @@ from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
+from agentworkspace.service.pool_metrics import PoolMetrics
 from agentworkspace.service.serving import serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt, store_unavailable
 from agentworkspace.service.tasks import first_of
@@ -105,7 +106,6 @@ class Provisioning:
         )
         self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
-        metrics.watch_blocking(lambda: self._pool.held)
 
         self._channel = registry_channel(settings)
         registry = RegistryClient(self._channel, observe=metrics.registry_called)
@@ -156,6 +156,12 @@ class Provisioning:
             self._database,
             SCHEMA.name,
             tell=lambda serving: self._server.set_health(serving=serving),
+        )
+        PoolMetrics(
+            collectors,
+            database=self._database,
+            takes_writes=lambda: self._writes.takes_writes,
+            threads={"command": self._pool, "background": self._aside},
         )
 
     async def start(self) -> int:

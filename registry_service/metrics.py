@@ -48,9 +48,6 @@ class RegistryMetrics:
         self._depth = Gauge(
             "registry_queue_depth", "Calls that wait for a batch.", ("queue",), registry=registry
         )
-        self._blocking = Gauge(
-            "registry_blocking_calls", "Calls that hold or wait for a thread.", registry=registry
-        )
         self._faults = Counter(
             "registry_background_faults",
             "Background work that failed and will be tried again.",
@@ -79,6 +76,3 @@ class RegistryMetrics:
     def watch_queue(self, queue: str, depth: Callable[[], int]) -> None:
         """Read when scraped, so that counting costs a call nothing."""
         self._depth.labels(queue).set_function(depth)
-
-    def watch_blocking(self, held: Callable[[], int]) -> None:
-        self._blocking.set_function(held)

@@ -30,6 +30,7 @@ from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.connecting import Connector
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
+from agentworkspace.service.pool_metrics import PoolMetrics
 from agentworkspace.service.serving import serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
@@ -94,7 +95,6 @@ class Registry:
         self.cold = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._hot = BlockingPool(threads=HOT_THREADS, max_waiting=HOT_THREADS, name="batch")
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
-        metrics.watch_blocking(lambda: self.cold.held)
 
         self._feed = RevocationFeed(
             self._read_revocations,
@@ -142,6 +142,12 @@ class Registry:
             self._store.database,
             SCHEMA.name,
             tell=lambda serving: self._server.set_health(serving=serving),
+        )
+        PoolMetrics(
+            collectors,
+            database=self._store.database,
+            takes_writes=lambda: self._writes.takes_writes,
+            threads={"command": self.cold, "batch": self._hot, "background": self._aside},
         )
 
     async def start(self) -> int:

@@ -67,6 +67,7 @@ class Database:
         """Connects when first used. ValueError when the URL is malformed."""
         self.limits = limits or Limits()
         self.pooled = pooled
+        self.pool_size = pool_size
         self.connector = Connector(url, name=name)
         self._settings: Mapping[str, object] = {
             **self.limits.settings(),
@@ -88,6 +89,7 @@ class Database:
             pool_use_lifo=True,
             hide_parameters=True,
         )
+        self._pool: Any = self.engine.pool
         event.listen(self.engine, "handle_error", self._note)
         event.listen(self.engine, "checkout", self._refuse_stale)
 
@@ -108,6 +110,17 @@ class Database:
     def on_lost(self, tell: Callable[[], None]) -> None:
         """`tell` is called, on any thread, when all connections so far are to be given up."""
         self._told.append(tell)
+
+    @property
+    def open_connections(self) -> int:
+        """Of all kinds."""
+        return len(self.connector.open_links())
+
+    @property
+    def in_use(self) -> int:
+        """Connections of the pool that somebody works with."""
+        count: int = self._pool.checkedout()
+        return count
 
     @property
     def losses(self) -> int:

@@ -36,6 +36,7 @@ class BlockingPool:
 
     def __init__(self, *, threads: int, max_waiting: int, name: str = "command") -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.threads = threads
         self._limit = threads + max_waiting
         self._held = 0
         self._emptied: asyncio.Event | None = None
