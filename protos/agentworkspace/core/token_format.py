@@ -1,9 +1,9 @@
 """How our token strings look, and how a box derives its own.
 
 `<prefix><payload><checksum>`: the prefix names the kind (`awi_` instance, `awa_` api,
-`awt_` ticket); the payload is 32 bytes as base64url without padding, 43 characters; the
-checksum is CRC-32 over prefix and payload as 6 base62 characters (0-9 A-Z a-z, most
-significant first, padded with 0). 53 characters in all.
+`awt_` ticket, `awp_` proxy); the payload is 32 bytes as base64url without padding, 43
+characters; the checksum is CRC-32 over prefix and payload as 6 base62 characters (0-9 A-Z
+a-z, most significant first, padded with 0). 53 characters in all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _PAIR: Final = len(_PAIRS)
 _TWO_PAIRS: Final = _PAIR**2
-_DERIVATION: Final = "agentworkspace/instance/v1"
 
 
 @unique
@@ -37,17 +36,24 @@ class TokenKind(StrEnum):
     INSTANCE = "INSTANCE"
     API = "API"
     TICKET = "TICKET"
+    # Shown by one incarnation at the platform's LLM proxy; a caller of nothing else.
+    PROXY = "PROXY"
 
 
 PREFIX: Final[dict[TokenKind, str]] = {
     TokenKind.INSTANCE: "awi_",
     TokenKind.API: "awa_",
     TokenKind.TICKET: "awt_",
+    TokenKind.PROXY: "awp_",
+}
+_DERIVATION: Final = {
+    TokenKind.INSTANCE: "agentworkspace/instance/v1",
+    TokenKind.PROXY: "agentworkspace/proxy/v1",
 }
 _PREFIXES: Final = tuple(PREFIX.values())
 # The last payload character carries 4 bits, so only 16 of the 64 can stand there.
 _OURS: Final = re.compile(
-    r"(?P<prefix>aw[iat]_)"
+    r"(?P<prefix>aw[iatp]_)"
     r"(?P<payload>[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
     r"(?P<checksum>[0-9A-Za-z]{6})",
     re.ASCII,
@@ -121,13 +127,27 @@ def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -
     `agentworkspace/instance/v1/<workspace_id>/<incarnation>`, incarnation in decimal.
     ValueError when `ticket` is not a bootstrap ticket in our format.
     """
+    return _derive(TokenKind.INSTANCE, ticket, workspace_id, incarnation)
+
+
+def derive_proxy_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
+    """The token that this incarnation shows at the platform's LLM proxy.
+
+    As `derive_instance_token`, with the message
+    `agentworkspace/proxy/v1/<workspace_id>/<incarnation>`: whoever hands out the ticket and
+    whoever redeems it compute the same, so nobody sends it.
+    """
+    return _derive(TokenKind.PROXY, ticket, workspace_id, incarnation)
+
+
+def _derive(kind: TokenKind, ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
     text = ticket.reveal()
     found = _OURS.fullmatch(text)
     if found is None or found["prefix"] != PREFIX[TokenKind.TICKET] or not checksum_ok(text):
         raise ValueError("not a bootstrap ticket in our format")
     key = base64.urlsafe_b64decode(found["payload"] + "=")
-    message = f"{_DERIVATION}/{workspace_id}/{incarnation}".encode("ascii")
-    return assemble(TokenKind.INSTANCE, hmac.new(key, message, sha256).digest())
+    message = f"{_DERIVATION[kind]}/{workspace_id}/{incarnation}".encode("ascii")
+    return assemble(kind, hmac.new(key, message, sha256).digest())
 
 
 def _checksum(body: str) -> str:

@@ -18,7 +18,7 @@ _MAX_DEPTH: Final = 8
 
 # One alternation, every branch anchored on literal text, so that clean text is passed over fast.
 _SECRET_TEXT: Final = re.compile(
-    r"aw[iat]_[A-Za-z0-9_-]{4,}"  # our own tokens and tickets, also when cut off
+    r"aw[iatp]_[A-Za-z0-9_-]{4,}"  # our own tokens and tickets, also when cut off
     r"|(?i:\bbearer\s+)[^\s\"',;\]})]+"
     r"|(?<=://)[^\s/@:]*:[^\s@]+(?=@)"  # user and password inside a URL
     r"|(?i:\b(?:password|passwd|secret|api_?key|token)\s?[=:]\s?)[^\s\"',;&\]})]+"
@@ -30,7 +30,7 @@ _SECRET_TEXT: Final = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.ASCII,
 )
-_TOKEN_SHAPED: Final = re.compile(r"aw[iat]_", re.ASCII)
+_TOKEN_SHAPED: Final = re.compile(r"aw[iatp]_", re.ASCII)
 
 _SECRET_FIELDS: Final = frozenset(
     {
