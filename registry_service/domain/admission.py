@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum, unique
+from typing import Final
 
-from agentworkspace.core.refusal import Recovery, SharedReason
+from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.admission_table import LINES, bearer_reason, first_answer
+from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Standing
 from registry_service.domain.verdicts import Admitted, Denied, Keep, Verdict
+
+_TITLES: Final = {line.name: line.title for line in LINES} | {
+    AdmissionLine.UNKNOWN: "no such workspace",
+    AdmissionLine.RETIRED: "the workspace was retired",
+    AdmissionLine.NO_TOKEN: "no instance token of this workspace",
+}
+_PLACES: Final = {line.name: place for place, line in enumerate(LINES, 1)}
 
 
 @unique
@@ -23,9 +33,17 @@ class NextAction(StrEnum):
 def decide(standing: Standing) -> Verdict:
     """Judge one Register. Total: every standing gets exactly one verdict."""
     if standing.workspace is None:
-        return Denied(line=0, reason=SharedReason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
+        return Denied(
+            line=AdmissionLine.UNKNOWN,
+            reason=SharedReason.WORKSPACE_UNKNOWN,
+            recovery=Recovery.RETRY,
+        )
     if standing.workspace.retired:
-        return Denied(line=0, reason=SharedReason.WORKSPACE_REMOVED, recovery=Recovery.STOP)
+        return Denied(
+            line=AdmissionLine.RETIRED,
+            reason=SharedReason.WORKSPACE_REMOVED,
+            recovery=Recovery.STOP,
+        )
     return first_answer(standing, LINES)
 
 
@@ -40,9 +58,18 @@ def evidence_recognised(standing: Standing) -> bool:
 def next_action(standing: Standing) -> NextAction | Denied:
     """Answer a heartbeat by the same table; only the bearer counts, and nothing changes."""
     if standing.workspace is None:
-        return Denied(line=0, reason=SharedReason.WORKSPACE_UNKNOWN, recovery=Recovery.RETRY)
+        return Denied(
+            line=AdmissionLine.UNKNOWN,
+            reason=SharedReason.WORKSPACE_UNKNOWN,
+            recovery=Recovery.RETRY,
+        )
     if standing.own_instance() is None:
-        return Denied(line=0, reason=bearer_reason(standing), recovery=Recovery.REGISTER)
+        return Denied(
+            line=AdmissionLine.NO_TOKEN,
+            reason=bearer_reason(standing),
+            recovery=Recovery.REGISTER,
+            message="a heartbeat needs a live instance token of this workspace; register first",
+        )
     only_bearer = replace(
         standing,
         ticket_presented=False,
@@ -59,11 +86,26 @@ def next_action(standing: Standing) -> NextAction | Denied:
     return NextAction.NONE if alive else NextAction.REGISTER
 
 
-def break_glass_open(standing: Standing) -> bool:
-    """Whether MintToken may hand out an instance token: no ticket outstanding, none live."""
-    return standing.outstanding() is None and not standing.live()
+def break_glass_refusal(standing: Standing) -> AnyReason | None:
+    """Why MintToken may not hand out an instance token; None when it may.
+
+    It may where nobody is in, nobody is awaited and nothing keeps the workspace out.
+    """
+    workspace = standing.workspace
+    if workspace is not None and workspace.suspended:
+        return Reason.WORKSPACE_SUSPENDED
+    if workspace is not None and workspace.compromised:
+        return Reason.INCARNATION_FENCED
+    if standing.outstanding() is not None or standing.live():
+        return Reason.INSTANCE_TOKEN_EXISTS
+    return None
 
 
-def title_of(line: int) -> str:
-    """The title to show with a verdict's line."""
-    return LINES[line - 1].title if line else "no such workspace, or retired"
+def title_of(line: AdmissionLine) -> str:
+    """The words to show with a verdict's line."""
+    return _TITLES[line]
+
+
+def place_of(line: AdmissionLine) -> int:
+    """Where the line stands in the table, from 1; 0 for what is decided outside of it."""
+    return _PLACES.get(line, 0)

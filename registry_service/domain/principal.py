@@ -20,3 +20,5 @@ class Principal(NamedTuple):
     scopes: tuple[str, ...]
     incarnation: int
     expire_time: datetime | None
+    # Whether evidence stood behind the token, and behind those that it was minted on.
+    evidence_backed: bool

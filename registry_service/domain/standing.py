@@ -21,7 +21,10 @@ class BootstrapPolicy(StrEnum):
 
 @unique
 class Fence(StrEnum):
-    """Set by a revocation with this reason, cleared by BeginIncarnation."""
+    """A mark that keeps a workspace out: set by a revocation with this reason.
+
+    BeginIncarnation clears COMPROMISED always, and SUSPENDED only where it is told to.
+    """
 
     COMPROMISED = "COMPROMISED"
     SUSPENDED = "SUSPENDED"
@@ -35,9 +38,31 @@ class Workspace:
     incarnation: int = 0
     # The newest incarnation that ever registered; 0 before any.
     registered_incarnation: int = 0
+    # Only a ticket opens; neither an api token nor an id does.
     ticket_required: bool = False
-    fence: Fence | None = None
+    # An id alone opens nothing; alone, without `ticket_required`, of a workspace whose box is
+    # launched by nobody here.
+    evidence_required: bool = False
+    suspended: bool = False
+    compromised: bool = False
+    # The box of the newest incarnation left by Deregister, and none was admitted since.
+    left: bool = False
     retired: bool = False
+
+    @property
+    def fences(self) -> tuple[Fence, ...]:
+        """Every mark that stands; where both do, the first one answers."""
+        marks = ((Fence.SUSPENDED, self.suspended), (Fence.COMPROMISED, self.compromised))
+        return tuple(fence for fence, stands in marks if stands)
+
+    @property
+    def fence(self) -> Fence | None:
+        return next(iter(self.fences), None)
+
+    @property
+    def external_like(self) -> bool:
+        """Its box is launched by nobody here, so that no launch can be asked for."""
+        return self.evidence_required and not self.ticket_required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +85,14 @@ class Standing:
     ticket: Token | None = None
     # The instance token minted last with `minted_on` = the presented ticket, dead or alive.
     ticket_token: Token | None = None
-    # The newest ticket of the newest incarnation, presented or not.
+    # The ticket issued last for the newest incarnation, presented or not, void or not.
     current_ticket: Token | None = None
     live_instance_tokens: tuple[Token, ...] = ()
     # What the box asks for. `hash_owner` is the row anywhere that already has this hash.
     token_sha256: bytes | None = None
     hash_owner: Token | None = None
+    # What the proxy token that the presented ticket gives rise to hashes to.
+    proxy_sha256: bytes | None = None
     request_id: RequestId | None = None
 
     # Evidence
@@ -92,7 +119,7 @@ class Standing:
         return current if ticket and current and ticket.token_id == current.token_id else None
 
     def redeemed(self) -> Token | None:
-        """The current ticket, if it is presented and was redeemed before."""
+        """The current ticket, if it is presented, was redeemed before and is not void."""
         ticket = self.presented_current()
         return ticket if ticket and ticket.is_redeemed() else None
 
@@ -108,18 +135,19 @@ class Standing:
         return tuple(token for token in found if token)
 
     def older_evidence(self) -> int | None:
-        """The newest earlier incarnation evidence was presented of; None without any.
-
-        Never with the current ticket: its holder is the box that was launched last.
+        """The incarnation of the newest piece presented, if that is an earlier one than the
+        newest of the workspace; None when nothing was presented, or something of the newest.
         """
-        if self.workspace is None or self.presented_current():
+        pieces = (self.own_instance(), self.own_ticket())
+        newest = max((piece.incarnation for piece in pieces if piece), default=None)
+        if newest is None or self.workspace is None or newest >= self.workspace.incarnation:
             return None
-        numbers = [
-            token.incarnation
-            for token in (self.own_instance(), self.own_ticket())
-            if token and token.incarnation < self.workspace.incarnation
-        ]
-        return max(numbers, default=None)
+        return newest
+
+    def dead_api(self) -> Token | None:
+        """An api token of this workspace that was revoked or has run out."""
+        bearer = self._own(self.bearer, TokenKind.API)
+        return bearer if bearer and not bearer.is_live(self.now) else None
 
     # State
 
@@ -127,9 +155,11 @@ class Standing:
         return self.workspace is not None and self.workspace.fence is not None
 
     def current(self) -> Token | None:
-        """The ticket of the newest incarnation, unless void."""
+        """The ticket issued last for the newest incarnation, void or not: a void one opens
+        nothing, but whoever shows it is the box that was launched last.
+        """
         ticket = self._own(self.current_ticket, TokenKind.TICKET)
-        if ticket is None or self.workspace is None or ticket.is_revoked():
+        if ticket is None or self.workspace is None:
             return None
         return ticket if ticket.incarnation == self.workspace.incarnation else None
 

@@ -1,10 +1,11 @@
-"""The token record: three kinds of secret in one table, so a hash is unique across them."""
+"""The token record: all kinds of secret in one table, so a hash is unique across them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
+from typing import Final
 
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.token_format import (
@@ -19,6 +20,7 @@ from agentworkspace.core.token_format import (
 )
 
 __all__ = [
+    "REOPENING",
     "Outcome",
     "RevokeReason",
     "Token",
@@ -41,6 +43,12 @@ class RevokeReason(StrEnum):
     COMPROMISED = "COMPROMISED"
     SUSPENDED = "SUSPENDED"
     REMOVED = "REMOVED"
+    DEREGISTERED = "DEREGISTERED"
+
+
+# A token that died of one of these was taken from its holder by a relaunch or an operator; it
+# was neither given up for another one nor stolen.
+REOPENING: Final = frozenset({RevokeReason.OPERATOR, RevokeReason.RELAUNCHED})
 
 
 @unique
@@ -54,7 +62,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An instance token, an api token or a bootstrap ticket; never its plaintext.
+    """An instance, api or proxy token or a bootstrap ticket; never its plaintext.
 
     A ticket is redeemed when `first_use_time` is set and void when `revoke_time` is.
     `revoke_time` counts as soon as it is set, whatever it says: comparing it with a clock
@@ -86,6 +94,8 @@ class Token:
     client_made: bool = False
     # What the Register that minted this answered; None when no Register did.
     outcome: Outcome | None = None
+    # Of an instance token: handed to somebody who showed no evidence, or minted on such a one.
+    unproven: bool = False
 
     def is_revoked(self) -> bool:
         return self.revoke_time is not None

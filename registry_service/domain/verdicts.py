@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agentworkspace.core.ids import RequestId, TokenId
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Standing
-from registry_service.domain.tokens import Outcome, Token
+from registry_service.domain.tokens import Outcome, Token, TokenKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,10 @@ class SameToken:
 class Mint:
     """Insert one instance token, in one transaction with everything named here.
 
-    With `revoke_every_other`, every instance token of the workspace that is not yet revoked is
-    revoked as ROTATED, expired ones too, except the new one and `replaces`; without it,
-    only those in `revoke` are.
+    With `replace_others`, every other instance token up to this incarnation is replaced: revoked
+    as ROTATED, expired ones too, and those that OPERATOR or RELAUNCHED ended are from now on
+    ended as ROTATED, so that none of them opens anything again; `replaces` alone is spared.
+    Without it, only those in `revoke` are revoked.
     """
 
     incarnation: int
@@ -46,8 +48,12 @@ class Mint:
     replaces: TokenId | None = None
     # Write this ticket's first use.
     redeem_ticket: TokenId | None = None
-    revoke_every_other: bool = True
+    replace_others: bool = True
     revoke: tuple[TokenId, ...] = ()
+    # That of the evidence: nobody gets more time than it had.
+    expire_time: datetime | None = None
+    # No evidence stood behind this token, or behind the one that it was minted on.
+    unproven: bool = False
 
 
 Act = Keep | SameToken | Mint
@@ -57,7 +63,7 @@ Act = Keep | SameToken | Mint
 class Admitted:
     """`line` of the admission table let the box in, as `incarnation`."""
 
-    line: int
+    line: AdmissionLine
     outcome: Outcome
     act: Act
     incarnation: int
@@ -68,18 +74,23 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """`line` of the admission table refused; line 0 speaks before the table."""
+    """`line` of the admission table refused."""
 
-    line: int
+    line: AdmissionLine
     reason: AnyReason
     recovery: Recovery
     retry_after: timedelta | None = None
+    # For the person who reads it, where more can be said than the reason does.
+    message: str = ""
+
+    def words(self) -> str:
+        return self.message or MESSAGES[self.reason]
 
     def refusal(self) -> Refusal:
         return Refusal(
             self.reason,
-            MESSAGES[self.reason],
-            metadata={"line": str(self.line)},
+            self.words(),
+            metadata={"line": self.line.value},
             retry_after=self.retry_after,
             recovery=self.recovery,
         )
@@ -90,42 +101,54 @@ Verdict = Admitted | Denied
 MESSAGES: dict[AnyReason, str] = {
     SharedReason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
     SharedReason.WORKSPACE_REMOVED: "the workspace was retired",
-    Reason.WORKSPACE_SUSPENDED: "the workspace was suspended; a new launch lifts that",
-    Reason.BEARER_MISSING: "the workspace has a live instance token, and none was presented",
-    SharedReason.BEARER_REJECTED: "the bearer shown is no live instance token of this workspace",
+    Reason.WORKSPACE_SUSPENDED: (
+        "the workspace is suspended; an admin lifts that by launching it for the reason RESUME"
+    ),
+    Reason.BEARER_MISSING: (
+        "another token of this workspace is live, and none was presented; only the newest ticket "
+        "or a new launch lets a box in past it"
+    ),
+    SharedReason.BEARER_REJECTED: (
+        "the presented token opens nothing here any more; only the newest ticket or a new launch "
+        "lets this box in"
+    ),
     Reason.INCARNATION_SUPERSEDED: "a newer incarnation of the workspace was launched",
     Reason.TICKET_REQUIRED: "only the bootstrap ticket of a new launch admits here",
-    Reason.TICKET_EXPIRED: "the bootstrap ticket expired before it was used",
+    Reason.TICKET_EXPIRED: "the bootstrap ticket expired before it was used; launch once more",
     SharedReason.TOKEN_HASH_IN_USE: "token_sha256 belongs to another token; make a new secret",
     SharedReason.REQUEST_ID_REUSED: "request_id was used with another token_sha256",
 }
 
 
-def relaunch(line: int, reason: AnyReason) -> Denied:
-    return Denied(line=line, reason=reason, recovery=Recovery.RELAUNCH)
+def relaunch(line: AdmissionLine, reason: AnyReason, message: str = "") -> Denied:
+    return Denied(line=line, reason=reason, recovery=Recovery.RELAUNCH, message=message)
 
 
-def same_token(line: int, outcome: Outcome, token: Token) -> Admitted:
+def same_token(line: AdmissionLine, outcome: Outcome, token: Token) -> Admitted:
     return Admitted(line=line, outcome=outcome, act=SameToken(token), incarnation=token.incarnation)
 
 
 def mint(
     s: Standing,
-    line: int,
+    line: AdmissionLine,
     outcome: Outcome,
     incarnation: int,
     *,
-    minted_on: Token | None = None,
+    minted_on: Token | None,
     replaces: Token | None = None,
     redeem: Token | None = None,
     revoke: Sequence[Token] | None = None,
     used: Token | None = None,
 ) -> Verdict:
-    """Mint, unless the wanted hash belongs to a token already: a hash is usable once, ever."""
-    if s.token_sha256 is not None and s.hash_owner is not None:
-        return Denied(
-            line=line, reason=SharedReason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
-        )
+    """Mint, unless the wanted hash belongs to a token already: a hash is usable once, ever.
+
+    `minted_on` None: no evidence stands behind the new token.
+    """
+    if s.token_sha256 is not None and (
+        s.hash_owner is not None or s.token_sha256 == s.proxy_sha256
+    ):
+        return _hash_in_use(s, line)
+    by_token = minted_on if minted_on and minted_on.kind is not TokenKind.TICKET else None
     act = Mint(
         incarnation=incarnation,
         outcome=outcome,
@@ -134,10 +157,29 @@ def mint(
         minted_on=_id(minted_on),
         replaces=_id(replaces),
         redeem_ticket=_id(redeem),
-        revoke_every_other=revoke is None,
+        replace_others=revoke is None,
         revoke=tuple(token.token_id for token in revoke or ()),
+        expire_time=by_token.expire_time if by_token else None,
+        unproven=minted_on is None or minted_on.unproven,
     )
     return Admitted(line=line, outcome=outcome, act=act, incarnation=incarnation, used=used)
+
+
+def _hash_in_use(s: Standing, line: AdmissionLine) -> Denied:
+    """Says more to a box whose own dead token it is: trying once more would never help it."""
+    owner, message = s.hash_owner, ""
+    own = owner is not None and s.workspace and owner.workspace_id == s.workspace.workspace_id
+    if owner and own and owner.revoke_reason and s.evidence():
+        message = (
+            f"token_sha256 is that of this workspace's own token, which was ended as "
+            f"{owner.revoke_reason}; no token comes back to life: make a new secret"
+        )
+    return Denied(
+        line=line,
+        reason=SharedReason.TOKEN_HASH_IN_USE,
+        recovery=Recovery.FIX_REQUEST,
+        message=message,
+    )
 
 
 def _id(token: Token | None) -> TokenId | None:

@@ -11,6 +11,7 @@ import pytest
 from agentworkspace.core.ids import RequestId, TenantId, TokenId
 from agentworkspace.core.refusal import AnyReason, Recovery, SharedReason
 from registry_service.domain.admission import NextAction, decide, evidence_recognised, next_action
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.admission_table import LINES, Line
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
@@ -21,6 +22,7 @@ from tests.domain.test_registry_admission import (
     FRESH,
     HOME,
     LAUNCHED,
+    LINE,
     NOW,
     RUNNING,
     asking_for,
@@ -34,7 +36,7 @@ from tests.domain.test_registry_admission import (
 )
 
 
-def denied(verdict: Verdict) -> tuple[int, AnyReason, Recovery]:
+def denied(verdict: Verdict) -> tuple[AdmissionLine, AnyReason, Recovery]:
     assert isinstance(verdict, Denied), verdict
     return verdict.line, verdict.reason, verdict.recovery
 
@@ -45,7 +47,7 @@ def minted(verdict: Verdict) -> Mint:
     return verdict.act
 
 
-MEETS_A_LIVE_TOKEN = (9, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
+MEETS_A_LIVE_TOKEN = (AdmissionLine.ANOTHER_LIVES, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
 
 
 class TestRotationByALiveBearer:
@@ -53,7 +55,7 @@ class TestRotationByALiveBearer:
         bearer = token("a", incarnation=2)
         verdict = decide(standing(RUNNING, bearer=bearer, token_sha256=FRESH))
         assert isinstance(verdict, Admitted)
-        assert (verdict.line, verdict.used) == (1, bearer)
+        assert (verdict.line, verdict.used) == (AdmissionLine.LIVE_TOKEN, bearer)
 
     def test_it_ends_the_successors_that_nobody_used_and_no_others(self) -> None:
         bearer = token("a", incarnation=2)
@@ -63,7 +65,7 @@ class TestRotationByALiveBearer:
             unused("d", minted_on="elsewhere"),
         )
         act = minted(decide(standing(RUNNING, bearer=bearer, live=beside, token_sha256=FRESH)))
-        assert (act.revoke, act.revoke_every_other) == (("b",), False)
+        assert (act.revoke, act.replace_others) == (("b",), False)
 
 
 class TestTickets:
@@ -73,12 +75,20 @@ class TestTickets:
         verdict = decide(
             standing(RUNNING, presents=older, current_ticket=redeemed("u", 2), ticket_token=first)
         )
-        assert denied(verdict) == (7, Reason.INCARNATION_SUPERSEDED, Recovery.STOP)
+        assert denied(verdict) == (
+            AdmissionLine.SUPERSEDED,
+            Reason.INCARNATION_SUPERSEDED,
+            Recovery.STOP,
+        )
 
     def test_a_void_ticket_does_not_say_that_it_came_too_late(self) -> None:
         void = ticket("t", 2, expire_time=NOW, revoke_time=NOW)
         verdict = decide(standing(RUNNING, presents=void))
-        assert denied(verdict) == (15, Reason.TICKET_REQUIRED, Recovery.RELAUNCH)
+        assert denied(verdict) == (
+            AdmissionLine.TICKET_NEEDED,
+            Reason.TICKET_REQUIRED,
+            Recovery.RELAUNCH,
+        )
 
     def test_a_token_without_its_ticket_is_no_token_of_a_ticket(self) -> None:
         assert standing(RUNNING, ticket_token=unused("a")).token_of_ticket() is None
@@ -86,14 +96,22 @@ class TestTickets:
     def test_an_api_token_brings_nobody_in_from_the_first_launch_on(self) -> None:
         at = workspace(incarnation=1)
         verdict = decide(standing(at, bearer=token("p", TokenKind.API)))
-        assert denied(verdict) == (15, Reason.TICKET_REQUIRED, Recovery.RELAUNCH)
+        assert denied(verdict) == (
+            AdmissionLine.TICKET_NEEDED,
+            Reason.TICKET_REQUIRED,
+            Recovery.RELAUNCH,
+        )
 
 
 class TestLostAnswers:
     def test_two_absent_request_ids_are_not_the_same(self) -> None:
         made = unused("a", request_id=None, client_made=True)
         verdict = decide(standing(live=(made,), **asking_for(made)))
-        assert denied(verdict) == (9, Reason.BEARER_MISSING, Recovery.RELAUNCH)
+        assert denied(verdict) == (
+            AdmissionLine.ANOTHER_LIVES,
+            Reason.BEARER_MISSING,
+            Recovery.RELAUNCH,
+        )
 
     def test_an_answer_is_given_again_to_the_evidence_it_was_given_to(self) -> None:
         bearer = dead("a", RevokeReason.OPERATOR)
@@ -107,7 +125,11 @@ class TestLostAnswers:
         verdict = decide(
             standing(bearer=bearer, live=(lost,), request_id=FIRST_TRY, **asking_for(bearer))
         )
-        assert denied(verdict) == (4, SharedReason.REQUEST_ID_REUSED, Recovery.FIX_REQUEST)
+        assert denied(verdict) == (
+            AdmissionLine.REPLAY,
+            SharedReason.REQUEST_ID_REUSED,
+            Recovery.FIX_REQUEST,
+        )
 
     def test_a_compromised_bearer_gets_none_whatever_it_brings(self) -> None:
         bearer = dead("a", RevokeReason.COMPROMISED, incarnation=2, minted_on="t")
@@ -122,7 +144,11 @@ class TestLostAnswers:
                 request_id=FIRST_TRY,
             )
         )
-        assert denied(verdict) == (6, SharedReason.BEARER_REJECTED, Recovery.RELAUNCH)
+        assert denied(verdict) == (
+            AdmissionLine.COMPROMISED,
+            SharedReason.BEARER_REJECTED,
+            Recovery.RELAUNCH,
+        )
 
     @pytest.mark.parametrize(
         ("said", "says"),
@@ -133,7 +159,11 @@ class TestLostAnswers:
         lost = unused("b", minted_on="a", request_id=FIRST_TRY, outcome=said)
         verdict = decide(standing(RUNNING, bearer=bearer, live=(lost,), request_id=FIRST_TRY))
         assert isinstance(verdict, Admitted)
-        assert (verdict.line, verdict.outcome, minted(verdict).outcome) == (4, says, says)
+        assert (verdict.line, verdict.outcome, minted(verdict).outcome) == (
+            AdmissionLine.REPLAY,
+            says,
+            says,
+        )
 
 
 class TestFactsThatAreNotAsked:
@@ -156,12 +186,16 @@ class TestFactsThatAreNotAsked:
         bare = Standing(workspace=LAUNCHED, policy=BootstrapPolicy.OPEN, now=NOW)
         assert (bare.bearer_presented, bare.ticket_presented) == (False, False)
         watched = replace(bare, live_instance_tokens=(token("a"),))
-        assert denied(decide(watched)) == (9, Reason.BEARER_MISSING, Recovery.RELAUNCH)
+        assert denied(decide(watched)) == (
+            AdmissionLine.ANOTHER_LIVES,
+            Reason.BEARER_MISSING,
+            Recovery.RELAUNCH,
+        )
 
     def test_a_new_workspace_was_never_launched(self) -> None:
         new = Workspace(workspace_id=HOME, tenant_id=TenantId("acme"))
         assert (new.incarnation, new.registered_incarnation) == (0, 0)
-        assert (new.ticket_required, new.fence, new.retired) == (False, None, False)
+        assert (new.ticket_required, new.fences, new.left, new.retired) == (False, (), False, False)
 
     def test_a_mint_ends_every_other_token_unless_it_names_some(self) -> None:
         act = Mint(
@@ -171,7 +205,7 @@ class TestFactsThatAreNotAsked:
             request_id=RequestId("9f8d0000-0000-4000-8000-000000000001"),
             minted_on=TokenId("t"),
         )
-        assert (act.revoke_every_other, act.revoke) == (True, ())
+        assert (act.replace_others, act.revoke) == (True, ())
 
 
 def test_a_ticket_without_an_end_is_waited_for_in_steps_of_a_second() -> None:
@@ -179,30 +213,42 @@ def test_a_ticket_without_an_end_is_waited_for_in_steps_of_a_second() -> None:
     bearer = dead("a", RevokeReason.RELAUNCHED, incarnation=1)
     verdict = decide(standing(LAUNCHED, bearer=bearer, current_ticket=endless))
     assert isinstance(verdict, Denied)
-    assert (verdict.line, verdict.retry_after) == (8, timedelta(seconds=1))
+    assert (verdict.line, verdict.retry_after) == (
+        AdmissionLine.NEWER_TICKET,
+        timedelta(seconds=1),
+    )
 
 
 class TestALineByItself:
     """Whatever the lines before it say, a line matches where its words do."""
 
-    def answer(self, line: int, s: Standing) -> Verdict | None:
-        return LINES[line - 1].answer(s)
+    def answer(self, line: AdmissionLine, s: Standing) -> Verdict | None:
+        return LINE[line].answer(s)
 
     def test_a_bearer_that_lives_is_not_dead(self) -> None:
         for alive in (token("a"), token("a", expire_time=NOW + timedelta(seconds=1))):
-            assert self.answer(13, standing(RUNNING, bearer=alive)) is None
+            assert self.answer(AdmissionLine.OWN_TOKEN, standing(RUNNING, bearer=alive)) is None
 
     def test_a_ticket_that_can_still_be_redeemed_is_not_late(self) -> None:
-        assert self.answer(14, standing(LAUNCHED, presents=ticket("t", 2))) is None
+        assert (
+            self.answer(AdmissionLine.TICKET_EXPIRED, standing(LAUNCHED, presents=ticket("t", 2)))
+            is None
+        )
 
     @pytest.mark.parametrize("incarnation", [1, 2])
     def test_after_a_launch_nobody_bootstraps_as_before_it(self, incarnation: int) -> None:
-        assert self.answer(16, standing(workspace(incarnation=incarnation))) is None
-        assert self.answer(15, standing(workspace(incarnation=incarnation))) is not None
+        assert (
+            self.answer(AdmissionLine.OPEN_DOOR, standing(workspace(incarnation=incarnation)))
+            is None
+        )
+        assert (
+            self.answer(AdmissionLine.TICKET_NEEDED, standing(workspace(incarnation=incarnation)))
+            is not None
+        )
 
     def test_before_a_launch_nobody_is_told_of_its_ticket(self) -> None:
-        assert self.answer(15, standing()) is None
-        assert self.answer(16, standing()) is not None
+        assert self.answer(AdmissionLine.TICKET_NEEDED, standing()) is None
+        assert self.answer(AdmissionLine.OPEN_DOOR, standing()) is not None
 
     @pytest.mark.parametrize("line", LINES, ids=lambda line: line.title)
     def test_none_speaks_of_an_unknown_workspace(self, line: Line) -> None:
