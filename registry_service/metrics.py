@@ -55,10 +55,10 @@ class RegistryMetrics:
             registry=registry,
         )
 
-    def admitted(self, outcome: str, line: int, *, with_evidence: bool) -> None:
-        self._admissions.labels(outcome, str(line)).inc()
+    def admitted(self, outcome: str, line: str, *, with_evidence: bool) -> None:
+        self._admissions.labels(outcome, line).inc()
         if not with_evidence:
-            self._without_evidence.labels(str(line)).inc()
+            self._without_evidence.labels(line).inc()
 
     def refused(self, reason: str, line: str) -> None:
         self._refusals.labels(reason, line).inc()

@@ -17,8 +17,8 @@ from registry_service.api.parse import registration as parse
 from registry_service.api.render import registration as render
 from registry_service.commands import deregister, register, update_card, who_am_i
 from registry_service.commands.register import Registered, RegisterRefused
+from registry_service.domain.admission_line import AdmissionLine
 
-AUTHENTICATED_LINE = 1
 _URL: Final = "url"
 
 
@@ -111,12 +111,12 @@ class Registrations(RegistrationServiceServicer):
         self._core.metrics.admitted(
             answer.outcome, answer.line, with_evidence=not answer.without_evidence
         )
-        if answer.line == AUTHENTICATED_LINE and command.token_sha256 is None:
+        if answer.line is AdmissionLine.LIVE_TOKEN and command.token_sha256 is None:
             self._core.last_uses.note(answer.token.token_id, answer.time)
 
     def _note_refused(self, refused: RegisterRefused) -> None:
         """Count it; without evidence, beyond the allowance, the answer becomes RATE_LIMITED."""
-        self._core.metrics.refused(refused.reason, str(refused.line))
+        self._core.metrics.refused(refused.reason, refused.line)
         self._core.refused.note(refused)
         if refused.recognised:
             return

@@ -20,6 +20,7 @@ from registry_service.commands.validate_tokens import Rejection
 from registry_service.domain.admission import NextAction
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.refusals import REASONS
+from registry_service.domain.relaunch import RelaunchReason, TicketState
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 
@@ -32,14 +33,27 @@ NEXT_ACTION: Final = numbers(NextAction, registration_service_pb2.NextAction, "N
 STATE: Final = numbers(
     RegistrationState, workspace_registry_service_pb2.RegistrationState, "REGISTRATION_STATE_"
 )
+RELAUNCH_REASON: Final = numbers(
+    RelaunchReason, workspace_registry_service_pb2.RelaunchReason, "RELAUNCH_REASON_"
+)
+TICKET_STATE: Final = numbers(
+    TicketState, workspace_registry_service_pb2.TicketState, "TICKET_STATE_"
+)
 FENCE: Final = numbers(Fence, workspace_registry_service_pb2.Fence, "FENCE_")
 REASON: Final = numbers(REASONS, error_reason_pb2.ErrorReason, "ERROR_REASON_")
 
 BEARER_KIND_OF: Final[dict[int, TokenKind]] = {
     KIND[kind]: kind for kind in (TokenKind.API, TokenKind.INSTANCE)
 }
+# What a verifier may ask for; a ticket is checked by nobody.
+CHECKED_KIND_OF: Final[dict[int, TokenKind]] = BEARER_KIND_OF | {
+    KIND[TokenKind.PROXY]: TokenKind.PROXY
+}
 KIND_OF: Final[dict[int, TokenKind]] = {number: kind for kind, number in KIND.items()}
 REVOKE_REASON_OF: Final[dict[int, RevokeReason]] = {
     number: reason for reason, number in REVOKE_REASON.items()
+}
+RELAUNCH_REASON_OF: Final[dict[int, RelaunchReason]] = {
+    number: reason for reason, number in RELAUNCH_REASON.items()
 }
 STATE_OF: Final[dict[int, RegistrationState]] = {number: state for state, number in STATE.items()}

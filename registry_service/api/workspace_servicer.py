@@ -42,7 +42,12 @@ class Workspaces(WorkspaceRegistryServiceServicer):
         self, request: pb.BeginIncarnationRequest, context: object
     ) -> pb.BeginIncarnationResponse:
         sources = self._core.sources
-        command = parse.begin_incarnation(request, calls.current(), new_id=sources.new_id)
+        command = parse.begin_incarnation(
+            request,
+            calls.current(),
+            new_id=sources.new_id,
+            heartbeat_interval=self._interval,
+        )
         answer = await self._core.run(begin_incarnation.run, command, new_secret=sources.new_secret)
         return render.begun(answer)
 

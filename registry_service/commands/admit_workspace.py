@@ -17,8 +17,9 @@ from registry_service.commands.origin import Origin
 from registry_service.commands.views import Registration
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.refusals import Reason
+from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import workspaces
+from registry_service.storage import registrations, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
@@ -40,12 +41,14 @@ class AdmitWorkspace:
     request_id: RequestId | None = None
     first_token: FirstToken | None = None
     ticket_required: bool = False
+    evidence_required: bool = False
     heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedWorkspace:
     registration: Registration
+    # The first token, if this request is the one that it was first minted for.
     issued: Issued | None
 
 
@@ -86,6 +89,7 @@ def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, 
         command.workspace_id,
         command.tenant_id,
         ticket_required=command.ticket_required,
+        evidence_required=command.evidence_required,
     )
     known = workspaces.lock_present(connection, command.workspace_id)
     workspace = known.workspace
@@ -98,20 +102,38 @@ def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, 
         )
     if workspace.retired:
         raise grounds.workspace_removed(command.workspace_id)
-    required = str(command.ticket_required or workspace.ticket_required).lower()
     if new:
-        facts = {"ticket_required": required}
+        facts = {
+            "ticket_required": str(workspace.ticket_required).lower(),
+            "evidence_required": str(workspace.evidence_required).lower(),
+        }
         recording.record(
             connection,
             command.origin,
             [recording.change(workspace, "workspace.admitted", details=facts)],
         )
-    elif command.ticket_required and not workspace.ticket_required:
-        workspaces.require_ticket(connection, command.workspace_id)
-        recording.record(
-            connection, command.origin, [recording.change(workspace, "workspace.ticket_required")]
-        )
+    else:
+        _require_more(connection, command, workspace)
     return known, new
+
+
+def _require_more(connection: Connection, command: AdmitWorkspace, workspace: Workspace) -> None:
+    """What a later admission requires counts from now on; what an earlier one did stays."""
+    more = []
+    if command.ticket_required and not workspace.ticket_required:
+        more.append("workspace.ticket_required")
+    if command.evidence_required and not workspace.evidence_required:
+        more.append("workspace.evidence_required")
+    if more:
+        workspaces.require(
+            connection,
+            command.workspace_id,
+            ticket=command.ticket_required,
+            evidence=command.evidence_required,
+        )
+        registrations.note_change(connection, command.workspace_id)
+        changes = [recording.change(workspace, action) for action in more]
+        recording.record(connection, command.origin, changes)
 
 
 def _first_token(
@@ -123,9 +145,14 @@ def _first_token(
     known: Known,
     new: bool,
     new_secret: NewSecret,
-) -> Replayed:
+) -> Replayed | None:
+    """None of a workspace that was known: nobody mints by admitting twice, but for the answer
+    that got lost.
+    """
     # Nothing was ever asked for one that is new; a hash that is known is refused by the insert.
     earlier = None if new else issuing.earlier_token(connection, claim)
+    if earlier is None and not new:
+        return None
     if earlier:
         replayed = issuing.again(connection, claim, earlier, now=known.now, new_secret=new_secret)
         issuing.note(connection, command.origin, known.workspace, replayed)

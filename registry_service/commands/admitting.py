@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import Connection
 
 from agentworkspace.core.secret import Secret
-from registry_service.commands import first_use, recording
+from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.issued import NewSecret
 from registry_service.commands.origin import Origin
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.standing import Standing
 from registry_service.domain.tokens import (
     RevokeReason,
@@ -25,9 +24,6 @@ from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Arrival
 from registry_service.storage.tokens import NewToken
 
-# The line that repeats an answer and writes nothing.
-LOST_ANSWER: Final = 4
-
 
 class Admission:
     """One verdict, and the workspace it is about, which is locked."""
@@ -39,6 +35,8 @@ class Admission:
         admitted: Admitted,
         arrival: Arrival,
         origin: Origin,
+        *,
+        ticket: Secret | None,
     ) -> None:
         if standing.workspace is None:
             raise AssertionError("nobody is admitted to an unknown workspace")
@@ -48,6 +46,7 @@ class Admission:
         self.admitted = admitted
         self.arrival = arrival
         self.origin = origin
+        self.ticket = ticket
         self.changes: list[Change] = []
         self.news: list[Entry] = []
 
@@ -65,7 +64,8 @@ class Admission:
                 return None
         else:
             token = act.token
-        if not (isinstance(act, SameToken) and self.admitted.line == LOST_ANSWER):
+        # The line that repeats an answer writes nothing.
+        if not (isinstance(act, SameToken) and self.admitted.line is AdmissionLine.REPLAY):
             self._arrive()
         recording.record(self.connection, self.origin, self.changes)
         if self.news:
@@ -91,29 +91,31 @@ class Admission:
             prefix=display_prefix(text),
             incarnation=act.incarnation,
             create_time=now,
+            expire_time=act.expire_time,
             outcome=act.outcome,
             replaces=act.replaces,
             minted_on=act.minted_on,
             client_made=secret is None,
             request_id=act.request_id,
             created_by=f"workspace:{self.workspace.workspace_id}",
+            unproven=act.unproven,
         )
         token = tokens.insert(self.connection, new)
         if token:
+            self._keep_proxy(act)
             facts = {"outcome": act.outcome, "line": self.admitted.line}
             self.changes.append(recording.minted(self.workspace, token, **facts))
         return token
 
     def _revoke_others(self, act: Mint) -> None:
         reason, now = RevokeReason.ROTATED, self.standing.now
-        if act.revoke_every_other:
-            gone = revocation.revoke_kinds(
+        if act.replace_others:
+            gone = revocation.replace_others(
                 self.connection,
                 self.workspace.workspace_id,
-                frozenset({TokenKind.INSTANCE}),
-                reason=reason,
-                now=now,
+                up_to=act.incarnation,
                 spared=[act.replaces] if act.replaces else [],
+                now=now,
             )
         else:
             gone = revocation.revoke(self.connection, act.revoke, reason=reason, now=now)
@@ -124,5 +126,32 @@ class Admission:
         workspace_id, incarnation = self.workspace.workspace_id, self.admitted.incarnation
         registrations.lock(self.connection, workspace_id)
         registrations.arrive(self.connection, [self.arrival], alone=True)
-        if incarnation > self.workspace.registered_incarnation:
-            workspaces.note_registered(self.connection, workspace_id, incarnation)
+        if incarnation > self.workspace.registered_incarnation or self.workspace.left:
+            workspaces.note_admitted(self.connection, workspace_id, incarnation)
+
+    def _keep_proxy(self, act: Mint) -> None:
+        """Know the proxy token of this incarnation from its ticket's redemption on.
+
+        Asked for again whenever that ticket mints: it may have been redeemed before proxies were
+        known. A hash that somebody used before stays what it is, and is no proxy token.
+        """
+        shown = self.standing.presented_current()
+        if self.ticket is None or shown is None or act.minted_on != shown.token_id:
+            return
+        proxy = evidence.proxy_of(self.ticket, self.workspace.workspace_id, shown.incarnation)
+        if proxy is None:
+            return
+        new = NewToken(
+            workspace_id=self.workspace.workspace_id,
+            kind=TokenKind.PROXY,
+            token_sha256=token_sha256(proxy.reveal()),
+            prefix=display_prefix(proxy.reveal()),
+            incarnation=shown.incarnation,
+            create_time=self.standing.now,
+            minted_on=shown.token_id,
+            client_made=True,
+            created_by=f"workspace:{self.workspace.workspace_id}",
+        )
+        known = tokens.insert(self.connection, new)
+        if known:
+            self.changes.append(recording.minted(self.workspace, known))

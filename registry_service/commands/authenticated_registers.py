@@ -1,4 +1,4 @@
-"""Register of many boxes that show a live bearer and want no new token (line 1)."""
+"""Register of many boxes that show a live bearer and want no new token."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from agentworkspace.core.refusal import Refusal
 from registry_service.commands import agent_card, evidence, first_use
 from registry_service.commands.register import Register, Registered, arrival_of
 from registry_service.domain.admission import decide
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.standing import Standing
 from registry_service.domain.tokens import Outcome
 from registry_service.domain.verdicts import Admitted, Keep
@@ -47,6 +48,10 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
                 commands[place],
                 bearer.token.incarnation,
                 agent_card.encode(commands[place].agent_card),
+                # Whose ticket it is was not looked up: with the newest incarnation's token it
+                # can hardly be another one's.
+                by_newest_ticket=commands[place].ticket is not None
+                and bearer.token.incarnation == bearer.workspace.incarnation,
             )
             for place, bearer in simple.items()
             if bearer.token.token_id not in used.died | used.busy
@@ -65,11 +70,13 @@ def _hash(command: Register) -> bytes | None:
 
 
 def _is_simple(command: Register, bearer: Bearer, now: datetime) -> bool:
-    """Line 1, nothing minted, and nothing to write that needs the workspace's lock."""
+    """A live token, nothing minted, and nothing to write that needs the workspace's lock."""
     token, workspace = bearer.token, bearer.workspace
     if token.workspace_id != command.workspace_id or not _storable(command):
         return False
     if token.dies_at_first_use() or workspace.registered_incarnation < token.incarnation:
+        return False
+    if workspace.left:
         return False
     verdict = decide(
         Standing(
@@ -97,7 +104,7 @@ def _registered(bearer: Bearer, now: datetime) -> Registered:
         token=bearer.token,
         auth_token=None,
         incarnation=bearer.token.incarnation,
-        line=1,
+        line=AdmissionLine.LIVE_TOKEN,
         without_evidence=False,
         time=now,
     )

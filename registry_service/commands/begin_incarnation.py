@@ -12,18 +12,20 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
-from registry_service.commands import grounds, issuing, recording
+from registry_service.commands import grounds, issuing, recording, registration_view
 from registry_service.commands.issued import Delivery, NewSecret
 from registry_service.commands.issuing import Claim
 from registry_service.commands.origin import Origin
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import revocation, tokens, workspaces
+from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.requests import Answered
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
 TICKET_TTL: Final = timedelta(minutes=45)
+LARGEST_LEAP: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,13 @@ class BeginIncarnation:
     request_id: RequestId
     ticket_ttl: timedelta = TICKET_TTL
     ticket_sha256: bytes | None = None
+    # Also end a suspension, which nothing else does.
+    lift_suspension: bool = False
+    # The number shall be above this one, which the launcher remembers.
+    minimum_incarnation: int = 0
+    # Begin only if `needs_relaunch` says so in the same transaction.
+    only_if_needed: bool = False
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +55,18 @@ class BegunIncarnation:
     delivery: Delivery
 
 
-def run(store: Store, command: BeginIncarnation, *, new_secret: NewSecret) -> BegunIncarnation:
-    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INCARNATION_SUPERSEDED, TOKEN_HASH_IN_USE,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNeeded:
+    """Nothing was begun; `incarnation` is the newest, as it was."""
+
+    incarnation: int
+
+
+def run(
+    store: Store, command: BeginIncarnation, *, new_secret: NewSecret
+) -> BegunIncarnation | NotNeeded:
+    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED, INCARNATION_FENCED,
+    INCARNATION_SUPERSEDED, INVALID_REQUEST (the minimum is out of reach), TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     claim = _claim(command)
@@ -67,7 +86,29 @@ def run(store: Store, command: BeginIncarnation, *, new_secret: NewSecret) -> Be
                 answered=answered,
                 new_secret=new_secret,
             )
+        _require_reach(command, known)
+        if known.workspace.suspended and not command.lift_suspension:
+            raise grounds.suspended(command.workspace_id)
+        if command.only_if_needed and not _needed(connection, command):
+            return NotNeeded(incarnation=known.workspace.incarnation)
         return _begin(connection, command, claim=claim, known=known, new_secret=new_secret)
+
+
+def _require_reach(command: BeginIncarnation, known: Known) -> None:
+    """A number far above the registry's own is a mistake, which would last for ever."""
+    if command.minimum_incarnation > known.workspace.incarnation + LARGEST_LEAP:
+        raise grounds.invalid(
+            "minimum_incarnation",
+            f"must be at most {LARGEST_LEAP} above {known.workspace.incarnation}, the number of "
+            "the newest launch here",
+        )
+
+
+def _needed(connection: Connection, command: BeginIncarnation) -> bool:
+    registration = registration_view.read(
+        connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+    )
+    return registration.relaunch is not None
 
 
 def _claim(command: BeginIncarnation) -> Claim:
@@ -77,7 +118,9 @@ def _claim(command: BeginIncarnation) -> Claim:
         workspace_id=command.workspace_id,
         request_id=command.request_id,
         token_sha256=command.ticket_sha256,
-        params={"ticket_ttl": command.ticket_ttl},
+        params={"ticket_ttl": command.ticket_ttl}
+        # As a request of the version before was digested, which knew no suspension to lift.
+        | ({"lift_suspension": True} if command.lift_suspension else {}),
     )
 
 
@@ -99,7 +142,10 @@ def _begin(
     )
     gone = [token for token in ended if token.kind is TokenKind.INSTANCE]
     void = [token for token in ended if token.kind is TokenKind.TICKET]
-    incarnation = workspaces.launch(connection, workspace.workspace_id, now)
+    incarnation = workspaces.launch(
+        connection, workspace.workspace_id, now, minimum=command.minimum_incarnation
+    )
+    registrations.note_change(connection, workspace.workspace_id)
     draft = issuing.Draft(
         kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
     )
@@ -113,7 +159,7 @@ def _begin(
             "incarnation.begun",
             ticket.token_id,
             {"incarnation": incarnation, "revoked_count": len(gone)}
-            | ({"lifted": workspace.fence} if workspace.fence else {}),
+            | ({"lifted": " ".join(workspace.fences)} if workspace.fences else {}),
         )
     )
     recording.record(connection, command.origin, changes)
@@ -132,19 +178,25 @@ def _again(
     answered: Answered,
     new_secret: NewSecret,
 ) -> BegunIncarnation:
-    """The same launch; a ticket that got lost is replaced while nobody used it."""
+    """The same launch; a ticket that got lost is replaced while nobody used it, also one that an
+    operator voided meanwhile. A launch that was fenced since is over.
+    """
     if known.workspace.incarnation > answered.result["incarnation"]:
         raise Refusal(
             Reason.INCARNATION_SUPERSEDED,
             "a newer launch has begun since",
             metadata={"incarnation": str(known.workspace.incarnation)},
         )
+    if known.workspace.fence:
+        raise grounds.incarnation_fenced(
+            known.workspace, "this launch was fenced since it began; begin another one"
+        )
     ticket_id, revoked_count = answered.result["token_id"], answered.result["revoked_count"]
     ticket = tokens.present(connection, command.workspace_id, TokenId(ticket_id)).token
     if ticket.client_made:
         return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
     replayed = None
-    if not ticket.is_used() and not ticket.is_revoked():
+    if not ticket.is_used() and ticket.revoke_reason in (None, RevokeReason.OPERATOR):
         replayed = issuing.replace_lost(
             connection,
             claim,
@@ -156,6 +208,7 @@ def _again(
         )
     if replayed is None:
         return _begun(ticket, None, Delivery.ALREADY_DELIVERED, revoked_count)
+    registrations.note_change(connection, command.workspace_id)
     issuing.note(connection, command.origin, known.workspace, replayed)
     fresh = replayed.issued
     return _begun(fresh.token, fresh.plaintext, fresh.delivery, revoked_count)

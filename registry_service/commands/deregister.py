@@ -9,7 +9,7 @@ from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, recording
 from registry_service.commands.origin import Origin
 from registry_service.domain.tokens import RevokeReason
-from registry_service.storage import registrations, revocation, tokens
+from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.store import Store
 
 
@@ -21,11 +21,13 @@ class Deregister:
 
 
 def run(store: Store, command: Deregister) -> None:
-    """The token dies as if an operator had revoked it: the box may come back by itself.
+    """The token dies, and opens nothing any more; the newest box may come back with its ticket.
+
+    Only the newest box leaves the workspace: one that came late just goes.
 
     Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN.
     """
-    reason = RevokeReason.OPERATOR
+    reason = RevokeReason.DEREGISTERED
     with store.transaction() as connection:
         box = evidence.locked_box(connection, command.workspace_id, command.bearer, command.origin)
         token, workspace = box.bearer.token, box.bearer.workspace
@@ -35,6 +37,8 @@ def run(store: Store, command: Deregister) -> None:
             connection, [item.token_id for item in going], reason=reason, now=box.now
         )
         registrations.leave(connection, command.workspace_id)
+        if token.incarnation == workspace.incarnation:
+            workspaces.note_left(connection, command.workspace_id)
         changes = recording.revoked(workspace, gone, reason)
         changes.append(recording.change(workspace, "registration.ended", token.token_id))
         recording.record(connection, command.origin, changes)

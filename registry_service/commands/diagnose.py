@@ -13,10 +13,11 @@ from registry_service.commands import forecasting, grounds, registration_view
 from registry_service.commands.forecasting import Evidence
 from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.admission import decide, title_of
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import Outcome, Token
-from registry_service.domain.verdicts import MESSAGES, Denied
+from registry_service.domain.verdicts import Denied
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.store import Store
 
@@ -45,7 +46,7 @@ class Forecast:
     """What a Register with this evidence would get: an outcome, or a reason and a recovery."""
 
     evidence: str
-    line: int
+    line: AdmissionLine
     outcome: Outcome | None
     reason: AnyReason | None
     recovery: Recovery | None
@@ -110,7 +111,7 @@ def _forecast(evidence: Evidence, standing: Standing) -> Forecast:
             outcome=None,
             reason=verdict.reason,
             recovery=verdict.recovery,
-            explanation=f"refused ({title}): {MESSAGES[verdict.reason]}",
+            explanation=f"refused ({title}): {verdict.words()}",
         )
     return Forecast(
         evidence=evidence.words,

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, WorkspaceId
 from agentworkspace.core.secret import Secret
+from agentworkspace.core.token_format import derive_proxy_token
 from registry_service.commands import first_use, grounds
 from registry_service.commands.origin import Origin
 from registry_service.domain.standing import BootstrapPolicy, Standing
-from registry_service.domain.tokens import TokenKind, is_junk, token_sha256
+from registry_service.domain.tokens import Token, TokenKind, is_junk, token_sha256
 from registry_service.storage import standings, workspaces
 from registry_service.storage.standings import Bearer
 
@@ -59,9 +60,26 @@ def standing(connection: Connection, presented: Presented) -> Standing:
         current_ticket=seen.current_ticket,
         live_instance_tokens=seen.live_instance_tokens,
         token_sha256=wanted,
+        proxy_sha256=_proxy_sha256(presented, seen.presented.get(ticket) if ticket else None),
         hash_owner=seen.presented.get(wanted) if wanted else None,
         request_id=presented.request_id,
     )
+
+
+def _proxy_sha256(presented: Presented, ticket: Token | None) -> bytes | None:
+    """Of the proxy token that this ticket gives rise to, if one of our format does."""
+    if presented.token_sha256 is None or presented.ticket is None or ticket is None:
+        return None
+    proxy = proxy_of(presented.ticket, presented.workspace_id, ticket.incarnation)
+    return token_sha256(proxy.reveal()) if proxy else None
+
+
+def proxy_of(ticket: Secret, workspace_id: WorkspaceId, incarnation: int) -> Secret | None:
+    """None of a ticket whose format is not ours: nothing can be derived from it."""
+    try:
+        return derive_proxy_token(ticket, workspace_id, incarnation)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +100,7 @@ def locked_box(
     """
     presented_hash = hash_of(secret)
     if workspaces.read(connection, workspace_id) is None:
-        raise grounds.workspace_unknown(workspace_id)
+        raise grounds.not_known_yet(workspace_id)
     if secret is None:
         raise grounds.bearer_missing()
     if presented_hash is None:

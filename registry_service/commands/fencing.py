@@ -1,26 +1,55 @@
-"""A revocation as COMPROMISED or SUSPENDED keeps the workspace out until the next launch."""
+"""A fence ends what a workspace's box holds, and keeps the workspace out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection
 
 from registry_service.commands import recording
-from registry_service.domain.standing import Fence, Workspace
-from registry_service.domain.tokens import RevokeReason
-from registry_service.storage import workspaces
+from registry_service.domain.standing import Fence
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.audit import Change
+from registry_service.storage.workspaces import Known
 
-FENCES: Final = {
-    RevokeReason.COMPROMISED: Fence.COMPROMISED,
-    RevokeReason.SUSPENDED: Fence.SUSPENDED,
+REASON: Final = {
+    Fence.COMPROMISED: RevokeReason.COMPROMISED,
+    Fence.SUSPENDED: RevokeReason.SUSPENDED,
 }
+_OF_A_BOX: Final = frozenset({TokenKind.INSTANCE, TokenKind.PROXY})
 
 
-def raise_fence(connection: Connection, workspace: Workspace, reason: RevokeReason) -> list[Change]:
-    """What to record of it: nothing, when the reason sets no fence or it stood there already."""
-    fence = FENCES.get(reason)
-    if fence is None or not workspaces.set_fence(connection, workspace.workspace_id, fence):
-        return []
-    return [recording.change(workspace, "workspace.fenced", details={"fence": fence})]
+@dataclass(slots=True)
+class Ended:
+    """What a revocation did: its audit, and the tokens that are accepted no more."""
+
+    changes: list[Change] = field(default_factory=list)
+    gone: list[Token] = field(default_factory=list)
+
+    def add(self, other: Ended) -> None:
+        self.changes += other.changes
+        self.gone += other.gone
+
+
+def raise_fence(connection: Connection, known: Known, fence: Fence, note: str) -> Ended:
+    """Set it, end every token of a box that is not ended yet, void the outstanding ticket."""
+    workspace, reason = known.workspace, REASON[fence]
+    ended = Ended()
+    if fence not in workspace.fences:
+        workspaces.set_fence(connection, workspace.workspace_id, fence)
+        ended.changes.append(
+            recording.change(workspace, "workspace.fenced", details={"fence": fence})
+        )
+    ended.gone += revocation.revoke_kinds(
+        connection, workspace.workspace_id, _OF_A_BOX, reason=reason, now=known.now, note=note
+    )
+    ticket = tokens.newest_ticket(connection, workspace.workspace_id)
+    if ticket and ticket.is_outstanding(known.now):
+        ended.gone += revocation.revoke(
+            connection, [ticket.token_id], reason=reason, now=known.now, note=note
+        )
+    registrations.note_change(connection, workspace.workspace_id)
+    ended.changes += recording.revoked(workspace, ended.gone, reason, note)
+    return ended

@@ -6,6 +6,7 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation
 from registry_service.domain.refusals import Reason
+from registry_service.domain.standing import Workspace
 from registry_service.storage.workspaces import Known
 
 
@@ -32,10 +33,22 @@ def require_owner(caller: Caller, known: Known | None, workspace_id: WorkspaceId
 
 
 def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
+    """To a caller of the platform, who typed the id: waiting would not help."""
+    return Refusal(
+        SharedReason.WORKSPACE_UNKNOWN,
+        "this registry knows no workspace of this id; check it, or admit the workspace first",
+        metadata={"workspace_id": workspace_id},
+        recovery=Recovery.FIX_REQUEST,
+    )
+
+
+def not_known_yet(workspace_id: WorkspaceId) -> Refusal:
+    """To a box, which was launched with the id: word of the workspace may be on its way."""
     return Refusal(
         SharedReason.WORKSPACE_UNKNOWN,
         "no such workspace here, or not yet",
         metadata={"workspace_id": workspace_id},
+        recovery=Recovery.RETRY,
     )
 
 
@@ -47,9 +60,33 @@ def workspace_removed(workspace_id: WorkspaceId) -> Refusal:
     )
 
 
-def token_unknown(token_id: TokenId) -> Refusal:
+def token_unknown(token_id: TokenId | None) -> Refusal:
+    """`token_id` None: it was named by its own text, which nobody repeats."""
     return Refusal(
-        Reason.TOKEN_UNKNOWN, "the workspace has no such token", metadata={"token_id": token_id}
+        Reason.TOKEN_UNKNOWN,
+        "the workspace has no such token; ListTokens shows those it has"
+        if token_id
+        else "this is no token of a workspace that the caller may act for",
+        metadata={"token_id": token_id} if token_id else {},
+    )
+
+
+def suspended(workspace_id: WorkspaceId) -> Refusal:
+    """To a caller of the platform."""
+    return Refusal(
+        Reason.WORKSPACE_SUSPENDED,
+        "the workspace is suspended; an admin lifts that by launching it for the reason RESUME",
+        metadata={"workspace_id": workspace_id},
+        recovery=Recovery.FIX_REQUEST,
+    )
+
+
+def incarnation_fenced(workspace: Workspace, message: str) -> Refusal:
+    return Refusal(
+        Reason.INCARNATION_FENCED,
+        message,
+        metadata={"incarnation": str(workspace.incarnation)}
+        | ({"fence": workspace.fence.value} if workspace.fence else {}),
     )
 
 

@@ -73,6 +73,11 @@ class Replayed:
     # The token that was replaced because its secret got lost; to be published as revoked.
     lost: Token | None
 
+    @property
+    def replaced(self) -> bool:
+        """A fresh secret took the place of the first one."""
+        return self.issued.delivery is Delivery.ENCLOSED
+
 
 def earlier_answer(connection: Connection, claim: Claim) -> Answered | None:
     """What this request_id was answered. Refusal REQUEST_ID_REUSED for other parameters."""
@@ -169,11 +174,13 @@ def replace_lost(
     new_secret: NewSecret,
     expire_time: datetime | None = None,
 ) -> Replayed | None:
-    """None when its first use came first: then it was not lost after all."""
+    """None when its first use came first: then it was not lost after all. One that is revoked
+    already, and never used, is replaced as it is.
+    """
     lost = revocation.revoke(
         connection, [token.token_id], reason=RevokeReason.ROTATED, now=now, only_unused=True
     )
-    if not lost:
+    if not lost and not token.is_revoked():
         return None
     draft = Draft(
         kind=token.kind,
@@ -188,14 +195,17 @@ def replace_lost(
     if key and answered:
         result = dict(answered.result) | {"token_id": replacement.token_id}
         requests.rewrite(connection, key, result)
-    return Replayed(issued=_issued(replacement, secret), lost=lost[0])
+    return Replayed(issued=_issued(replacement, secret), lost=next(iter(lost), None))
 
 
 def note(connection: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
     """The audit of a replay that replaced a lost token."""
-    if replayed.lost:
+    if replayed.replaced:
         changes = recording.revoked(
-            workspace, [replayed.lost], RevokeReason.ROTATED, "lost before its first use"
+            workspace,
+            [replayed.lost] if replayed.lost else [],
+            RevokeReason.ROTATED,
+            "lost before its first use",
         )
         changes.append(recording.minted(workspace, replayed.issued.token))
         recording.record(connection, origin, changes)

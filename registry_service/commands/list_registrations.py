@@ -1,11 +1,10 @@
-"""ListRegistrations: how workspaces stand, newest first."""
+"""ListRegistrations: how workspaces stand, newest first, or what changed, in order of change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -13,9 +12,12 @@ from sqlalchemy import Connection
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands import paging, registration_view
+from registry_service.commands.paging import ChangePlace
 from registry_service.commands.views import Registration
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL, SILENT_AT_LEAST, RegistrationState
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL, RegistrationState
+from registry_service.domain.relaunch import SILENT_AT_LEAST, RelaunchReason
 from registry_service.storage import pulse, registration_reads
+from registry_service.storage.pulse import Uptime
 from registry_service.storage.store import Store
 
 _CHUNK: Final = 500
@@ -32,12 +34,16 @@ _STORED_AS: Final[dict[RegistrationState, Sequence[str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRegistrations:
-    """`tenant_id` None: of all the caller's tenants. `workspace_ids` empty: any workspace."""
+    """`tenant_id` None: of all the caller's tenants. `workspace_ids` empty: any workspace.
+    `changed_after`: only what changed since that revision, a few twice; None: whenever.
+    """
 
     caller: Caller
     tenant_id: TenantId | None = None
     state: RegistrationState | None = None
     needs_relaunch: bool = False
+    relaunch_reason: RelaunchReason | None = None
+    changed_after: int | None = None
     page_size: int = 50
     page_token: str = ""
     workspace_ids: tuple[WorkspaceId, ...] = ()
@@ -48,6 +54,8 @@ class ListRegistrations:
 class RegistrationPage:
     registrations: tuple[Registration, ...]
     next_page_token: str
+    # Of a look at what changed: what to ask for the changes after the next time.
+    revision: int = 0
 
 
 def run(store: Store, command: ListRegistrations) -> RegistrationPage:
@@ -60,17 +68,18 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
     }
     if command.workspace_ids:
         filters["workspace_ids"] = command.workspace_ids
-    before = paging.decode(filters, command.page_token)
+    if command.relaunch_reason:
+        filters["relaunch_reason"] = command.relaunch_reason
     tenants = listed_tenants(command.caller, command.tenant_id)
+    if command.changed_after is not None:
+        return _changed(store, command, filters, tenants, after=command.changed_after)
+    before = paging.decode(filters, command.page_token)
     found: list[Registration] = []
     with store.reading() as connection:
         uptime = pulse.read(connection)
         while len(found) <= command.page_size:
             rows = _rows(connection, command, tenants, uptime.now, before)
-            found += filter(
-                partial(_wanted, command),
-                (registration_view.view(row, uptime, command.heartbeat_interval) for row in rows),
-            )
+            found += _wanted_of(command, rows, uptime)
             if len(rows) < _CHUNK:
                 break
             before = rows[-1].create_time.isoformat(), str(rows[-1].workspace_id)
@@ -82,6 +91,49 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
             paging.encode(filters, shown[-1].create_time, shown[-1].workspace_id) if more else ""
         ),
     )
+
+
+def _changed(
+    store: Store,
+    command: ListRegistrations,
+    filters: dict[str, object],
+    tenants: list[str] | None,
+    *,
+    after: int,
+) -> RegistrationPage:
+    filters["changed_after"] = after
+    going_on = paging.decode_change(filters, command.page_token)
+    found: list[Registration] = []
+    with store.reading() as connection:
+        newest = registration_reads.revision(connection)
+        # One from the future is of a database that was set back: begin anew.
+        after = after if after <= newest else 0
+        # The whole look ends where its first page began.
+        revision = going_on.revision if going_on else newest
+        beyond = (going_on.change, going_on.row_id) if going_on else None
+        uptime = pulse.read(connection)
+        while len(found) <= command.page_size:
+            rows = registration_reads.changed(
+                connection, after=after, tenants=tenants, beyond=beyond, limit=_CHUNK
+            )
+            found += _wanted_of(command, rows, uptime)
+            if len(rows) < _CHUNK:
+                break
+            beyond = rows[-1].changed, str(rows[-1].workspace_id)
+    shown = found[: command.page_size]
+    token = ""
+    if len(found) > len(shown):
+        last = ChangePlace(shown[-1].changed, shown[-1].workspace_id, revision)
+        token = paging.encode_change(filters, last)
+    return RegistrationPage(registrations=tuple(shown), next_page_token=token, revision=revision)
+
+
+def _wanted_of(
+    command: ListRegistrations, rows: Sequence[Any], uptime: Uptime
+) -> list[Registration]:
+    """The rules have the last word on what the statement found."""
+    views = (registration_view.view(row, uptime, command.heartbeat_interval) for row in rows)
+    return [view for view in views if _wanted(command, view)]
 
 
 def listed_tenants(caller: Caller, tenant_id: TenantId | None) -> list[str] | None:
@@ -105,13 +157,22 @@ def _rows(
         tenants=tenants,
         workspace_ids=command.workspace_ids or None,
         states=_STORED_AS.get(command.state) if command.state else None,
-        silent_before=now - SILENT_AT_LEAST if command.needs_relaunch else None,
+        silent_before=now - SILENT_AT_LEAST if _relaunches(command) else None,
         before=before,
         limit=_CHUNK,
     )
 
 
+def _relaunches(command: ListRegistrations) -> bool:
+    return command.needs_relaunch or command.relaunch_reason is not None
+
+
 def _wanted(command: ListRegistrations, registration: Registration) -> bool:
-    if command.needs_relaunch and not registration.needs_relaunch:
+    reason = registration.relaunch.reason if registration.relaunch else None
+    if _relaunches(command) and reason is None:
+        return False
+    if command.relaunch_reason not in (None, reason):
+        return False
+    if command.workspace_ids and registration.workspace_id not in command.workspace_ids:
         return False
     return command.state in (None, registration.state)

@@ -17,6 +17,7 @@ class ListTokens:
     caller: Caller
     workspace_id: WorkspaceId
     include_revoked: bool = False
+    include_proxy: bool = False
     page_size: int = 50
     page_token: str = ""
 
@@ -29,11 +30,13 @@ class TokenPage:
 
 def run(store: Store, command: ListTokens) -> TokenPage:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a foreign page_token)."""
-    filters = {
+    filters: dict[str, object] = {
         "list": "tokens",
         "workspace_id": command.workspace_id,
         "include_revoked": command.include_revoked,
     }
+    if command.include_proxy:
+        filters["include_proxy"] = True
     before = paging.decode(filters, command.page_token)
     with store.reading() as connection:
         grounds.known_to(
@@ -45,6 +48,7 @@ def run(store: Store, command: ListTokens) -> TokenPage:
             connection,
             command.workspace_id,
             include_dead=command.include_revoked,
+            include_proxy=command.include_proxy,
             before=before,
             limit=command.page_size + 1,
         )

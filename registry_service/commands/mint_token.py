@@ -14,7 +14,7 @@ from registry_service.commands import grounds, issuing, recording
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim
 from registry_service.commands.origin import Origin
-from registry_service.domain.admission import break_glass_open
+from registry_service.domain.admission import break_glass_refusal
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import TokenKind
@@ -36,8 +36,8 @@ class MintToken:
 
 
 def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
-    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS, TOKEN_HASH_IN_USE,
-    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS, WORKSPACE_SUSPENDED,
+    INCARNATION_FENCED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     claim = claim_of(command)
     with store.transaction() as connection:
@@ -92,9 +92,16 @@ def _require_break_glass(connection: Connection, workspace: Workspace, now: date
         current_ticket=seen.current_ticket,
         live_instance_tokens=seen.live_instance_tokens,
     )
-    if not break_glass_open(standing):
+    closed = break_glass_refusal(standing)
+    if closed is Reason.WORKSPACE_SUSPENDED:
+        raise grounds.suspended(workspace.workspace_id)
+    if closed is Reason.INCARNATION_FENCED:
+        raise grounds.incarnation_fenced(
+            workspace, "a token of this launch was compromised; launch the workspace once more"
+        )
+    if closed is not None:
         raise Refusal(
-            Reason.INSTANCE_TOKEN_EXISTS,
-            "an instance token lives or a ticket is outstanding",
+            closed,
+            "an instance token lives or a ticket is outstanding; revoke it first, or launch",
             metadata={"workspace_id": workspace.workspace_id},
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands.origin import Origin
 from registry_service.domain.standing import Workspace
-from registry_service.domain.tokens import RevokeReason, Token
-from registry_service.storage import audit, feed
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage import audit, feed, revocation
 from registry_service.storage.audit import Change
 from registry_service.storage.feed import Entry
 
@@ -69,10 +70,11 @@ def revoked(
 
 
 def entries(workspace: Workspace, tokens: Iterable[Token], reason: RevokeReason) -> list[Entry]:
-    """For the feed, one for each token."""
+    """For the feed, one for each token; nobody checks tickets."""
     return [
         Entry(tenant_id=workspace.tenant_id, token_sha256=token.token_sha256, reason=reason)
         for token in tokens
+        if token.kind is not TokenKind.TICKET
     ]
 
 
@@ -82,5 +84,16 @@ def entry_for_all(workspace: Workspace, reason: RevokeReason) -> Entry:
 
 
 def publish(connection: Connection, news: Sequence[Entry]) -> int:
-    """The last statement of a revoking transaction. The revision that carries the news."""
-    return feed.append(connection, news) if news else feed.revision(connection)
+    """The last statement of a revoking transaction. The revision that carries the news.
+
+    What ends an instance token is news of the proxy token of its incarnation, too, which may rest
+    from now on; it is told of even if it does not, and then asked for once more.
+    """
+    if not news:
+        return feed.revision(connection)
+    by_hash = {entry.token_sha256: entry for entry in news if entry.token_sha256}
+    proxies = revocation.proxies_of(connection, list(by_hash)) if by_hash else []
+    more = [
+        replace(by_hash[of], token_sha256=proxy) for of, proxy in proxies if proxy not in by_hash
+    ]
+    return feed.append(connection, [*news, *more])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentworkspace.core.ids import RequestId, WorkspaceId
+from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from registry_service.commands import agent_card, evidence
@@ -15,6 +15,7 @@ from registry_service.commands.evidence import Presented
 from registry_service.commands.issued import NewSecret
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission import decide, evidence_recognised
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import (
     Outcome,
@@ -51,8 +52,8 @@ class Registered:
     # The secret, when the server made one for this answer.
     auth_token: Secret | None
     incarnation: int
-    # Line of the admission table that answered.
-    line: int
+    # Of the admission table, the line that answered.
+    line: AdmissionLine
     # Nothing that was issued for this workspace was shown: for the metric of open admissions.
     without_evidence: bool
     # The database's, for `flush_last_uses`.
@@ -63,7 +64,10 @@ class RegisterRefused(Refusal):
     """A refused Register, with what `flush_rejected_registers` wants to know of it."""
 
     workspace_id: WorkspaceId
-    line: int
+    line: AdmissionLine
+    # The ticket of the newest launch, if its holder was told RELAUNCH: what counts for
+    # `needs_relaunch`.
+    newest_ticket: TokenId | None
     # The newest incarnation then; 0 when the workspace is unknown.
     incarnation: int
     time: datetime
@@ -73,14 +77,14 @@ class RegisterRefused(Refusal):
         denied: Denied,
         *,
         workspace_id: WorkspaceId,
-        evidence_recognised: bool,
-        incarnation: int,
-        time: datetime,
+        standing: Standing,
     ) -> None:
         told = denied.refusal()
         facts: dict[str, str] = {"workspace_id": workspace_id}
+        recognised = evidence_recognised(standing)
+        incarnation = standing.workspace.incarnation if standing.workspace else 0
         # How often a workspace was launched is no stranger's business.
-        if incarnation and evidence_recognised:
+        if incarnation and recognised:
             facts["incarnation"] = str(incarnation)
         super().__init__(
             told.reason,
@@ -88,12 +92,15 @@ class RegisterRefused(Refusal):
             metadata=dict(told.metadata) | facts,
             retry_after=told.retry_after,
             recovery=told.recovery,
-            recognised=evidence_recognised,
+            recognised=recognised,
         )
         self.workspace_id = workspace_id
         self.line = denied.line
+        newest = standing.presented_current()
+        told_so = denied.recovery is Recovery.RELAUNCH
+        self.newest_ticket = newest.token_id if newest and told_so else None
         self.incarnation = incarnation
-        self.time = time
+        self.time = standing.now
 
 
 def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered:
@@ -107,8 +114,15 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
         tokens.lock_instance_tokens(connection, command.workspace_id)
         standing = evidence.standing(connection, presented)
         admitted = _admitted(standing, command)
-        arrival = arrival_of(command, admitted.incarnation, card)
-        admission = Admission(connection, standing, admitted, arrival, command.origin)
+        arrival = arrival_of(
+            command,
+            admitted.incarnation,
+            card,
+            by_newest_ticket=standing.presented_current() is not None,
+        )
+        admission = Admission(
+            connection, standing, admitted, arrival, command.origin, ticket=command.ticket
+        )
         carried = admission.carry_out(new_secret)
         if carried is None:
             raise _refused(_hash_in_use(admitted), standing, command)
@@ -150,7 +164,9 @@ def presented_by(command: Register) -> Presented:
     )
 
 
-def arrival_of(command: Register, incarnation: int, card: str | None) -> Arrival:
+def arrival_of(
+    command: Register, incarnation: int, card: str | None, *, by_newest_ticket: bool
+) -> Arrival:
     return Arrival(
         workspace_id=command.workspace_id,
         incarnation=incarnation,
@@ -159,6 +175,7 @@ def arrival_of(command: Register, incarnation: int, card: str | None) -> Arrival
         agent_card=card,
         runtime=command.runtime,
         runtime_version=command.runtime_version,
+        by_newest_ticket=by_newest_ticket,
     )
 
 
@@ -170,10 +187,4 @@ def _admitted(standing: Standing, command: Register) -> Admitted:
 
 
 def _refused(denied: Denied, standing: Standing, command: Register) -> RegisterRefused:
-    return RegisterRefused(
-        denied,
-        workspace_id=command.workspace_id,
-        evidence_recognised=evidence_recognised(standing),
-        incarnation=standing.workspace.incarnation if standing.workspace else 0,
-        time=standing.now,
-    )
+    return RegisterRefused(denied, workspace_id=command.workspace_id, standing=standing)

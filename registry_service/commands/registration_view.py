@@ -7,17 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.ids import WorkspaceId
 from registry_service.commands.views import RegisterFailure, Registration, RejectedRegisters
-from registry_service.domain.liveness import (
-    Pulse,
-    RegistrationState,
-    effective_state,
+from registry_service.domain.liveness import Pulse, RegistrationState, effective_state
+from registry_service.domain.refusals import reason_of
+from registry_service.domain.relaunch import (
+    Clock,
+    NewestTicket,
+    Refusals,
+    Situation,
+    check_time,
     needs_relaunch,
 )
-from registry_service.domain.refusals import reason_of
-from registry_service.domain.standing import Fence
-from registry_service.storage import pulse, registration_reads
+from registry_service.domain.standing import Workspace
+from registry_service.storage import pulse, registration_reads, workspaces
 from registry_service.storage.pulse import Uptime
 
 
@@ -30,23 +33,16 @@ def read(
 
 
 def view(row: Any, uptime: Uptime, heartbeat_interval: timedelta) -> Registration:
-    fence = Fence(row.fence) if row.fence else None
-    seen = Pulse(
-        state=RegistrationState(row.state),
-        last_heard=row.last_heartbeat_time,
-        launched=row.launch_time,
-        clean=row.deregistered,
-        fence=fence,
-    )
+    workspace_id = WorkspaceId(str(row.workspace_id))
+    workspace = workspaces.of_row(workspace_id, row, incarnation=row.incarnation)
+    clock = Clock(now=uptime.now, up_since=uptime.up_since, interval=heartbeat_interval)
+    situation = _situation(row, workspace)
     state = effective_state(
-        seen, up_since=uptime.up_since, now=uptime.now, interval=heartbeat_interval
-    )
-    silent = needs_relaunch(
-        seen, up_since=uptime.up_since, now=uptime.now, interval=heartbeat_interval
+        situation.pulse, up_since=uptime.up_since, now=uptime.now, interval=heartbeat_interval
     )
     return Registration(
-        workspace_id=WorkspaceId(str(row.workspace_id)),
-        tenant_id=TenantId(row.tenant_id),
+        workspace_id=workspace_id,
+        tenant_id=workspace.tenant_id,
         state=state,
         incarnation=row.incarnation,
         registered_incarnation=row.registered_incarnation,
@@ -61,17 +57,43 @@ def view(row: Any, uptime: Uptime, heartbeat_interval: timedelta) -> Registratio
         runtime_version=row.runtime_version,
         active_tasks=row.active_tasks,
         sample_error=row.sample_error,
-        deregistered=row.deregistered,
-        ticket_required=row.ticket_required,
-        fence=fence,
-        needs_relaunch=silent,
-        silent_since=row.last_heartbeat_time if silent else None,
+        left=workspace.left,
+        ticket_required=workspace.ticket_required,
+        evidence_required=workspace.evidence_required,
+        fences=workspace.fences,
+        ticket=situation.ticket.state(uptime.now) if situation.ticket else None,
+        relaunch=needs_relaunch(situation, clock),
+        relaunch_check_time=check_time(situation, clock),
+        changed=row.changed,
         rejected_registers=RejectedRegisters(
             count=row.rejected_count,
             last_time=row.rejected_last_time,
             last_reason=reason_of(row.rejected_last_reason) if row.rejected_last_reason else None,
         ),
         last_register_failure=_failure(row),
+    )
+
+
+def _situation(row: Any, workspace: Workspace) -> Situation:
+    ticket = None
+    if row.ticket_id is not None:
+        ticket = NewestTicket(
+            # A ticket always expires.
+            expire_time=row.ticket_expire_time,
+            redeemed=row.ticket_redeem_time is not None,
+            void_time=row.ticket_void_time,
+        )
+    refusals = None
+    if row.newest_refused and row.refused_since is not None:
+        refusals = Refusals(since=row.refused_since, last=row.refused_last)
+    return Situation(
+        pulse=Pulse(state=RegistrationState(row.state), last_heard=row.last_heartbeat_time),
+        ticket=ticket,
+        refusals=refusals,
+        restored=row.restore_time,
+        suspended=workspace.suspended,
+        external_like=workspace.external_like,
+        left=workspace.left,
     )
 
 

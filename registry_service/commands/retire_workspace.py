@@ -51,7 +51,7 @@ def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
         recording.record(connection, command.origin, changes)
         news = [recording.entry_for_all(workspace, reason)] if gone else []
         return RetiredWorkspace(
-            revoked_count=sum(token.kind is not TokenKind.TICKET for token in gone),
+            revoked_count=sum(token.kind in (TokenKind.INSTANCE, TokenKind.API) for token in gone),
             revision=recording.publish(connection, news),
         )
 

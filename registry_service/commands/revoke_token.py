@@ -1,8 +1,8 @@
-"""RevokeToken: one token, with a receipt."""
+"""RevokeToken: one token, named by its id or by its own text, with a receipt."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -10,114 +10,149 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, fencing, grounds, recording
-from registry_service.commands.fencing import FENCES
+from registry_service.commands.fencing import Ended
 from registry_service.commands.origin import Origin
-from registry_service.domain.admission_table import REOPENING
+from registry_service.domain import compromise
+from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import feed, revocation, tokens, workspaces
-from registry_service.storage.audit import Change
+from registry_service.storage import feed, registrations, revocation, tokens, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeToken:
-    """By `caller`, or, when that is None, by the token itself, shown as `bearer`."""
+    """By `caller`, or, when that is None, by the token itself, shown as `bearer`.
+
+    The token is named by `token_id` and `workspace_id`, or by its own text, `token`; then
+    `workspace_id` may be None. `reason`: OPERATOR or COMPROMISED.
+    """
 
     origin: Origin
     caller: Caller | None
     bearer: Secret | None
-    workspace_id: WorkspaceId
-    token_id: TokenId
-    reason: RevokeReason = RevokeReason.OPERATOR
+    workspace_id: WorkspaceId | None
+    token_id: TokenId | None = None
+    token: Secret | None = None
+    reason: RevokeReason
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedToken:
+    workspace_id: WorkspaceId
+    token_id: TokenId
     revision: int
     already_revoked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    known: Known
+    token: Token
+
+
 def run(store: Store, command: RevokeToken) -> RevokedToken:
     """Refusals: WORKSPACE_UNKNOWN, TOKEN_UNKNOWN, TENANT_FORBIDDEN; of a bearer
-    CREDENTIAL_REJECTED, ROLE_REQUIRED, INVALID_REQUEST (a reason only an admin may give).
+    CREDENTIAL_REJECTED, ROLE_REQUIRED.
     """
     with store.transaction() as connection:
-        known = _authorized(connection, command)
-        stored = tokens.by_id(connection, command.workspace_id, command.token_id)
-        if stored is None or stored.token.kind is TokenKind.TICKET:
-            raise grounds.token_unknown(command.token_id)
-        token = stored.token
-        changes = _condemned(connection, command, known, token) if token.is_revoked() else []
-        if token.is_revoked() and not changes:
-            return RevokedToken(revision=feed.revision(connection), already_revoked=True)
-        gone = revocation.revoke(
-            connection,
-            _going(connection, command, token),
-            reason=command.reason,
-            now=known.now,
-            note=command.note,
+        target = _target(connection, command)
+        workspace, token = target.known.workspace, target.token
+        stolen = command.reason is RevokeReason.COMPROMISED
+        ended = (
+            _stolen(connection, command, target) if stolen else _taken(connection, command, target)
         )
-        changes += recording.revoked(known.workspace, gone, command.reason, command.note)
-        # What an earlier launch left behind fences no later one: that would have lifted it.
-        if not token.is_revoked() or gone or token.incarnation == known.workspace.incarnation:
-            changes += fencing.raise_fence(connection, known.workspace, command.reason)
-        recording.record(connection, command.origin, changes)
-        news = recording.entries(known.workspace, gone, command.reason)
+        origin = command.origin
+        if command.caller is None:
+            origin = replace(origin, actor=f"workspace:{workspace.workspace_id}")
+        recording.record(connection, origin, ended.changes)
+        news = recording.entries(workspace, ended.gone, command.reason)
+        revision = recording.publish(connection, news) if news else feed.revision(connection)
         return RevokedToken(
-            revision=recording.publish(connection, news), already_revoked=token.is_revoked()
+            workspace_id=workspace.workspace_id,
+            token_id=token.token_id,
+            revision=revision,
+            already_revoked=token.is_revoked(),
         )
 
 
-def _condemned(
-    connection: Connection, command: RevokeToken, known: Known, token: Token
-) -> list[Change]:
-    """One that was only taken from its holder, and would let it in again, turns out stolen."""
-    if command.reason is not RevokeReason.COMPROMISED:
-        return []
-    worse = revocation.condemn(
-        connection, token.token_id, reason=command.reason, milder=REOPENING, note=command.note
+def _taken(connection: Connection, command: RevokeToken, target: _Target) -> Ended:
+    """From its holder, who may come back."""
+    known, token = target.known, target.token
+    gone = revocation.revoke(
+        connection, [token.token_id], reason=command.reason, now=known.now, note=command.note
     )
-    return (
-        recording.revoked(known.workspace, [token], command.reason, command.note) if worse else []
+    if gone and token.kind is TokenKind.TICKET:
+        registrations.note_change(connection, token.workspace_id)
+    changes = recording.revoked(known.workspace, gone, command.reason, command.note)
+    return Ended(changes, gone)
+
+
+def _stolen(connection: Connection, command: RevokeToken, target: _Target) -> Ended:
+    """With all that its holder could have made; of the newest launch, behind a fence."""
+    known, token = target.known, target.token
+    # Nobody uses one of them first from here on.
+    tokens.lock_instance_tokens(connection, token.workspace_id)
+    going = compromise.reach(token, tokens.all_of(connection, token.workspace_id))
+    condemned = revocation.condemn(connection, going, now=known.now, note=command.note)
+    ended = Ended(
+        recording.revoked(known.workspace, condemned.found, command.reason, command.note),
+        condemned.ended,
     )
+    if compromise.fences(token, known.workspace.incarnation):
+        ended.add(fencing.raise_fence(connection, known, Fence.COMPROMISED, command.note))
+    return ended
 
 
-def _going(connection: Connection, command: RevokeToken, token: Token) -> list[TokenId]:
-    """The token; and of a stolen or suspended one whatever its holder may have made with it.
-
-    While an instance token lives, that is every instance token of the workspace: which of them
-    the box made and which the thief, nobody can tell.
+def _target(connection: Connection, command: RevokeToken) -> _Target:
+    """The token and its workspace, locked. Whoever shows no credential of the platform is looked
+    at before it may lock anything.
     """
-    going = {token.token_id}
-    if command.reason in FENCES:
-        going |= {*tokens.living_offspring(connection, token.token_id)}
-        if token.kind is TokenKind.INSTANCE and not token.is_revoked():
-            going |= {*tokens.lock_instance_tokens(connection, command.workspace_id)}
-    return sorted(going)
-
-
-def _authorized(connection: Connection, command: RevokeToken) -> Known:
-    """The workspace, locked. A token is looked at before it may lock anything."""
+    named = _named(connection, command)
     if command.caller is None:
-        _require_itself(connection, command)
-    known = workspaces.lock(connection, command.workspace_id)
+        _require_itself(connection, command, named)
+    workspace_id = named.workspace_id if named else command.workspace_id
+    if workspace_id is None:
+        raise grounds.token_unknown(command.token_id)
+    known = workspaces.lock(connection, workspace_id)
     if command.caller is not None:
-        grounds.require_owner(command.caller, known, command.workspace_id)
+        _require_tenant(command.caller, known, command)
     if known is None:
-        raise grounds.workspace_unknown(command.workspace_id)
-    return known
+        raise grounds.workspace_unknown(workspace_id)
+    if named is None:
+        raise grounds.token_unknown(command.token_id)
+    # As it is under the lock.
+    return _Target(known, tokens.present(connection, workspace_id, named.token_id).token)
 
 
-def _require_itself(connection: Connection, command: RevokeToken) -> None:
-    presented = evidence.hash_of(command.bearer)
-    stored = tokens.by_hash(connection, presented) if presented else None
-    if stored is None or stored.token.workspace_id != command.workspace_id:
+def _require_tenant(caller: Caller, known: Known | None, command: RevokeToken) -> None:
+    """Whose a token is that somebody found is nothing to tell to another tenant."""
+    if command.token is not None and known and not caller.may_act_for(known.workspace.tenant_id):
+        raise grounds.token_unknown(None)
+    if command.workspace_id is not None:
+        grounds.require_owner(caller, known, command.workspace_id)
+
+
+def _named(connection: Connection, command: RevokeToken) -> Token | None:
+    if command.token is not None:
+        digest = evidence.hash_of(command.token)
+        stored = tokens.by_hash(connection, digest) if digest else None
+        if stored and command.workspace_id in (None, stored.token.workspace_id):
+            return stored.token
+        raise grounds.token_unknown(None)
+    if command.workspace_id is None or command.token_id is None:
+        raise AssertionError("parsed to name a token")
+    stored = tokens.by_id(connection, command.workspace_id, command.token_id)
+    return stored.token if stored else None
+
+
+def _require_itself(connection: Connection, command: RevokeToken, named: Token | None) -> None:
+    digest = evidence.hash_of(command.bearer)
+    stored = tokens.by_hash(connection, digest) if digest else None
+    if stored is None or stored.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
         raise grounds.credential_rejected()
-    if stored.token.kind is TokenKind.TICKET:
+    if command.workspace_id not in (None, stored.token.workspace_id):
         raise grounds.credential_rejected()
-    if stored.token.token_id != command.token_id:
+    if named is None or named.token_id != stored.token.token_id:
         raise grounds.only_for_itself()
-    if command.reason not in (RevokeReason.OPERATOR, RevokeReason.COMPROMISED):
-        raise grounds.invalid("reason", "a token may give OPERATOR or COMPROMISED only")

@@ -1,26 +1,38 @@
-"""RevokeWorkspaceTokens: every token of the named kinds."""
+"""RevokeWorkspaceTokens: every token of the named kinds, or the workspace as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
 
 from agentworkspace.core.caller import Caller
-from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.ids import TokenId, WorkspaceId
 from registry_service.commands import fencing, grounds, recording
+from registry_service.commands.fencing import Ended
 from registry_service.commands.origin import Origin
-from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import revocation, workspaces
+from registry_service.domain import compromise
+from registry_service.domain.standing import Fence
+from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.store import Store
+from registry_service.storage.workspaces import Known
+
+USUAL_KINDS: Final = frozenset({TokenKind.INSTANCE, TokenKind.API})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeWorkspaceTokens:
+    """`reason`: OPERATOR, COMPROMISED or SUSPENDED. `kinds` empty means instance and api tokens;
+    with SUSPENDED they are empty.
+    """
+
     origin: Origin
     caller: Caller
     workspace_id: WorkspaceId
-    # Empty means instance and api tokens.
     kinds: frozenset[TokenKind] = frozenset()
-    reason: RevokeReason = RevokeReason.OPERATOR
+    reason: RevokeReason
     note: str = ""
 
 
@@ -32,25 +44,67 @@ class RevokedWorkspaceTokens:
 
 def run(store: Store, command: RevokeWorkspaceTokens) -> RevokedWorkspaceTokens:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN."""
-    kinds = command.kinds or frozenset({TokenKind.INSTANCE, TokenKind.API})
     with store.transaction() as connection:
         known = grounds.known_to(
             command.caller,
             workspaces.lock(connection, command.workspace_id),
             command.workspace_id,
         )
-        gone = revocation.revoke_kinds(
-            connection,
-            command.workspace_id,
-            kinds,
-            reason=command.reason,
-            now=known.now,
-            note=command.note,
-        )
-        changes = recording.revoked(known.workspace, gone, command.reason, command.note)
-        changes += fencing.raise_fence(connection, known.workspace, command.reason)
-        recording.record(connection, command.origin, changes)
-        news = [recording.entry_for_all(known.workspace, command.reason)] if gone else []
+        if command.reason is RevokeReason.SUSPENDED:
+            ended = fencing.raise_fence(connection, known, Fence.SUSPENDED, command.note)
+        elif command.reason is RevokeReason.COMPROMISED:
+            ended = _stolen(connection, command, known)
+        else:
+            ended = _taken(connection, command, known)
+        recording.record(connection, command.origin, ended.changes)
+        workspace_wide = recording.entry_for_all(known.workspace, command.reason)
+        revision = recording.publish(connection, [workspace_wide] if ended.gone else [])
+        counted = command.kinds or USUAL_KINDS
         return RevokedWorkspaceTokens(
-            revoked_count=len(gone), revision=recording.publish(connection, news)
+            revoked_count=sum(token.kind in counted for token in ended.gone), revision=revision
         )
+
+
+def _taken(connection: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
+    gone = revocation.revoke_kinds(
+        connection,
+        command.workspace_id,
+        command.kinds or USUAL_KINDS,
+        reason=command.reason,
+        now=known.now,
+        note=command.note,
+    )
+    if any(token.kind is TokenKind.TICKET for token in gone):
+        registrations.note_change(connection, command.workspace_id)
+    return Ended(recording.revoked(known.workspace, gone, command.reason, command.note), gone)
+
+
+def _stolen(connection: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
+    """As of each token of these kinds; of any but api and proxy tokens alone, behind a fence."""
+    tokens.lock_instance_tokens(connection, command.workspace_id)
+    every = tokens.all_of(connection, command.workspace_id)
+    kinds = command.kinds or USUAL_KINDS
+    condemned = revocation.condemn(
+        connection, _reach(kinds, every, known), now=known.now, note=command.note
+    )
+    ended = Ended(
+        recording.revoked(known.workspace, condemned.found, command.reason, command.note),
+        condemned.ended,
+    )
+    if kinds & {TokenKind.INSTANCE, TokenKind.TICKET}:
+        ended.add(fencing.raise_fence(connection, known, Fence.COMPROMISED, command.note))
+    return ended
+
+
+def _reach(kinds: frozenset[TokenKind], every: list[Token], known: Known) -> set[TokenId]:
+    going: set[TokenId] = set()
+    if kinds & {TokenKind.INSTANCE, TokenKind.TICKET}:
+        going |= compromise.of_boxes(every, up_to=known.workspace.incarnation)
+    for token in every:
+        if token.kind not in kinds or token.is_revoked():
+            continue
+        if token.kind is TokenKind.API:
+            going |= compromise.reach(token, every)
+        elif token.kind in (TokenKind.PROXY, TokenKind.TICKET):
+            going.add(token.token_id)
+    return going

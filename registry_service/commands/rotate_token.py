@@ -87,7 +87,7 @@ def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
 
 def _rotatable(connection: Connection, command: RotateToken) -> Token:
     stored = tokens.by_id(connection, command.workspace_id, command.token_id)
-    if stored is None or stored.token.kind is TokenKind.TICKET:
+    if stored is None or stored.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
         raise grounds.token_unknown(command.token_id)
     if stored.token.kind is not TokenKind.API:
         raise Refusal(

@@ -190,7 +190,10 @@ def _answer(
         return Rejection.TOKEN_INVALID
     if bearer.token.token_id in used.busy:
         return None
-    if question.required_kind not in (None, bearer.token.kind):
+    # A proxy token answers only to whoever asks for one.
+    if question.required_kind is not bearer.token.kind and (
+        question.required_kind is not None or bearer.token.kind is TokenKind.PROXY
+    ):
         return Rejection.TOKEN_KIND
     if not question.required_scopes <= bearer.token.scopes:
         return Rejection.TOKEN_SCOPE
@@ -207,6 +210,7 @@ def principal_of(bearer: Bearer) -> Principal:
         scopes=tuple(sorted(token.scopes)),
         incarnation=token.incarnation,
         expire_time=token.expire_time,
+        evidence_backed=not token.unproven,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from agentworkspace.core.refusal import AnyReason
 from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.relaunch import Relaunch, TicketState
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import Token
 
@@ -57,11 +58,18 @@ class Registration:
     runtime_version: str
     active_tasks: int
     sample_error: str
-    deregistered: bool
+    left: bool
     ticket_required: bool
-    fence: Fence | None
-    needs_relaunch: bool
-    # When it was last heard of; set only while `needs_relaunch`.
-    silent_since: datetime | None
+    evidence_required: bool
+    # Every one that stands; the first one answers.
+    fences: tuple[Fence, ...]
+    # Of the newest launch; None before any.
+    ticket: TicketState | None
+    # Why only a launch can help; None while none is needed.
+    relaunch: Relaunch | None
+    # When that may become true by the passing of time alone.
+    relaunch_check_time: datetime | None
+    # Where its last change stands among those of all workspaces.
+    changed: int
     rejected_registers: RejectedRegisters
     last_register_failure: RegisterFailure | None

@@ -42,7 +42,7 @@ def run(store: Store, command: WhoAmI) -> Identified:
         bearer = found.by_hash.get(presented)
         if bearer is None or not bearer.is_live(found.now):
             raise grounds.bearer_rejected(recognised=bearer is not None)
-        if bearer.token.kind is TokenKind.TICKET:
+        if bearer.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
             raise grounds.bearer_rejected()
         origin = Origin(
             actor=f"workspace:{bearer.workspace.workspace_id}",

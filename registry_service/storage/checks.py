@@ -1,8 +1,8 @@
 """The tokens that callers present all day, as lean as they can be read: one statement, no
 transaction around it, no column that a check does not look at.
 
-It answers for tokens that are live and were used before. Of any other there is no row here, and
-who asks reads it as everybody else does, in `standings`.
+It answers for instance and api tokens that are live and were used before. Of any other there is
+no row here, and who asks reads it as everybody else does, in `standings`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ KNOWN: Final = Prepared(
     "known",
     """
 SELECT clock_timestamp() AS now, revision, NULL::bytea, NULL::text, NULL::text, NULL::text,
-       NULL::text, NULL::text[], NULL::bigint, NULL::timestamptz, NULL::bigint
+       NULL::text, NULL::text[], NULL::bigint, NULL::timestamptz, NULL::boolean, NULL::bigint
 FROM registry.feed
 UNION ALL
 SELECT NULL, NULL, t.token_sha256, t.token_id::text, t.workspace_id::text, w.tenant_id, t.kind,
-       t.scopes, t.incarnation, t.expire_time, w.incarnation
+       t.scopes, t.incarnation, t.expire_time, NOT t.unproven, w.incarnation
 FROM registry.tokens t CROSS JOIN LATERAL (
     SELECT tenant_id, incarnation FROM registry.workspaces
     WHERE workspace_id = t.workspace_id AND retire_time IS NULL OFFSET 0
 ) w
-WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind <> 'TICKET'
+WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind NOT IN ('TICKET', 'PROXY')
     AND t.first_use_time IS NOT NULL AND num_nonnulls(t.revoke_time) = 0
     AND (t.expire_time IS NULL OR t.expire_time > clock_timestamp())
 """,
@@ -58,7 +58,7 @@ class Checked(NamedTuple):
 
 
 def known(connection: Connection, hashes: Iterable[bytes]) -> Checked:
-    """Those of these that are live and were used before; never a ticket."""
+    """Those of these that are live and were used before; never a ticket or a proxy token."""
     return checked(KNOWN.run(connection, parameters(hashes)).all())
 
 
@@ -73,9 +73,13 @@ def checked(rows: Sequence[Any]) -> Checked:
     by_hash: dict[bytes, Principal] = {}
     newest: dict[WorkspaceId, int] = {}
     for row in rows[1:]:
-        _, _, digest, token_id, workspace, tenant_id, kind, scopes, incarnation, expires, last = row
+        (_, _, digest, token_id, workspace, tenant_id, kind, scopes, incarnation, expires, backed,
+         last) = row  # fmt: skip
         by_hash[bytes(digest)] = _principal(
-            (workspace, tenant_id, token_id, _KIND[kind], _sorted(scopes), incarnation, expires)
+            (
+                *(workspace, tenant_id, token_id, _KIND[kind], _sorted(scopes)),
+                *(incarnation, expires, backed),
+            )
         )
         newest[workspace] = last
     return Checked(head[0], head[1], by_hash, newest)

@@ -68,8 +68,16 @@ class WorkspaceRow(Row):
     # Of the newest BeginIncarnation.
     launch_time: Mapped[datetime | None]
     ticket_required: Mapped[bool] = mapped_column(server_default=FALSE)
+    # Of two fences the one that answers: SUSPENDED.
     fence: Mapped[str | None]
+    # Means something only while `fence` is set: COMPROMISED stands, too.
+    compromised: Mapped[bool] = mapped_column(server_default=FALSE)
     retire_time: Mapped[datetime | None]
+    evidence_required: Mapped[bool] = mapped_column(server_default=FALSE)
+    # The newest box deregistered, and none was admitted since.
+    box_left: Mapped[bool] = mapped_column(server_default=FALSE)
+    # Found to stem from a backup; ends with the next launch.
+    restore_time: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("fence IN ('COMPROMISED', 'SUSPENDED')", name="fence"),
@@ -82,7 +90,7 @@ class WorkspaceRow(Row):
 class RegistrationRow(Row):
     """What the box said of itself: one row a workspace, written by every heartbeat.
 
-    No index on what a heartbeat writes, and room on the page: updates stay in place (HOT).
+    No index on what a steady heartbeat writes, and room on the page: updates stay in place (HOT).
     """
 
     __tablename__ = "registrations"
@@ -103,6 +111,7 @@ class RegistrationRow(Row):
     last_heartbeat_time: Mapped[datetime | None]
     active_tasks: Mapped[int] = mapped_column(server_default=ZERO)
     sample_error: Mapped[str] = mapped_column(server_default=EMPTY)
+    # The box heard of last deregistered: heartbeats that were on their way are no sign of life.
     deregistered: Mapped[bool] = mapped_column(server_default=FALSE)
     rejected_count: Mapped[int] = mapped_column(server_default=ZERO)
     rejected_last_time: Mapped[datetime | None]
@@ -110,17 +119,26 @@ class RegistrationRow(Row):
     failure_reason: Mapped[str | None]
     failure_time: Mapped[datetime | None]
     failure_incarnation: Mapped[int | None]
+    # The transaction that changed last what a watcher would look at; no steady heartbeat does.
+    # Transaction ids grow as snapshots do, so that whoever reads up to the oldest one that is
+    # still running misses none.
+    changed: Mapped[int] = mapped_column(server_default=ZERO)
+    # The newest ticket whose holder is told RELAUNCH, and from when to when without a pause.
+    refused_ticket: Mapped[str | None] = mapped_column(_uuid())
+    refused_since: Mapped[datetime | None]
+    refused_last: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint(
             "state IN ('PENDING', 'ONLINE', 'DEGRADED', 'OFFLINE', 'REMOVED')", name="state"
         ),
+        Index(None, "changed", "workspace_id"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
 
 class TokenRow(Row):
-    """Instance tokens, api tokens and tickets in one table: a hash is usable once, ever."""
+    """Tokens of every kind, tickets too, in one table: a hash is usable once, ever."""
 
     __tablename__ = "tokens"
 
@@ -154,9 +172,11 @@ class TokenRow(Row):
     # Who asked for it, and for exactly what: tells a replay by hash from a clash.
     created_by: Mapped[str] = mapped_column(server_default=EMPTY)
     issue_digest: Mapped[bytes | None]
+    # Of an instance token: no evidence stood behind it, or behind the one it was minted on.
+    unproven: Mapped[bool] = mapped_column(server_default=FALSE)
 
     __table_args__ = (
-        CheckConstraint("kind IN ('INSTANCE', 'API', 'TICKET')", name="kind"),
+        CheckConstraint("kind IN ('INSTANCE', 'API', 'TICKET', 'PROXY')", name="kind"),
         CheckConstraint("length(token_sha256) = 32", name="token_sha256"),
         CheckConstraint("(revoke_time IS NULL) = (revoke_reason IS NULL)", name="revoke_reason"),
         Index("tokens_token_sha256_key", "token_sha256", unique=True),
@@ -166,6 +186,13 @@ class TokenRow(Row):
             "workspace_id",
             "kind",
             postgresql_where=text("revoke_time IS NULL"),
+        ),
+        Index(
+            "tokens_tickets_idx",
+            "workspace_id",
+            "incarnation",
+            "create_time",
+            postgresql_where=text("kind = 'TICKET'"),
         ),
         Index(None, "minted_on", postgresql_where=text("minted_on IS NOT NULL")),
         # `last_use_time` is in no index: with room on the page no index is written for it (HOT).

@@ -12,12 +12,21 @@ from agentworkspace.core.ids import WorkspaceId
 
 _COLUMNS: Final = """
 SELECT w.workspace_id, w.tenant_id, w.create_time, w.incarnation, w.registered_incarnation,
-       w.launch_time, w.ticket_required, w.fence, r.state, r.healthy_incarnation, r.url,
+       w.launch_time, w.ticket_required, w.evidence_required, w.fence, w.compromised, w.box_left,
+       w.retire_time, w.restore_time, r.state, r.healthy_incarnation, r.url,
        r.delivery_mode, r.agent_card, r.runtime, r.runtime_version, r.register_time,
        r.last_heartbeat_time, r.active_tasks, r.sample_error, r.deregistered, r.rejected_count,
        r.rejected_last_time, r.rejected_last_reason, r.failure_reason, r.failure_time,
-       r.failure_incarnation
+       r.failure_incarnation, r.changed, r.refused_since, r.refused_last,
+       r.refused_ticket = ticket.token_id AS newest_refused, ticket.token_id AS ticket_id,
+       ticket.expire_time AS ticket_expire_time, ticket.first_use_time AS ticket_redeem_time,
+       ticket.revoke_time AS ticket_void_time
 FROM registry.workspaces w JOIN registry.registrations r USING (workspace_id)
+LEFT JOIN LATERAL (
+    SELECT t.token_id, t.expire_time, t.first_use_time, t.revoke_time FROM registry.tokens t
+    WHERE t.workspace_id = w.workspace_id AND t.kind = 'TICKET' AND t.incarnation = w.incarnation
+    ORDER BY t.create_time DESC, t.token_id DESC LIMIT 1
+) ticket ON true
 """
 _ONE: Final = _COLUMNS + "WHERE w.workspace_id = %(workspace_id)s"
 # Narrower than everything, wider than the answer: `domain.liveness` has the last word.
@@ -27,13 +36,28 @@ _PAGE: Final = (
 WHERE (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
     AND (%(workspace_ids)s::uuid[] IS NULL OR w.workspace_id = ANY(%(workspace_ids)s::uuid[]))
     AND (%(states)s::text[] IS NULL OR r.state = ANY(%(states)s::text[]))
-    AND (%(silent_before)s::timestamptz IS NULL
-         OR (r.last_heartbeat_time < %(silent_before)s::timestamptz AND NOT r.deregistered))
+    AND (%(silent_before)s::timestamptz IS NULL OR r.refused_since IS NOT NULL
+         OR w.restore_time IS NOT NULL
+         OR (NOT w.box_left AND (r.last_heartbeat_time < %(silent_before)s::timestamptz
+                                 OR ticket.first_use_time IS NULL)))
     AND (%(before_time)s::timestamptz IS NULL
          OR (w.create_time, w.workspace_id) < (%(before_time)s::timestamptz, %(before_id)s::uuid))
 ORDER BY w.create_time DESC, w.workspace_id DESC LIMIT %(limit)s
 """
 )
+# In order of change. Read after `revision`, so that the next look begins where this one ends.
+_CHANGED: Final = (
+    _COLUMNS
+    + """
+WHERE r.changed >= %(after)s
+    AND (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
+    AND (r.changed, r.workspace_id) > (%(from_change)s, %(from_id)s::uuid)
+ORDER BY r.changed, r.workspace_id LIMIT %(limit)s
+"""
+)
+_NO_ID: Final = "00000000-0000-0000-0000-000000000000"
+# Whatever began before this had ended when it was read: its changes can be seen.
+_REVISION: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
 def one(connection: Connection, workspace_id: WorkspaceId) -> Any:
@@ -63,3 +87,29 @@ def page(
         "limit": limit,
     }
     return connection.exec_driver_sql(_PAGE, parameters).all()
+
+
+def changed(
+    connection: Connection,
+    *,
+    after: int,
+    tenants: Sequence[str] | None,
+    beyond: tuple[int, str] | None,
+    limit: int,
+) -> Sequence[Any]:
+    """Rows as those of `one`, of what changed since, in order; from behind (change, id) on."""
+    from_change, from_id = beyond or (-1, _NO_ID)
+    parameters = {
+        "after": after,
+        "tenants": None if tenants is None else list(tenants),
+        "from_change": from_change,
+        "from_id": from_id,
+        "limit": limit,
+    }
+    return connection.exec_driver_sql(_CHANGED, parameters).all()
+
+
+def revision(connection: Connection) -> int:
+    """What to ask for the changes after; to be read before the changes themselves are."""
+    number: int = connection.exec_driver_sql(_REVISION).scalar_one()
+    return number

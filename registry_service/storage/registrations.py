@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.storage.prepared import Prepared
 
+# `changed` is stamped where something changes that a watcher would look at; see its column.
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer
 # incarnation wrote or the box has left: such an item is looked at again, alone, under a lock.
 _REGISTER: Final = Prepared(
@@ -26,7 +27,13 @@ SET state = 'ONLINE', incarnation = box.incarnation, deregistered = false,
     agent_card = coalesce(box.agent_card, r.agent_card),
     runtime = coalesce(nullif(box.runtime, ''), r.runtime),
     runtime_version = coalesce(nullif(box.runtime_version, ''), r.runtime_version),
-    rejected_count = 0, rejected_last_time = NULL, rejected_last_reason = NULL
+    rejected_count = 0, rejected_last_time = NULL, rejected_last_reason = NULL,
+    -- From here on the holder of that ticket would have to be refused anew.
+    refused_since = CASE WHEN NOT box.by_newest_ticket THEN r.refused_since END,
+    refused_last = CASE WHEN box.by_newest_ticket THEN clock_timestamp() ELSE r.refused_last END,
+    changed = CASE WHEN r.state <> 'ONLINE' OR r.incarnation <> box.incarnation OR r.deregistered
+                        OR (box.by_newest_ticket AND r.refused_since IS NOT NULL)
+                   THEN pg_current_xact_id()::text::bigint ELSE r.changed END
 FROM (
     SELECT workspace_id FROM registry.registrations
     WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
@@ -34,8 +41,9 @@ FROM (
 ) locked
 JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(urls)s::text[],
             %(delivery_modes)s::text[], %(agent_cards)s::jsonb[], %(runtimes)s::text[],
-            %(runtime_versions)s::text[])
-    AS box (workspace_id, incarnation, url, delivery_mode, agent_card, runtime, runtime_version)
+            %(runtime_versions)s::text[], %(by_newest_tickets)s::boolean[])
+    AS box (workspace_id, incarnation, url, delivery_mode, agent_card, runtime, runtime_version,
+            by_newest_ticket)
     USING (workspace_id)
 WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
     AND (%(alone)s::boolean OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
@@ -47,6 +55,10 @@ _BEAT: Final = Prepared(
     """
 UPDATE registry.registrations r
 SET state = CASE WHEN box.degraded THEN 'DEGRADED' ELSE 'ONLINE' END, deregistered = false,
+    changed = CASE WHEN (r.state = 'ONLINE' AND NOT box.degraded
+                         AND r.healthy_incarnation >= box.incarnation)
+                        OR (r.state = 'DEGRADED' AND box.degraded)
+                   THEN r.changed ELSE pg_current_xact_id()::text::bigint END,
     last_heartbeat_time = clock_timestamp(), active_tasks = box.active_tasks,
     sample_error = box.sample_error,
     healthy_incarnation = CASE WHEN box.degraded THEN r.healthy_incarnation
@@ -75,15 +87,22 @@ SET agent_card = coalesce(%(agent_card)s::jsonb, agent_card),
 WHERE workspace_id = %(workspace_id)s
 """
 _LEAVE: Final = """
-UPDATE registry.registrations SET state = 'OFFLINE', deregistered = true, active_tasks = 0
+UPDATE registry.registrations
+SET state = 'OFFLINE', deregistered = true, active_tasks = 0,
+    changed = pg_current_xact_id()::text::bigint
 WHERE workspace_id = %(workspace_id)s
 """
 _REMOVE: Final = """
-UPDATE registry.registrations SET state = 'REMOVED' WHERE workspace_id = %(workspace_id)s
+UPDATE registry.registrations SET state = 'REMOVED', changed = pg_current_xact_id()::text::bigint
+WHERE workspace_id = %(workspace_id)s
+"""
+_CHANGE: Final = """
+UPDATE registry.registrations SET changed = pg_current_xact_id()::text::bigint
+WHERE workspace_id = %(workspace_id)s
 """
 # One winner a death: the state is judged again once the row is locked.
 _MARK_OFFLINE: Final = """
-UPDATE registry.registrations r SET state = 'OFFLINE'
+UPDATE registry.registrations r SET state = 'OFFLINE', changed = pg_current_xact_id()::text::bigint
 FROM (
     SELECT workspace_id FROM registry.registrations
     WHERE state IN ('ONLINE', 'DEGRADED')
@@ -108,6 +127,8 @@ class Arrival:
     agent_card: str | None
     runtime: str
     runtime_version: str
+    # The ticket of the newest launch was shown, too.
+    by_newest_ticket: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +161,7 @@ def arrive(
         "agent_cards": [arrival.agent_card for arrival in arrivals],
         "runtimes": [arrival.runtime for arrival in arrivals],
         "runtime_versions": [arrival.runtime_version for arrival in arrivals],
+        "by_newest_tickets": [arrival.by_newest_ticket for arrival in arrivals],
     }
     return _ids(_REGISTER.run(connection, parameters))
 
@@ -178,6 +200,11 @@ def leave(connection: Connection, workspace_id: WorkspaceId) -> None:
 
 def remove(connection: Connection, workspace_id: WorkspaceId) -> None:
     connection.exec_driver_sql(_REMOVE, {"workspace_id": workspace_id})
+
+
+def note_change(connection: Connection, workspace_id: WorkspaceId) -> None:
+    """Something happened to the workspace that a watcher would look at."""
+    connection.exec_driver_sql(_CHANGE, {"workspace_id": workspace_id})
 
 
 def mark_offline(

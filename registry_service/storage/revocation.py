@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -47,10 +48,33 @@ WHERE t.token_id = locked.token_id
     AND coalesce(t.revoke_reason, 'OPERATOR') IN ('OPERATOR', 'RELAUNCHED')
 RETURNING t.*, locked.unrevoked
 """
+# The others of a box that was let in, up to its incarnation: those that would open something.
+_REPLACE: Final = """
+UPDATE registry.tokens t
+SET revoke_time = coalesce(t.revoke_time, %(now)s), revoke_reason = 'ROTATED'
+FROM (SELECT token_id, revoke_time IS NULL AS unrevoked FROM registry.tokens
+      WHERE workspace_id = %(workspace_id)s AND kind = 'INSTANCE'
+          AND incarnation <= %(up_to)s AND token_id <> ALL(%(spared)s::uuid[])
+          AND coalesce(revoke_reason, 'OPERATOR') IN ('OPERATOR', 'RELAUNCHED')
+      ORDER BY token_id FOR UPDATE) locked
+WHERE t.token_id = locked.token_id
+RETURNING t.*, locked.unrevoked
+"""
 _CONDEMN: Final = """
-UPDATE registry.tokens SET revoke_reason = %(reason)s, revoke_note = %(note)s
-WHERE token_id = %(token_id)s AND revoke_reason = ANY(%(milder)s::text[])
-RETURNING token_id
+UPDATE registry.tokens t
+SET revoke_time = coalesce(t.revoke_time, %(now)s), revoke_reason = 'COMPROMISED',
+    revoke_note = %(note)s
+FROM (SELECT token_id, revoke_time IS NULL AS unrevoked FROM registry.tokens
+      WHERE token_id = ANY(%(token_ids)s::uuid[]) ORDER BY token_id FOR UPDATE) locked
+WHERE t.token_id = locked.token_id AND t.revoke_reason IS DISTINCT FROM 'COMPROMISED'
+RETURNING t.*, locked.unrevoked
+"""
+# Of these hashes those of instance tokens, each with the proxy token of its incarnation.
+_PROXIES: Final = """
+SELECT box.token_sha256 AS of, proxy.token_sha256 AS proxy
+FROM registry.tokens box JOIN registry.tokens proxy USING (workspace_id, incarnation)
+WHERE box.token_sha256 = ANY(%(hashes)s::bytea[]) AND box.kind = 'INSTANCE'
+    AND proxy.kind = 'PROXY' AND proxy.revoke_time IS NULL
 """
 _EXPIRE: Final = """
 UPDATE registry.tokens SET expire_time = least(expire_time, %(expire_time)s)
@@ -107,22 +131,52 @@ def supersede(connection: Connection, token_id: TokenId, now: datetime) -> Token
     return to_token(row) if row and row.unrevoked else None
 
 
-def condemn(
+def replace_others(
     connection: Connection,
-    token_id: TokenId,
+    workspace_id: WorkspaceId,
     *,
-    reason: RevokeReason,
-    milder: frozenset[RevokeReason],
-    note: str,
-) -> bool:
-    """A worse reason for one that was revoked for a milder one. False when it was not."""
+    up_to: int,
+    spared: Sequence[TokenId],
+    now: datetime,
+) -> list[Token]:
+    """No other instance token up to this incarnation opens anything any more; those of them that
+    were not revoked yet.
+    """
     parameters = {
-        "token_id": token_id,
-        "reason": reason.value,
-        "milder": sorted(milder),
-        "note": note,
+        "workspace_id": workspace_id,
+        "up_to": up_to,
+        "spared": list(spared),
+        "now": now,
     }
-    return connection.exec_driver_sql(_CONDEMN, parameters).one_or_none() is not None
+    rows = connection.exec_driver_sql(_REPLACE, parameters)
+    return [to_token(row) for row in rows if row.unrevoked]
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """Those found COMPROMISED just now, and those of them that were not revoked before."""
+
+    found: list[Token]
+    ended: list[Token]
+
+
+def condemn(
+    connection: Connection, token_ids: Iterable[TokenId], *, now: datetime, note: str
+) -> Condemned:
+    """End these as COMPROMISED, whatever they were ended for before."""
+    parameters = {"token_ids": sorted(token_ids), "now": now, "note": note}
+    rows = [
+        (to_token(row), row.unrevoked) for row in connection.exec_driver_sql(_CONDEMN, parameters)
+    ]
+    return Condemned(
+        found=[token for token, _ in rows], ended=[token for token, fresh in rows if fresh]
+    )
+
+
+def proxies_of(connection: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Pairs of one of these hashes, if it is an instance token's, and that of its proxy token."""
+    rows = connection.exec_driver_sql(_PROXIES, {"hashes": list(hashes)})
+    return [(bytes(row.of), bytes(row.proxy)) for row in rows]
 
 
 def expire_by(connection: Connection, token_id: TokenId, expire_time: datetime) -> Token:

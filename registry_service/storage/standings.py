@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from agentworkspace.core.ids import TenantId, WorkspaceId
-from registry_service.domain.standing import Fence, Workspace
+from agentworkspace.core.ids import WorkspaceId
+from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import Token, TokenKind
-from registry_service.storage import tokens
+from registry_service.storage import tokens, workspaces
 from registry_service.storage.prepared import Prepared, bytea_array
 
 _SNAPSHOT: Final = Prepared(
@@ -21,8 +21,7 @@ _SNAPSHOT: Final = Prepared(
 SELECT clock_timestamp() AS now, known.*, found.*
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN (
-    SELECT workspace_id AS known_id, tenant_id, incarnation AS newest, registered_incarnation,
-           ticket_required, fence, retire_time
+    SELECT workspace_id AS known_id, tenant_id, incarnation AS newest, {workspaces.DECIDING}
     FROM registry.workspaces WHERE workspace_id = %(workspace_id)s::uuid
 ) known ON true
 LEFT JOIN (
@@ -30,8 +29,12 @@ LEFT JOIN (
     WHERE t.token_sha256 = ANY(%(hashes)s::bytea[])
     UNION ALL
     SELECT 'unrevoked', {tokens.columns("t")} FROM registry.tokens t
-    WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind IN ('INSTANCE', 'TICKET')
+    WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind = 'INSTANCE'
         AND t.revoke_time IS NULL
+    UNION ALL
+    (SELECT 'current', {tokens.columns("t")} FROM registry.tokens t
+     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind = 'TICKET'
+     ORDER BY t.incarnation DESC, t.create_time DESC, t.token_id DESC LIMIT 1)
     UNION ALL
     (SELECT 'of_ticket', {tokens.columns("minted")} FROM registry.tokens ticket
      JOIN registry.tokens minted ON minted.minted_on = ticket.token_id
@@ -47,9 +50,19 @@ _BEARERS: Final = Prepared(
 SELECT clock_timestamp() AS now, feed.revision, found.*
 FROM registry.feed LEFT JOIN (
     SELECT {tokens.columns("t")},
-           w.tenant_id, w.incarnation AS newest, w.registered_incarnation, w.ticket_required,
-           w.fence, w.retire_time
+           w.tenant_id, w.incarnation AS newest, {workspaces.DECIDING},
+           t.kind <> 'PROXY' OR borne.alive AS awake,
+           CASE WHEN borne.alive AND NOT borne.endless THEN borne.until END AS awake_until
     FROM registry.tokens t JOIN registry.workspaces w USING (workspace_id)
+    -- A proxy token rests unless an instance token of its incarnation lives.
+    CROSS JOIN LATERAL (
+        SELECT count(*) > 0 AS alive, bool_or(box.expire_time IS NULL) AS endless,
+               max(box.expire_time) AS until
+        FROM registry.tokens box
+        WHERE t.kind = 'PROXY' AND box.workspace_id = t.workspace_id AND box.kind = 'INSTANCE'
+            AND box.incarnation = t.incarnation AND box.revoke_time IS NULL
+            AND (box.expire_time IS NULL OR box.expire_time > clock_timestamp())
+    ) borne
     WHERE t.token_sha256 = ANY(%(hashes)s::bytea[])
 ) found ON true
 """,  # noqa: S608 - only names of columns are put in
@@ -65,6 +78,7 @@ class Snapshot:
     # By hash, of any workspace.
     presented: dict[bytes, Token]
     live_instance_tokens: tuple[Token, ...]
+    # Void or not.
     current_ticket: Token | None
     # The instance token minted last on the presented ticket; one that is not revoked first.
     ticket_token: Token | None
@@ -76,9 +90,11 @@ class Bearer:
 
     token: Token
     workspace: Workspace
+    # False of a proxy token while no instance token of its incarnation lives.
+    awake: bool = True
 
     def is_live(self, now: datetime) -> bool:
-        return not self.workspace.retired and self.token.is_live(now)
+        return self.awake and not self.workspace.retired and self.token.is_live(now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,24 +120,21 @@ def snapshot(
         "ticket_sha256": ticket_sha256,
     }
     rows = _SNAPSHOT.run(connection, parameters).all()
-    parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "of_ticket": []}
+    parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "current": [], "of_ticket": []}
     for row in rows:
         if row.part is not None:
             parts[row.part].append(tokens.to_token(row))
-    tickets = [token for token in parts["unrevoked"] if token.kind is TokenKind.TICKET]
     first = rows[0]
     return Snapshot(
         now=first.now,
-        workspace=None if first.known_id is None else _workspace(workspace_id, first),
+        workspace=None
+        if first.known_id is None
+        else workspaces.of_row(workspace_id, first, incarnation=first.newest),
         presented={token.token_sha256: token for token in parts["hash"]},
         live_instance_tokens=tuple(
-            token
-            for token in parts["unrevoked"]
-            if token.kind is TokenKind.INSTANCE and token.is_live(first.now)
+            token for token in parts["unrevoked"] if token.is_live(first.now)
         ),
-        current_ticket=max(
-            tickets, key=lambda ticket: (ticket.incarnation, ticket.create_time), default=None
-        ),
+        current_ticket=next(iter(parts["current"]), None),
         ticket_token=next(iter(parts["of_ticket"]), None),
     )
 
@@ -139,17 +152,8 @@ def bearers(connection: Connection, hashes: Sequence[bytes]) -> Bearers:
 
 def _bearer(row: Any) -> Bearer:
     token = tokens.to_token(row)
-    return Bearer(token=token, workspace=_workspace(token.workspace_id, row))
-
-
-def _workspace(workspace_id: WorkspaceId, row: Any) -> Workspace:
-    return Workspace(
-        workspace_id=workspace_id,
-        tenant_id=TenantId(row.tenant_id),
-        # `incarnation` is the token's in these rows.
-        incarnation=row.newest,
-        registered_incarnation=row.registered_incarnation,
-        ticket_required=row.ticket_required,
-        fence=Fence(row.fence) if row.fence else None,
-        retired=row.retire_time is not None,
-    )
+    if token.kind is TokenKind.PROXY:
+        token = replace(token, expire_time=row.awake_until)
+    # `incarnation` is the token's in these rows.
+    workspace = workspaces.of_row(token.workspace_id, row, incarnation=row.newest)
+    return Bearer(token=token, workspace=workspace, awake=row.awake)

@@ -18,7 +18,7 @@ _COLUMNS: Final = (
     "token_id", "workspace_id", "kind", "token_sha256", "prefix", "label", "scopes",
     "incarnation", "create_time", "expire_time", "first_use_time", "last_use_time",
     "revoke_time", "revoke_reason", "replaces", "minted_on", "request_id", "client_made",
-    "outcome",
+    "outcome", "unproven",
 )  # fmt: skip
 _BY_HASH: Final = "SELECT * FROM registry.tokens WHERE token_sha256 = %(token_sha256)s"
 _BY_ID: Final = """
@@ -33,11 +33,12 @@ ORDER BY create_time DESC, token_id DESC LIMIT 1
 _INSERT: Final = """
 INSERT INTO registry.tokens (
     workspace_id, kind, token_sha256, prefix, label, scopes, incarnation, create_time,
-    expire_time, outcome, replaces, minted_on, client_made, request_id, created_by, issue_digest
+    expire_time, outcome, replaces, minted_on, client_made, request_id, created_by, issue_digest,
+    unproven
 ) VALUES (
     %(workspace_id)s, %(kind)s, %(token_sha256)s, %(prefix)s, %(label)s, %(scopes)s::text[],
     %(incarnation)s, %(create_time)s, %(expire_time)s, %(outcome)s, %(replaces)s, %(minted_on)s,
-    %(client_made)s, %(request_id)s, %(created_by)s, %(issue_digest)s
+    %(client_made)s, %(request_id)s, %(created_by)s, %(issue_digest)s, %(unproven)s
 )
 ON CONFLICT (token_sha256) DO NOTHING
 RETURNING *
@@ -47,19 +48,7 @@ SELECT * FROM registry.tokens
 WHERE minted_on = %(token_id)s AND replaces = %(token_id)s
     AND first_use_time IS NULL AND revoke_time IS NULL
 """
-# What somebody made with this token as evidence, and so on; not what an operator made of it.
-_LIVING_OFFSPRING: Final = """
-WITH RECURSIVE offspring AS (
-    SELECT made.token_id FROM registry.tokens made
-    WHERE made.minted_on = %(token_id)s
-        AND (made.kind = 'INSTANCE' OR made.created_by = 'token:' || made.minted_on::text)
-    UNION
-    SELECT made.token_id FROM registry.tokens made
-    JOIN offspring ON made.minted_on = offspring.token_id
-    WHERE made.kind = 'INSTANCE' OR made.created_by = 'token:' || made.minted_on::text
-)
-SELECT token_id FROM offspring JOIN registry.tokens USING (token_id) WHERE revoke_time IS NULL
-"""
+_ALL: Final = "SELECT * FROM registry.tokens WHERE workspace_id = %(workspace_id)s"
 _LOCK_INSTANCES: Final = """
 SELECT token_id FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind = 'INSTANCE' AND revoke_time IS NULL
@@ -76,13 +65,14 @@ SELECT DISTINCT ON (kind, dead, earlier) * FROM (
     SELECT *, kind <> 'API' AND incarnation < %(newest)s AS earlier,
            kind <> 'TICKET' AND (revoke_time IS NOT NULL
                OR coalesce(expire_time <= clock_timestamp(), false)) AS dead
-    FROM registry.tokens WHERE workspace_id = %(workspace_id)s
+    FROM registry.tokens WHERE workspace_id = %(workspace_id)s AND kind <> 'PROXY'
 ) judged
 ORDER BY kind, dead, earlier, revoke_time IS NULL DESC, create_time DESC, token_id DESC
 """
 _PAGE: Final = """
 SELECT * FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind <> 'TICKET'
+    AND (%(include_proxy)s OR kind <> 'PROXY')
     AND (%(include_dead)s OR (revoke_time IS NULL
          AND (expire_time IS NULL OR expire_time > clock_timestamp())))
     AND (%(before_time)s::timestamptz IS NULL
@@ -111,6 +101,7 @@ class NewToken:
     request_id: RequestId | None = None
     created_by: str = ""
     issue_digest: bytes | None = None
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,10 +169,10 @@ def pending_of(connection: Connection, token_id: TokenId) -> list[Token]:
     return [to_token(row) for row in rows]
 
 
-def living_offspring(connection: Connection, token_id: TokenId) -> list[TokenId]:
-    """Tokens not revoked that were made by whoever held this one."""
-    rows = connection.exec_driver_sql(_LIVING_OFFSPRING, {"token_id": token_id})
-    return [TokenId(str(row.token_id)) for row in rows]
+def all_of(connection: Connection, workspace_id: WorkspaceId) -> list[Token]:
+    """Every token and ticket it ever had. After the workspace, so that none is added meanwhile."""
+    rows = connection.exec_driver_sql(_ALL, {"workspace_id": workspace_id})
+    return [to_token(row) for row in rows]
 
 
 def lock_instance_tokens(connection: Connection, workspace_id: WorkspaceId) -> list[TokenId]:
@@ -195,6 +186,7 @@ def page(
     workspace_id: WorkspaceId,
     *,
     include_dead: bool,
+    include_proxy: bool = False,
     before: tuple[str, str] | None,
     limit: int,
 ) -> list[StoredToken]:
@@ -203,6 +195,7 @@ def page(
     parameters = {
         "workspace_id": workspace_id,
         "include_dead": include_dead,
+        "include_proxy": include_proxy,
         "before_time": before_time,
         "before_id": before_id,
         "limit": limit,
@@ -241,6 +234,7 @@ def to_token(row: Any) -> Token:
         request_id=RequestId(str(row.request_id)) if row.request_id else None,
         client_made=row.client_made,
         outcome=Outcome(row.outcome) if row.outcome else None,
+        unproven=row.unproven,
     )
 
 

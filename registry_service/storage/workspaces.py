@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.standing import Fence, Workspace
 
+# Beside the incarnation, what `of_row` reads.
+DECIDING: Final = (
+    "registered_incarnation, ticket_required, evidence_required, fence, compromised, box_left,"
+    " retire_time"
+)
 _READ: Final = """
 SELECT *, clock_timestamp() AS now FROM registry.workspaces WHERE workspace_id = %(workspace_id)s
 """
@@ -29,36 +34,46 @@ _LOCK_FREE: Final = _LOCK_ALL.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
 _INSERT: Final = """
 WITH fresh AS (
     INSERT INTO registry.workspaces
-        (workspace_id, tenant_id, create_time, ticket_required, retire_time)
+        (workspace_id, tenant_id, create_time, ticket_required, evidence_required, retire_time)
     VALUES (%(workspace_id)s, %(tenant_id)s, clock_timestamp(), %(ticket_required)s,
-            CASE WHEN %(retired)s THEN clock_timestamp() END)
+            %(evidence_required)s, CASE WHEN %(retired)s THEN clock_timestamp() END)
     ON CONFLICT (workspace_id) DO NOTHING
     RETURNING workspace_id
 )
-INSERT INTO registry.registrations (workspace_id, state)
-SELECT workspace_id, CASE WHEN %(retired)s THEN 'REMOVED' ELSE 'PENDING' END FROM fresh
+INSERT INTO registry.registrations (workspace_id, state, changed)
+SELECT workspace_id, CASE WHEN %(retired)s THEN 'REMOVED' ELSE 'PENDING' END,
+       pg_current_xact_id()::text::bigint
+FROM fresh
 RETURNING workspace_id
 """
-_REQUIRE_TICKET: Final = """
-UPDATE registry.workspaces SET ticket_required = true
-WHERE workspace_id = %(workspace_id)s AND NOT ticket_required
+_REQUIRE: Final = """
+UPDATE registry.workspaces
+SET ticket_required = ticket_required OR %(ticket)s,
+    evidence_required = evidence_required OR %(evidence)s
+WHERE workspace_id = %(workspace_id)s
 """
 _LAUNCH: Final = """
 UPDATE registry.workspaces
-SET incarnation = incarnation + 1, launch_time = %(now)s, fence = NULL
+SET incarnation = greatest(incarnation, %(minimum)s) + 1, launch_time = %(now)s,
+    fence = NULL, compromised = false, box_left = false, restore_time = NULL
 WHERE workspace_id = %(workspace_id)s
 RETURNING incarnation
 """
-_REGISTERED: Final = """
-UPDATE registry.workspaces SET registered_incarnation = %(incarnation)s
-WHERE workspace_id = %(workspace_id)s AND registered_incarnation < %(incarnation)s
+_ADMITTED: Final = """
+UPDATE registry.workspaces
+SET registered_incarnation = greatest(registered_incarnation, %(incarnation)s), box_left = false
+WHERE workspace_id = %(workspace_id)s
 """
-# A suspension outranks a compromise: it is what keeps a workspace from being launched again.
+_LEFT: Final = """
+UPDATE registry.workspaces SET box_left = true WHERE workspace_id = %(workspace_id)s
+"""
+# Neither hides the other: a suspension answers, and a compromise stands beneath it.
 _FENCE: Final = """
-UPDATE registry.workspaces SET fence = %(fence)s
-WHERE workspace_id = %(workspace_id)s AND fence IS DISTINCT FROM %(fence)s
-    AND fence IS DISTINCT FROM 'SUSPENDED'
-RETURNING workspace_id
+UPDATE registry.workspaces
+SET fence = CASE WHEN fence = 'SUSPENDED' THEN fence ELSE %(fence)s END,
+    compromised = %(fence)s = 'COMPROMISED' OR coalesce(fence = 'COMPROMISED', false)
+                  OR (fence IS NOT NULL AND compromised)
+WHERE workspace_id = %(workspace_id)s
 """
 _RETIRE: Final = """
 UPDATE registry.workspaces SET retire_time = %(now)s
@@ -107,6 +122,7 @@ def insert(
     tenant_id: TenantId,
     *,
     ticket_required: bool = False,
+    evidence_required: bool = False,
     retired: bool = False,
 ) -> bool:
     """With its registration. False when it was known."""
@@ -114,31 +130,43 @@ def insert(
         "workspace_id": workspace_id,
         "tenant_id": tenant_id,
         "ticket_required": ticket_required,
+        "evidence_required": evidence_required,
         "retired": retired,
     }
     return connection.exec_driver_sql(_INSERT, parameters).one_or_none() is not None
 
 
-def require_ticket(connection: Connection, workspace_id: WorkspaceId) -> None:
-    connection.exec_driver_sql(_REQUIRE_TICKET, {"workspace_id": workspace_id})
+def require(
+    connection: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool
+) -> None:
+    """From now on; what was required before stays so."""
+    parameters = {"workspace_id": workspace_id, "ticket": ticket, "evidence": evidence}
+    connection.exec_driver_sql(_REQUIRE, parameters)
 
 
-def launch(connection: Connection, workspace_id: WorkspaceId, now: datetime) -> int:
-    """Count the incarnation up, lift any fence; the new number."""
-    parameters = {"workspace_id": workspace_id, "now": now}
+def launch(
+    connection: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum: int = 0
+) -> int:
+    """Count the incarnation up beyond `minimum` too, lift every fence; the new number."""
+    parameters = {"workspace_id": workspace_id, "now": now, "minimum": minimum}
     number: int = connection.exec_driver_sql(_LAUNCH, parameters).scalar_one()
     return number
 
 
-def note_registered(connection: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:
+def note_admitted(connection: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:
+    """A box of this incarnation was let in, so that nobody has left any more."""
     parameters = {"workspace_id": workspace_id, "incarnation": incarnation}
-    connection.exec_driver_sql(_REGISTERED, parameters)
+    connection.exec_driver_sql(_ADMITTED, parameters)
 
 
-def set_fence(connection: Connection, workspace_id: WorkspaceId, fence: Fence) -> bool:
-    """Whether that changed anything."""
+def note_left(connection: Connection, workspace_id: WorkspaceId) -> None:
+    connection.exec_driver_sql(_LEFT, {"workspace_id": workspace_id})
+
+
+def set_fence(connection: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
+    """Beside the other one, if that stands."""
     parameters = {"workspace_id": workspace_id, "fence": fence.value}
-    return connection.exec_driver_sql(_FENCE, parameters).one_or_none() is not None
+    connection.exec_driver_sql(_FENCE, parameters)
 
 
 def retire(connection: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
@@ -147,17 +175,26 @@ def retire(connection: Connection, workspace_id: WorkspaceId, now: datetime) -> 
     return connection.exec_driver_sql(_RETIRE, parameters).one_or_none() is not None
 
 
+def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspace:
+    """The workspace of a row with the columns that decide; `incarnation`: its newest."""
+    suspended = row.fence == Fence.SUSPENDED
+    return Workspace(
+        workspace_id=workspace_id,
+        tenant_id=TenantId(row.tenant_id),
+        incarnation=incarnation,
+        registered_incarnation=row.registered_incarnation,
+        ticket_required=row.ticket_required,
+        evidence_required=row.evidence_required,
+        suspended=suspended,
+        compromised=row.fence is not None and (row.compromised or not suspended),
+        left=row.box_left,
+        retired=row.retire_time is not None,
+    )
+
+
 def _known(connection: Connection, statement: str, workspace_id: WorkspaceId) -> Known | None:
     row = connection.exec_driver_sql(statement, {"workspace_id": workspace_id}).one_or_none()
     if row is None:
         return None
-    workspace = Workspace(
-        workspace_id=workspace_id,
-        tenant_id=TenantId(row.tenant_id),
-        incarnation=row.incarnation,
-        registered_incarnation=row.registered_incarnation,
-        ticket_required=row.ticket_required,
-        fence=Fence(row.fence) if row.fence else None,
-        retired=row.retire_time is not None,
-    )
+    workspace = of_row(workspace_id, row, incarnation=row.incarnation)
     return Known(workspace=workspace, now=row.now)

@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import AnyReason
 from registry_service.commands.views import RegisterFailure
 from registry_service.storage import refused_registers
 from registry_service.storage.refused_registers import RefusalCount
 from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestRefused:
+    """The holder of this ticket, the newest, was told RELAUNCH."""
+
+    ticket: TokenId
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +33,7 @@ class RefusedRegisters:
     last_reason: AnyReason
     # The last refusal of recognised evidence, if there was one.
     failure: RegisterFailure | None = None
+    newest: NewestRefused | None = None
 
 
 def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[WorkspaceId]:
@@ -35,7 +45,7 @@ def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[Workspac
 
 
 def _count(item: RefusedRegisters) -> RefusalCount:
-    failure = item.failure
+    failure, newest = item.failure, item.newest
     return RefusalCount(
         workspace_id=item.workspace_id,
         count=item.count,
@@ -44,4 +54,7 @@ def _count(item: RefusedRegisters) -> RefusalCount:
         failure_reason=failure.reason.value if failure else None,
         failure_time=failure.time if failure else None,
         failure_incarnation=failure.incarnation if failure else None,
+        refused_ticket=newest.ticket if newest else None,
+        refused_first=newest.first if newest else None,
+        refused_last=newest.last if newest else None,
     )

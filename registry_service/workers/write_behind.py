@@ -15,7 +15,7 @@ from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import SharedReason
 from registry_service.commands.register import RegisterRefused
 from registry_service.commands.views import RegisterFailure
-from registry_service.workers.flush_rejected_registers import RefusedRegisters
+from registry_service.workers.flush_rejected_registers import NewestRefused, RefusedRegisters
 
 MOST_WORKSPACES: Final = 100_000
 
@@ -65,6 +65,11 @@ class RefusedLedger:
                 last_time=refused.time,
                 last_reason=refused.reason,
                 failure=failure,
+                newest=NewestRefused(
+                    ticket=refused.newest_ticket, first=refused.time, last=refused.time
+                )
+                if refused.newest_ticket
+                else None,
             )
         )
 
@@ -88,5 +93,15 @@ class RefusedLedger:
             return
         older, newer = sorted((known, more), key=lambda each: each.last_time)
         self._counted[more.workspace_id] = replace(
-            newer, count=older.count + newer.count, failure=newer.failure or older.failure
+            newer,
+            count=older.count + newer.count,
+            failure=newer.failure or older.failure,
+            newest=_joined(older.newest, newer.newest),
         )
+
+
+def _joined(older: NewestRefused | None, newer: NewestRefused | None) -> NewestRefused | None:
+    """Of one ticket both together; of two, the later one is of the newest launch."""
+    if older is None or newer is None or older.ticket != newer.ticket:
+        return newer or older
+    return replace(newer, first=min(older.first, newer.first), last=max(older.last, newer.last))

@@ -17,7 +17,7 @@ from agentworkspace.core.token_format import new_token
 from agentworkspace.rpc.errors import RpcFailure
 from registry_service.domain import admission
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
-from registry_service.domain.tokens import RevokeReason, Token, TokenKind, token_sha256
+from registry_service.domain.tokens import REOPENING, RevokeReason, Token, TokenKind, token_sha256
 from registry_service.domain.verdicts import Admitted, Denied, Mint
 
 WORKSPACE: Final = "3f0c6a52-6c39-4c3f-9a1d-6a7d4b9f5a10"
@@ -41,7 +41,11 @@ class ModelRegistry:
             if not token.is_revoked() and token.kind is not TokenKind.API:
                 self._revoke(token.token_id, RevokeReason.RELAUNCHED)
         self.workspace = replace(
-            self.workspace, incarnation=self.workspace.incarnation + 1, fence=None
+            self.workspace,
+            incarnation=self.workspace.incarnation + 1,
+            compromised=False,
+            suspended=False,
+            left=False,
         )
         ticket = new_token(Prefix.TICKET)
         self._add(
@@ -128,13 +132,18 @@ class ModelRegistry:
     def _mint(self, act: Mint) -> None:
         assert act.token_sha256 is not None, "the agent always makes its own secret"
         assert self._owner(act.token_sha256) is None
-        for token in self.live():
-            everyone = act.revoke_every_other and token.token_id != act.replaces
-            if everyone or token.token_id in act.revoke:
+        for token in tuple(self.tokens.values()):
+            replaced = act.replace_others and token.token_id != act.replaces and _opens(token)
+            if replaced or token.token_id in act.revoke:
                 self._revoke(token.token_id, RevokeReason.ROTATED)
         if act.redeem_ticket is not None:
             self._use(act.redeem_ticket)
-        token_id = self._add(TokenKind.INSTANCE, act.token_sha256, incarnation=act.incarnation)
+        token_id = self._add(
+            TokenKind.INSTANCE,
+            act.token_sha256,
+            incarnation=act.incarnation,
+            expire_time=act.expire_time,
+        )
         self.tokens[token_id] = replace(
             self.tokens[token_id],
             outcome=act.outcome,
@@ -142,18 +151,19 @@ class ModelRegistry:
             minted_on=act.minted_on,
             replaces=act.replaces,
             client_made=True,
+            unproven=act.unproven,
         )
 
     def _note_registered(self, verdict: Admitted) -> None:
         newest = max(self.workspace.registered_incarnation, verdict.incarnation)
-        self.workspace = replace(self.workspace, registered_incarnation=newest)
+        self.workspace = replace(self.workspace, registered_incarnation=newest, left=False)
 
     def _use(self, token_id: TokenId) -> None:
         token = self.tokens[token_id]
         dies = token.dies_at_first_use()
         if not token.is_used():
             self.tokens[token_id] = replace(token, first_use_time=self.now)
-        if dies is not None and not self.tokens[dies].is_revoked():
+        if dies is not None and _opens(self.tokens[dies]):
             self._revoke(dies, RevokeReason.ROTATED)
 
     def _revoke(self, token_id: TokenId, reason: RevokeReason) -> None:
@@ -189,12 +199,18 @@ class ModelRegistry:
         return next(found, None)
 
 
+def _opens(token: Token) -> bool:
+    """An instance token that is accepted, or would let its holder in again."""
+    taken = not token.is_revoked() or token.revoke_reason in REOPENING
+    return token.kind is TokenKind.INSTANCE and taken
+
+
 def _failure(denied: Denied) -> RpcFailure:
     return RpcFailure(
         grpc.StatusCode.FAILED_PRECONDITION,
         "agentworkspace.registry",
         f"ERROR_REASON_{denied.reason}",
-        f"line {denied.line}",
+        denied.line.value,
         retry_after=denied.retry_after,
         recovery=denied.recovery,
     )

@@ -42,10 +42,10 @@ REQUESTS: Final[Mapping[str, Callable[[str, str], Message]]] = {
     ),
     "ListTokens": lambda workspace, token: tokens.ListTokensRequest(workspace_id=workspace),
     "RevokeToken": lambda workspace, token: tokens.RevokeTokenRequest(
-        workspace_id=workspace, token_id=token
+        workspace_id=workspace, token_id=token, reason=token_pb2.REVOKE_REASON_OPERATOR
     ),
     "RevokeWorkspaceTokens": lambda workspace, token: tokens.RevokeWorkspaceTokensRequest(
-        workspace_id=workspace
+        workspace_id=workspace, reason=token_pb2.REVOKE_REASON_OPERATOR
     ),
     "ValidateToken": lambda workspace, token: tokens.ValidateTokenRequest(
         token="nobody's", workspace_id=workspace

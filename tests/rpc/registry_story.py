@@ -100,13 +100,17 @@ class Workspace:
         return [each for each in self.tokens() if each.kind == token_pb2.TOKEN_KIND_INSTANCE]
 
     def revoke(self, token_id: str, **more: Any) -> Any:
+        usual = {"reason": token_pb2.REVOKE_REASON_OPERATOR}
         request = tokens.RevokeTokenRequest(
-            workspace_id=self.workspace_id, token_id=token_id, **more
+            workspace_id=self.workspace_id, token_id=token_id, **(usual | more)
         )
         return self.running.tokens.RevokeToken(request, metadata=ADMIN, timeout=SECONDS)
 
     def revoke_all(self, **more: Any) -> Any:
-        request = tokens.RevokeWorkspaceTokensRequest(workspace_id=self.workspace_id, **more)
+        usual = {"reason": token_pb2.REVOKE_REASON_OPERATOR}
+        request = tokens.RevokeWorkspaceTokensRequest(
+            workspace_id=self.workspace_id, **(usual | more)
+        )
         return self.running.tokens.RevokeWorkspaceTokens(request, metadata=ADMIN, timeout=SECONDS)
 
     def validate(self, token: str, **more: Any) -> Any:

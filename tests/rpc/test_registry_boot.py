@@ -162,7 +162,7 @@ def test_a_relaunch_supersedes_the_running_box(workspace: Workspace) -> None:
 
 def test_a_box_whose_token_an_operator_revoked_recovers(workspace: Workspace) -> None:
     workspace.admit()
-    first = workspace.register()
+    first = workspace.register(ticket=workspace.launch().bootstrap_ticket)
     workspace.revoke(first.token.token_id)
     assert workspace.heartbeat(first.auth_token).next_action == box.NEXT_ACTION_REGISTER
     back = workspace.register(first.auth_token)
@@ -172,7 +172,7 @@ def test_a_box_whose_token_an_operator_revoked_recovers(workspace: Workspace) ->
 
 def test_a_revoked_bearer_opens_nothing_while_another_token_lives(workspace: Workspace) -> None:
     workspace.admit()
-    first = workspace.register()
+    first = workspace.register(ticket=workspace.launch().bootstrap_ticket)
     workspace.revoke(first.token.token_id)
     workspace.register(first.auth_token)
     refused = failed(lambda: workspace.register(first.auth_token))
@@ -183,8 +183,10 @@ def test_a_compromised_workspace_waits_for_a_launch(workspace: Workspace) -> Non
     workspace.admit()
     token = workspace.register().auth_token
     workspace.revoke_all(reason=token_pb2.REVOKE_REASON_COMPROMISED)
-    assert failed(lambda: workspace.register(token)).reason == "BEARER_REJECTED"
-    assert failed(workspace.register).reason == "TICKET_REQUIRED"
+    for shown in (token, ""):
+        refused = failed(lambda: workspace.register(shown))  # noqa: B023
+        assert (refused.reason, refused.recovery) == ("TICKET_REQUIRED", "RELAUNCH")
+        assert refused.info["line"] == "FENCED"
     launch = workspace.launch()
     assert workspace.register(ticket=launch.bootstrap_ticket).auth_token
 
@@ -229,7 +231,7 @@ def test_a_box_leaves_cleanly(workspace: Workspace) -> None:
     token = workspace.register().auth_token
     workspace.deregister(token)
     found = workspace.registration()
-    assert found.deregistered
+    assert found.left
     assert found.state == workspaces.REGISTRATION_STATE_OFFLINE
     assert not workspace.accepts(token)
     assert failed(lambda: workspace.deregister(token)).reason == "BEARER_REJECTED"

@@ -188,10 +188,13 @@ def test_metrics_tell_of_admissions_and_hold_no_id(registry_database: str, tmp_p
         workspace.revoke_all()
         text = exposed(running)
         eventually(lambda: 'registry_revocations_total{reason="OPERATOR"}' in exposed(running))
-        assert 'registry_admissions_total{line="16",outcome="BOOTSTRAPPED"} 1.0' in text
-        assert 'registry_admissions_total{line="1",outcome="AUTHENTICATED"} 1.0' in text
-        assert 'registry_admissions_without_evidence_total{line="16"} 1.0' in text
-        assert 'registry_register_refusals_total{line="9",reason="BEARER_MISSING"} 1.0' in text
+        assert 'registry_admissions_total{line="OPEN_DOOR",outcome="BOOTSTRAPPED"} 1.0' in text
+        assert 'registry_admissions_total{line="LIVE_TOKEN",outcome="AUTHENTICATED"} 1.0' in text
+        assert 'registry_admissions_without_evidence_total{line="OPEN_DOOR"} 1.0' in text
+        assert (
+            'registry_register_refusals_total{line="ANOTHER_LIVES",reason="BEARER_MISSING"} 1.0'
+            in text
+        )
         assert 'registry_batch_size_count{queue="register"} 1.0' in text
         assert 'registry_queue_depth{queue="heartbeat"} 0.0' in text
         assert workspace.workspace_id not in text

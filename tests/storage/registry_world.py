@@ -33,7 +33,7 @@ from registry_service.commands import (
     rotate_token,
     validate_tokens,
 )
-from registry_service.commands.admit_workspace import AdmittedWorkspace, AdmitWorkspace, FirstToken
+from registry_service.commands.admit_workspace import AdmittedWorkspace, AdmitWorkspace
 from registry_service.commands.begin_incarnation import BeginIncarnation, BegunIncarnation
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.get_registration import GetRegistration
@@ -51,6 +51,7 @@ from registry_service.commands.revoke_workspace_tokens import (
 from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import Rejection, ValidateToken
 from registry_service.commands.views import ListedToken, Registration
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
@@ -88,9 +89,13 @@ class World:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def workspace(self, *, ticket_required: bool = False) -> WorkspaceId:
+    def workspace(
+        self, *, ticket_required: bool = False, evidence_required: bool = False
+    ) -> WorkspaceId:
         workspace_id = new_workspace_id()
-        self.admit(workspace_id, ticket_required=ticket_required)
+        self.admit(
+            workspace_id, ticket_required=ticket_required, evidence_required=evidence_required
+        )
         return workspace_id
 
     def admit(self, workspace_id: WorkspaceId, **fields: Any) -> AdmittedWorkspace:
@@ -99,13 +104,11 @@ class World:
         )
         return admit_workspace.run(self.store, replace(command, **fields), new_secret=new_secret)
 
-    def first_token(self, workspace_id: WorkspaceId) -> Secret:
-        issued = self.admit(
-            workspace_id, request_id=new_request_id(), first_token=FirstToken()
-        ).issued
-        assert issued is not None
-        assert issued.plaintext is not None
-        return issued.plaintext
+    def first_token(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
+        """An api token of a workspace that is known."""
+        plaintext = self.mint(workspace_id, **fields).plaintext
+        assert plaintext is not None
+        return plaintext
 
     def begin(self, workspace_id: WorkspaceId, **fields: Any) -> BegunIncarnation:
         command = BeginIncarnation(
@@ -114,7 +117,9 @@ class World:
             workspace_id=workspace_id,
             request_id=new_request_id(),
         )
-        return begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
+        begun = begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
+        assert isinstance(begun, BegunIncarnation), begun
+        return begun
 
     def ticket(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
         ticket = self.begin(workspace_id, **fields).bootstrap_ticket
@@ -124,7 +129,11 @@ class World:
     def register(self, workspace_id: WorkspaceId, **fields: Any) -> Registered:
         return register.run(self.store, register_of(workspace_id, **fields), new_secret=new_secret)
 
-    def refused(self, workspace_id: WorkspaceId, **fields: Any) -> tuple[int, AnyReason]:
+    def launched(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
+        """The token of a box that came with its ticket."""
+        return self.box(workspace_id, ticket=self.ticket(workspace_id, **fields))
+
+    def refused(self, workspace_id: WorkspaceId, **fields: Any) -> tuple[AdmissionLine, AnyReason]:
         """Line of the table and reason of a Register that must be refused."""
         with pytest.raises(RegisterRefused) as caught:
             self.register(workspace_id, **fields)
@@ -169,6 +178,19 @@ class World:
             bearer=None,
             workspace_id=workspace_id,
             token_id=token_id,
+            reason=RevokeReason.OPERATOR,
+        )
+        return revoke_token.run(self.store, replace(command, **fields))
+
+    def revoke_text(self, token: Secret, **fields: Any) -> RevokedToken:
+        """Named by its own text, as somebody found it."""
+        command = RevokeToken(
+            origin=ORIGIN,
+            caller=OPERATOR,
+            bearer=None,
+            workspace_id=None,
+            token=token,
+            reason=RevokeReason.OPERATOR,
         )
         return revoke_token.run(self.store, replace(command, **fields))
 
@@ -186,9 +208,15 @@ class World:
         question = ValidateToken(caller=OPERATOR, token=token, workspace_id=workspace_id)
         return validate_tokens.run(self.store, [question._replace(**fields)]).answers[0]
 
-    def tokens(self, workspace_id: WorkspaceId, *, dead: bool = False) -> tuple[ListedToken, ...]:
+    def tokens(
+        self, workspace_id: WorkspaceId, *, dead: bool = False, proxy: bool = False
+    ) -> tuple[ListedToken, ...]:
         command = ListTokens(
-            caller=OPERATOR, workspace_id=workspace_id, include_revoked=dead, page_size=200
+            caller=OPERATOR,
+            workspace_id=workspace_id,
+            include_revoked=dead,
+            include_proxy=proxy,
+            page_size=200,
         )
         return list_tokens.run(self.store, command).tokens
 

@@ -15,6 +15,7 @@ from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import store_faults as faults
 from agentworkspace.service.database import Limits
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage.store import open_store
 from tests.faults.lost_connections import connection_lost_at
@@ -164,7 +165,7 @@ def test_a_backend_ended_while_it_waits_for_a_workspace_changes_nothing(
         waiting.join()
     assert results == [SharedReason.STORE_UNAVAILABLE]
     assert world.live_instances(workspace_id) == []
-    assert world.register(workspace_id).line == 16
+    assert world.register(workspace_id).line == AdmissionLine.OPEN_DOOR
 
 
 def test_a_command_that_runs_out_of_time_is_a_deadline(world: World, surgeon: World) -> None:
@@ -240,7 +241,7 @@ def test_a_pooler_in_transaction_mode_is_given_limits_in_each_transaction(
     assert world.sql("SHOW statement_timeout") == [("7s",)]
     assert world.sql("SHOW lock_timeout") == [("3s",)]
     assert world.sql("SHOW idle_in_transaction_session_timeout") == [("10s",)]
-    assert world.register(world.workspace()).line == 16
+    assert world.register(world.workspace()).line == AdmissionLine.OPEN_DOOR
     store.database.close()
 
 

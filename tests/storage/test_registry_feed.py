@@ -180,8 +180,10 @@ def test_every_change_is_audited_in_its_transaction(world: World) -> None:
     api = world.mint(workspace_id).token
     heir = world.rotate(workspace_id, api.token_id).token
     world.revoke(workspace_id, heir.token_id, reason=RevokeReason.COMPROMISED, note="leak")
-    ticket = world.ticket(workspace_id)
-    box = world.register(workspace_id, ticket=ticket).token
+    world.revoke_all(workspace_id, RevokeReason.SUSPENDED)
+    ticket = world.ticket(workspace_id, lift_suspension=True)
+    world.register(workspace_id, ticket=ticket)
+    proxy, box = world.tokens(workspace_id, proxy=True)
     actions = audited(world, workspace_id=workspace_id)[::-1]
     assert [(actor, action) for actor, action, _ in actions] == [
         ("operator", "workspace.admitted"),
@@ -191,9 +193,13 @@ def test_every_change_is_audited_in_its_transaction(world: World) -> None:
         ("operator", "workspace.fenced"),
         ("operator", "incarnation.begun"),
         (f"workspace:{workspace_id}", "token.minted"),
+        (f"workspace:{workspace_id}", "token.minted"),
     ]
     assert actions[1][2] == api.token_id
-    assert actions[-1][2] == box.token_id
+    assert {subject for _, _, subject in actions[-2:]} == {
+        box.token.token_id,
+        proxy.token.token_id,
+    }
     command = ListAuditEvents(caller=OPERATOR, action="token.revoked")
     (event,) = list_audit_events.run(world.store, command).events
     assert event.details == {"kind": "API", "reason": "COMPROMISED", "note": "leak"}

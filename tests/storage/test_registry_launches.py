@@ -9,17 +9,22 @@ import pytest
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, SharedReason
-from registry_service.commands import diagnose, retire_workspace
+from registry_service.commands import begin_incarnation, diagnose, retire_workspace
 from registry_service.commands.admit_workspace import FirstToken
-from registry_service.commands.begin_incarnation import BegunIncarnation
+from registry_service.commands.begin_incarnation import (
+    BeginIncarnation,
+    BegunIncarnation,
+    NotNeeded,
+)
 from registry_service.commands.diagnose import Diagnose
 from registry_service.commands.issued import Delivery
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.commands.validate_tokens import Rejection
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
-from registry_service.domain.standing import BootstrapPolicy, Fence
+from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 from tests.storage.registry_world import (
     ACME,
@@ -66,6 +71,30 @@ def test_admitting_a_known_workspace_changes_nothing_but_may_require_tickets(
     assert world.rows() == before
     world.admit(workspace_id, ticket_required=True)
     assert world.admit(workspace_id).registration.ticket_required
+
+
+def test_nobody_mints_by_admitting_twice(world: World) -> None:
+    workspace_id = new_workspace_id()
+    world.admit(workspace_id, request_id=new_request_id(), first_token=FirstToken())
+    made = new_secret(TokenKind.API)
+    for wanted in (FirstToken(), FirstToken(token_sha256=sha256(made))):
+        answer = world.admit(workspace_id, request_id=new_request_id(), first_token=wanted)
+        assert answer.issued is None
+    assert len(world.tokens(workspace_id, dead=True)) == 1
+    assert world.validate(made) is Rejection.TOKEN_INVALID
+
+
+def test_the_hash_of_the_first_token_is_answered_again_under_another_request_id(
+    world: World,
+) -> None:
+    workspace_id, made = new_workspace_id(), new_secret(TokenKind.API)
+    wanted = FirstToken(token_sha256=sha256(made))
+    answers = [
+        world.admit(workspace_id, request_id=new_request_id(), first_token=wanted).issued
+        for _ in range(2)
+    ]
+    assert [issued and issued.delivery for issued in answers] == [Delivery.CALLER_MADE] * 2
+    assert len(world.tokens(workspace_id)) == 1
 
 
 def test_a_replayed_admission_hands_out_a_usable_token(world: World) -> None:
@@ -116,14 +145,14 @@ def test_a_launch_voids_what_earlier_ones_held_and_spares_api_tokens(world: Worl
     api = world.first_token(workspace_id)
     old_ticket = world.ticket(workspace_id)
     box = world.box(workspace_id, ticket=old_ticket)
-    world.revoke_all(workspace_id, RevokeReason.SUSPENDED, kinds=frozenset({TokenKind.TICKET}))
-    assert world.registration(workspace_id).fence is Fence.SUSPENDED
     begun = world.begin(workspace_id)
     assert (begun.incarnation, begun.revoked_count) == (2, 1)
     assert world.token_of(workspace_id, box).token.revoke_reason is RevokeReason.RELAUNCHED
     assert isinstance(world.validate(api), Principal)
-    assert world.registration(workspace_id).fence is None
-    assert world.refused(workspace_id, ticket=old_ticket) == (8, Reason.INCARNATION_SUPERSEDED)
+    assert world.refused(workspace_id, ticket=old_ticket) == (
+        AdmissionLine.NEWER_TICKET,
+        Reason.INCARNATION_SUPERSEDED,
+    )
 
 
 def test_a_replayed_launch_gives_the_same_incarnation_and_a_fresh_ticket(world: World) -> None:
@@ -135,10 +164,10 @@ def test_a_replayed_launch_gives_the_same_incarnation_and_a_fresh_ticket(world: 
     assert second.bootstrap_ticket is not None
     assert second.ticket_expire_time > first.ticket_expire_time
     assert world.refused(workspace_id, ticket=first.bootstrap_ticket) == (
-        15,
+        AdmissionLine.TICKET_NEEDED,
         Reason.TICKET_REQUIRED,
     )
-    assert world.register(workspace_id, ticket=second.bootstrap_ticket).line == 2
+    assert world.register(workspace_id, ticket=second.bootstrap_ticket).line == AdmissionLine.TICKET
     third = world.begin(workspace_id, request_id=request_id)
     assert (third.delivery, third.bootstrap_ticket) == (Delivery.ALREADY_DELIVERED, None)
 
@@ -151,7 +180,7 @@ def test_a_replayed_launch_with_a_client_made_ticket_gets_the_same_answer(
     first = world.begin(workspace_id, **fields)
     assert world.begin(workspace_id, **fields) == first
     assert first.delivery is Delivery.CALLER_MADE
-    assert world.register(workspace_id, ticket=ticket).line == 2
+    assert world.register(workspace_id, ticket=ticket).line == AdmissionLine.TICKET
 
 
 def test_a_replayed_launch_is_refused_once_a_newer_one_has_begun(world: World) -> None:
@@ -177,12 +206,78 @@ def test_a_launch_with_other_parameters_or_a_used_hash_is_refused(world: World) 
     assert world.registration(workspace_id).incarnation == 2
 
 
-def test_a_voided_ticket_is_not_revived_by_a_replay(world: World) -> None:
+def test_a_ticket_that_an_operator_voided_is_replaced_by_a_replay(world: World) -> None:
     workspace_id, request_id = world.workspace(), new_request_id()
-    world.begin(workspace_id, request_id=request_id)
-    world.revoke_all(workspace_id, RevokeReason.COMPROMISED, kinds=frozenset({TokenKind.TICKET}))
+    void = world.ticket(workspace_id, request_id=request_id)
+    tickets = frozenset({TokenKind.TICKET})
+    world.revoke_all(workspace_id, RevokeReason.OPERATOR, kinds=tickets)
     replay = world.begin(workspace_id, request_id=request_id)
-    assert replay.delivery is Delivery.ALREADY_DELIVERED
+    assert (replay.incarnation, replay.delivery) == (1, Delivery.ENCLOSED)
+    assert world.refused(workspace_id, ticket=void) == (
+        AdmissionLine.TICKET_NEEDED,
+        Reason.TICKET_REQUIRED,
+    )
+    answer = world.register(workspace_id, ticket=replay.bootstrap_ticket)
+    assert answer.line == AdmissionLine.TICKET
+
+
+@pytest.mark.parametrize("fence", [RevokeReason.COMPROMISED, RevokeReason.SUSPENDED])
+def test_a_replay_of_a_launch_that_was_fenced_since_issues_nothing(
+    world: World, fence: RevokeReason
+) -> None:
+    workspace_id, request_id = world.workspace(), new_request_id()
+    ticket = world.ticket(workspace_id, request_id=request_id)
+    world.revoke_all(workspace_id, fence)
+    before = world.rows()
+    reason = reason_of(lambda: world.begin(workspace_id, request_id=request_id))
+    assert reason is Reason.INCARNATION_FENCED
+    assert world.rows() == before
+    assert world.refused(workspace_id, ticket=ticket)[0] is AdmissionLine.FENCED
+    again = world.begin(workspace_id, lift_suspension=True)
+    assert again.incarnation == 2
+
+
+def test_a_launch_takes_a_number_beyond_what_its_launcher_remembers(world: World) -> None:
+    workspace_id, request_id = world.workspace(), new_request_id()
+    world.begin(workspace_id)
+    begun = world.begin(workspace_id, request_id=request_id, minimum_incarnation=41)
+    assert begun.incarnation == 42
+    # No part of what a replay must repeat.
+    replay = world.begin(workspace_id, request_id=request_id, minimum_incarnation=1000)
+    assert replay.incarnation == 42
+    assert world.begin(workspace_id, minimum_incarnation=7).incarnation == 43
+    reason = reason_of(lambda: world.begin(workspace_id, minimum_incarnation=43 + 1_000_001))
+    assert reason is SharedReason.INVALID_REQUEST
+    assert world.begin(workspace_id, minimum_incarnation=43 + 1_000_000).incarnation == 1_000_044
+
+
+def test_a_launch_that_is_not_needed_changes_nothing(world: World) -> None:
+    workspace_id, request_id = world.workspace(), new_request_id()
+    world.launched(workspace_id)
+    before = world.rows()
+    asked = BeginIncarnation(
+        origin=ORIGIN,
+        caller=OPERATOR,
+        workspace_id=workspace_id,
+        request_id=request_id,
+        only_if_needed=True,
+    )
+    answer = begin_incarnation.run(world.store, asked, new_secret=new_secret)
+    assert answer == NotNeeded(incarnation=1)
+    assert world.rows() == before
+    # A request_id that began nothing may begin something later.
+    world.sql(
+        "UPDATE registry.workspaces SET restore_time = clock_timestamp()"
+        " WHERE workspace_id = %(id)s",
+        id=workspace_id,
+    )
+    begun = begin_incarnation.run(world.store, asked, new_secret=new_secret)
+    assert isinstance(begun, BegunIncarnation)
+    assert begun.incarnation == 2
+    # It is answered again, though nothing is needed any more.
+    again = begin_incarnation.run(world.store, asked, new_secret=new_secret)
+    assert isinstance(again, BegunIncarnation)
+    assert (again.incarnation, again.delivery) == (2, Delivery.ENCLOSED)
 
 
 # RetireWorkspace
@@ -202,7 +297,10 @@ def test_a_retired_workspace_is_over_for_everybody(world: World) -> None:
     assert retire(world, workspace_id) == 2
     assert retire(world, workspace_id) == 0
     assert world.validate(api) is Rejection.TOKEN_INVALID
-    assert world.refused(workspace_id, bearer=box) == (0, SharedReason.WORKSPACE_REMOVED)
+    assert world.refused(workspace_id, bearer=box) == (
+        AdmissionLine.RETIRED,
+        SharedReason.WORKSPACE_REMOVED,
+    )
     answer = world.heartbeat(workspace_id, box)
     assert getattr(answer, "next_action", None) == "STOP"
     assert world.registration(workspace_id).state is RegistrationState.REMOVED
@@ -217,7 +315,10 @@ def test_a_retired_workspace_is_over_for_everybody(world: World) -> None:
 def test_an_unknown_workspace_leaves_a_tombstone(world: World) -> None:
     workspace_id, named = new_workspace_id(), new_workspace_id()
     assert retire(world, workspace_id) == 0
-    assert world.refused(workspace_id) == (0, SharedReason.WORKSPACE_REMOVED)
+    assert world.refused(workspace_id) == (
+        AdmissionLine.RETIRED,
+        SharedReason.WORKSPACE_REMOVED,
+    )
     assert reason_of(lambda: world.admit(workspace_id)) is SharedReason.WORKSPACE_REMOVED
     reason = reason_of(lambda: retire(world, named, caller=CONFINED))
     assert reason is SharedReason.TENANT_FORBIDDEN
@@ -232,7 +333,7 @@ def test_an_unknown_workspace_leaves_a_tombstone(world: World) -> None:
 def test_diagnose_forecasts_what_register_then_does(world: World) -> None:
     workspace_id = world.workspace()
     api = world.first_token(workspace_id)
-    old = world.box(workspace_id)
+    old = world.launched(workspace_id)
     ticket = world.ticket(workspace_id)
     command = Diagnose(caller=OPERATOR, workspace_id=workspace_id, policy=BootstrapPolicy.ADAPTIVE)
     diagnosis = diagnose.run(world.store, command)
@@ -242,17 +343,17 @@ def test_diagnose_forecasts_what_register_then_does(world: World) -> None:
     assert len(diagnosis.tokens) == 2
     nothing = by_words["nothing"]
     assert (nothing.line, nothing.reason, nothing.recovery) == (
-        15,
+        AdmissionLine.TICKET_NEEDED,
         Reason.TICKET_REQUIRED,
         Recovery.RELAUNCH,
     )
-    assert world.refused(workspace_id) == (15, Reason.TICKET_REQUIRED)
+    assert world.refused(workspace_id) == (AdmissionLine.TICKET_NEEDED, Reason.TICKET_REQUIRED)
     earlier = by_words["a dead instance token of an earlier launch"]
     assert (earlier.line, earlier.reason) == world.refused(workspace_id, bearer=old)
     assert by_words["a live api token"].line == world.refused(workspace_id, bearer=api)[0]
     held = by_words["the ticket of the newest launch"]
-    assert (held.line, held.outcome) == (2, Outcome.BOOTSTRAPPED)
-    assert world.register(workspace_id, ticket=ticket).line == 2
+    assert (held.line, held.outcome) == (AdmissionLine.TICKET, Outcome.BOOTSTRAPPED)
+    assert world.register(workspace_id, ticket=ticket).line == AdmissionLine.TICKET
     diagnosis = diagnose.run(world.store, command)
     words = [item.evidence for item in diagnosis.forecasts]
     assert "a live instance token" in words

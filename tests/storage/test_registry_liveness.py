@@ -16,8 +16,10 @@ from registry_service.commands.list_registrations import ListRegistrations
 from registry_service.commands.update_card import UpdateCard
 from registry_service.commands.views import RegisterFailure
 from registry_service.domain.admission import NextAction
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.refusals import Reason
+from registry_service.domain.relaunch import Relaunch, RelaunchReason
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.workers import (
@@ -225,19 +227,45 @@ def test_a_live_box_replaces_its_card_and_nobody_else_does(world: World) -> None
 def test_a_box_that_left_is_offline_with_an_excuse_and_may_come_back(world: World) -> None:
     up_for(world, DAY)
     workspace_id = world.workspace()
-    token = world.box(workspace_id)
+    ticket = world.ticket(workspace_id)
+    token = world.box(workspace_id, ticket=ticket)
     world.deregister(workspace_id, token)
     silent_for(world, workspace_id, DAY)
     seen = world.registration(workspace_id)
-    assert (seen.state, seen.deregistered, seen.needs_relaunch) == (
-        RegistrationState.OFFLINE,
-        True,
-        False,
-    )
+    assert (seen.state, seen.left, seen.relaunch) == (RegistrationState.OFFLINE, True, None)
     assert world.live_instances(workspace_id) == []
     assert reason_of(lambda: world.deregister(workspace_id, token)) is SharedReason.BEARER_REJECTED
-    assert world.register(workspace_id, bearer=token).line == 13
-    assert not world.registration(workspace_id).deregistered
+    ended = world.token_of(workspace_id, token).token.revoke_reason
+    assert ended is RevokeReason.DEREGISTERED
+    assert world.refused(workspace_id, bearer=token)[0] is AdmissionLine.TICKET_NEEDED
+    assert world.register(workspace_id, ticket=ticket).line == AdmissionLine.TICKET_REDEEMED
+    assert not world.registration(workspace_id).left
+
+
+def test_an_older_box_that_leaves_does_not_leave_for_the_newest(world: World) -> None:
+    workspace_id = world.workspace()
+    old = world.launched(workspace_id)
+    world.begin(workspace_id)
+    world.expire(workspace_id, TokenKind.TICKET)
+    back = world.box(workspace_id, bearer=old)
+    world.deregister(workspace_id, back)
+    seen = world.registration(workspace_id)
+    assert (seen.state, seen.left) == (RegistrationState.OFFLINE, False)
+    ended = world.token_of(workspace_id, back).token.revoke_reason
+    assert ended is RevokeReason.DEREGISTERED
+
+
+def test_a_launch_forgets_that_the_box_before_it_had_left(world: World) -> None:
+    up_for(world, DAY)
+    workspace_id = world.workspace()
+    world.deregister(workspace_id, world.launched(workspace_id))
+    world.begin(workspace_id)
+    seen = world.registration(workspace_id)
+    assert (seen.left, seen.relaunch) == (False, None)
+    world.expire(workspace_id, TokenKind.TICKET)
+    relaunch = world.registration(workspace_id).relaunch
+    assert relaunch is not None
+    assert relaunch.reason is RelaunchReason.TICKET_UNUSED
 
 
 def test_a_box_that_leaves_takes_the_token_it_was_rotating_into_along(world: World) -> None:
@@ -296,7 +324,8 @@ def test_no_relaunch_is_asked_for_while_nobody_wrote_the_pulse(world: World) -> 
     silent_for(world, workspace_id, timedelta(seconds=181))
     assert listed(world, needs_relaunch=True) == [workspace_id]
     seen = world.registration(workspace_id)
-    assert (seen.needs_relaunch, seen.silent_since) == (True, seen.last_heartbeat_time)
+    assert seen.last_heartbeat_time is not None
+    assert seen.relaunch == Relaunch(RelaunchReason.SILENT, seen.last_heartbeat_time)
     world.sql("UPDATE registry.pulse SET last_time = last_time - interval '7 seconds'")
     assert listed(world, needs_relaunch=True) == []
 

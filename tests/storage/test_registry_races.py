@@ -38,6 +38,7 @@ from registry_service.commands.validate_tokens import (
     ValidatedTokens,
     ValidateToken,
 )
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
@@ -95,7 +96,7 @@ def test_one_ticket_presented_by_many_leaves_one_live_token(world: World) -> Non
     ticket = world.ticket(workspace_id)
     results = all_at_once([partial(world.register, workspace_id, ticket=ticket)] * 16)
     lines = sorted(result.line for result in results if isinstance(result, Registered))
-    assert lines == [2] + [3] * 15
+    assert lines == [AdmissionLine.TICKET] + [AdmissionLine.TICKET_AGAIN] * 15
     accepted = [
         secret
         for secret in secrets_of(results)
@@ -166,7 +167,7 @@ def test_a_used_token_is_never_replaced_as_lost(world: World) -> None:
         )
         if isinstance(used, Principal):
             assert isinstance(again, RegisterRefused)
-            assert again.line == 9
+            assert again.line == AdmissionLine.ANOTHER_LIVES
             assert isinstance(world.validate(token, workspace_id), Principal)
         else:
             assert isinstance(again, Registered)
@@ -308,7 +309,7 @@ def test_a_launch_and_the_boxes_of_the_old_one_never_leave_two_live_tokens(
         assert world.validate(old) is Rejection.TOKEN_INVALID
         assert world.live_instances(workspace_id) == []
         final = world.register(workspace_id, ticket=begun.bootstrap_ticket)
-        assert (final.line, final.incarnation) == (2, 2)
+        assert (final.line, final.incarnation) == (AdmissionLine.TICKET, 2)
 
 
 def test_a_token_that_others_decide_about_holds_up_nobody_else(
@@ -351,7 +352,7 @@ def test_a_heartbeat_never_revives_a_box_that_left(world: World) -> None:
         ]
         assert not [item for item in all_at_once(calls) if isinstance(item, Exception)]
         seen = world.registration(workspace_id)
-        assert (seen.state, seen.deregistered) == (RegistrationState.OFFLINE, True)
+        assert (seen.state, seen.left) == (RegistrationState.OFFLINE, True)
 
 
 def test_sweeps_at_once_announce_a_death_once(world: World) -> None:

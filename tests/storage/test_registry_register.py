@@ -10,6 +10,7 @@ from agentworkspace.core.refusal import SharedReason
 from agentworkspace.core.secret import Secret
 from registry_service.commands import authenticated_registers
 from registry_service.commands.validate_tokens import Rejection
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
@@ -41,7 +42,10 @@ def instance_secret() -> Secret:
 
 def test_an_unknown_workspace_is_refused_and_nothing_is_created(world: World) -> None:
     before = world.rows()
-    assert world.refused(new_workspace_id()) == (0, SharedReason.WORKSPACE_UNKNOWN)
+    assert world.refused(new_workspace_id()) == (
+        AdmissionLine.UNKNOWN,
+        SharedReason.WORKSPACE_UNKNOWN,
+    )
     assert world.rows() == before
 
 
@@ -49,9 +53,9 @@ def test_a_refusal_without_evidence_writes_nothing(world: World) -> None:
     workspace_id = world.workspace()
     world.box(workspace_id)
     before = world.rows()
-    assert world.refused(workspace_id) == (9, Reason.BEARER_MISSING)
+    assert world.refused(workspace_id) == (AdmissionLine.ANOTHER_LIVES, Reason.BEARER_MISSING)
     assert world.refused(workspace_id, bearer=Secret("stranger")) == (
-        9,
+        AdmissionLine.ANOTHER_LIVES,
         SharedReason.BEARER_REJECTED,
     )
     assert world.rows() == before
@@ -61,10 +65,10 @@ def test_a_refusal_without_evidence_writes_nothing(world: World) -> None:
 # Lines 1 and 9: live tokens
 
 
-def test_line_16_a_fresh_workspace_is_bootstrapped_once(world: World) -> None:
+def test_a_fresh_workspace_is_bootstrapped_once(world: World) -> None:
     workspace_id = world.workspace()
     answer = world.register(workspace_id, url="http://box:1", runtime="claude-code")
-    assert (answer.line, answer.outcome) == (16, Outcome.BOOTSTRAPPED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.OPEN_DOOR, Outcome.BOOTSTRAPPED)
     assert answer.without_evidence
     assert world.live_instances(workspace_id) == [answer.token.token_id]
     registration = world.registration(workspace_id)
@@ -72,31 +76,35 @@ def test_line_16_a_fresh_workspace_is_bootstrapped_once(world: World) -> None:
     assert (registration.url, registration.runtime) == ("http://box:1", "claude-code")
 
 
-def test_line_1_a_live_token_authenticates_and_updates_what_the_box_says(world: World) -> None:
+def test_a_live_token_authenticates_and_updates_what_the_box_says(world: World) -> None:
     workspace_id = world.workspace()
     token = world.box(workspace_id, url="http://box:1", agent_card={"skills": ["a"]})
     answer = world.register(workspace_id, bearer=token, url="http://box:2")
-    assert (answer.line, answer.outcome, answer.auth_token) == (1, Outcome.AUTHENTICATED, None)
+    assert (answer.line, answer.outcome, answer.auth_token) == (
+        AdmissionLine.LIVE_TOKEN,
+        Outcome.AUTHENTICATED,
+        None,
+    )
     registration = world.registration(workspace_id)
     assert registration.url == "http://box:2"
     assert registration.agent_card == {"skills": ["a"]}
     assert world.token_of(workspace_id, token).token.first_use_time is not None
 
 
-def test_line_1_a_box_rotates_and_the_old_token_dies_at_the_new_ones_first_use(
+def test_a_box_rotates_and_the_old_token_dies_at_the_new_ones_first_use(
     world: World,
 ) -> None:
     workspace_id = world.workspace()
     old, new = world.box(workspace_id), instance_secret()
     answer = world.register(workspace_id, bearer=old, token_sha256=sha256(new))
-    assert (answer.line, answer.auth_token) == (1, None)
+    assert (answer.line, answer.auth_token) == (AdmissionLine.LIVE_TOKEN, None)
     assert isinstance(world.validate(old, workspace_id), Principal)
     assert isinstance(world.validate(new, workspace_id), Principal)
     assert world.validate(old, workspace_id) is Rejection.TOKEN_INVALID
     assert world.token_of(workspace_id, old).token.revoke_reason is RevokeReason.ROTATED
 
 
-def test_line_1_the_pending_token_of_a_rotation_is_replaced_by_another_hash(
+def test_the_pending_token_of_a_rotation_is_replaced_by_another_hash(
     world: World,
 ) -> None:
     workspace_id = world.workspace()
@@ -107,14 +115,17 @@ def test_line_1_the_pending_token_of_a_rotation_is_replaced_by_another_hash(
     assert isinstance(world.validate(new), Principal)
 
 
-def test_line_9_a_stale_bearer_is_refused_while_a_token_is_live(world: World) -> None:
+def test_a_stale_bearer_is_refused_while_a_token_is_live(world: World) -> None:
     workspace_id = world.workspace()
-    first = world.box(workspace_id)
+    first = world.launched(workspace_id)
     world.begin(workspace_id)
     world.expire(workspace_id, TokenKind.TICKET)
     recovered = world.register(workspace_id, bearer=first)
-    assert recovered.line == 13
-    assert world.refused(workspace_id, bearer=first) == (9, SharedReason.BEARER_REJECTED)
+    assert recovered.line == AdmissionLine.OWN_TOKEN
+    assert world.refused(workspace_id, bearer=first) == (
+        AdmissionLine.ANOTHER_LIVES,
+        SharedReason.BEARER_REJECTED,
+    )
 
 
 def test_a_hash_is_usable_once_ever_across_workspaces(world: World) -> None:
@@ -123,44 +134,48 @@ def test_a_hash_is_usable_once_ever_across_workspaces(world: World) -> None:
     world.register(taken, token_sha256=sha256(secret))
     other = world.workspace()
     line, reason = world.refused(other, token_sha256=sha256(secret))
-    assert (line, reason) == (16, SharedReason.TOKEN_HASH_IN_USE)
+    assert (line, reason) == (AdmissionLine.OPEN_DOOR, SharedReason.TOKEN_HASH_IN_USE)
     assert world.live_instances(other) == []
 
 
 # Tickets
 
 
-def test_line_2_a_ticket_bootstraps_and_every_other_instance_token_dies(world: World) -> None:
+def test_a_ticket_bootstraps_and_every_other_instance_token_dies(world: World) -> None:
     workspace_id = world.workspace()
     old = world.box(workspace_id)
     ticket = world.ticket(workspace_id)
     answer = world.register(workspace_id, ticket=ticket)
-    assert (answer.line, answer.outcome, answer.incarnation) == (2, Outcome.BOOTSTRAPPED, 1)
+    assert (answer.line, answer.outcome, answer.incarnation) == (
+        AdmissionLine.TICKET,
+        Outcome.BOOTSTRAPPED,
+        1,
+    )
     assert world.validate(old) is Rejection.TOKEN_INVALID
     assert world.live_instances(workspace_id) == [answer.token.token_id]
     assert world.registration(workspace_id).registered_incarnation == 1
 
 
-def test_line_3_a_lost_answer_is_replaced_while_nobody_used_its_token(world: World) -> None:
+def test_a_lost_answer_is_replaced_while_nobody_used_its_token(world: World) -> None:
     workspace_id = world.workspace()
     ticket = world.ticket(workspace_id)
     lost = world.box(workspace_id, ticket=ticket)
     answer = world.register(workspace_id, ticket=ticket)
-    assert (answer.line, answer.outcome) == (3, Outcome.BOOTSTRAPPED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.TICKET_AGAIN, Outcome.BOOTSTRAPPED)
     assert answer.auth_token is not None
     assert world.validate(lost) is Rejection.TOKEN_INVALID
     assert isinstance(world.validate(answer.auth_token), Principal)
 
 
-def test_line_3_the_same_hash_gets_the_same_token(world: World) -> None:
+def test_the_same_hash_gets_the_same_token(world: World) -> None:
     workspace_id, secret = world.workspace(), instance_secret()
     ticket = world.ticket(workspace_id)
     first = world.register(workspace_id, ticket=ticket, token_sha256=sha256(secret))
     again = world.register(workspace_id, ticket=ticket, token_sha256=sha256(secret))
-    assert (again.line, again.token.token_id) == (3, first.token.token_id)
+    assert (again.line, again.token.token_id) == (AdmissionLine.TICKET_AGAIN, first.token.token_id)
 
 
-def test_line_4_the_same_hash_and_request_id_get_the_same_answer_and_write_nothing(
+def test_the_same_hash_and_request_id_get_the_same_answer_and_write_nothing(
     world: World,
 ) -> None:
     workspace_id, secret, request_id = world.workspace(), instance_secret(), new_request_id()
@@ -168,96 +183,123 @@ def test_line_4_the_same_hash_and_request_id_get_the_same_answer_and_write_nothi
     first = world.register(workspace_id, **fields)
     before, state = world.rows(), world.registration(workspace_id)
     again = world.register(workspace_id, **fields)
-    assert (again.line, again.token.token_id) == (4, first.token.token_id)
+    assert (again.line, again.token.token_id) == (AdmissionLine.REPLAY, first.token.token_id)
     assert again.outcome is Outcome.BOOTSTRAPPED
     assert world.rows() == before
     assert world.registration(workspace_id) == state
 
 
-def test_line_4_request_id_alone_opens_nothing(world: World) -> None:
+def test_request_id_alone_opens_nothing(world: World) -> None:
     workspace_id, request_id = world.workspace(), new_request_id()
     world.register(workspace_id, request_id=request_id)
-    assert world.refused(workspace_id, request_id=request_id) == (9, Reason.BEARER_MISSING)
+    assert world.refused(workspace_id, request_id=request_id) == (
+        AdmissionLine.ANOTHER_LIVES,
+        Reason.BEARER_MISSING,
+    )
 
 
-def test_line_5_a_restarted_box_derives_the_same_token_again(world: World) -> None:
+def test_a_restarted_box_derives_the_same_token_again(world: World) -> None:
     workspace_id, secret = world.workspace(), instance_secret()
     ticket = world.ticket(workspace_id)
     world.register(workspace_id, ticket=ticket, token_sha256=sha256(secret))
     world.register(workspace_id, bearer=secret)
     answer = world.register(workspace_id, ticket=ticket, token_sha256=sha256(secret))
-    assert (answer.line, answer.outcome) == (5, Outcome.AUTHENTICATED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.TICKET_AND_TOKEN, Outcome.AUTHENTICATED)
     assert len(world.tokens(workspace_id, dead=True)) == 1
 
 
-def test_line_12_a_redeemed_current_ticket_recovers_after_a_revocation(world: World) -> None:
+def test_a_redeemed_current_ticket_recovers_after_a_revocation(world: World) -> None:
     workspace_id = world.workspace()
     ticket = world.ticket(workspace_id)
     token = world.box(workspace_id, ticket=ticket)
     world.register(workspace_id, bearer=token)
     world.revoke(workspace_id, world.token_of(workspace_id, token).token.token_id)
     answer = world.register(workspace_id, ticket=ticket)
-    assert (answer.line, answer.outcome) == (12, Outcome.RECOVERED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.TICKET_REDEEMED, Outcome.RECOVERED)
 
 
-def test_line_14_an_expired_unused_ticket_asks_for_a_launch(world: World) -> None:
+def test_an_expired_unused_ticket_asks_for_a_launch(world: World) -> None:
     workspace_id = world.workspace()
     ticket = world.ticket(workspace_id)
     world.expire(workspace_id, TokenKind.TICKET)
-    assert world.refused(workspace_id, ticket=ticket) == (14, Reason.TICKET_EXPIRED)
+    assert world.refused(workspace_id, ticket=ticket) == (
+        AdmissionLine.TICKET_EXPIRED,
+        Reason.TICKET_EXPIRED,
+    )
 
 
 # What is out
 
 
-def test_line_6_a_compromised_token_opens_nothing(world: World) -> None:
+def test_a_compromised_token_opens_nothing(world: World) -> None:
     workspace_id = world.workspace()
     token = world.box(workspace_id)
     token_id = world.token_of(workspace_id, token).token.token_id
     world.revoke(workspace_id, token_id, reason=RevokeReason.COMPROMISED)
-    assert world.refused(workspace_id, bearer=token) == (6, SharedReason.BEARER_REJECTED)
-    assert world.refused(workspace_id) == (10, Reason.TICKET_REQUIRED)
+    for shown in ({"bearer": token}, {}):
+        assert world.refused(workspace_id, **shown) == (
+            AdmissionLine.FENCED,
+            Reason.TICKET_REQUIRED,
+        )
+    world.begin(workspace_id)
+    world.expire(workspace_id, TokenKind.TICKET)
+    assert world.refused(workspace_id, bearer=token) == (
+        AdmissionLine.COMPROMISED,
+        SharedReason.BEARER_REJECTED,
+    )
 
 
-def test_line_7_an_older_box_is_told_to_stop_once_the_new_one_registered(world: World) -> None:
+def test_an_older_box_is_told_to_stop_once_the_new_one_registered(world: World) -> None:
     workspace_id = world.workspace()
     old = world.box(workspace_id, ticket=world.ticket(workspace_id))
     ticket = world.ticket(workspace_id)
-    assert world.refused(workspace_id, bearer=old) == (8, Reason.INCARNATION_SUPERSEDED)
+    assert world.refused(workspace_id, bearer=old) == (
+        AdmissionLine.NEWER_TICKET,
+        Reason.INCARNATION_SUPERSEDED,
+    )
     world.box(workspace_id, ticket=ticket)
-    assert world.refused(workspace_id, bearer=old) == (7, Reason.INCARNATION_SUPERSEDED)
+    assert world.refused(workspace_id, bearer=old) == (
+        AdmissionLine.SUPERSEDED,
+        Reason.INCARNATION_SUPERSEDED,
+    )
 
 
-def test_line_10_a_suspension_keeps_out_until_the_next_launch(world: World) -> None:
+def test_a_suspension_keeps_out_until_a_launch_that_lifts_it(world: World) -> None:
     workspace_id = world.workspace()
     ticket = world.ticket(workspace_id)
     world.box(workspace_id, ticket=ticket)
     world.revoke_all(workspace_id, RevokeReason.SUSPENDED)
-    assert world.refused(workspace_id, ticket=ticket) == (10, Reason.WORKSPACE_SUSPENDED)
-    assert world.register(workspace_id, ticket=world.ticket(workspace_id)).line == 2
+    assert world.refused(workspace_id, ticket=ticket) == (
+        AdmissionLine.FENCED,
+        Reason.WORKSPACE_SUSPENDED,
+    )
+    assert (
+        world.register(workspace_id, ticket=world.ticket(workspace_id, lift_suspension=True)).line
+        == AdmissionLine.TICKET
+    )
 
 
-def test_line_11_the_api_token_lets_a_box_in_before_any_ticket(world: World) -> None:
+def test_the_api_token_lets_a_box_in_before_any_ticket(world: World) -> None:
     workspace_id = world.workspace()
     api = world.first_token(workspace_id)
     answer = world.register(workspace_id, bearer=api)
-    assert (answer.line, answer.outcome) == (11, Outcome.RECOVERED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.API_TOKEN, Outcome.RECOVERED)
     closed = world.workspace(ticket_required=True)
     shut = world.first_token(closed)
-    assert world.refused(closed, bearer=shut) == (16, Reason.TICKET_REQUIRED)
+    assert world.refused(closed, bearer=shut) == (AdmissionLine.OPEN_DOOR, Reason.TICKET_REQUIRED)
 
 
-def test_line_13_a_box_whose_token_an_operator_took_comes_back(world: World) -> None:
+def test_a_box_whose_token_an_operator_took_comes_back(world: World) -> None:
     workspace_id = world.workspace()
-    token = world.box(workspace_id)
+    token = world.launched(workspace_id)
     world.revoke(workspace_id, world.token_of(workspace_id, token).token.token_id)
     answer = world.register(workspace_id, bearer=token)
-    assert (answer.line, answer.outcome) == (13, Outcome.RECOVERED)
+    assert (answer.line, answer.outcome) == (AdmissionLine.OWN_TOKEN, Outcome.RECOVERED)
     assert answer.auth_token is not None
     assert isinstance(world.validate(answer.auth_token, workspace_id), Principal)
 
 
-def test_line_13_evidence_that_was_replaced_opens_nothing_any_more(world: World) -> None:
+def test_evidence_that_was_replaced_opens_nothing_any_more(world: World) -> None:
     workspace_id = world.workspace()
     world.begin(workspace_id)
     token = world.register(workspace_id, ticket=world.ticket(workspace_id)).auth_token
@@ -266,20 +308,26 @@ def test_line_13_evidence_that_was_replaced_opens_nothing_any_more(world: World)
     second = world.box(workspace_id, bearer=token)
     assert isinstance(world.validate(second), Principal)
     world.revoke(workspace_id, world.token_of(workspace_id, second).token.token_id)
-    assert world.refused(workspace_id, bearer=token) == (15, Reason.TICKET_REQUIRED)
+    assert world.refused(workspace_id, bearer=token) == (
+        AdmissionLine.TICKET_NEEDED,
+        Reason.TICKET_REQUIRED,
+    )
 
 
 @pytest.mark.parametrize(
-    ("policy", "line"), [(BootstrapPolicy.OPEN, 16), (BootstrapPolicy.STRICT, 0)]
+    ("policy", "open_to_all"), [(BootstrapPolicy.OPEN, True), (BootstrapPolicy.STRICT, False)]
 )
 def test_the_policy_decides_about_a_workspace_without_a_ticket(
-    world: World, policy: BootstrapPolicy, line: int
+    world: World, policy: BootstrapPolicy, *, open_to_all: bool
 ) -> None:
     workspace_id = world.workspace()
-    if line:
-        assert world.register(workspace_id, policy=policy).line == line
+    if open_to_all:
+        assert world.register(workspace_id, policy=policy).line == AdmissionLine.OPEN_DOOR
     else:
-        assert world.refused(workspace_id, policy=policy) == (16, Reason.TICKET_REQUIRED)
+        assert world.refused(workspace_id, policy=policy) == (
+            AdmissionLine.OPEN_DOOR,
+            Reason.TICKET_REQUIRED,
+        )
 
 
 def test_a_card_that_no_database_can_hold_is_a_shape_error(world: World) -> None:

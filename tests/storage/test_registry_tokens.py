@@ -15,6 +15,7 @@ from registry_service.commands.issued import Delivery, Issued
 from registry_service.commands.list_tokens import ListTokens
 from registry_service.commands.validate_tokens import Rejection, ValidatedTokens, ValidateToken
 from registry_service.commands.who_am_i import WhoAmI
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.principal import Principal
 from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, TokenKind
@@ -123,7 +124,7 @@ def test_an_instance_token_is_minted_by_hand_only_when_no_box_could_hold_one(
 ) -> None:
     workspace_id = world.workspace()
     issued = world.mint(workspace_id, kind=TokenKind.INSTANCE)
-    assert world.register(workspace_id, bearer=plaintext(issued)).line == 1
+    assert world.register(workspace_id, bearer=plaintext(issued)).line == AdmissionLine.LIVE_TOKEN
 
     def once_more() -> object:
         return world.mint(workspace_id, kind=TokenKind.INSTANCE)
@@ -256,15 +257,15 @@ def test_a_revoked_token_is_refused_and_the_first_reason_stands(world: World) ->
     issued = world.mint(workspace_id)
     receipt = world.revoke(workspace_id, issued.token.token_id, note="left")
     assert world.validate(plaintext(issued)) is Rejection.TOKEN_INVALID
-    again = world.revoke(workspace_id, issued.token.token_id, reason=RevokeReason.SUSPENDED)
+    again = world.revoke(workspace_id, issued.token.token_id, note="right")
     assert (receipt.already_revoked, again.already_revoked) == (False, True)
     assert again.revision >= receipt.revision
     (listed,) = world.tokens(workspace_id, dead=True)
     assert (listed.token.revoke_reason, listed.revoke_note) == (RevokeReason.OPERATOR, "left")
-    assert world.registration(workspace_id).fence is None
+    assert world.registration(workspace_id).fences == ()
 
 
-def test_a_token_may_revoke_itself_with_two_reasons(world: World) -> None:
+def test_a_token_may_revoke_itself_and_no_other(world: World) -> None:
     workspace_id = world.workspace()
     issued, other = world.mint(workspace_id), world.mint(workspace_id)
     own = {"caller": None, "bearer": plaintext(issued)}
@@ -272,7 +273,6 @@ def test_a_token_may_revoke_itself_with_two_reasons(world: World) -> None:
     def revoke(**fields: object) -> object:
         return world.revoke(workspace_id, issued.token.token_id, **(own | fields))
 
-    assert reason_of(lambda: revoke(reason=RevokeReason.REMOVED)) is SharedReason.INVALID_REQUEST
     assert reason_of(lambda: revoke(bearer=plaintext(other))) is SharedReason.ROLE_REQUIRED
     assert reason_of(lambda: revoke(bearer=Secret("x"))) is SharedReason.CREDENTIAL_REJECTED
     revoke(reason=RevokeReason.COMPROMISED)
@@ -281,14 +281,8 @@ def test_a_token_may_revoke_itself_with_two_reasons(world: World) -> None:
 
 def test_revoking_what_is_not_there_is_refused(world: World) -> None:
     workspace_id, unknown = world.workspace(), new_token_id()
-    ticket = world.begin(workspace_id)
-    ticket_id = world.sql(
-        "SELECT token_id::text FROM registry.tokens WHERE workspace_id = %(id)s", id=workspace_id
-    )[0][0]
-    assert ticket.incarnation == 1
-    for token_id in (unknown, ticket_id):
-        reason = reason_of(lambda: world.revoke(workspace_id, token_id))  # noqa: B023
-        assert reason is Reason.TOKEN_UNKNOWN
+    reason = reason_of(lambda: world.revoke(workspace_id, unknown))
+    assert reason is Reason.TOKEN_UNKNOWN
     reason = reason_of(lambda: world.revoke(new_workspace_id(), unknown))
     assert reason is SharedReason.WORKSPACE_UNKNOWN
     reason = reason_of(lambda: world.revoke(workspace_id, unknown, caller=CONFINED))
@@ -322,14 +316,26 @@ def test_revoking_a_workspaces_tokens_names_kinds_and_counts(world: World) -> No
         workspace_id, RevokeReason.OPERATOR, kinds=frozenset({TokenKind.TICKET})
     )
     assert void.revoked_count == 1
-    assert world.refused(workspace_id, ticket=ticket) == (15, Reason.TICKET_REQUIRED)
+    assert world.refused(workspace_id, ticket=ticket) == (
+        AdmissionLine.TICKET_NEEDED,
+        Reason.TICKET_REQUIRED,
+    )
 
 
-def test_a_suspension_is_not_weakened_by_a_compromise(world: World) -> None:
+@pytest.mark.parametrize("first", [RevokeReason.SUSPENDED, RevokeReason.COMPROMISED])
+def test_two_fences_stand_beside_each_other_and_the_suspension_answers(
+    world: World, first: RevokeReason
+) -> None:
     workspace_id = world.workspace()
+    world.revoke_all(workspace_id, first)
+    assert world.registration(workspace_id).fences == (first.value,)
     world.revoke_all(workspace_id, RevokeReason.SUSPENDED)
     world.revoke_all(workspace_id, RevokeReason.COMPROMISED)
-    assert world.registration(workspace_id).fence == "SUSPENDED"
+    assert world.registration(workspace_id).fences == ("SUSPENDED", "COMPROMISED")
+    assert world.refused(workspace_id) == (AdmissionLine.FENCED, Reason.WORKSPACE_SUSPENDED)
+    assert reason_of(lambda: world.begin(workspace_id)) is Reason.WORKSPACE_SUSPENDED
+    world.begin(workspace_id, lift_suspension=True)
+    assert world.registration(workspace_id).fences == ()
 
 
 # ValidateToken and WhoAmI

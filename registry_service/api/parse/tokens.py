@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -31,6 +32,15 @@ LARGEST_BATCH: Final = 1000
 SHORTEST_TTL: Final = timedelta(seconds=1)
 LONGEST_TTL: Final = timedelta(days=3653)
 LONGEST_OVERLAP: Final = timedelta(days=7)
+_OF_ONE: Final = {
+    RevokeReason.OPERATOR: "its holder may come back",
+    RevokeReason.COMPROMISED: (
+        "somebody else may hold it: nothing that its holder could have made opens any more"
+    ),
+}
+_OF_A_WORKSPACE: Final = _OF_ONE | {
+    RevokeReason.SUSPENDED: "the workspace may not run until it is launched for RESUME",
+}
 # As `ValidateToken(...)`, without the Python that names its fields: a batch has up to 1000.
 _asking: Final = partial(tuple.__new__, ValidateToken)
 
@@ -76,6 +86,7 @@ def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         include_revoked=request.include_revoked,
+        include_proxy=request.include_proxy,
         page_size=fields.page_size(request.page_size),
         page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
     )
@@ -84,14 +95,21 @@ def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
 
 
 def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
+    """Named by id and workspace, or by the token's own text, which names its workspace itself."""
     fields = Fields()
+    by_id = not request.token
+    if request.token and request.token_id:
+        fields.refuse("token_id", "must be empty when the token itself is given")
     command = RevokeToken(
         origin=asking.origin(call, request.workspace_id),
         caller=call.caller,
         bearer=call.bearer,
-        workspace_id=fields.workspace_id(request.workspace_id),
-        token_id=fields.token_id(request.token_id),
-        reason=_revoke_reason(fields, request.reason),
+        workspace_id=fields.workspace_id(request.workspace_id)
+        if by_id
+        else fields.optional_workspace_id(request.workspace_id),
+        token_id=fields.token_id(request.token_id) if by_id else None,
+        token=None if by_id else Secret(request.token),
+        reason=_revoke_reason(fields, request.reason, _OF_ONE),
         note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
     )
     fields.finish()
@@ -102,6 +120,9 @@ def revoke_workspace_tokens(
     request: pb.RevokeWorkspaceTokensRequest, call: Call
 ) -> RevokeWorkspaceTokens:
     fields = Fields()
+    reason = _revoke_reason(fields, request.reason, _OF_A_WORKSPACE)
+    if reason is RevokeReason.SUSPENDED and request.kinds:
+        fields.refuse("kinds", "must be empty with SUSPENDED, which is of the workspace as a whole")
     command = RevokeWorkspaceTokens(
         origin=asking.origin(call),
         caller=call.require_caller(),
@@ -110,7 +131,7 @@ def revoke_workspace_tokens(
             fields.named(kind, f"kinds[{index}]", wire_enums.KIND_OF)
             for index, kind in enumerate(request.kinds)
         ),
-        reason=_revoke_reason(fields, request.reason),
+        reason=reason,
         note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
     )
     fields.finish()
@@ -169,7 +190,7 @@ def _question(
     kind = None
     if request.required_kind:
         kind = fields.named(
-            request.required_kind, _placed("required_kind", index), wire_enums.BEARER_KIND_OF
+            request.required_kind, _placed("required_kind", index), wire_enums.CHECKED_KIND_OF
         )
     scopes: frozenset[str] = frozenset()
     if wanted := request.required_scopes:
@@ -181,7 +202,13 @@ def _placed(field: str, index: int | None) -> str:
     return field if index is None else f"requests[{index}].{field}"
 
 
-def _revoke_reason(fields: Fields, number: int) -> RevokeReason:
-    if not number:
-        return RevokeReason.OPERATOR
-    return fields.named(number, "reason", wire_enums.REVOKE_REASON_OF)
+def _revoke_reason(
+    fields: Fields, number: int, allowed: Mapping[RevokeReason, str]
+) -> RevokeReason:
+    """There is no default: what comes back after a revocation depends on it."""
+    reason = wire_enums.REVOKE_REASON_OF.get(number)
+    if reason is not None and reason in allowed:
+        return reason
+    each = "; ".join(f"{name} ({what})" for name, what in allowed.items())
+    fields.refuse("reason", f"must be one of: {each}")
+    return RevokeReason.OPERATOR

@@ -38,6 +38,7 @@ def admit_workspace(
         if request.HasField("first_token")
         else None,
         ticket_required=request.ticket_required,
+        evidence_required=request.evidence_required,
         heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
@@ -45,7 +46,11 @@ def admit_workspace(
 
 
 def begin_incarnation(
-    request: pb.BeginIncarnationRequest, call: Call, *, new_id: Callable[[], str]
+    request: pb.BeginIncarnationRequest,
+    call: Call,
+    *,
+    new_id: Callable[[], str],
+    heartbeat_interval: timedelta,
 ) -> BeginIncarnation:
     """A launch that named no request_id gets one of its own: it can only not be replayed."""
     fields = Fields()
@@ -60,6 +65,12 @@ def begin_incarnation(
         if request.HasField("ticket_ttl")
         else TICKET_TTL,
         ticket_sha256=fields.sha256(request.ticket_sha256, "ticket_sha256"),
+        lift_suspension=request.lift_suspension,
+        minimum_incarnation=fields.at_least_zero(
+            request.minimum_incarnation, "minimum_incarnation"
+        ),
+        only_if_needed=request.only_if_needed,
+        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
@@ -87,6 +98,14 @@ def list_registrations(
         tenant_id=fields.optional_tenant_id(request.tenant_id),
         state=fields.named(request.state, "state", wire_enums.STATE_OF) if request.state else None,
         needs_relaunch=request.needs_relaunch,
+        relaunch_reason=fields.named(
+            request.relaunch_reason, "relaunch_reason", wire_enums.RELAUNCH_REASON_OF
+        )
+        if request.relaunch_reason
+        else None,
+        changed_after=fields.at_least_zero(request.changed_after, "changed_after")
+        if request.HasField("changed_after")
+        else None,
         page_size=fields.page_size(request.page_size),
         page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
         workspace_ids=fields.workspace_ids(request.workspace_ids),

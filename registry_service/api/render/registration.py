@@ -23,6 +23,7 @@ def registered(
         token=tokens.token(answer.token),
         incarnation=answer.incarnation,
         heartbeat_interval=duration(heartbeat_interval),
+        line=answer.line.value,
         warnings=warnings,
     )
 

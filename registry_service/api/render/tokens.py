@@ -62,6 +62,7 @@ def principal(known: Principal) -> token_pb2.Principal:
         scopes=known.scopes,
         incarnation=known.incarnation,
         expire_time=timestamp(known.expire_time),
+        evidence_backed=known.evidence_backed,
     )
 
 
@@ -73,7 +74,10 @@ def page(found: TokenPage) -> token_service_pb2.ListTokensResponse:
 
 def revoked(receipt: RevokedToken) -> token_service_pb2.RevokeTokenResponse:
     return token_service_pb2.RevokeTokenResponse(
-        revision=receipt.revision, already_revoked=receipt.already_revoked
+        revision=receipt.revision,
+        already_revoked=receipt.already_revoked,
+        workspace_id=receipt.workspace_id,
+        token_id=receipt.token_id,
     )
 
 
@@ -110,7 +114,7 @@ def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal |
     if isinstance(answer, Rejection):
         response.rejection.reason = wire_enums.REJECTION[answer]
         return
-    workspace_id, tenant_id, token_id, kind, scopes, incarnation, expire_time = answer
+    workspace_id, tenant_id, token_id, kind, scopes, incarnation, expire_time, backed = answer
     whom = response.principal
     whom.workspace_id = workspace_id
     whom.tenant_id = tenant_id
@@ -122,6 +126,7 @@ def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal |
         whom.incarnation = incarnation
     if expire_time is not None:
         whom.expire_time.FromDatetime(expire_time)
+    whom.evidence_backed = backed
 
 
 def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:

@@ -15,14 +15,18 @@ from registry_service.api import wire_enums
 from registry_service.api.render import tokens
 from registry_service.api.render.times import timestamp
 from registry_service.commands.admit_workspace import AdmittedWorkspace
-from registry_service.commands.begin_incarnation import BegunIncarnation
+from registry_service.commands.begin_incarnation import BegunIncarnation, NotNeeded
 from registry_service.commands.diagnose import Diagnosis, Forecast, TicketStatus
 from registry_service.commands.list_registrations import RegistrationPage
 from registry_service.commands.retire_workspace import RetiredWorkspace
 from registry_service.commands.views import RegisterFailure, Registration, RejectedRegisters
+from registry_service.domain.admission import place_of
+from registry_service.domain.relaunch import RelaunchReason
 
 
 def registration(found: Registration) -> pb.Registration:
+    relaunch = found.relaunch
+    silent = relaunch is not None and relaunch.reason is RelaunchReason.SILENT
     return pb.Registration(
         workspace_id=found.workspace_id,
         tenant_id=found.tenant_id,
@@ -40,11 +44,22 @@ def registration(found: Registration) -> pb.Registration:
         runtime_version=found.runtime_version,
         active_tasks=found.active_tasks,
         sample_error=found.sample_error,
-        deregistered=found.deregistered,
+        deregistered=found.left,
+        left=found.left,
         ticket_required=found.ticket_required,
-        fence=number(wire_enums.FENCE, found.fence, pb.FENCE_UNSPECIFIED),
-        needs_relaunch=found.needs_relaunch,
-        silent_since=timestamp(found.silent_since),
+        evidence_required=found.evidence_required,
+        fence=number(wire_enums.FENCE, next(iter(found.fences), None), pb.FENCE_UNSPECIFIED),
+        fences=[wire_enums.FENCE[fence] for fence in found.fences],
+        ticket_state=number(wire_enums.TICKET_STATE, found.ticket, pb.TICKET_STATE_UNSPECIFIED),
+        needs_relaunch=relaunch is not None,
+        relaunch_reason=number(
+            wire_enums.RELAUNCH_REASON,
+            relaunch.reason if relaunch else None,
+            pb.RELAUNCH_REASON_UNSPECIFIED,
+        ),
+        needs_relaunch_since=timestamp(relaunch.since if relaunch else None),
+        silent_since=timestamp(relaunch.since if relaunch and silent else None),
+        relaunch_check_time=timestamp(found.relaunch_check_time),
         rejected_registers=_rejected(found.rejected_registers),
         last_register_failure=_failure(found.last_register_failure),
     )
@@ -54,6 +69,7 @@ def page(found: RegistrationPage) -> pb.ListRegistrationsResponse:
     return pb.ListRegistrationsResponse(
         registrations=map(registration, found.registrations),
         next_page_token=found.next_page_token,
+        revision=found.revision,
     )
 
 
@@ -64,7 +80,9 @@ def admitted(answer: AdmittedWorkspace) -> pb.AdmitWorkspaceResponse:
     )
 
 
-def begun(answer: BegunIncarnation) -> pb.BeginIncarnationResponse:
+def begun(answer: BegunIncarnation | NotNeeded) -> pb.BeginIncarnationResponse:
+    if isinstance(answer, NotNeeded):
+        return pb.BeginIncarnationResponse(incarnation=answer.incarnation, skipped=True)
     return pb.BeginIncarnationResponse(
         incarnation=answer.incarnation,
         bootstrap_ticket=answer.bootstrap_ticket.reveal() if answer.bootstrap_ticket else "",
@@ -124,7 +142,8 @@ def _ticket(ticket: TicketStatus | None) -> pb.TicketStatus | None:
 def _forecast(forecast: Forecast) -> pb.AdmissionForecast:
     return pb.AdmissionForecast(
         evidence=forecast.evidence,
-        line=forecast.line,
+        line=place_of(forecast.line),
+        line_name=forecast.line.value,
         outcome=number(wire_enums.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED),
         reason=number(wire_enums.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
         recovery=forecast.recovery or "",
