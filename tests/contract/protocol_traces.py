@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -19,12 +20,13 @@ from uuid import UUID
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
-from agentworkspace.core.token_format import derive_instance_token
+from agentworkspace.core.token_format import derive_instance_token, derive_proxy_token
 from agentworkspace.service import store_faults as faults
 from registry_service.commands import (
     deregister,
     retire_workspace,
 )
+from registry_service.commands.admit_workspace import FirstToken
 from registry_service.commands.begin_incarnation import BegunIncarnation
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.issued import Issued
@@ -34,18 +36,32 @@ from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
 from tests.contract.protocol_model import Answer, Model, Shown, no
 from tests.faults.lost_connections import connection_lost_at
-from tests.storage.registry_world import OPERATOR, ORIGIN, World, all_at_once, sha256
+from tests.storage.registry_world import (
+    CONFINED,
+    HOUR,
+    OPERATOR,
+    ORIGIN,
+    World,
+    all_at_once,
+    sha256,
+)
 
 STEPS: Final = 11
 AWAY: Final = no("STORE_UNAVAILABLE", "RETRY", hint=True)
 # Row 0 is the workspace.
 _STANDS: Final = """
-SELECT 0 AS part, '' AS name, coalesce(fence, ''), incarnation, registered_incarnation AS number,
-       retire_time IS NOT NULL, false, '' AS dead
+SELECT 0 AS part, '' AS name,
+       concat_ws(' ', CASE WHEN fence IS NOT NULL AND (compromised OR fence = 'COMPROMISED')
+                           THEN 'COMPROMISED' END,
+                 CASE WHEN fence = 'SUSPENDED' THEN 'SUSPENDED' END),
+       incarnation, registered_incarnation AS number, retire_time IS NOT NULL, box_left,
+       concat_ws(' ', CASE WHEN ticket_required THEN 'ticket' END,
+                 CASE WHEN evidence_required THEN 'evidence' END) AS dead, false, false
 FROM registry.workspaces WHERE workspace_id = %(id)s
 UNION ALL
 SELECT 1, encode(token_sha256, 'hex'), kind, incarnation, 0, first_use_time IS NOT NULL,
-       coalesce(expire_time <= clock_timestamp(), false), coalesce(revoke_reason, '')
+       coalesce(expire_time <= clock_timestamp(), false), coalesce(revoke_reason, ''),
+       expire_time IS NOT NULL, unproven
 FROM registry.tokens WHERE workspace_id = %(id)s
 """
 
@@ -70,7 +86,11 @@ class Trace:
         # By name: what anybody may present. Newest last.
         self.secrets: dict[str, Secret] = {}
         self.derived: dict[str, str] = {}
+        # By ticket, the name of the proxy token that comes of it.
+        self.proxies: dict[str, str] = {}
         self.asked: list[str] = []
+        # Of each launch that was asked for, whether it was to lift a suspension.
+        self.lifted: dict[str, bool] = {}
         self.told: list[str] = []
         foreign = frozenset(map(self._keep, surgeon.foreign))
         self.model = Model(policy=self.policy, foreign=foreign)
@@ -148,9 +168,16 @@ class Trace:
         return sorted(map(tuple, self.surgeon.other.sql(_STANDS, id=self.workspace_id)))
 
     def _modelled(self, model: Model) -> list[Any]:
-        row = (0, "", model.fence, model.incarnation, model.registered, model.retired, False, "")
+        needs = ["ticket"] * model.ticket_required + ["evidence"] * model.evidence_required
+        row = (
+            *(0, "", " ".join(sorted(model.fences)), model.incarnation, model.registered),
+            *(model.retired, model.left, " ".join(needs), False, False),
+        )
         tokens = [
-            (1, each.name, each.kind, each.incarnation, 0, each.used, each.expired, each.dead)
+            (
+                *(1, each.name, each.kind, each.incarnation, 0, each.used, each.expired),
+                *(each.dead, each.ends, each.unproven),
+            )
             for each in model.tokens.values()
         ]
         return sorted([row, *tokens] if model.known else tokens)
@@ -207,7 +234,8 @@ class Trace:
             if answer.auth_token:
                 self.secrets[name] = answer.auth_token
             made = bool(answer.auth_token)
-            return ("in", answer.outcome.value, answer.incarnation, name, made), name
+            line = answer.line.value
+            return ("in", line, answer.outcome.value, answer.incarnation, name, made), name
 
         return Step(f"register {shown}", do, lambda model, made: model.register(shown, made))
 
@@ -229,15 +257,26 @@ class Trace:
         return Step(f"heartbeat {bearer}", do, lambda model, _: model.heartbeat(bearer))
 
     def _validate(self) -> Step:
-        name = self._presented(["INSTANCE", "API", "TICKET"], 1)
+        name = self._presented(["INSTANCE", "API", "TICKET", "PROXY"], 1)
+        asked = self.chance.choice(["", "", "PROXY", "INSTANCE", "API"])
+        confined = self.chance.random() < 0.1
 
         def do() -> tuple[Answer, str]:
-            answer = self.world.validate(self.secrets[name], self.workspace_id)
+            answer = self.world.validate(
+                self.secrets[name],
+                self.workspace_id,
+                required_kind=TokenKind[asked] if asked else None,
+                caller=CONFINED if confined else OPERATOR,
+            )
             if isinstance(answer, Principal):
-                return ("principal", answer.kind.value, answer.incarnation), ""
-            return ("rejected",), ""
+                backed = answer.evidence_backed
+                return ("principal", answer.kind.value, answer.incarnation, backed), ""
+            return ("rejected", answer.value), ""
 
-        return Step(f"validate {name}", do, lambda model, _: model.validate(name))
+        def tell(model: Model, _made: str) -> Answer:
+            return ("rejected", "TOKEN_INVALID") if confined else model.validate(name, asked)
+
+        return Step(f"validate {name} as {asked} confined={confined}", do, tell)
 
     def _deregister(self) -> Step:
         bearer = self._presented(["INSTANCE"], 0.9)
@@ -256,54 +295,101 @@ class Trace:
         return Step(f"deregister {bearer}", do, lambda model, _: model.deregister(bearer))
 
     def _admit(self) -> Step:
-        required = self.chance.random() < 0.2
+        ticket, evidence = self.chance.random() < 0.2, self.chance.random() < 0.2
+        first = self._request(0.5)
 
         def do() -> tuple[Answer, str]:
-            self.world.admit(self.workspace_id, ticket_required=required)
-            return ("admitted",), ""
+            issued = self.world.admit(
+                self.workspace_id,
+                ticket_required=ticket,
+                evidence_required=evidence,
+                request_id=RequestId(first) if first else None,
+                first_token=FirstToken() if first else None,
+            ).issued
+            if issued is None:
+                return ("admitted", "", False), ""
+            answer, name = self._issued(issued)
+            return ("admitted", *answer[1:]), name
 
         return Step(
-            f"admit required={required}",
+            f"admit ticket={ticket} evidence={evidence} first={first}",
             do,
-            lambda model, _: model.admit(ticket_required=required),
+            lambda model, made: model.admit(
+                ticket=ticket, evidence=evidence, first=first, made=made
+            ),
         )
 
     def _begin(self) -> Step:
         request = self._request(1, again=0.3)
+        lift = self.chance.random() < 0.4
+        minimum = self.chance.choice([0, 0, 0, self.model.incarnation + 2])
 
         def do() -> tuple[Answer, str]:
             begun: BegunIncarnation = self.world.begin(
-                self.workspace_id, request_id=RequestId(request)
+                self.workspace_id,
+                request_id=RequestId(request),
+                lift_suspension=lift,
+                minimum_incarnation=minimum,
             )
             name = self._keep(begun.bootstrap_ticket)
-            if begun.bootstrap_ticket:
-                derived = derive_instance_token(
-                    begun.bootstrap_ticket, self.workspace_id, begun.incarnation
-                )
+            ticket, number = begun.bootstrap_ticket, begun.incarnation
+            if ticket:
+                derived = derive_instance_token(ticket, self.workspace_id, number)
                 self.derived[name] = self._keep(derived)
-            return ("begun", begun.incarnation, name, begun.revoked_count), name
+                proxy = derive_proxy_token(ticket, self.workspace_id, number)
+                self.proxies[name] = self._keep(proxy)
+            return ("begun", number, name, begun.revoked_count), name
 
-        return Step(f"begin {request}", do, lambda model, made: model.begin(request, made))
+        def tell(model: Model, made: str) -> Answer:
+            # What is lifted is part of the request; how far the number leaps is not.
+            before = self.lifted.setdefault(request, lift)
+            if before is not lift and model.known and not model.retired and request in model.begun:
+                return no("REQUEST_ID_REUSED", "FIX_REQUEST")
+            self.lifted[request] = lift if request not in model.begun else before
+            return model.begin(
+                request, made, proxy=self.proxies.get(made, ""), lift=lift, minimum=minimum
+            )
+
+        return Step(f"begin {request} lift={lift} minimum={minimum}", do, tell)
 
     def _revoke(self) -> Step:
-        return self._revoke_one(self._presented(["INSTANCE", "API"], 1))
+        return self._revoke_one(self._presented(["INSTANCE", "API", "TICKET", "PROXY"], 1))
 
     def _revoke_one(self, name: str) -> Step:
-        reason = self.chance.choice(["OPERATOR", "OPERATOR", "COMPROMISED", "SUSPENDED"])
+        reason = self.chance.choice(["OPERATOR", "OPERATOR", "COMPROMISED"])
+        by_text, confined = self.chance.random() < 0.4, self.chance.random() < 0.1
         token_id = self._token_id(name)
+        facts: dict[str, Any] = {
+            "reason": RevokeReason(reason),
+            "caller": CONFINED if confined else OPERATOR,
+        }
 
         def do() -> tuple[Answer, str]:
-            receipt = self.world.revoke(self.workspace_id, token_id, reason=RevokeReason(reason))
+            if by_text:
+                facts["workspace_id"] = self.workspace_id
+                receipt = self.world.revoke_text(self.secrets[name], **facts)
+            else:
+                receipt = self.world.revoke(self.workspace_id, token_id, **facts)
             return ("revoked", receipt.already_revoked), ""
 
         def tell(model: Model, _made: str) -> Answer:
-            return model.revoke(name, reason) if model.known else no("WORKSPACE_UNKNOWN", "")
+            if by_text and (confined or name not in model.tokens):
+                return no("TOKEN_UNKNOWN", "")
+            if confined:
+                return no("TENANT_FORBIDDEN", "")
+            if not model.known:
+                return no("WORKSPACE_UNKNOWN", "FIX_REQUEST")
+            return model.revoke(name, reason)
 
-        return Step(f"revoke {name} {reason}", do, tell)
+        return Step(f"revoke {name} {reason} text={by_text} confined={confined}", do, tell)
 
     def _revoke_all(self) -> Step:
         reason = self.chance.choice(["OPERATOR", "COMPROMISED", "SUSPENDED"])
-        kinds = self.chance.choice([("INSTANCE",), ("API",), ("INSTANCE", "API")])
+        kinds = self.chance.choice(
+            [(), ("INSTANCE",), ("API",), ("INSTANCE", "API"), ("TICKET",), ("PROXY",)]
+        )
+        if reason == "SUSPENDED":
+            kinds = ()
 
         def do() -> tuple[Answer, str]:
             receipt = self.world.revoke_all(
@@ -321,20 +407,22 @@ class Trace:
         kind = self.chance.choice(["API", "API", "INSTANCE"])
         request = self._request(1)
         wanted = self._wanted("") if self.chance.random() < 0.4 else ""
+        ends = self.chance.random() < 0.3
 
         def do() -> tuple[Answer, str]:
             made = self.world.mint(
                 self.workspace_id,
                 kind=TokenKind[kind],
+                ttl=HOUR if ends else None,
                 request_id=RequestId(request),
                 token_sha256=bytes.fromhex(wanted) if wanted else None,
             )
             return self._issued(made)
 
         return Step(
-            f"mint {kind} {request} {wanted}",
+            f"mint {kind} {request} {wanted} ends={ends}",
             do,
-            lambda model, made: model.mint(kind, request, wanted, made),
+            lambda model, made: model.mint(kind, request, wanted, made, ends=ends),
         )
 
     def _rotate(self) -> Step:
@@ -342,19 +430,26 @@ class Trace:
         request = self._request(1)
         token_id = self._token_id(name)
         by_itself = name in self.model.tokens and self.chance.random() < 0.5
+        overlap = self.chance.random() < 0.4
 
         def do() -> tuple[Answer, str]:
             bearer = self.secrets[name]
             who: dict[str, Any] = {"caller": None, "bearer": bearer} if by_itself else {}
             made = self.world.rotate(
-                self.workspace_id, token_id, request_id=RequestId(request), **who
+                self.workspace_id,
+                token_id,
+                request_id=RequestId(request),
+                overlap=HOUR if overlap else timedelta(0),
+                **who,
             )
             return self._issued(made)
 
         return Step(
-            f"rotate {name} {request} itself={by_itself}",
+            f"rotate {name} {request} itself={by_itself} overlap={overlap}",
             do,
-            lambda model, made: model.rotate(name, request, made, by_itself=by_itself),
+            lambda model, made: model.rotate(
+                name, request, made, by_itself=by_itself, overlap=overlap
+            ),
         )
 
     def _expire(self) -> Step:
@@ -402,6 +497,7 @@ class Trace:
         if ticket in self.derived and roll < 0.8:
             return self.derived[ticket]
         taken = [*self.model.tokens, *sorted(self.model.foreign), *self.derived.values()]
+        taken += self.proxies.values()
         if taken and roll < 0.95 and self.chance.random() < 0.45:
             return self.chance.choice(taken)
         return self._keep(self._secret(TokenKind.INSTANCE))
@@ -461,4 +557,5 @@ def answered(step: Step) -> tuple[Answer, str]:
         return faults.attempt(step.do, tries=1)
     except Refusal as refusal:
         recovery = refusal.recovery.value if refusal.recovery else ""
-        return no(refusal.reason.value, recovery, hint=refusal.retry_after is not None), ""
+        hint, line = refusal.retry_after is not None, refusal.metadata.get("line", "")
+        return no(refusal.reason.value, recovery, hint=hint, line=line), ""

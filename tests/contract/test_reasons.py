@@ -13,7 +13,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason, Violation
-from tests.contract.contracts import BOTH, REGISTRY, ROOT, Contract
+from tests.contract.contracts import BOTH, ROOT, Contract
 
 REASONS = [(each, reason) for each in BOTH for reason in each.reasons]
 
@@ -74,7 +74,7 @@ def test_the_example_is_what_the_service_would_send(contract: Contract, reason: 
 
 @pytest.mark.parametrize(
     ("contract", "reason"),
-    all_but((REGISTRY, "INCARNATION_FENCED")),
+    REASONS,
     ids=str,
 )
 def test_some_place_raises_it(contract: Contract, reason: AnyReason) -> None:
@@ -87,7 +87,7 @@ def test_some_place_raises_it(contract: Contract, reason: AnyReason) -> None:
     ]
 
 
-@pytest.mark.parametrize(("contract", "reason"), all_but((REGISTRY, "INCARNATION_FENCED")), ids=str)
+@pytest.mark.parametrize(("contract", "reason"), REASONS, ids=str)
 def test_some_test_asks_for_it(contract: Contract, reason: AnyReason) -> None:
     del contract
     assert re.search(rf"\b(?:ERROR_REASON_)?{reason}\b", text_of_the_tests())
