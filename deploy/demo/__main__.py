@@ -20,6 +20,7 @@ from deploy.demo import (
     error_as_text,
     first_token,
     missing_scope,
+    thief,
     wrong_payer,
 )
 from deploy.demo.narrative import BrokenPromise, Narrative
@@ -36,6 +37,7 @@ INCIDENTS = (
     first_token.play,
     missing_scope.play,
     error_as_text.play,
+    thief.play,
 )
 # What the caller's shell says about these must not change the story.
 OUR_SETTINGS = ("REGISTRY_", "PROVISION_", "PLATFORM_", "WORKSPACE_")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from agentworkspace.registry.v1 import (
-    registration_service_pb2,
-    token_pb2,
-    token_service_pb2,
-    workspace_registry_service_pb2,
+from agentworkspace.registry.v1 import registration_service_pb2
+from deploy.demo.moves import (
+    admitted,
+    begun,
+    create,
+    launch,
+    register,
+    started,
+    status,
+    until_let_in,
 )
-from deploy.demo.moves import create, launch, register, started, status
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
 
@@ -54,35 +58,23 @@ def two_launches_become_one(stage: Stage, tell: Narrative) -> None:
     first = register(stage, workspace, ticket=env["WORKSPACE_BOOTSTRAP_TICKET"])
     tell.asked("the box calls Register with the ticket from its environment")
     tell.came_back("BOOTSTRAPPED, with a token of its own")
-    tell.rule("admission line 2: the current ticket, outstanding")
+    tell.rule("admission line TICKET: the current ticket, outstanding, not fenced")
     tell.prove(
         first.ok and first.message.outcome == BOOTSTRAPPED, "the box that was launched got in"
     )
 
 
 def a_box_comes_back_from_a_lost_token(stage: Stage, tell: Narrative) -> None:
-    workspace = fresh_id()
-    stage.as_admin(
-        stage.registered.AdmitWorkspace,
-        workspace_registry_service_pb2.AdmitWorkspaceRequest(
-            workspace_id=workspace, tenant_id="acme", request_id=fresh_id()
-        ),
-    )
-    box = register(stage, workspace)
-    revoked = stage.as_admin(
-        stage.tokens.RevokeWorkspaceTokens,
-        token_service_pb2.RevokeWorkspaceTokensRequest(
-            workspace_id=workspace, reason=token_pb2.REVOKE_REASON_RELAUNCHED
-        ),
-    )
+    workspace = admitted(stage)
+    box = register(stage, workspace, ticket=begun(stage, workspace).bootstrap_ticket)
+    begun(stage, workspace, ticket_seconds=1)
     tell.asked(
-        "a relaunch revokes the token of a running box; the box registers with what it holds"
+        "a relaunch takes the token of a running box, and its own box never comes; when its "
+        "ticket has run out, the old box registers with what it holds"
     )
-    back = register(stage, workspace, bearer=box.message.auth_token)
-    tell.came_back(f"{revoked.message.revoked_count} token revoked; then RECOVERED, a fresh token")
-    tell.rule(
-        "admission line 13: an own token taken back by a relaunch, no live one, no ticket out"
-    )
+    back = until_let_in(stage, workspace, bearer=box.message.auth_token)
+    tell.came_back(f"{box.message.line} at first, now {back.message.line}: a fresh token")
+    tell.rule("admission line OWN_TOKEN: taken by a relaunch, nobody lives, no ticket outstanding")
     tell.prove(back.ok and back.message.outcome == RECOVERED, "a healthy box is never locked out")
 
     tell.asked(
@@ -91,7 +83,7 @@ def a_box_comes_back_from_a_lost_token(stage: Stage, tell: Narrative) -> None:
     stale = register(stage, workspace, bearer=box.message.auth_token)
     stranger = register(stage, workspace)
     tell.came_back(f"{stale}; {stranger}")
-    tell.rule("admission line 9 (C18): any live instance token closes every other way in")
+    tell.rule("admission line ANOTHER_LIVES: any live instance token closes every other way in")
     tell.prove(
         (stale.reason, stranger.reason) == ("BEARER_REJECTED", "BEARER_MISSING")
         and {stale.recovery, stranger.recovery} == {"RELAUNCH"},
@@ -108,7 +100,7 @@ def an_old_box_makes_way(stage: Stage, tell: Narrative) -> None:
     tell.asked("a newer launch is on its way, and the old box registers")
     waiting = register(stage, workspace, bearer=old_box.message.auth_token)
     tell.came_back(str(waiting))
-    tell.rule("admission line 8: older evidence, a newer ticket outstanding")
+    tell.rule("admission line NEWER_TICKET: older evidence, a newer ticket outstanding")
     tell.prove(
         (waiting.reason, waiting.recovery) == ("INCARNATION_SUPERSEDED", "RETRY"),
         "the old box was not let in, and not told never",
@@ -121,7 +113,7 @@ def an_old_box_makes_way(stage: Stage, tell: Narrative) -> None:
     tell.asked("the new box has registered with its ticket; the old one tries once more")
     stopped = register(stage, workspace, bearer=old_box.message.auth_token)
     tell.came_back(str(stopped))
-    tell.rule("admission line 7: older evidence, a newer incarnation has registered")
+    tell.rule("admission line SUPERSEDED: older evidence, a newer incarnation has registered")
     tell.prove(
         (stopped.reason, stopped.recovery) == ("INCARNATION_SUPERSEDED", "STOP"),
         "only now the old box is told to stop",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from agentworkspace.registry.v1 import registration_service_pb2, token_service_pb2
-from deploy.demo.moves import create, register
+from agentworkspace.registry.v1 import token_service_pb2
+from deploy.demo.moves import MOST_TRIES, create, launch, register
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id, pause
 
@@ -61,31 +61,29 @@ def a_registry_that_is_down_costs_the_token_only(stage: Stage, tell: Narrative) 
         "the create succeeded, and says why there is no token",
     )
     stage.registry.start()
-    tell.asked("the registry is back, and the box registers; nobody else calls anything")
-    box = until_known(stage, created.workspace.id)
-    tell.came_back(registration_service_pb2.RegisterOutcome.Name(box.outcome))
-    tell.rule("the outbox admits in order; WORKSPACE_UNKNOWN means RETRY until then")
-    tell.prove(bool(box.auth_token), "the registry learned of the workspace by itself")
-    who = stage.as_admin(
-        stage.tokens.ValidateToken,
-        token_service_pb2.ValidateTokenRequest(token=secret, workspace_id=created.workspace.id),
-    ).message
-    tell.prove(
-        who.principal.workspace_id == created.workspace.id, "and the caller's own token is live"
-    )
+    tell.asked("the registry is back; nobody else calls anything, and the token is shown around")
+    live = until_live(stage, created.workspace.id, secret)
+    tell.came_back("the caller's own token is live" if live else "it is unknown")
+    tell.rule("the outbox admits in order, by itself, with the hash that the create was given")
+    tell.prove(live, "the registry learned of the workspace and of its first token by itself")
+    env = launch(stage, created.workspace.id, "CREATE").message.env
+    tell.asked("the workspace is launched, and its box registers with the ticket it was given")
+    box = register(stage, created.workspace.id, ticket=env["WORKSPACE_BOOTSTRAP_TICKET"])
+    tell.came_back(str(box))
+    tell.prove(box.ok and box.message.line == "TICKET", "the box that was launched got in")
 
 
-def until_known(stage: Stage, workspace: str) -> registration_service_pb2.RegisterResponse:
-    """Register as a box does: a refusal that says RETRY is followed."""
+def until_live(stage: Stage, workspace: str, secret: str) -> bool:
+    """Whether a verifier accepts it, within the time that an outbox may take."""
     for _ in range(MOST_TRIES):
-        answer = register(stage, workspace)
-        if answer.ok or answer.recovery != "RETRY":
-            break
+        answer = stage.as_admin(
+            stage.tokens.ValidateToken,
+            token_service_pb2.ValidateTokenRequest(token=secret, workspace_id=workspace),
+        )
+        if answer.ok and answer.message.principal.workspace_id == workspace:
+            return True
         pause()
-    return answer.message
-
-
-MOST_TRIES = 120
+    return False
 
 
 def own_key() -> dict[str, str]:

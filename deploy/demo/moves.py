@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from google.protobuf.duration_pb2 import Duration
+
 from agentworkspace.provision.v1 import provision_pb2, workspace_pb2, workspace_service_pb2
-from agentworkspace.registry.v1 import registration_service_pb2
-from deploy.demo.stage import Answer, Stage, fresh_id
+from agentworkspace.registry.v1 import (
+    registration_service_pb2,
+    token_pb2,
+    token_service_pb2,
+    workspace_registry_service_pb2,
+)
+from deploy.demo.stage import Answer, Stage, fresh_id, pause
+
+MOST_TRIES = 120
 
 
 def create(
@@ -64,6 +73,56 @@ def register(
             workspace_id=workspace, bootstrap_ticket=ticket, request_id=fresh_id()
         ),
         bearer,
+    )
+
+
+def admitted(stage: Stage) -> str:
+    """A workspace that the registry alone knows."""
+    workspace = fresh_id()
+    stage.as_admin(
+        stage.registered.AdmitWorkspace,
+        workspace_registry_service_pb2.AdmitWorkspaceRequest(
+            workspace_id=workspace, tenant_id="acme", request_id=fresh_id(), ticket_required=True
+        ),
+    )
+    return workspace
+
+
+def begun(
+    stage: Stage, workspace: str, *, ticket_seconds: int = 600
+) -> workspace_registry_service_pb2.BeginIncarnationResponse:
+    """What a launch is to the registry."""
+    return stage.as_admin(
+        stage.registered.BeginIncarnation,
+        workspace_registry_service_pb2.BeginIncarnationRequest(
+            workspace_id=workspace,
+            request_id=fresh_id(),
+            ticket_ttl=Duration(seconds=ticket_seconds),
+        ),
+    ).message
+
+
+def until_let_in(
+    stage: Stage, workspace: str, *, ticket: str = "", bearer: str = ""
+) -> Answer[registration_service_pb2.RegisterResponse]:
+    """Register as a box does: a refusal that says RETRY is followed."""
+    for _ in range(MOST_TRIES):
+        answer = register(stage, workspace, ticket=ticket, bearer=bearer)
+        if answer.ok or answer.recovery != "RETRY":
+            break
+        pause()
+    return answer
+
+
+def revoked(
+    stage: Stage, workspace: str, reason: str
+) -> Answer[token_service_pb2.RevokeWorkspaceTokensResponse]:
+    """All the tokens of a workspace."""
+    return stage.as_admin(
+        stage.tokens.RevokeWorkspaceTokens,
+        token_service_pb2.RevokeWorkspaceTokensRequest(
+            workspace_id=workspace, reason=token_pb2.RevokeReason.Value(f"REVOKE_REASON_{reason}")
+        ),
     )
 
 

@@ -29,6 +29,7 @@ INCIDENTS = (
     "Incident 4: first token inline",
     "Incident 5: token without a scope",
     "Incident 6: error as text",
+    "Incident 7: in safely, out for good",
 )
 
 

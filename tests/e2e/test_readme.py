@@ -129,7 +129,7 @@ def test_the_readmes_commands_work_in_their_order(pair: Pair, shell: Shell) -> N
     assert re.search(r'"resolved_?[mM]ode": "byok"', done.stdout)
     assert "\nbyok\n" in done.stdout
     assert '"status": "WORKSPACE_STATUS_RUNNING"' in done.stdout
-    assert re.search(r'"revoked_?[cC]ount": 2', done.stdout)
+    assert re.search(r'"revoked_?[cC]ount": 1', done.stdout)
     assert re.search(r"workspace=[0-9a-f-]{36} provision=[0-9a-f-]{36}", done.stderr)
 
 
