@@ -167,7 +167,7 @@ class CommandLine(Generic[S]):
 
     def _serve_on(self, settings: S, url: Secret, chosen: argparse.Namespace) -> int:
         if chosen.embedded:
-            migrate.upgrade(self.schema, url)
+            migrate.upgrade(self.schema, url, say=self._say)
         processes: int = chosen.processes or settings.processes
         if processes == 1:
             run(self.serve(settings, url))
@@ -192,7 +192,7 @@ class CommandLine(Generic[S]):
 
     def _migrate(self, chosen: argparse.Namespace) -> int:
         with self._database(self.settings.load(os.environ), embedded=chosen.embedded) as url:
-            migrate.upgrade(self.schema, url)
+            migrate.upgrade(self.schema, url, say=self._say)
         print("the schema is up to date")
         return 0
 

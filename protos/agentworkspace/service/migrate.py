@@ -8,9 +8,11 @@ stopped using.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +21,27 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy.exc import OperationalError
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database import open_once
+from agentworkspace.service.lock_waits import Holder, watched
 
+_PID: Final = "SELECT pg_backend_pid()"
 _ENVIRONMENT: Final = Path(__file__).with_name("migrations")
 # Waiting for another replica's migration may take as long as that one.
-_TURN: Final = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = '10min'"
-_LIMITS: Final = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
+_TURN: Final = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 0"
+# Whoever asks for a table that a migration waits for waits behind it: never longer than this.
+_LIMITS: Final = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'"
+_PAUSE_SECONDS: Final = 2.0
+PATIENCE: Final = timedelta(minutes=2)
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class LocksHeld(CommandError):
+    """Somebody holds what a migration needs, for longer than it waits; nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +56,61 @@ class Schema:
     turn: int
 
 
-def upgrade(schema: Schema, url: Secret) -> None:
+def upgrade(
+    schema: Schema,
+    url: Secret,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    patience: timedelta = PATIENCE,
+) -> None:
     """Apply what is missing, in one transaction. Replicas that start together take turns; the
     second finds nothing left to do.
+
+    `say` is told, on some thread, what it waits for. Raises LocksHeld when the locks are not to be
+    had for so long; between its tries those who wait behind it get through.
     """
-    with _connected(schema, url) as connection:
-        connection.exec_driver_sql(_TURN)
-        # Of the transaction, not the session: a pooler in transaction mode would leak it.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": schema.turn})
-        connection.exec_driver_sql(_LIMITS)
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema.name}")
-        command.upgrade(configuration(schema, connection), "head")
-        connection.commit()
+    give_up = time.monotonic() + patience.total_seconds()
+    with _engine(schema, url) as engine, engine.connect() as connection:
+        while (held := _apply(schema, engine, connection, say)) is not None:
+            if time.monotonic() >= give_up:
+                raise LocksHeld(_gave_up(held, patience))
+            say("lets those through who wait behind it, and tries again")
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _apply(
+    schema: Schema, engine: Engine, connection: Connection, say: Callable[[str], None]
+) -> Sequence[Holder] | None:
+    """One try. None when it is done, else who held a lock that it did not get."""
+    connection.exec_driver_sql(_TURN)
+    with watched(engine, connection.exec_driver_sql(_PID).scalar_one(), say) as watch:
+        try:
+            # Of the transaction, not the session: a pooler in transaction mode would leak it.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": schema.turn})
+            connection.exec_driver_sql(_LIMITS)
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema.name}")
+            command.upgrade(configuration(schema, connection), "head")
+            connection.commit()
+        except OperationalError as error:
+            connection.rollback()
+            if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            return watch.holders
+    return None
+
+
+def _gave_up(held: Sequence[Holder], patience: timedelta) -> str:
+    waited = f"gave up after {patience.total_seconds():.0f} s; nothing has changed."
+    if not held:
+        return f"{waited} Somebody holds a lock that the migration needs: run it again later"
+    waits = "; ".join(map(str, held))
+    ended = f"SELECT pg_terminate_backend({held[0].pid})"
+    return f"{waited} It waited for {waits}. Run it again when that is over, or end it: {ended}"
 
 
 def check(schema: Schema, url: Secret) -> list[str]:
     """How the database differs from this version; empty when it does not."""
-    with _connected(schema, url) as connection:
+    with _engine(schema, url) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=_options(schema))
         scripts = ScriptDirectory.from_config(configuration(schema, connection))
         current, head = context.get_current_revision(), scripts.get_current_head()
@@ -78,10 +130,8 @@ def configuration(schema: Schema, connection: Connection) -> Config:
     return config
 
 
-@contextmanager
-def _connected(schema: Schema, url: Secret) -> Iterator[Connection]:
-    with open_once(url, name=f"{schema.name}-service migrate") as engine, engine.connect() as made:
-        yield made
+def _engine(schema: Schema, url: Secret) -> AbstractContextManager[Engine]:
+    return open_once(url, name=f"{schema.name}-service migrate")
 
 
 def _options(schema: Schema) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""${message}."""
+"""${message}.
+
+Expands only (service.migrate says what that is): the release before reads and writes as it did.
+"""
 
 from __future__ import annotations
 
