@@ -97,7 +97,7 @@ class RevocationFeed:
                     yield each
 
     async def _all(self, after_revision: int) -> AsyncGenerator[Revocation | Beat]:
-        await self._first_look()
+        await self._current()
         seen = (self._epoch, self._beats)
         cursor = after_revision or self._now()
         if after_revision == 0:
@@ -186,8 +186,9 @@ class RevocationFeed:
     def _now(self) -> int:
         return self._revision or 0
 
-    async def _first_look(self) -> None:
-        if self._revision is None:
+    async def _current(self) -> None:
+        """Nobody is told a revision by a feed that cannot be read: it may lie far behind."""
+        if self._revision is None or self._silent:
             await self._wait_for(self._news)
 
     async def _wait_for(self, news: asyncio.Event) -> None:

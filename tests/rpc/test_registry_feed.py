@@ -225,6 +225,28 @@ def test_without_the_store_there_is_no_beat_and_the_watcher_is_let_go(
     run(story())
 
 
+def test_a_watcher_that_comes_while_the_store_is_silent_hears_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The revision that this process knows may be far behind by then."""
+    monkeypatch.setattr(feed_module, "SILENT_SECONDS", 5 * BEAT_SECONDS)
+
+    async def story() -> None:
+        store = Store()
+        async with reading(store) as feed, aclosing(feed.watch(0)) as news:  # type: ignore[type-var]
+            await anext(news)
+            store.away = True
+            with pytest.raises(Refusal):
+                await exhaust(news)
+            for after in (0, 1):
+                async with aclosing(feed.watch(after)) as later:  # type: ignore[type-var]
+                    with pytest.raises(Refusal) as caught:
+                        await anext(later)
+                assert caught.value.reason is SharedReason.STORE_UNAVAILABLE
+
+    run(story())
+
+
 def test_the_feed_goes_on_when_the_store_is_back() -> None:
     async def story() -> None:
         store = Store()
