@@ -42,7 +42,7 @@ def make_databases(server: Server) -> None:
     """Both databases, with their schema."""
     for name in DATABASES:
         server.sql(f"CREATE DATABASE {name}")
-        migration_of(name)(f"postgresql+psycopg2://postgres@/{name}?host={server.sockets}")
+        migration_of(name)(server.url(name))
 
 
 @contextmanager

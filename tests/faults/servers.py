@@ -17,6 +17,7 @@ import psycopg2
 from agentworkspace.service import embedded_postgres
 
 _GONE_SECONDS: Final = 30.0
+_SOCKET_LOCK: Final = ".s.PGSQL.5432.lock"
 
 
 class Server:
@@ -46,7 +47,7 @@ class Server:
             time.sleep(0.01)
         # A dead process that nobody buries still counts as running for the next start.
         (self._cluster.data / "postmaster.pid").unlink()
-        (self.sockets / ".s.PGSQL.5432.lock").unlink()
+        (self.sockets / _SOCKET_LOCK).unlink()
 
     def sql(self, statement: str, *, database: str = "postgres") -> list[Any]:
         """Its rows; in a transaction of its own, as CREATE DATABASE wants it."""
@@ -61,6 +62,10 @@ class Server:
         finally:
             connection.close()
 
+    def url(self, database: str) -> str:
+        user = embedded_postgres.SUPERUSER
+        return f"postgresql://{user}@/{database}?host={self.sockets}"
+
     def copied_to(self, directory: Path) -> Server:
         """A standby that follows this one, not started yet."""
         copy = Server(directory)
@@ -68,6 +73,7 @@ class Server:
         whole = ("--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf")
         source = ("--host", str(self.sockets), "--username", embedded_postgres.SUPERUSER)
         copy._cluster._run("pg_basebackup", "--pgdata", str(copy._cluster.data), *source, *whole)
+        (copy._cluster.data / _SOCKET_LOCK).unlink(missing_ok=True)
         return copy
 
     def follow_synchronously(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.pairs import make_databases, serving
+from tests.faults.pairs import DATABASES, make_databases, serving
 from tests.faults.servers import Server, reachable_directory, started
 from tests.lifecycle.lives import Lives, broken_promises
 from tests.rounds import TIMES
@@ -30,10 +30,7 @@ def test_a_killed_database_takes_nothing_acknowledged_with_it(
 ) -> None:
     print(f"seed {SEED}")
     lives = Lives(SEED)
-    urls = {
-        name: f"postgresql://postgres@/{name}?host={server.sockets}"
-        for name in ("registry", "provision")
-    }
+    urls = {name: server.url(name) for name in DATABASES}
     with serving(urls, tmp_path / "services") as pair:
         with lives.going_on(pair.replicas(patient=True)):
             for _ in range(DEATHS):
