@@ -11,6 +11,7 @@ from provision_service.api import asking
 from provision_service.api.core import Core
 from provision_service.api.parse import billing as parse
 from provision_service.api.render import billing as render
+from provision_service.api.render.launch import launch
 from provision_service.commands import (
     preview_billing_mode,
     resolve_billing_mode,
@@ -32,7 +33,9 @@ class Billings(billing_service_pb2_grpc.BillingServiceServicer):
         result = await core.run(
             lambda store: resolve_billing_mode.run(store, command, core.deployment)
         )
-        return pb.ResolveBillingModeResponse(resolution=render.resolution(result.billing))
+        return pb.ResolveBillingModeResponse(
+            resolution=render.resolution(result.billing), launch=launch(result.launch)
+        )
 
     @override
     async def PreviewBillingMode(
@@ -41,7 +44,9 @@ class Billings(billing_service_pb2_grpc.BillingServiceServicer):
         command = parse.preview_billing_mode(request, _call())
         # Neither store nor network: well below a millisecond, so it stays on the loop.
         result = preview_billing_mode.run(command, self._core.deployment)
-        return pb.PreviewBillingModeResponse(resolution=render.resolution(result.billing))
+        return pb.PreviewBillingModeResponse(
+            resolution=render.resolution(result.billing), launch=launch(result.launch)
+        )
 
     @override
     async def SetBillingModeOverride(

@@ -56,6 +56,7 @@ _LINES: Final[dict[str, dict[str, Rule]]] = {
         "SetGlobalSecret": LAUNCHER,
         "DeleteGlobalSecret": LAUNCHER,
         "SetWorkspaceSecret": LAUNCHER,
+        "AssignSecretProvider": LAUNCHER,
         "DeleteWorkspaceSecret": LAUNCHER,
         "ListSecrets": LAUNCHER,
         "GetSecretValues": BOX,

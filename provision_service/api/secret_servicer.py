@@ -12,6 +12,7 @@ from provision_service.api.core import Core
 from provision_service.api.parse import secrets as parse
 from provision_service.api.render import secrets as render
 from provision_service.commands import (
+    assign_secret_provider,
     audit_shared_secrets,
     check_credentials,
     delete_global_secret,
@@ -56,6 +57,17 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
         core, command = self._core, parse.set_workspace_secret(request, _call())
         return render.workspace_secret(
             await core.run(lambda store: set_workspace_secret.run(store, command, core.deployment))
+        )
+
+    @override
+    async def AssignSecretProvider(
+        self, request: pb.AssignSecretProviderRequest, context: object
+    ) -> pb.AssignSecretProviderResponse:
+        core, command = self._core, parse.assign_secret_provider(request, _call())
+        return render.assigned(
+            await core.run(
+                lambda store: assign_secret_provider.run(store, command, core.deployment)
+            )
         )
 
     @override

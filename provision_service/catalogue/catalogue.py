@@ -185,6 +185,8 @@ class Catalogue:
     _closed: frozenset[str] = field(init=False, repr=False, compare=False)
     _closed_prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _ruled: frozenset[str] = field(init=False, repr=False, compare=False)
+    _switches: frozenset[str] = field(init=False, repr=False, compare=False)
+    _routes_anywhere: frozenset[str] = field(init=False, repr=False, compare=False)
     _vendors: Mapping[WebOrigin, frozenset[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -212,8 +214,14 @@ class Catalogue:
         object.__setattr__(self, "_closed_prefixes", prefixes)
         ruled = every | self.names.extra_credentials | self.names.endpoints | self.names.retired
         ruled |= self.names.proxies | self.names.tls_switches
-        for recipe in recipes:
-            ruled |= recipe.closed_routes.all
+        routes = [recipe.closed_routes for recipe in recipes]
+        object.__setattr__(
+            self, "_switches", frozenset(name for route in routes for name in route.switches)
+        )
+        object.__setattr__(
+            self, "_routes_anywhere", frozenset(name for route in routes for name in route.all)
+        )
+        ruled |= self._routes_anywhere
         object.__setattr__(self, "_ruled", ruled | self._closed)
         object.__setattr__(self, "_vendors", _vendors_by_origin(self.providers.values()))
 
@@ -273,6 +281,14 @@ class Catalogue:
     def bypass_names(self, runtime: str) -> frozenset[str]:
         """Bypass credentials and endpoint names of this runtime."""
         return self.bypass_credentials(runtime) | self.endpoint_names(runtime)
+
+    def switches_of_any_runtime(self) -> frozenset[str]:
+        """Names that lead some runtime's program elsewhere, whoever pays."""
+        return self._switches
+
+    def routes_of_any_runtime(self) -> frozenset[str]:
+        """Every route name, and the proxy variables, as they are while the platform pays."""
+        return self._routes_anywhere | self.names.proxies
 
     def bypass_names_of_any_runtime(self) -> frozenset[str]:
         """Bypass names whatever the runtime: what a tenant-wide secret is judged by."""

@@ -11,7 +11,6 @@ from typing import Final
 # `{name}` is filled in by the decision, `${NAME}` by whoever starts the box; `$$` is one `$`.
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 REFERENCE: Final = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_Shape = Callable[[str], str]
 BUILT_IN: Final = frozenset({"id", "model", "endpoint", "key_env", "workspace_id", "provider"})
 
 
@@ -130,10 +129,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What the decision fills in for `{name}`: words of the recipe first, then values."""
+    """What the decision fills in for `{name}`: words of the recipe first, then values.
+
+    `named` are values that a file does not hold itself: it names their variable.
+    """
 
     words: Mapping[str, str]
     values: Mapping[str, str]
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def plain(self, text: str) -> str:
         """For an environment variable: values as they are."""
@@ -145,14 +148,19 @@ class Filling:
 
     def quoted(self, text: str) -> str:
         """For a file: values as they stand between double quotes in JSON, TOML and YAML."""
-        return self._fill(text, _inside_quotes)
+        return self._fill(text, _inside_quotes, self.named)
 
-    def _fill(self, text: str, shape: _Shape) -> str:
+    def _fill(
+        self, text: str, shape: Callable[[str], str], named: Mapping[str, str] | None = None
+    ) -> str:
+        def value(found: re.Match[str]) -> str:
+            word = found[1]
+            if named is not None and word in named:
+                return f"${{{named[word]}}}"
+            return shape(self.values[word]) if word in self.values else found[0]
+
         worded = PLACEHOLDER.sub(lambda found: self.words.get(found[1], found[0]), text)
-        return PLACEHOLDER.sub(
-            lambda found: shape(self.values[found[1]]) if found[1] in self.values else found[0],
-            worded,
-        )
+        return PLACEHOLDER.sub(value, worded)
 
 
 def _inside_quotes(value: str) -> str:

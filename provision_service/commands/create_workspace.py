@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -47,6 +47,7 @@ class CreateWorkspace:
     tenant_id: str
     spec: WorkspaceSpec
     secrets: Mapping[str, Secret]
+    secret_providers: Mapping[str, str] = field(default_factory=dict)
     validate_only: bool = False
     auth_token_sha256: str | None = None
     url_refusal: Refusal | None = None
@@ -102,6 +103,7 @@ def run(
         command.tenant_id,
         command.spec,
         command.secrets,
+        command.secret_providers,
         deployment=deployment,
         files=files,
     )
@@ -164,6 +166,7 @@ def _write(
         tenant_id=wanted.tenant_id,
         workspace_id=wanted.workspace_id,
         secrets=wanted.secrets,
+        providers=wanted.providers,
         updated_by=command.call.caller.name,
     )
     outbox_rows.add_admit(
@@ -262,8 +265,10 @@ def _validate(
 
 def _params(command: CreateWorkspace) -> dict[str, object]:
     """What must be the same for the same request id."""
+    said = {"secret_providers": command.secret_providers} if command.secret_providers else {}
     return {
         "spec": asdict(command.spec),
         "secrets": command.secrets,
         "auth_token_sha256": command.auth_token_sha256,
+        **said,
     }

@@ -33,6 +33,7 @@ class Draft:
     tenant_id: str
     spec: WorkspaceSpec
     secrets: Mapping[str, Secret]
+    providers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ def draft(
     tenant_id: str,
     given: WorkspaceSpec,
     secrets: Mapping[str, Secret],
+    providers: Mapping[str, str],
     *,
     deployment: Deployment,
     files: Files,
@@ -59,6 +61,8 @@ def draft(
     The spec's own model comes first, then the one among the secrets, then the template's.
     Raises TEMPLATE_UNKNOWN, INVALID_REQUEST.
     """
+    for key, said in providers.items():
+        guards.refuse_unknown_provider(files.catalogue, said, field=f"secret_providers[{key}]")
     kept, model = guards.take_model({key: value.reveal() for key, value in secrets.items()})
     spec = given
     if given.template:
@@ -74,6 +78,7 @@ def draft(
         tenant_id=tenant_id,
         spec=completed(spec, deployment, files),
         secrets={key: secrets[key] for key in kept},
+        providers={key: said for key, said in providers.items() if key in kept},
     )
 
 
@@ -106,7 +111,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     shared = secret_rows.read_merged(tx, tenant_id=wanted.tenant_id, workspace_id=None)
     comingled = secret_rows.comingled_keys(tx, wanted.secrets)
     own = [
-        StoredSecret(key, Scope.WORKSPACE, value, key in comingled)
+        StoredSecret(key, Scope.WORKSPACE, value, key in comingled, wanted.providers.get(key, ""))
         for key, value in wanted.secrets.items()
     ]
     inputs, decision = decide.decide_on(

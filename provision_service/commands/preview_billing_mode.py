@@ -8,6 +8,7 @@ from typing import Final
 from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
+from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.preview import preview
 from provision_service.domain.records import Billing
 from provision_service.domain.spec import WorkspaceSpec
@@ -27,9 +28,10 @@ class PreviewBillingMode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewBillingModeResult:
-    """Who would pay."""
+    """Who would pay, and what the box would get beside its map."""
 
     billing: Billing
+    launch: LaunchPlan | None
 
 
 # Nobody is launched: a tenant's token is there, or is added with the tenant.
@@ -48,4 +50,7 @@ def run(command: PreviewBillingMode, deployment: Deployment) -> PreviewBillingMo
         platform=replace(deployment.platform, usage_token=_SOME_TOKEN),
     )
     spec = WorkspaceSpec(billing_mode_override=command.override or "")
-    return PreviewBillingModeResult(billing=decide.billing_of(decision, spec))
+    plan = decision.plan
+    return PreviewBillingModeResult(
+        billing=decide.billing_of(decision, spec), launch=plan.launch if plan else None
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from provision_service.commands import access
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
+from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.records import Billing
 from provision_service.launch import decide
 from provision_service.storage.store import Store
@@ -22,9 +23,10 @@ class ResolveBillingMode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveBillingModeResult:
-    """Who pays, and what a launch would refuse now."""
+    """Who pays, what a launch would refuse now, and what its box would get beside its map."""
 
     billing: Billing
+    launch: LaunchPlan | None
 
 
 def run(
@@ -36,4 +38,5 @@ def run(
         held = access.read_workspace(tx, command.call, command.workspace_id)
         _, decision = decide.decide_stored(tx, deployment, files, held)
     billing = decide.billing_of(decision, held.workspace.spec)
-    return ResolveBillingModeResult(billing=billing)
+    plan = decision.plan
+    return ResolveBillingModeResult(billing=billing, launch=plan.launch if plan else None)

@@ -40,6 +40,7 @@ def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGl
     command.call.caller.require_tenant(command.tenant_id)
     catalogue = deployment.catalogue()
     guards.refuse_forbidden(catalogue, command.key, Scope.GLOBAL)
+    guards.refuse_global_route(catalogue, command.key)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
     with store.transaction() as tx:
         tenant_rows.count_input(tx, command.tenant_id)

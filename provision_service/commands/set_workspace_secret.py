@@ -14,7 +14,7 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
-from provision_service.domain.secrets import MODEL_NAMES
+from provision_service.domain.secrets import MODEL_NAMES, StoredSecret
 from provision_service.domain.spec import spec_violations
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
@@ -26,12 +26,13 @@ from provision_service.storage.workspace_records import Held
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetWorkspaceSecret:
-    """Key and value have their shape already."""
+    """Key and value have their shape already; `provider` is whose credential it is."""
 
     call: Call
     workspace_id: str
     key: str
     value: Secret
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,36 +51,64 @@ def run(
     BYPASS_KEY_REFUSED, SECRET_LIMIT_EXCEEDED, and INVALID_REQUEST for a model's shape.
     """
     files = decide.Files(deployment)
+    guards.refuse_unknown_provider(files.catalogue, command.provider)
     with store.transaction() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if command.key in MODEL_NAMES:
             return _set_model(tx, command, deployment, files=files, held=held)
         guards.refuse_forbidden(files.catalogue, command.key, Scope.WORKSPACE)
         writing.refuse_comingled(tx, command.key, command.value)
-        _, before = decide.decide_stored(tx, deployment, files, held)
+        inputs, before = decide.decide_stored(tx, deployment, files, held)
+        row = StoredSecret(command.key, Scope.WORKSPACE, command.value, provider=command.provider)
         guards.refuse_workspace_bypass(
             files.catalogue,
             command.key,
             runtime=held.workspace.spec.runtime,
             resolved_mode=before.resolution.resolved_mode,
         )
+        guards.refuse_workspace_route(inputs, before, row)
         secret = _put(tx, command, held)
         _, after = decide.decide_stored(tx, deployment, files, held)
-    return SetWorkspaceSecretResult(
-        secret=secret, model="", warnings=writing.payer_changed(before, after)
+    replaced = inputs.secrets.by_key.get(command.key)
+    warnings = (
+        *_no_longer_said(replaced, row),
+        *writing.payer_changed(before, after),
+        *writing.about(command.key, after),
+    )
+    return SetWorkspaceSecretResult(secret=secret, model="", warnings=warnings)
+
+
+def _no_longer_said(replaced: StoredSecret | None, row: StoredSecret) -> tuple[Notice, ...]:
+    """A new value is nobody's until it is said again whose it is."""
+    if replaced is None or not replaced.provider or row.provider:
+        return ()
+    return (
+        Notice(
+            "SECRET_PROVIDER_CLEARED",
+            f"{row.key} was {replaced.provider}'s, and of the new value nothing is said; if it is"
+            f" theirs too, say so with provider `{replaced.provider}`",
+            {"name": row.key, "provider": replaced.provider},
+        ),
     )
 
 
 def _put(tx: Transaction, command: SetWorkspaceSecret, held: Held) -> SecretEntry:
     workspace = held.workspace
     place = SecretPlace(tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key)
-    secret = secret_rows.put(tx, place, command.value, updated_by=command.call.caller.name)
+    secret = secret_rows.put(
+        tx,
+        place,
+        command.value,
+        updated_by=command.call.caller.name,
+        provider=command.provider,
+    )
     sizes = secret_sizes.bytes_seen_by_workspace(
         tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
     )
     guards.refuse_too_much(sum(sizes.values()))
     workspace_rows.count_input(tx, workspace.id)
-    _record(tx, command, held, {"scope": "workspace"})
+    said = {"provider": command.provider} if command.provider else {}
+    _record(tx, command, held, {"scope": "workspace", **said})
     return secret
 
 

@@ -22,9 +22,14 @@ def refuse_comingled(tx: Transaction, key: str, value: Secret) -> None:
 
 
 def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
-    """A warning when the write made somebody else pay, or another vendor serve."""
+    """A warning when the write made somebody else pay, or another vendor serve.
+
+    None where the next launch would be refused: then nobody pays, and the refusal is said.
+    """
+    if after.refusal is not None:
+        return ()
     was, now = before.resolution, after.resolution
-    found = []
+    found: list[Notice] = []
     if was.resolved_mode is not now.resolved_mode:
         found.append(
             Notice(
@@ -44,3 +49,12 @@ def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
             )
         )
     return tuple(found)
+
+
+def about(key: str, decision: Decision) -> tuple[Notice, ...]:
+    """What the decision warns of, as far as it is about one secret."""
+    return tuple(
+        notice
+        for notice in decision.warnings
+        if key in (notice.metadata.get("name"), notice.metadata.get("other"))
+    )

@@ -9,7 +9,7 @@ from provision_service.catalogue.catalogue import Catalogue, Runtime
 from provision_service.catalogue.recipe import Filling, Recipe, Way
 from provision_service.domain.launch_plan import LAUNCH_NAME, LaunchFile, LaunchPlan
 from provision_service.domain.ownership import owner_of
-from provision_service.domain.payer import Payer
+from provision_service.domain.payer import Endpoint, Payer
 from provision_service.domain.plan import Origin, RemovalCode, Removed, Variable
 from provision_service.domain.platform_proxy import WORKSPACE_PLACE, PlatformProxy
 from provision_service.domain.scope import Scope
@@ -94,19 +94,20 @@ class Expansion:
         scope = row.scope if row is not None else Scope.WORKSPACE
         self.removed.append(Removed(name, scope, why, code, other, remedy))
 
-    def _expanded(self, endpoint: str) -> LaunchPlan:
+    def _expanded(self, endpoint: Endpoint) -> LaunchPlan:
         way = self.way
-        ready = bool(endpoint) or not way.needs_endpoint
+        ready = bool(endpoint.url) or not way.needs_endpoint
         filling = Filling(
             way.words,
             {
                 "id": self.payer.model_id,
                 "model": self.payer.model,
-                "endpoint": endpoint,
+                "endpoint": endpoint.url,
                 "key_env": self.key_env,
                 "workspace_id": self.workspace_id,
                 "provider": self.payer.provider.name,
             },
+            {"endpoint": endpoint.name} if endpoint.name else {},
         )
         for name, text in way.env.items() if ready else ():
             self.variables[name] = Variable(Secret(filling.plain(text)), Origin.RECIPE)
@@ -122,7 +123,7 @@ class Expansion:
         )
         return LaunchPlan(
             model=self.payer.model,
-            endpoint=endpoint,
+            endpoint=endpoint.url,
             endpoint_missing="" if ready else " or ".join(way.endpoint_from),
             names_workspace=self._names_workspace(),
             names=tuple(way.env),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from agentworkspace.core.refusal import Refusal, Violation
+from agentworkspace.core.refusal import Refusal, Violation, refuse_shape
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
+from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.environment_names import is_environment_name
 from provision_service.domain.refusals import Reason
+from provision_service.domain.removal import removal_rules
 from provision_service.domain.scope import Scope
-from provision_service.domain.secrets import MODEL_NAMES
+from provision_service.domain.secrets import MODEL_NAMES, StoredSecret
 
 MAX_VALUE_BYTES: Final = 64 * 1024
 MAX_TOTAL_BYTES: Final = 512 * 1024
@@ -78,7 +80,7 @@ def refuse_global_bypass(catalogue: Catalogue, key: str, default_billing: Billin
     """Raise BYPASS_KEY_REFUSED for a bypass name of a tenant that the platform pays for."""
     if default_billing is not BillingMode.PLATFORM_MANAGED:
         return
-    if key in catalogue.bypass_names_of_any_runtime():
+    if key in catalogue.bypass_names_of_any_runtime() or key in catalogue.routes_of_any_runtime():
         raise Refusal(
             Reason.BYPASS_KEY_REFUSED,
             f"{key} would route around the metered proxy, and this tenant's default billing is"
@@ -102,6 +104,15 @@ def refuse_workspace_bypass(
         )
 
 
+def refuse_unknown_provider(catalogue: Catalogue, said: str, *, field: str = "provider") -> None:
+    """Raise INVALID_REQUEST for a name that is neither a provider nor a vendor, but for none."""
+    vendors = (p for p in catalogue.providers.values() if not p.is_platform)
+    known = {name for vendor in vendors for name in (vendor.name, vendor.owner)}
+    if said and said not in known:
+        described = f"must be a provider or a vendor of the catalogue: {', '.join(sorted(known))}"
+        refuse_shape([Violation(field, described)])
+
+
 def take_model(secrets: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Split workspace secrets into those to store and the model they name, empty if none.
 
@@ -111,3 +122,47 @@ def take_model(secrets: Mapping[str, str]) -> tuple[dict[str, str], str]:
     kept = {key: value for key, value in secrets.items() if key not in MODEL_NAMES}
     named = (secrets.get(name, "").strip() for name in MODEL_NAMES)
     return kept, next(filter(None, named), "")
+
+
+def refuse_workspace_route(inputs: Inputs, before: Decision, row: StoredSecret) -> None:
+    """Raise BYPASS_KEY_REFUSED for a name that would lead the program of this workspace
+    elsewhere, and would therefore not be handed on.
+    """
+    resolution, catalogue = before.resolution, inputs.catalogue
+    provider = catalogue.providers.get(resolution.provider_selection or "")
+    model = resolution.effective_model
+    spelled = {model, provider.vendors_id(model) if provider is not None else model}
+    if before.plan is not None and before.plan.launch is not None:
+        spelled.add(before.plan.launch.model)
+    rules = removal_rules(
+        catalogue,
+        runtime=inputs.spec.runtime,
+        mode=resolution.resolved_mode,
+        provider=None,
+        pays_with="",
+        secrets=inputs.secrets,
+        platform=inputs.platform,
+        model_names=frozenset(spelled),
+    )
+    why = rules.why_route_removed(row)
+    if why is not None:
+        raise Refusal(
+            Reason.BYPASS_KEY_REFUSED,
+            f"{row.key} {why}, and would not reach the box; leave it out",
+            metadata={"key": row.key, "scope": row.scope.value, "runtime": inputs.spec.runtime},
+        )
+
+
+def refuse_global_route(catalogue: Catalogue, key: str) -> None:
+    """Raise BYPASS_KEY_REFUSED for a name that no box would ever be handed tenant-wide."""
+    if key in catalogue.names.tls_switches:
+        why = "would switch off the check of who is at the other end"
+    elif key in catalogue.switches_of_any_runtime():
+        why = "would lead an agent's program to another endpoint, vendor or set of settings"
+    else:
+        return
+    raise Refusal(
+        Reason.BYPASS_KEY_REFUSED,
+        f"{key} {why}, and would not reach any box that reads it; leave it out",
+        metadata={"key": key, "scope": Scope.GLOBAL.value},
+    )

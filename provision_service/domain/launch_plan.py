@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from provision_service.catalogue.recipe import Directory
@@ -39,7 +39,7 @@ class LaunchPlan:
     """
 
     model: str
-    endpoint: str
+    endpoint: str = field(repr=False)
     endpoint_missing: str
     names_workspace: bool
     names: tuple[str, ...]

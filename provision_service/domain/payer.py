@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from provision_service.catalogue.catalogue import (
     PLATFORM,
@@ -18,6 +20,17 @@ from provision_service.domain.credentials import any_vendor_credential, credenti
 from provision_service.domain.plan import ORIGIN_OF_SCOPE, Origin, Variable
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
+
+# An address that stands between quotes as it is, so that a file can name its variable.
+_PLAIN_URL: Final = re.compile(r"https?://[^\s\"'\\\\$]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a launch goes; `name` is the tenant's variable that says so, empty if none does."""
+
+    url: str = field(repr=False)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +59,20 @@ class Payer:
 
     def endpoint(
         self, platform: PlatformProxy, workspace_id: str, variables: Mapping[str, Variable]
-    ) -> str:
+    ) -> Endpoint:
         """The address the program is pointed at; empty when nobody knows one."""
         way, provider = self.way, self.provider
         if way is None:
-            return ""
+            return Endpoint("")
         if provider.is_platform:
-            return platform.address(anthropic=way.dialect_anthropic, workspace_id=workspace_id)
+            url = platform.address(anthropic=way.dialect_anthropic, workspace_id=workspace_id)
+            return Endpoint(url)
         for name in way.endpoint_from:
-            if name in variables:
-                return variables[name].value.reveal().strip()
+            if name in variables and _PLAIN_URL.fullmatch(variables[name].value.reveal()):
+                return Endpoint(variables[name].value.reveal(), name)
         own = provider.anthropic_base_url if way.dialect_anthropic else provider.base_url
         url = way.endpoint or own or ""
-        return url.removesuffix("/v1") if way.dialect_anthropic else url
+        return Endpoint(url.removesuffix("/v1") if way.dialect_anthropic else url)
 
 
 def payer_of(

@@ -115,13 +115,14 @@ class Provision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretEntry:
-    """A stored secret without its value."""
+    """A stored secret without its value; `provider` is whose its writer said it is."""
 
     key: str
     scope: Scope
     create_time: datetime
     update_time: datetime
     overrides_global: bool = False
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class RemovalRules:
         if row.value is not None and row.value.is_blank():
             # A client that finds the name set would use the blank, not the credential.
             yield removed("is blank, which counts as absent")
-        why_route = self._why_route_removed(row)
+        why_route = self.why_route_removed(row)
         if why_route is not None:
             yield removed(why_route, RemovalCode.ROUTE, self.runtime, "delete it")
         if row.key in self.endpoints:
@@ -77,7 +77,8 @@ class RemovalRules:
         if self._is_unwanted(row):
             yield removed("a tenant-wide credential that the resolved provider does not accept")
 
-    def _why_route_removed(self, row: StoredSecret) -> str | None:  # noqa: PLR0911 -- a rule a line
+    def why_route_removed(self, row: StoredSecret) -> str | None:  # noqa: PLR0911 -- a rule a line
+        """Why this name would lead the program elsewhere; None when it does not."""
         value = row.value.reveal() if row.value is not None else ""
         names, pays = self.catalogue.names, self.mode is BillingMode.PLATFORM_MANAGED
         if row.key in names.tls_switches:

@@ -131,7 +131,7 @@ class SecretRow(Base):
 
     `fingerprint` is keyed, so equality can be asked in SQL without a value; `size_bytes`
     is key and value together, as the limit counts; `is_long` marks values that the audit
-    of shared secrets compares.
+    of shared secrets compares. `provider` is whose credential its writer said it is.
     """
 
     __tablename__ = "secrets"
@@ -171,6 +171,7 @@ class SecretRow(Base):
     fingerprint: Mapped[bytes]
     size_bytes: Mapped[int] = mapped_column(Integer)
     is_long: Mapped[bool]
+    provider: Mapped[str | None]
     undecryptable_since: Mapped[datetime | None]
     create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
     update_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)

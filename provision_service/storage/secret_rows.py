@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
@@ -25,7 +25,13 @@ LONG_CHARACTERS: Final = 16
 _S = SecretRow
 _IS_PLATFORMS = exists().where(PlatformCredentialRow.fingerprint == _S.fingerprint)
 _OF_TENANT = select(
-    _S.key, _S.workspace_id, _S.ciphertext, _S.nonce, _S.key_id, _IS_PLATFORMS.label("comingled")
+    _S.key,
+    _S.workspace_id,
+    _S.ciphertext,
+    _S.nonce,
+    _S.key_id,
+    _S.provider,
+    _IS_PLATFORMS.label("comingled"),
 ).where(_S.tenant_id == bindparam("tenant_id"))
 # Built once: building a statement costs more than running it.
 _TENANTS_OWN = _OF_TENANT.where(_S.workspace_id.is_(None))
@@ -36,12 +42,13 @@ _MERGED = _OF_TENANT.where(
 _ADD_ALL: Final = """
 INSERT INTO provision.secrets (
     tenant_id, workspace_id, updated_by, key, ciphertext, nonce, key_id, fingerprint, size_bytes,
-    is_long
+    is_long, provider
 )
 SELECT %(tenant_id)s, %(workspace_id)s::uuid, %(updated_by)s, one.*
 FROM unnest(
     %(key)s::text[], %(ciphertext)s::bytea[], %(nonce)s::bytea[], %(key_id)s::text[],
-    %(fingerprint)s::bytea[], %(size_bytes)s::integer[], %(is_long)s::boolean[]
+    %(fingerprint)s::bytea[], %(size_bytes)s::integer[], %(is_long)s::boolean[],
+    %(provider)s::text[]
 ) AS one
 """
 _COMINGLED: Final = """
@@ -68,20 +75,27 @@ def read_merged(tx: Transaction, *, tenant_id: str, workspace_id: str | None) ->
         query = _MERGED
     keyring = tx.vault.keyring
     rows: dict[Scope, list[StoredSecret]] = {Scope.GLOBAL: [], Scope.WORKSPACE: []}
-    for key, owner, ciphertext, nonce, key_id, comingled in tx.execute(query, place):
+    for key, owner, ciphertext, nonce, key_id, provider, comingled in tx.execute(query, place):
         scope = Scope.GLOBAL if owner is None else Scope.WORKSPACE
         value = tx.vault.open_text(
             secret_place(tenant_id, owner, key),
             Sealed(ciphertext, nonce, key_id),
             keyring=keyring,
         )
-        rows[scope].append(StoredSecret(key, scope, value, comingled))
+        rows[scope].append(StoredSecret(key, scope, value, comingled, provider or ""))
     return merge(rows[Scope.GLOBAL], rows[Scope.WORKSPACE])
 
 
-def put(tx: Transaction, place: SecretPlace, value: Secret, *, updated_by: str) -> SecretEntry:
-    """Store a value, replacing the one at that place."""
-    written = insert(SecretRow).values(_columns(tx, place, value, updated_by))
+def put(
+    tx: Transaction,
+    place: SecretPlace,
+    value: Secret,
+    *,
+    updated_by: str,
+    provider: str = "",
+) -> SecretEntry:
+    """Store a value, replacing the one at that place and what was said of it."""
+    written = insert(SecretRow).values(_columns(tx, place, value, updated_by, provider))
     replaced = {
         name: getattr(written.excluded, name)
         for name in (
@@ -91,6 +105,7 @@ def put(tx: Transaction, place: SecretPlace, value: Secret, *, updated_by: str) 
             "fingerprint",
             "size_bytes",
             "is_long",
+            "provider",
             "updated_by",
         )
     }
@@ -111,6 +126,37 @@ def put(tx: Transaction, place: SecretPlace, value: Secret, *, updated_by: str) 
         scope=Scope.GLOBAL if is_global else Scope.WORKSPACE,
         create_time=row.create_time,
         update_time=row.update_time,
+        provider=provider,
+    )
+
+
+def assign(
+    tx: Transaction, place: SecretPlace, provider: str, *, updated_by: str
+) -> SecretEntry | None:
+    """Say whose credential a workspace's own secret is; None when there is none."""
+    said = (
+        update(SecretRow)
+        .where(
+            _S.tenant_id == place.tenant_id,
+            _S.workspace_id == place.workspace_id,
+            _S.key == place.key,
+        )
+        .values(
+            provider=provider or None,
+            updated_by=updated_by,
+            update_time=func.clock_timestamp(),
+        )
+        .returning(_S.create_time, _S.update_time)
+    )
+    row = tx.execute(said).one_or_none()
+    if row is None:
+        return None
+    return SecretEntry(
+        key=place.key,
+        scope=Scope.WORKSPACE,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        provider=provider,
     )
 
 
@@ -120,6 +166,7 @@ def add_all(
     tenant_id: str,
     workspace_id: str,
     secrets: Mapping[str, Secret],
+    providers: Mapping[str, str],
     updated_by: str,
 ) -> None:
     """Store the secrets of a new workspace, in one statement."""
@@ -128,13 +175,16 @@ def add_all(
             (SecretPlace(tenant_id=tenant_id, workspace_id=workspace_id, key=key), value)
             for key, value in secrets.items()
         ]
-        rows = [_columns(tx, place, value, updated_by) for place, value in places]
+        rows = [
+            _columns(tx, place, value, updated_by, providers.get(place.key, ""))
+            for place, value in places
+        ]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         whose = {"tenant_id": tenant_id, "workspace_id": workspace_id, "updated_by": updated_by}
         tx.exec_driver_sql(_ADD_ALL, columns | whose)
 
 
-def remove(tx: Connection, place: SecretPlace) -> bool:
+def remove(tx: Transaction, place: SecretPlace) -> bool:
     """Delete the value at a place; False when there was none."""
     at = (
         _S.workspace_id.is_(None)
@@ -178,7 +228,12 @@ def page(
         hidden.tenant_id == tenant_id, hidden.workspace_id.is_(None), hidden.key == _S.key
     )
     query = select(
-        _S.key, _S.workspace_id, _S.create_time, _S.update_time, overrides.label("overrides")
+        _S.key,
+        _S.workspace_id,
+        _S.create_time,
+        _S.update_time,
+        _S.provider,
+        overrides.label("overrides"),
     ).where(_S.tenant_id == tenant_id, reaches(workspace_id))
     if workspace_id is not None:
         own = aliased(SecretRow)
@@ -195,6 +250,7 @@ def page(
             create_time=row.create_time,
             update_time=row.update_time,
             overrides_global=row.workspace_id is not None and row.overrides,
+            provider=row.provider or "",
         )
         for row in rows
     ]
@@ -207,7 +263,9 @@ def reaches(workspace_id: str | None) -> Any:
     return or_(_S.workspace_id.is_(None), _S.workspace_id == workspace_id)
 
 
-def _columns(tx: Transaction, place: SecretPlace, value: Secret, updated_by: str) -> dict[str, Any]:
+def _columns(
+    tx: Transaction, place: SecretPlace, value: Secret, updated_by: str, provider: str
+) -> dict[str, Any]:
     text = value.reveal()
     encoded = text.encode("utf-8")
     sealed = tx.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)
@@ -221,5 +279,6 @@ def _columns(tx: Transaction, place: SecretPlace, value: Secret, updated_by: str
         "fingerprint": tx.fingerprints.of(value),
         "size_bytes": len(place.key) + len(encoded),
         "is_long": len(text) >= LONG_CHARACTERS,
+        "provider": provider or None,
         "updated_by": updated_by,
     }

@@ -114,7 +114,15 @@ class TestCodex:
         own = {"OPENAI_API_KEY": "own", "OPENAI_BASE_URL": "https://llm.tenant.test/v1"}
         plan = recipe("codex", "gpt-5.5", workspace=own)
         assert plan.endpoint == "https://llm.tenant.test/v1"
-        assert 'base_url = "https://llm.tenant.test/v1"' in plan.files[0].content
+        assert 'base_url = "${OPENAI_BASE_URL}"' in plan.files[0].content
+        assert "llm.tenant.test" not in repr(plan)
+
+    @pytest.mark.parametrize(
+        "odd", ["not a url", 'https://a.test/"', "https://a.test/${X}", "ftp://a"]
+    )
+    def test_what_is_no_plain_address_is_no_endpoint(self, odd: str) -> None:
+        own = {"OPENAI_API_KEY": "own", "OPENAI_BASE_URL": odd}
+        assert recipe("codex", "gpt-5.5", workspace=own).endpoint == "https://api.openai.com/v1"
 
     @pytest.mark.parametrize("name", ["CODEX_AUTH_JSON", "CODEX_CHATGPT_AUTH_JSON"])
     def test_a_subscription_is_a_secret_file_that_names_the_variable(self, name: str) -> None:

@@ -100,6 +100,27 @@ def test_a_model_written_as_a_secret_is_told_as_the_specs_model(pair: Pair) -> N
     assert "PAYER_CHANGED the tenant pays now" in result.lines
 
 
+def test_whose_credential_it_is_goes_with_the_value_or_is_said_later(pair: Pair) -> None:
+    said = messages.Secret(key="ANTHROPIC_API_KEY", scope="workspace", provider="minimax")
+    pair.provision.on("SetWorkspaceSecret", messages.SetWorkspaceSecretResponse(secret=said))
+    pair.provision.on("AssignSecretProvider", messages.AssignSecretProviderResponse(secret=said))
+    at = ("ANTHROPIC_API_KEY", "--workspace", WORKSPACE)
+
+    pair.run("secrets", "set", *at, "--provider", "minimax", stdin=b"key")
+    result = pair.run("secrets", "assign-provider", *at[:1], "minimax", *at[1:])
+
+    stored, assigned = pair.provision.asked
+    assert stored.request.provider == assigned.request.provider == "minimax"
+    assert "provider minimax" in result.lines
+
+
+def test_whose_credential_it_is_is_not_said_of_a_tenants_secret(pair: Pair) -> None:
+    result = pair.run("secrets", "set", "K", "--tenant", "acme", "--provider", "zai", stdin=b"k")
+
+    assert result.code == 2
+    assert "--provider is for a secret of one workspace" in result.err
+
+
 @pytest.mark.parametrize("where", ["--tenant", "--workspace"])
 def test_delete_tells_whether_there_was_one(pair: Pair, where: str) -> None:
     pair.provision.on("DeleteGlobalSecret", messages.DeleteGlobalSecretResponse(deleted=True))
@@ -118,7 +139,7 @@ def test_list_shows_names_scopes_and_times(pair: Pair) -> None:
 
     result = pair.run("secrets", "list", "--workspace", WORKSPACE)
 
-    assert result.lines[1] == "OPENAI_API_KEY global no - 2026-01-02 03:04:05Z"
+    assert result.lines[1] == "OPENAI_API_KEY global - no - 2026-01-02 03:04:05Z"
 
 
 @pytest.mark.parametrize(

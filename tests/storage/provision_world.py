@@ -107,6 +107,7 @@ class World:
         spec: WorkspaceSpec = OPUS,
         secrets: Mapping[str, str] | None = None,
         *,
+        said: Mapping[str, str] | None = None,
         tenant: str = ACME,
         call: Call = LAUNCHER,
         request_id: str | None = None,
@@ -122,6 +123,7 @@ class World:
             tenant_id=tenant,
             spec=spec,
             secrets={key: Secret(value) for key, value in given.items()},
+            secret_providers=said or {},
             validate_only=validate_only,
             auth_token_sha256=token_sha256,
             url_refusal=url_refusal,
@@ -185,10 +187,14 @@ class World:
         set_global_secret.run(self.store, command, self.deployment)
 
     def set_own(
-        self, workspace: Workspace, key: str, value: str
+        self, workspace: Workspace, key: str, value: str, *, provider: str = ""
     ) -> set_workspace_secret.SetWorkspaceSecretResult:
         command = SetWorkspaceSecret(
-            call=LAUNCHER, workspace_id=workspace.id, key=key, value=Secret(value)
+            call=LAUNCHER,
+            workspace_id=workspace.id,
+            key=key,
+            value=Secret(value),
+            provider=provider,
         )
         return set_workspace_secret.run(self.store, command, self.deployment)
 

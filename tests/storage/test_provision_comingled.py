@@ -209,6 +209,7 @@ def test_of_ten_thousand_secrets_the_shared_ones_are_found_and_no_other(
                     tenant_id=tenant,
                     workspace_id=workspace.id,
                     secrets=secrets,
+                    providers={},
                     updated_by="test",
                 )
     assert world.count("secrets") == 10_000

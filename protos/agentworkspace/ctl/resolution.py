@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from agentworkspace.ctl.output import Grid, facts, text_at
-from agentworkspace.provision.v1 import resolution_pb2
+from agentworkspace.provision.v1 import launch_pb2, resolution_pb2
 
 
 def resolution_view(resolution: resolution_pb2.Resolution) -> tuple[Grid, ...]:
@@ -16,6 +16,18 @@ def resolution_view(resolution: resolution_pb2.Resolution) -> tuple[Grid, ...]:
         rows = tuple((each,) for each in resolution.alternatives)
         grids.append(Grid("what would change it", (), rows))
     return (*grids, steps_view(resolution.steps), *warnings_view(resolution.warnings))
+
+
+def launch_view(launch: launch_pb2.Launch) -> tuple[Grid, ...]:
+    """What the box gets beside its environment; nothing where there is no recipe."""
+    rows = [("model, as the program spells it", launch.model)] if launch.model else []
+    rows += [("set beside the table", ", ".join(launch.env_names))] if launch.env_names else []
+    rows += [("argument", argument) for argument in launch.arguments]
+    rows += [("fresh directory", f"{made.env} = {made.path}") for made in launch.directories]
+    for file in launch.files:
+        kind = "file (secret)" if file.secret else "file"
+        rows.append((kind, f"{file.path} {file.mode}"))
+    return (Grid("launch recipe", (), tuple(rows)),) if rows else ()
 
 
 def steps_view(steps: Sequence[resolution_pb2.Step]) -> Grid:

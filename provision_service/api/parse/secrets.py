@@ -8,6 +8,7 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
 from agentworkspace.rpc import calls
 from provision_service.api.parse.fields import Fields
+from provision_service.commands.assign_secret_provider import AssignSecretProvider
 from provision_service.commands.audit_shared_secrets import AuditSharedSecrets
 from provision_service.commands.call import Call
 from provision_service.commands.check_credentials import CheckCredentials
@@ -23,6 +24,7 @@ from provision_service.commands.unregister_platform_credential import Unregister
 from provision_service.domain.guards import MAX_VALUE_BYTES
 
 LONGEST_CREDENTIAL_NAME: Final = 128
+LONGEST_PROVIDER: Final = 128
 
 
 def set_global_secret(request: pb.SetGlobalSecretRequest, call: Call) -> SetGlobalSecret:
@@ -55,6 +57,21 @@ def set_workspace_secret(request: pb.SetWorkspaceSecretRequest, call: Call) -> S
         workspace_id=fields.workspace_id(request.workspace_id),
         key=request.key,
         value=Secret(request.value),
+        provider=_provider(fields, request.provider),
+    )
+    fields.finish()
+    return command
+
+
+def assign_secret_provider(
+    request: pb.AssignSecretProviderRequest, call: Call
+) -> AssignSecretProvider:
+    fields = Fields()
+    command = AssignSecretProvider(
+        call=call,
+        workspace_id=fields.workspace_id(request.workspace_id),
+        key=fields.key(request.key),
+        provider=_provider(fields, request.provider),
     )
     fields.finish()
     return command
@@ -147,6 +164,10 @@ def unregister_platform_credential(
     command = UnregisterPlatformCredential(call=call, name=_credential_name(fields, request.name))
     fields.finish()
     return command
+
+
+def _provider(fields: Fields, name: str) -> str:
+    return fields.text(name, "provider", at_most=LONGEST_PROVIDER)
 
 
 def _credential_name(fields: Fields, name: str) -> str:

@@ -54,6 +54,9 @@ def create_workspace(
     fields = Fields()
     secrets = dict(request.secrets)
     fields.secrets(secrets, "secrets")
+    for key in request.secret_providers:
+        if key not in secrets:
+            fields.refuse(f"secret_providers[{key[:128]}]", "must name one of the secrets given")
     command = CreateWorkspace(
         call=call,
         workspace_id=new_id,
@@ -61,6 +64,7 @@ def create_workspace(
         tenant_id=fields.tenant_id(request.tenant_id),
         spec=_spec(fields, request.workspace, _ALL),
         secrets={key: Secret(value) for key, value in secrets.items()},
+        secret_providers=dict(request.secret_providers),
         validate_only=request.validate_only,
         auth_token_sha256=fields.sha256(request.auth_token_sha256, "auth_token_sha256"),
     )

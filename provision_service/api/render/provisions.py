@@ -6,6 +6,7 @@ from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
+from provision_service.api.render.launch import launch
 from provision_service.api.render.times import timestamp
 from provision_service.commands.list_provisions import ListProvisionsResult
 from provision_service.domain.lifecycle import ProvisionState
@@ -15,39 +16,39 @@ from provision_service.launch.extend_provision import ExtendProvisionResult
 from provision_service.launch.provision_workspace import ProvisionWorkspaceResult
 
 
-def provision(launch: Provision) -> provision_pb2.Provision:
-    error = launch.error
+def provision(stored: Provision) -> provision_pb2.Provision:
+    error = stored.error
     return provision_pb2.Provision(
-        id=launch.id,
-        workspace_id=launch.workspace_id,
-        incarnation=launch.incarnation,
-        state=_state(launch.state),
-        billing=resolution(launch.billing),
-        input_revision=launch.input_revision,
-        lease_expire_time=timestamp(launch.lease_expire_time),
-        reason=wire_enums.LAUNCH_REASON[launch.reason],
-        request_id=launch.request_id,
-        caller=launch.caller,
+        id=stored.id,
+        workspace_id=stored.workspace_id,
+        incarnation=stored.incarnation,
+        state=_state(stored.state),
+        billing=resolution(stored.billing),
+        input_revision=stored.input_revision,
+        lease_expire_time=timestamp(stored.lease_expire_time),
+        reason=wire_enums.LAUNCH_REASON[stored.reason],
+        request_id=stored.request_id,
+        caller=stored.caller,
         manifest=[
             provision_pb2.ManifestEntry(
                 name=entry.name, origin=entry.origin, fingerprint=entry.fingerprint
             )
-            for entry in launch.manifest
+            for entry in stored.manifest
         ],
-        create_time=timestamp(launch.create_time),
-        deliver_time=timestamp(launch.deliver_time),
-        complete_time=timestamp(launch.complete_time),
-        register_time=timestamp(launch.register_time),
-        prove_time=timestamp(launch.prove_time),
+        create_time=timestamp(stored.create_time),
+        deliver_time=timestamp(stored.deliver_time),
+        complete_time=timestamp(stored.complete_time),
+        register_time=timestamp(stored.register_time),
+        prove_time=timestamp(stored.prove_time),
         outcome=(
-            wire_enums.OUTCOME[launch.outcome]
-            if launch.outcome is not None
+            wire_enums.OUTCOME[stored.outcome]
+            if stored.outcome is not None
             else provision_pb2.PROVISION_OUTCOME_UNSPECIFIED
         ),
         error=provision_pb2.ProvisionError(code=error.code, message=error.message)
         if error
         else None,
-        rerun_required=launch.rerun_required,
+        rerun_required=stored.rerun_required,
     )
 
 
@@ -59,6 +60,7 @@ def delivered(result: ProvisionWorkspaceResult) -> pb.ProvisionWorkspaceResponse
         joined=result.joined,
         skipped=result.skipped,
         warnings=warnings(result.warnings),
+        launch=launch(result.env.launch if result.env is not None else None),
     )
 
 

@@ -8,6 +8,7 @@ from agentworkspace.provision.v1 import secret_service_pb2 as pb
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import warnings
 from provision_service.api.render.times import timestamp
+from provision_service.commands.assign_secret_provider import AssignSecretProviderResult
 from provision_service.commands.audit_shared_secrets import AuditSharedSecretsResult
 from provision_service.commands.check_credentials import CheckCredentialsResult
 from provision_service.commands.get_secret_values import GetSecretValuesResult
@@ -30,12 +31,19 @@ def secret(entry: SecretEntry | None) -> pb.Secret | None:
         create_time=timestamp(entry.create_time),
         update_time=timestamp(entry.update_time),
         overrides_global=entry.overrides_global,
+        provider=entry.provider,
     )
 
 
 def workspace_secret(result: SetWorkspaceSecretResult) -> pb.SetWorkspaceSecretResponse:
     return pb.SetWorkspaceSecretResponse(
         secret=secret(result.secret), model=result.model, warnings=warnings(result.warnings)
+    )
+
+
+def assigned(result: AssignSecretProviderResult) -> pb.AssignSecretProviderResponse:
+    return pb.AssignSecretProviderResponse(
+        secret=secret(result.secret), warnings=warnings(result.warnings)
     )
 
 

@@ -10,7 +10,7 @@ from agentworkspace.ctl.command import Answer, Command, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable, read_secret
 from agentworkspace.ctl.output import facts
-from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
 from agentworkspace.provision.v1 import billing_service_pb2 as messages
 from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceStub
 
@@ -22,7 +22,8 @@ def _resolve(args: argparse.Namespace, session: Session) -> Answer:
         BillingServiceStub(session.provision).ResolveBillingMode,
         messages.ResolveBillingModeRequest(workspace_id=args.workspace),
     )
-    return Answer(document=response, view=resolution_view(response.resolution))
+    view = (*resolution_view(response.resolution), *launch_view(response.launch))
+    return Answer(document=response, view=view)
 
 
 def _preview(args: argparse.Namespace, session: Session) -> Answer:
@@ -35,7 +36,8 @@ def _preview(args: argparse.Namespace, session: Session) -> Answer:
             override=args.override,
         ),
     )
-    return Answer(document=response, view=resolution_view(response.resolution))
+    view = (*resolution_view(response.resolution), *launch_view(response.launch))
+    return Answer(document=response, view=view)
 
 
 def _override(args: argparse.Namespace, session: Session) -> Answer:

@@ -13,7 +13,7 @@ from agentworkspace.ctl.env_file import FORMATS, env_text
 from agentworkspace.ctl.files import Unusable
 from agentworkspace.ctl.output import Grid, document, facts, table
 from agentworkspace.ctl.paging import listed
-from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
 from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
@@ -67,6 +67,7 @@ def _launch_view(response: messages.ProvisionWorkspaceResponse) -> tuple[Grid, .
         facts("launch", launch, leave=("billing", "manifest")),
         *resolution_view(launch.billing),
         Grid("environment", ("NAME", "ORIGIN"), names),
+        *launch_view(response.launch),
         *warnings_view(response.warnings),
     )
 

@@ -25,6 +25,7 @@ HOLDERS = {
 _COLUMNS = {
     "KEY": "key",
     "SCOPE": "scope",
+    "WHOSE": "provider",
     "HIDES GLOBAL": "overrides_global",
     "CREATED": "create_time",
     "UPDATED": "update_time",
@@ -51,6 +52,8 @@ def _set(args: argparse.Namespace, session: Session) -> Answer:
     stub = SecretServiceStub(session.provision)
     value = read_secret(args.value_file, what="value", verbatim=args.verbatim).reveal()
     if args.tenant:
+        if args.provider:
+            raise Unusable("--provider is for a secret of one workspace: leave out --tenant")
         stored = session.call(
             stub.SetGlobalSecret,
             messages.SetGlobalSecretRequest(
@@ -61,10 +64,24 @@ def _set(args: argparse.Namespace, session: Session) -> Answer:
     response = session.call(
         stub.SetWorkspaceSecret,
         messages.SetWorkspaceSecretRequest(
-            workspace_id=args.workspace, key=args.secret_key, value=value
+            workspace_id=args.workspace,
+            key=args.secret_key,
+            value=value,
+            provider=args.provider,
         ),
     )
     return Answer(document=response, view=(facts("", response), *warnings_view(response.warnings)))
+
+
+def _assign_provider(args: argparse.Namespace, session: Session) -> Answer:
+    response = session.call(
+        SecretServiceStub(session.provision).AssignSecretProvider,
+        messages.AssignSecretProviderRequest(
+            workspace_id=args.workspace, key=args.secret_key, provider=args.provider
+        ),
+    )
+    view = (facts("", response.secret), *warnings_view(response.warnings))
+    return Answer(document=response, view=view)
 
 
 def _delete(args: argparse.Namespace, session: Session) -> Answer:
@@ -143,8 +160,26 @@ GROUP = Group(
             (
                 _KEY,
                 *_PLACE,
+                argument(
+                    "--provider",
+                    default="",
+                    metavar="NAME",
+                    help="whose credential it is: a provider or a vendor of the catalogue",
+                ),
                 argument("--value-file", type=Path, metavar="FILE", help="read it from FILE"),
                 argument("--verbatim", action="store_true", help="keep a line break at the end"),
+            ),
+        ),
+        Command(
+            "assign-provider",
+            "say whose credential a stored secret of a workspace is",
+            _assign_provider,
+            (
+                _KEY,
+                argument(
+                    "provider", metavar="provider", help="a provider or a vendor; '' takes back"
+                ),
+                argument("--workspace", required=True, metavar="ID", help="the workspace"),
             ),
         ),
         Command("delete", "delete a secret", _delete, (_KEY, *_PLACE)),

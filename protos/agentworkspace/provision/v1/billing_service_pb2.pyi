@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from agentworkspace.provision.v1 import launch_pb2 as _launch_pb2
 from agentworkspace.provision.v1 import resolution_pb2 as _resolution_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -48,18 +49,24 @@ class ResolveBillingModeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOLUTION_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resolution(self) -> _resolution_pb2.Resolution:
         """The decision, the same one a launch would take."""
+
+    @_builtins.property
+    def launch(self) -> _launch_pb2.Launch:
+        """What its box would get beside its environment; absent when a launch would be refused, and where nothing is launched."""
 
     def __init__(
         self,
         *,
         resolution: _resolution_pb2.Resolution | None = ...,
+        launch: _launch_pb2.Launch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "resolution", b"resolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "resolution", b"resolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,18 +117,24 @@ class PreviewBillingModeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOLUTION_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resolution(self) -> _resolution_pb2.Resolution:
         """The decision."""
+
+    @_builtins.property
+    def launch(self) -> _launch_pb2.Launch:
+        """What its box would get beside its environment; absent when a launch would be refused."""
 
     def __init__(
         self,
         *,
         resolution: _resolution_pb2.Resolution | None = ...,
+        launch: _launch_pb2.Launch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "resolution", b"resolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "resolution", b"resolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -168,22 +168,28 @@ class SetWorkspaceSecretRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     key: _builtins.str
     """Name in the environment."""
     value: _builtins.str
     """1 byte to 64 KiB without NUL, verbatim."""
+    provider: _builtins.str
+    """Whose credential it is: a provider or a vendor of the catalogue. A name that vendors share is Anthropic's unless this,
+    or an endpoint of another vendor on the same workspace, says otherwise.
+    """
     def __init__(
         self,
         *,
         workspace_id: _builtins.str = ...,
         key: _builtins.str = ...,
         value: _builtins.str = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "provider", b"provider", "value", b"value", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +228,66 @@ class SetWorkspaceSecretResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetWorkspaceSecretResponse: _TypeAlias = SetWorkspaceSecretResponse  # noqa: Y015
+
+@_typing.final
+class AssignSecretProviderRequest(_message.Message):
+    """Says whose credential a secret is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    key: _builtins.str
+    """Name in the environment."""
+    provider: _builtins.str
+    """A provider or a vendor of the catalogue; empty: nothing is said of it any more."""
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "provider", b"provider", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignSecretProviderRequest: _TypeAlias = AssignSecretProviderRequest  # noqa: Y015
+
+@_typing.final
+class AssignSecretProviderResponse(_message.Message):
+    """Said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def secret(self) -> Global___Secret:
+        """The secret without its value."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
+        """What the caller should know, such as a refusal that stays."""
+
+    def __init__(
+        self,
+        *,
+        secret: Global___Secret | None = ...,
+        warnings: _abc.Iterable[_resolution_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignSecretProviderResponse: _TypeAlias = AssignSecretProviderResponse  # noqa: Y015
 
 @_typing.final
 class DeleteWorkspaceSecretRequest(_message.Message):
@@ -344,12 +410,15 @@ class Secret(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     OVERRIDES_GLOBAL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Name in the environment."""
     scope: _builtins.str
     """`global` or `workspace`."""
     overrides_global: _builtins.bool
     """True when a workspace secret of the same name hides a global one."""
+    provider: _builtins.str
+    """Whose credential its writer said it is; empty when nothing was said."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first stored."""
@@ -366,10 +435,11 @@ class Secret(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         overrides_global: _builtins.bool = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key", b"key", "overrides_global", b"overrides_global", "scope", b"scope", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key", b"key", "overrides_global", b"overrides_global", "provider", b"provider", "scope", b"scope", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

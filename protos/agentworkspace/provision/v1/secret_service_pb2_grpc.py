@@ -55,6 +55,11 @@ class SecretServiceStub(object):
                 request_serializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretRequest.SerializeToString,
                 response_deserializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretResponse.FromString,
                 _registered_method=True)
+        self.AssignSecretProvider = channel.unary_unary(
+                '/agentworkspace.provision.v1.SecretService/AssignSecretProvider',
+                request_serializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderRequest.SerializeToString,
+                response_deserializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderResponse.FromString,
+                _registered_method=True)
         self.ListSecrets = channel.unary_unary(
                 '/agentworkspace.provision.v1.SecretService/ListSecrets',
                 request_serializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.ListSecretsRequest.SerializeToString,
@@ -135,6 +140,18 @@ class SecretServiceServicer(object):
         Caller: launcher.
         Idempotency: naturally idempotent; `deleted` tells.
         Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignSecretProvider(self, request, context):
+        """Says whose credential a stored secret of a workspace is, without storing its value again. For names that several
+        vendors share, of which nothing was said when they were stored.
+
+        Caller: launcher.
+        Idempotency: naturally idempotent.
+        Errors: INVALID_REQUEST (also where the workspace has no such secret), WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +256,11 @@ def add_SecretServiceServicer_to_server(servicer, server):
                     servicer.DeleteWorkspaceSecret,
                     request_deserializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretRequest.FromString,
                     response_serializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretResponse.SerializeToString,
+            ),
+            'AssignSecretProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignSecretProvider,
+                    request_deserializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderRequest.FromString,
+                    response_serializer=agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderResponse.SerializeToString,
             ),
             'ListSecrets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSecrets,
@@ -385,6 +407,33 @@ class SecretService(object):
             '/agentworkspace.provision.v1.SecretService/DeleteWorkspaceSecret',
             agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretRequest.SerializeToString,
             agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.DeleteWorkspaceSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignSecretProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agentworkspace.provision.v1.SecretService/AssignSecretProvider',
+            agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderRequest.SerializeToString,
+            agentworkspace_dot_provision_dot_v1_dot_secret__service__pb2.AssignSecretProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,14 @@ class SecretServiceStub:
     Idempotency: naturally idempotent; `deleted` tells.
     Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
     """
+    AssignSecretProvider: _grpc.UnaryUnaryMultiCallable[_secret_service_pb2.AssignSecretProviderRequest, _secret_service_pb2.AssignSecretProviderResponse]
+    """Says whose credential a stored secret of a workspace is, without storing its value again. For names that several
+    vendors share, of which nothing was said when they were stored.
+
+    Caller: launcher.
+    Idempotency: naturally idempotent.
+    Errors: INVALID_REQUEST (also where the workspace has no such secret), WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
+    """
     ListSecrets: _grpc.UnaryUnaryMultiCallable[_secret_service_pb2.ListSecretsRequest, _secret_service_pb2.ListSecretsResponse]
     """Lists what a workspace would get: names, scopes and times, never values. Without a workspace: the tenant's.
 
@@ -143,6 +151,14 @@ class SecretServiceAsyncStub(SecretServiceStub):
     Caller: launcher.
     Idempotency: naturally idempotent; `deleted` tells.
     Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+    """
+    AssignSecretProvider: _aio.UnaryUnaryMultiCallable[_secret_service_pb2.AssignSecretProviderRequest, _secret_service_pb2.AssignSecretProviderResponse]  # type: ignore[assignment]
+    """Says whose credential a stored secret of a workspace is, without storing its value again. For names that several
+    vendors share, of which nothing was said when they were stored.
+
+    Caller: launcher.
+    Idempotency: naturally idempotent.
+    Errors: INVALID_REQUEST (also where the workspace has no such secret), WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
     """
     ListSecrets: _aio.UnaryUnaryMultiCallable[_secret_service_pb2.ListSecretsRequest, _secret_service_pb2.ListSecretsResponse]  # type: ignore[assignment]
     """Lists what a workspace would get: names, scopes and times, never values. Without a workspace: the tenant's.
@@ -247,6 +263,20 @@ class SecretServiceServicer(metaclass=_abc_1.ABCMeta):
         Caller: launcher.
         Idempotency: naturally idempotent; `deleted` tells.
         Errors: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN.
+        """
+
+    @_abc_1.abstractmethod
+    def AssignSecretProvider(
+        self,
+        request: _secret_service_pb2.AssignSecretProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_service_pb2.AssignSecretProviderResponse, _abc.Awaitable[_secret_service_pb2.AssignSecretProviderResponse]]:
+        """Says whose credential a stored secret of a workspace is, without storing its value again. For names that several
+        vendors share, of which nothing was said when they were stored.
+
+        Caller: launcher.
+        Idempotency: naturally idempotent.
+        Errors: INVALID_REQUEST (also where the workspace has no such secret), WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
         """
 
     @_abc_1.abstractmethod

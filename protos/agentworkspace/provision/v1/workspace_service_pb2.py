@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from agentworkspace.provision.v1 import launch_pb2 as agentworkspace_dot_provision_dot_v1_dot_launch__pb2
 from agentworkspace.provision.v1 import provision_pb2 as agentworkspace_dot_provision_dot_v1_dot_provision__pb2
 from agentworkspace.provision.v1 import resolution_pb2 as agentworkspace_dot_provision_dot_v1_dot_resolution__pb2
 from agentworkspace.provision.v1 import workspace_pb2 as agentworkspace_dot_provision_dot_v1_dot_workspace__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3agentworkspace/provision/v1/workspace_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a+agentworkspace/provision/v1/provision.proto\x1a,agentworkspace/provision/v1/resolution.proto\x1a+agentworkspace/provision/v1/workspace.proto\x1a google/protobuf/field_mask.proto\"\xb4\x02\n\x16\x43reateWorkspaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x39\n\tworkspace\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12V\n\x07secrets\x18\x04 \x03(\x0b\x32@.agentworkspace.provision.v1.CreateWorkspaceRequest.SecretsEntryB\x03\x80\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x19\n\x11\x61uth_token_sha256\x18\x06 \x01(\t\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf9\x01\n\x17\x43reateWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x38\n\x07\x62illing\x18\x02 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x17\n\nauth_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x18\n\x10\x61uth_token_error\x18\x04 \x01(\t\x12\x36\n\x08warnings\x18\x05 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\"+\n\x13GetWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"Q\n\x14GetWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\"\xbb\x01\n\x15ListWorkspacesRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12<\n\x06status\x18\x02 \x01(\x0e\x32,.agentworkspace.provision.v1.WorkspaceStatus\x12\x14\n\x0cneeds_launch\x18\x03 \x01(\x08\x12\x14\n\x0cshow_removed\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"m\n\x16ListWorkspacesResponse\x12:\n\nworkspaces\x18\x01 \x03(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbc\x01\n\x16UpdateWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x39\n\tworkspace\x18\x02 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xc6\x01\n\x17UpdateWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x38\n\x07\x62illing\x18\x02 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x36\n\x08warnings\x18\x03 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\".\n\x16RemoveWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"T\n\x17RemoveWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\"\x9a\x01\n\x19ProvisionWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12<\n\x06reason\x18\x02 \x01(\x0e\x32,.agentworkspace.provision.v1.ProvisionReason\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xb0\x02\n\x1aProvisionWorkspaceResponse\x12\x39\n\tprovision\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\x12R\n\x03\x65nv\x18\x02 \x03(\x0b\x32@.agentworkspace.provision.v1.ProvisionWorkspaceResponse.EnvEntryB\x03\x80\x01\x01\x12\x0e\n\x06joined\x18\x03 \x01(\x08\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12\x36\n\x08warnings\x18\x05 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x16\x45xtendProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\"\xa8\x01\n\x17\x45xtendProvisionResponse\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x16\n\x0ererun_required\x18\x02 \x01(\x08\x12\x39\n\tprovision\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"\xac\x01\n\x18\x43ompleteProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\x12>\n\x07outcome\x18\x02 \x01(\x0e\x32-.agentworkspace.provision.v1.ProvisionOutcome\x12:\n\x05\x65rror\x18\x03 \x01(\x0b\x32+.agentworkspace.provision.v1.ProvisionError\"\xaa\x01\n\x19\x43ompleteProvisionResponse\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x16\n\x0ererun_required\x18\x02 \x01(\x08\x12\x39\n\tprovision\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"+\n\x13GetProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\"Q\n\x14GetProvisionResponse\x12\x39\n\tprovision\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"\xa3\x01\n\x15ListProvisionsRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"m\n\x16ListProvisionsResponse\x12:\n\nprovisions\x18\x01 \x03(\x0b\x32&.agentworkspace.provision.v1.Provision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf7\t\n\x10WorkspaceService\x12|\n\x0f\x43reateWorkspace\x12\x33.agentworkspace.provision.v1.CreateWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.CreateWorkspaceResponse\x12s\n\x0cGetWorkspace\x12\x30.agentworkspace.provision.v1.GetWorkspaceRequest\x1a\x31.agentworkspace.provision.v1.GetWorkspaceResponse\x12y\n\x0eListWorkspaces\x12\x32.agentworkspace.provision.v1.ListWorkspacesRequest\x1a\x33.agentworkspace.provision.v1.ListWorkspacesResponse\x12|\n\x0fUpdateWorkspace\x12\x33.agentworkspace.provision.v1.UpdateWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.UpdateWorkspaceResponse\x12|\n\x0fRemoveWorkspace\x12\x33.agentworkspace.provision.v1.RemoveWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.RemoveWorkspaceResponse\x12\x85\x01\n\x12ProvisionWorkspace\x12\x36.agentworkspace.provision.v1.ProvisionWorkspaceRequest\x1a\x37.agentworkspace.provision.v1.ProvisionWorkspaceResponse\x12|\n\x0f\x45xtendProvision\x12\x33.agentworkspace.provision.v1.ExtendProvisionRequest\x1a\x34.agentworkspace.provision.v1.ExtendProvisionResponse\x12\x82\x01\n\x11\x43ompleteProvision\x12\x35.agentworkspace.provision.v1.CompleteProvisionRequest\x1a\x36.agentworkspace.provision.v1.CompleteProvisionResponse\x12s\n\x0cGetProvision\x12\x30.agentworkspace.provision.v1.GetProvisionRequest\x1a\x31.agentworkspace.provision.v1.GetProvisionResponse\x12y\n\x0eListProvisions\x12\x32.agentworkspace.provision.v1.ListProvisionsRequest\x1a\x33.agentworkspace.provision.v1.ListProvisionsResponseBL\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z\'agentworkspace/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3agentworkspace/provision/v1/workspace_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a(agentworkspace/provision/v1/launch.proto\x1a+agentworkspace/provision/v1/provision.proto\x1a,agentworkspace/provision/v1/resolution.proto\x1a+agentworkspace/provision/v1/workspace.proto\x1a google/protobuf/field_mask.proto\"\xd0\x03\n\x16\x43reateWorkspaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x39\n\tworkspace\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12V\n\x07secrets\x18\x04 \x03(\x0b\x32@.agentworkspace.provision.v1.CreateWorkspaceRequest.SecretsEntryB\x03\x80\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x19\n\x11\x61uth_token_sha256\x18\x06 \x01(\t\x12\x62\n\x10secret_providers\x18\x07 \x03(\x0b\x32H.agentworkspace.provision.v1.CreateWorkspaceRequest.SecretProvidersEntry\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14SecretProvidersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf9\x01\n\x17\x43reateWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x38\n\x07\x62illing\x18\x02 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x17\n\nauth_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x18\n\x10\x61uth_token_error\x18\x04 \x01(\t\x12\x36\n\x08warnings\x18\x05 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\"+\n\x13GetWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"Q\n\x14GetWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\"\xbb\x01\n\x15ListWorkspacesRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12<\n\x06status\x18\x02 \x01(\x0e\x32,.agentworkspace.provision.v1.WorkspaceStatus\x12\x14\n\x0cneeds_launch\x18\x03 \x01(\x08\x12\x14\n\x0cshow_removed\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"m\n\x16ListWorkspacesResponse\x12:\n\nworkspaces\x18\x01 \x03(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbc\x01\n\x16UpdateWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x39\n\tworkspace\x18\x02 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xc6\x01\n\x17UpdateWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\x12\x38\n\x07\x62illing\x18\x02 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x36\n\x08warnings\x18\x03 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\".\n\x16RemoveWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"T\n\x17RemoveWorkspaceResponse\x12\x39\n\tworkspace\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Workspace\"\x9a\x01\n\x19ProvisionWorkspaceRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12<\n\x06reason\x18\x02 \x01(\x0e\x32,.agentworkspace.provision.v1.ProvisionReason\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xe5\x02\n\x1aProvisionWorkspaceResponse\x12\x39\n\tprovision\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\x12R\n\x03\x65nv\x18\x02 \x03(\x0b\x32@.agentworkspace.provision.v1.ProvisionWorkspaceResponse.EnvEntryB\x03\x80\x01\x01\x12\x0e\n\x06joined\x18\x03 \x01(\x08\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12\x36\n\x08warnings\x18\x05 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\x12\x33\n\x06launch\x18\x06 \x01(\x0b\x32#.agentworkspace.provision.v1.Launch\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x16\x45xtendProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\"\xa8\x01\n\x17\x45xtendProvisionResponse\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x16\n\x0ererun_required\x18\x02 \x01(\x08\x12\x39\n\tprovision\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"\xac\x01\n\x18\x43ompleteProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\x12>\n\x07outcome\x18\x02 \x01(\x0e\x32-.agentworkspace.provision.v1.ProvisionOutcome\x12:\n\x05\x65rror\x18\x03 \x01(\x0b\x32+.agentworkspace.provision.v1.ProvisionError\"\xaa\x01\n\x19\x43ompleteProvisionResponse\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x16\n\x0ererun_required\x18\x02 \x01(\x08\x12\x39\n\tprovision\x18\x03 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"+\n\x13GetProvisionRequest\x12\x14\n\x0cprovision_id\x18\x01 \x01(\t\"Q\n\x14GetProvisionResponse\x12\x39\n\tprovision\x18\x01 \x01(\x0b\x32&.agentworkspace.provision.v1.Provision\"\xa3\x01\n\x15ListProvisionsRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12:\n\x05state\x18\x03 \x01(\x0e\x32+.agentworkspace.provision.v1.ProvisionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"m\n\x16ListProvisionsResponse\x12:\n\nprovisions\x18\x01 \x03(\x0b\x32&.agentworkspace.provision.v1.Provision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf7\t\n\x10WorkspaceService\x12|\n\x0f\x43reateWorkspace\x12\x33.agentworkspace.provision.v1.CreateWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.CreateWorkspaceResponse\x12s\n\x0cGetWorkspace\x12\x30.agentworkspace.provision.v1.GetWorkspaceRequest\x1a\x31.agentworkspace.provision.v1.GetWorkspaceResponse\x12y\n\x0eListWorkspaces\x12\x32.agentworkspace.provision.v1.ListWorkspacesRequest\x1a\x33.agentworkspace.provision.v1.ListWorkspacesResponse\x12|\n\x0fUpdateWorkspace\x12\x33.agentworkspace.provision.v1.UpdateWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.UpdateWorkspaceResponse\x12|\n\x0fRemoveWorkspace\x12\x33.agentworkspace.provision.v1.RemoveWorkspaceRequest\x1a\x34.agentworkspace.provision.v1.RemoveWorkspaceResponse\x12\x85\x01\n\x12ProvisionWorkspace\x12\x36.agentworkspace.provision.v1.ProvisionWorkspaceRequest\x1a\x37.agentworkspace.provision.v1.ProvisionWorkspaceResponse\x12|\n\x0f\x45xtendProvision\x12\x33.agentworkspace.provision.v1.ExtendProvisionRequest\x1a\x34.agentworkspace.provision.v1.ExtendProvisionResponse\x12\x82\x01\n\x11\x43ompleteProvision\x12\x35.agentworkspace.provision.v1.CompleteProvisionRequest\x1a\x36.agentworkspace.provision.v1.CompleteProvisionResponse\x12s\n\x0cGetProvision\x12\x30.agentworkspace.provision.v1.GetProvisionRequest\x1a\x31.agentworkspace.provision.v1.GetProvisionResponse\x12y\n\x0eListProvisions\x12\x32.agentworkspace.provision.v1.ListProvisionsRequest\x1a\x33.agentworkspace.provision.v1.ListProvisionsResponseBL\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z\'agentworkspace/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z\'agentworkspace/provision/v1;provisionv1'
   _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._loaded_options = None
   _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATEWORKSPACEREQUEST_SECRETPROVIDERSENTRY']._loaded_options = None
+  _globals['_CREATEWORKSPACEREQUEST_SECRETPROVIDERSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEWORKSPACEREQUEST'].fields_by_name['secrets']._loaded_options = None
   _globals['_CREATEWORKSPACEREQUEST'].fields_by_name['secrets']._serialized_options = b'\200\001\001'
   _globals['_CREATEWORKSPACERESPONSE'].fields_by_name['auth_token']._loaded_options = None
@@ -46,50 +49,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVISIONWORKSPACERESPONSE_ENVENTRY']._serialized_options = b'8\001'
   _globals['_PROVISIONWORKSPACERESPONSE'].fields_by_name['env']._loaded_options = None
   _globals['_PROVISIONWORKSPACERESPONSE'].fields_by_name['env']._serialized_options = b'\200\001\001'
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=255
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=563
-  _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._serialized_start=517
-  _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._serialized_end=563
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=566
-  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=815
-  _globals['_GETWORKSPACEREQUEST']._serialized_start=817
-  _globals['_GETWORKSPACEREQUEST']._serialized_end=860
-  _globals['_GETWORKSPACERESPONSE']._serialized_start=862
-  _globals['_GETWORKSPACERESPONSE']._serialized_end=943
-  _globals['_LISTWORKSPACESREQUEST']._serialized_start=946
-  _globals['_LISTWORKSPACESREQUEST']._serialized_end=1133
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=1135
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1244
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1247
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1435
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1438
-  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1636
-  _globals['_REMOVEWORKSPACEREQUEST']._serialized_start=1638
-  _globals['_REMOVEWORKSPACEREQUEST']._serialized_end=1684
-  _globals['_REMOVEWORKSPACERESPONSE']._serialized_start=1686
-  _globals['_REMOVEWORKSPACERESPONSE']._serialized_end=1770
-  _globals['_PROVISIONWORKSPACEREQUEST']._serialized_start=1773
-  _globals['_PROVISIONWORKSPACEREQUEST']._serialized_end=1927
-  _globals['_PROVISIONWORKSPACERESPONSE']._serialized_start=1930
-  _globals['_PROVISIONWORKSPACERESPONSE']._serialized_end=2234
-  _globals['_PROVISIONWORKSPACERESPONSE_ENVENTRY']._serialized_start=2192
-  _globals['_PROVISIONWORKSPACERESPONSE_ENVENTRY']._serialized_end=2234
-  _globals['_EXTENDPROVISIONREQUEST']._serialized_start=2236
-  _globals['_EXTENDPROVISIONREQUEST']._serialized_end=2282
-  _globals['_EXTENDPROVISIONRESPONSE']._serialized_start=2285
-  _globals['_EXTENDPROVISIONRESPONSE']._serialized_end=2453
-  _globals['_COMPLETEPROVISIONREQUEST']._serialized_start=2456
-  _globals['_COMPLETEPROVISIONREQUEST']._serialized_end=2628
-  _globals['_COMPLETEPROVISIONRESPONSE']._serialized_start=2631
-  _globals['_COMPLETEPROVISIONRESPONSE']._serialized_end=2801
-  _globals['_GETPROVISIONREQUEST']._serialized_start=2803
-  _globals['_GETPROVISIONREQUEST']._serialized_end=2846
-  _globals['_GETPROVISIONRESPONSE']._serialized_start=2848
-  _globals['_GETPROVISIONRESPONSE']._serialized_end=2929
-  _globals['_LISTPROVISIONSREQUEST']._serialized_start=2932
-  _globals['_LISTPROVISIONSREQUEST']._serialized_end=3095
-  _globals['_LISTPROVISIONSRESPONSE']._serialized_start=3097
-  _globals['_LISTPROVISIONSRESPONSE']._serialized_end=3206
-  _globals['_WORKSPACESERVICE']._serialized_start=3209
-  _globals['_WORKSPACESERVICE']._serialized_end=4480
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=297
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=761
+  _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._serialized_start=659
+  _globals['_CREATEWORKSPACEREQUEST_SECRETSENTRY']._serialized_end=705
+  _globals['_CREATEWORKSPACEREQUEST_SECRETPROVIDERSENTRY']._serialized_start=707
+  _globals['_CREATEWORKSPACEREQUEST_SECRETPROVIDERSENTRY']._serialized_end=761
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=764
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=1013
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=1015
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=1058
+  _globals['_GETWORKSPACERESPONSE']._serialized_start=1060
+  _globals['_GETWORKSPACERESPONSE']._serialized_end=1141
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=1144
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=1331
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=1333
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1442
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1445
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1633
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1636
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1834
+  _globals['_REMOVEWORKSPACEREQUEST']._serialized_start=1836
+  _globals['_REMOVEWORKSPACEREQUEST']._serialized_end=1882
+  _globals['_REMOVEWORKSPACERESPONSE']._serialized_start=1884
+  _globals['_REMOVEWORKSPACERESPONSE']._serialized_end=1968
+  _globals['_PROVISIONWORKSPACEREQUEST']._serialized_start=1971
+  _globals['_PROVISIONWORKSPACEREQUEST']._serialized_end=2125
+  _globals['_PROVISIONWORKSPACERESPONSE']._serialized_start=2128
+  _globals['_PROVISIONWORKSPACERESPONSE']._serialized_end=2485
+  _globals['_PROVISIONWORKSPACERESPONSE_ENVENTRY']._serialized_start=2443
+  _globals['_PROVISIONWORKSPACERESPONSE_ENVENTRY']._serialized_end=2485
+  _globals['_EXTENDPROVISIONREQUEST']._serialized_start=2487
+  _globals['_EXTENDPROVISIONREQUEST']._serialized_end=2533
+  _globals['_EXTENDPROVISIONRESPONSE']._serialized_start=2536
+  _globals['_EXTENDPROVISIONRESPONSE']._serialized_end=2704
+  _globals['_COMPLETEPROVISIONREQUEST']._serialized_start=2707
+  _globals['_COMPLETEPROVISIONREQUEST']._serialized_end=2879
+  _globals['_COMPLETEPROVISIONRESPONSE']._serialized_start=2882
+  _globals['_COMPLETEPROVISIONRESPONSE']._serialized_end=3052
+  _globals['_GETPROVISIONREQUEST']._serialized_start=3054
+  _globals['_GETPROVISIONREQUEST']._serialized_end=3097
+  _globals['_GETPROVISIONRESPONSE']._serialized_start=3099
+  _globals['_GETPROVISIONRESPONSE']._serialized_end=3180
+  _globals['_LISTPROVISIONSREQUEST']._serialized_start=3183
+  _globals['_LISTPROVISIONSREQUEST']._serialized_end=3346
+  _globals['_LISTPROVISIONSRESPONSE']._serialized_start=3348
+  _globals['_LISTPROVISIONSRESPONSE']._serialized_end=3457
+  _globals['_WORKSPACESERVICE']._serialized_start=3460
+  _globals['_WORKSPACESERVICE']._serialized_end=4731
 # @@protoc_insertion_point(module_scope)

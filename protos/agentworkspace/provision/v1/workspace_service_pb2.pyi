@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from agentworkspace.provision.v1 import launch_pb2 as _launch_pb2
 from agentworkspace.provision.v1 import provision_pb2 as _provision_pb2
 from agentworkspace.provision.v1 import resolution_pb2 as _resolution_pb2
 from agentworkspace.provision.v1 import workspace_pb2 as _workspace_pb2
@@ -48,12 +49,33 @@ class CreateWorkspaceRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SecretProvidersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     WORKSPACE_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     AUTH_TOKEN_SHA256_FIELD_NUMBER: _builtins.int
+    SECRET_PROVIDERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID of this request."""
     tenant_id: _builtins.str
@@ -70,6 +92,10 @@ class CreateWorkspaceRequest(_message.Message):
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Workspace secrets by name."""
 
+    @_builtins.property
+    def secret_providers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Whose credential a secret is, by its name in `secrets`: a provider or a vendor of the catalogue."""
+
     def __init__(
         self,
         *,
@@ -79,10 +105,11 @@ class CreateWorkspaceRequest(_message.Message):
         secrets: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
         auth_token_sha256: _builtins.str = ...,
+        secret_providers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_token_sha256", b"auth_token_sha256", "request_id", b"request_id", "secrets", b"secrets", "tenant_id", b"tenant_id", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_token_sha256", b"auth_token_sha256", "request_id", b"request_id", "secret_providers", b"secret_providers", "secrets", b"secrets", "tenant_id", b"tenant_id", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,6 +464,7 @@ class ProvisionWorkspaceResponse(_message.Message):
     JOINED_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
     joined: _builtins.bool
     """True: another caller holds the claim of this workspace; this one must start nothing."""
     skipped: _builtins.bool
@@ -453,6 +481,10 @@ class ProvisionWorkspaceResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
         """What the caller should know."""
 
+    @_builtins.property
+    def launch(self) -> _launch_pb2.Launch:
+        """What the box needs beside its environment; absent like `env`, and where the mode is disabled."""
+
     def __init__(
         self,
         *,
@@ -461,10 +493,11 @@ class ProvisionWorkspaceResponse(_message.Message):
         joined: _builtins.bool = ...,
         skipped: _builtins.bool = ...,
         warnings: _abc.Iterable[_resolution_pb2.Warning] | None = ...,
+        launch: _launch_pb2.Launch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["provision", b"provision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "provision", b"provision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "joined", b"joined", "provision", b"provision", "skipped", b"skipped", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "joined", b"joined", "launch", b"launch", "provision", b"provision", "skipped", b"skipped", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
