@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from provision_service.catalogue.catalogue import PLATFORM, USAGE_TOKEN_ENV
+from provision_service.catalogue.catalogue import PLATFORM, USAGE_TOKEN_ENV, Provider
 from provision_service.catalogue.document import Reader
 from provision_service.catalogue.recipe import (
     BUILT_IN,
@@ -21,6 +21,7 @@ from provision_service.catalogue.recipe import (
     Way,
     references,
 )
+from provision_service.catalogue.recipe_checks import check_recipe
 from provision_service.domain.endpoints import is_provider_endpoint
 from provision_service.domain.environment_names import is_environment_name, is_reserved
 
@@ -48,6 +49,7 @@ WAY_KEYS: Final = frozenset(
         "endpoint",
         "endpoint_from",
         "harmless",
+        "sends",
         "words",
         "env",
         "arguments",
@@ -76,7 +78,7 @@ class RecipeReader:
         self._vendors = vendors
         self._credentials = credentials
 
-    def read(self, node: yaml.Node, offered: tuple[str, ...]) -> Recipe:
+    def read(self, node: yaml.Node, offered: tuple[Provider, ...]) -> Recipe:
         """The recipe at `node` of a runtime that offers the providers `offered`."""
         entries = self._reader.mapping(
             node, self._what, required=frozenset({"ways"}), optional=RECIPE_KEYS
@@ -91,12 +93,12 @@ class RecipeReader:
             files=self._files(entries.get("files"), self._what),
         )
         made = frozenset(directory.env for directory in directories)
+        names = frozenset(provider.name for provider in offered)
         ways = tuple(
-            self._way(item, frozenset(offered), made, every_way)
+            self._way(item, names, made, every_way)
             for item in self._reader.items(entries.get("ways"), f"ways of {self._what}")
         )
-        self._check_each_has_one_way(node, ways, offered)
-        return Recipe(
+        recipe = Recipe(
             reads=self._reads(entries.get("reads")),
             routes=self._routes(entries.get("routes")),
             directories=directories,
@@ -105,6 +107,8 @@ class RecipeReader:
             ),
             ways=ways,
         )
+        check_recipe(self._reader, node, self._what, recipe, offered)
+        return recipe
 
     def _reads(self, node: yaml.Node | None) -> tuple[Read, ...]:
         found: dict[str, Read] = {}
@@ -183,8 +187,10 @@ class RecipeReader:
             endpoint_from=tuple(
                 self._reader.texts(entries.get("endpoint_from"), f"endpoint_from of {what}")
             ),
-            harmless=every_way.harmless
-            | self._names(entries.get("harmless"), f"harmless of {what}"),
+            harmless=(
+                every_way.harmless | self._names(entries.get("harmless"), f"harmless of {what}")
+            )
+            - self._names(entries.get("sends"), f"sends of {what}"),
             words={**every_way.words, **words},
             env={**every_way.env, **env},
             arguments=(
@@ -254,23 +260,6 @@ class RecipeReader:
                 f"{what} takes the credential `{name}` whoever it belongs to",
                 "write ${{key_env}}: the name of the one that pays",
             )
-
-    def _check_each_has_one_way(
-        self, node: yaml.Node, ways: tuple[Way, ...], offered: tuple[str, ...]
-    ) -> None:
-        named = [name for way in ways for name in way.providers]
-        for name in sorted({name for name in named if named.count(name) > 1}):
-            self._reader.blame(node, f"two ways for `{name}` in {self._what}", "keep one of them")
-        defaults = sum(not way.providers for way in ways)
-        if defaults > 1:
-            self._reader.blame(node, f"two ways without `for` in {self._what}", "keep one of them")
-        for name in offered:
-            if not defaults and name not in named:
-                self._reader.blame(
-                    node,
-                    f"{self._what} has no way for provider `{name}`",
-                    "add one, or a way without `for`, which is for every other provider",
-                )
 
     def _known(
         self, node: yaml.Node | None, known: Iterable[str], kind: str, place: str

@@ -100,7 +100,7 @@ def _recipe(
         vendors=frozenset(provider.owner for provider in every),
         credentials=frozenset(name for provider in every for name in provider.auth_env),
     )
-    return recipes.read(node, tuple(offering.provider.name for offering in offerings))
+    return recipes.read(node, tuple(offering.provider for offering in offerings))
 
 
 def _offerings(

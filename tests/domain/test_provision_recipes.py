@@ -7,6 +7,7 @@ import tomllib
 from typing import ClassVar
 
 import pytest
+import yaml
 
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.parse import parse_catalogue
@@ -295,3 +296,118 @@ class TestASixthRuntime:
             "would lead sixth to another endpoint, vendor or set of settings"
         )
         assert "ROUTE_NAME_REMOVED" in warnings(decision)
+
+
+class TestHermes:
+    def config(self, plan: LaunchPlan) -> dict[str, object]:
+        (file,) = (file for file in plan.files if file.path == "hermes/config.yaml")
+        found = yaml.safe_load(file.content)
+        assert isinstance(found, dict)
+        return found
+
+    @pytest.mark.parametrize(
+        ("model", "own", "endpoint", "key", "dialect", "spelled"),
+        [
+            ("openrouter/a/b", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1",
+             "OPENROUTER_API_KEY", "chat_completions", "a/b"),
+            ("kimi-coding/kimi-k2", "KIMI_API_KEY", "https://api.kimi.com/coding",
+             "KIMI_API_KEY", "anthropic_messages", "kimi-k2"),
+            ("anthropic/claude-x", "ANTHROPIC_API_KEY", "https://api.anthropic.com",
+             "ANTHROPIC_API_KEY", "anthropic_messages", "claude-x"),
+            ("openai:gpt-x", "OPENAI_API_KEY", "https://api.openai.com/v1",
+             "HERMES_LLM_API_KEY", "codex_responses", "gpt-x"),
+            ("huggingface/a/b", "HF_TOKEN", "https://router.huggingface.co/v1",
+             "HF_TOKEN", "chat_completions", "a/b"),
+        ],
+    )  # fmt: skip
+    def test_its_settings_name_the_key_and_the_endpoint_of_the_vendor(  # noqa: PLR0917  # a row of the table
+        self, model: str, own: str, endpoint: str, key: str, dialect: str, spelled: str
+    ) -> None:
+        plan = recipe("hermes", model, tenant={own: "own"})
+        config = self.config(plan)
+        assert config["providers"] == {
+            "workspace": {
+                "name": "workspace",
+                "base_url": endpoint,
+                "key_env": key,
+                "transport": dialect,
+                "default_model": spelled,
+                "discover_models": False,
+                "extra_headers": {},
+            }
+        }
+        assert [(made.env, made.path) for made in plan.directories] == [("HERMES_HOME", "hermes")]
+
+    def test_openais_key_never_stands_where_it_goes_to_openrouter(self) -> None:
+        decision = launch("hermes", "openai:gpt-x", workspace={"OPENAI_API_KEY": "own"})
+        env = environment(decision)
+        assert "OPENAI_API_KEY" not in env
+        assert env["HERMES_LLM_API_KEY"] == "own"
+        assert warnings(decision) == ["MODEL_NOT_LISTED", "CREDENTIAL_RENAMED"]
+
+    def test_the_platforms_key_stands_under_its_own_name_alone(self) -> None:
+        env = environment(launch("hermes", "moonshot/kimi-k2.6"))
+        holders = {name for name, value in env.items() if value == "usage-token-of-the-tenant"}
+        assert holders == {"MOLECULE_LLM_USAGE_TOKEN"}
+        providers = self.config(recipe("hermes", "moonshot/kimi-k2.6"))["providers"]
+        assert isinstance(providers, dict)
+        assert providers["workspace"]["key_env"] == "MOLECULE_LLM_USAGE_TOKEN"
+        assert providers["workspace"]["extra_headers"] == {"X-Molecule-Workspace-Id": WORKSPACE}
+
+    def test_anthropics_bearer_does_not_go_to_a_vendor_of_its_dialect(self) -> None:
+        own = {"DEEPSEEK_API_KEY": "own", "ANTHROPIC_AUTH_TOKEN": "stray"}
+        decision = launch("hermes", "deepseek-chat", workspace=own)
+        assert "ANTHROPIC_AUTH_TOKEN" not in environment(decision)
+        assert warnings(decision) == ["MODEL_NOT_LISTED", "RIVAL_CREDENTIAL_REMOVED"]
+
+    def test_an_endpoint_that_nobody_knows_is_asked_for(self) -> None:
+        decision = launch("hermes", "custom/x", workspace={"CUSTOM_API_KEY": "own"})
+        assert warnings(decision) == ["MODEL_NOT_LISTED", "ENDPOINT_UNKNOWN"]
+        assert decision.plan is not None
+        assert decision.plan.launch is not None
+        assert decision.plan.launch.files == ()
+        own = {"CUSTOM_API_KEY": "own", "HERMES_CUSTOM_BASE_URL": "https://llm.tenant.test/v1"}
+        plan = recipe("hermes", "custom/x", workspace=own)
+        assert "${HERMES_CUSTOM_BASE_URL}" in plan.files[0].content
+
+
+class TestOpenClaw:
+    def test_its_settings_name_the_key_and_leave_filling_it_in_to_the_program(self) -> None:
+        plan = recipe("openclaw", "groq:llama", tenant={"GROQ_API_KEY": "own"})
+        (file,) = plan.files
+        assert file.path == "openclaw/openclaw.json"
+        config = json.loads(file.content.replace("$$", "$"))
+        assert config["agents"]["defaults"]["model"] == {"primary": "resolved/llama"}
+        provider = config["models"]["providers"]["resolved"]
+        assert provider["baseUrl"] == "https://api.groq.com/openai/v1"
+        assert provider["apiKey"] == "${GROQ_API_KEY}"
+        assert provider["models"][0]["id"] == "llama"
+
+    def test_the_platforms_key_stands_under_its_own_name_alone(self) -> None:
+        env = environment(launch("openclaw", "moonshot/kimi-k2.6"))
+        holders = {name for name, value in env.items() if value == "usage-token-of-the-tenant"}
+        assert holders == {"MOLECULE_LLM_USAGE_TOKEN"}
+
+
+class TestGoogleAdk:
+    @pytest.mark.parametrize(
+        ("model", "own", "spelled"),
+        [
+            ("platform:gemini-2.5-pro", {}, "openai/gemini-2.5-pro"),
+            ("google_genai:gemini-2.5-pro", {"GEMINI_API_KEY": "own"}, "gemini-2.5-pro"),
+            ("gemini-2.5-pro", {"GOOGLE_API_KEY": "own"}, "gemini-2.5-pro"),
+        ],
+    )
+    def test_a_program_of_ones_own_is_told_the_model(
+        self, model: str, own: dict[str, str], spelled: str
+    ) -> None:
+        env = environment(launch("google-adk", model, tenant=own))
+        assert env["ADK_MODEL"] == spelled
+        header = f"X-Molecule-Workspace-Id: {WORKSPACE}"
+        assert env.get("OPENAI_CUSTOM_HEADERS") == (None if own else header)
+
+    def test_only_one_of_googles_two_names_reaches_it(self) -> None:
+        own = {"GEMINI_API_KEY": "one", "GOOGLE_API_KEY": "two"}
+        decision = launch("google-adk", "gemini-2.5-pro", workspace=own)
+        assert "GOOGLE_API_KEY" not in environment(decision)
+        assert warnings(decision) == ["RIVAL_CREDENTIAL_REMOVED"]
