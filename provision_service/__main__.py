@@ -9,7 +9,7 @@ from typing import Final
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.command_line import FAILED, CommandLine, OwnCommand
-from agentworkspace.service.settings import BadSettings
+from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids

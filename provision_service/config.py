@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import settings_values as values
-from agentworkspace.service.settings import ServiceSettings, setting
+from agentworkspace.service.declared_settings import setting
+from agentworkspace.service.settings import ServiceSettings
 
 _LONGEST: Final = timedelta(hours=24)
 

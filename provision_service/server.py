@@ -29,13 +29,13 @@ from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
     add_WorkspaceServiceServicer_to_server,
 )
 from agentworkspace.server.credentials import CredentialsFile
-from agentworkspace.server.edge import Edge, EdgeSettings
+from agentworkspace.server.edge import Edge
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
-from agentworkspace.service.serving import serve_until_told, server_settings
+from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt, store_unavailable
 from agentworkspace.service.tasks import first_of
 from agentworkspace.service.thread_pool import BlockingPool
@@ -67,6 +67,8 @@ from provision_service.workers.files import DeploymentFiles
 
 # The workers' own, so that neither they nor the calls wait for each other.
 BACKGROUND_THREADS: Final = 4
+# Twice as many as may wait for a thread.
+MAX_IN_FLIGHT: Final = 1024
 OPENING_SECONDS: Final = 0.5
 
 
@@ -141,10 +143,7 @@ class Provisioning:
                 observe=partial(metrics.file, "credentials"),
             ).identify,
             translate=partial(errors.translate, observe=metrics.refused),
-            settings=EdgeSettings(
-                domain=errors.DOMAIN,
-                unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
-            ),
+            settings=edge_settings(settings, errors.DOMAIN, max_in_flight=MAX_IN_FLIGHT),
             metrics=EdgeMetrics(collectors),
         )
         self._server = RpcServer(
@@ -164,6 +163,11 @@ class Provisioning:
             threads={"command": self._pool, "background": self._aside},
         )
 
+    @property
+    def control_port(self) -> int | None:
+        """Where the control plane's own listener is, when there is one."""
+        return self._server.control_port
+
     async def start(self) -> int:
         """Listen, and return the port. Health says SERVING while the database takes writes."""
         port = await self._server.start()
@@ -171,7 +175,7 @@ class Provisioning:
             asyncio.create_task(self._open(), name="opening"),
             asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
         ]
-        self._log.info("listening", port=port)
+        self._log.info("listening", port=port, control_port=self.control_port)
         return port
 
     async def stop(self) -> None:

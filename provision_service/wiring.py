@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
-from agentworkspace.service.settings import BadSettings
+from agentworkspace.service.declared_settings import BadSettings
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
 from provision_service.clients.token_file import TokenFile

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import settings_values as values
-from agentworkspace.service.settings import ServiceSettings, setting
+from agentworkspace.service.declared_settings import setting
+from agentworkspace.service.settings import ServiceSettings
 from registry_service.domain.standing import BootstrapPolicy
 
 
@@ -46,6 +47,24 @@ class Settings(ServiceSettings):
         "0",
         values.switch,
         "1: a box may announce a url in a private address range",
+    )
+    max_request_bytes: int = setting(
+        "REGISTRY_MAX_REQUEST_BYTES",
+        "262144",
+        values.whole(65_536, 16_777_216),
+        "the largest message that is read; 262144 at most at a listener of the boxes' own",
+    )
+    calls_per_caller: int = setting(
+        "REGISTRY_MAX_CALLS_PER_CALLER",
+        "1024",
+        values.whole(1, 1_000_000),
+        "calls that one caller of the credentials file may have running",
+    )
+    calls_per_tenant: int = setting(
+        "REGISTRY_MAX_CALLS_PER_TENANT",
+        "512",
+        values.whole(1, 1_000_000),
+        "calls that the callers of the same tenants may have running together",
     )
     threads: int = setting(
         "REGISTRY_THREADS",

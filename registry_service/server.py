@@ -23,7 +23,7 @@ from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     add_WorkspaceRegistryServiceServicer_to_server,
 )
 from agentworkspace.server.credentials import CredentialsFile
-from agentworkspace.server.edge import Edge, EdgeSettings
+from agentworkspace.server.edge import Edge
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.server.throttle import Throttle
@@ -31,7 +31,7 @@ from agentworkspace.service.connecting import Connector
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
-from agentworkspace.service.serving import serve_until_told, server_settings
+from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from agentworkspace.service.write_watch import WriteWatch
@@ -61,7 +61,6 @@ from registry_service.workers.write_behind import LastUses, RefusedLedger
 HOT_THREADS: Final = 4
 BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32
-MAX_REQUEST_BYTES: Final = 256 * 1024
 
 
 class Registry:
@@ -125,12 +124,7 @@ class Registry:
             policy=policy.POLICY,
             authenticate=credentials.identify,
             translate=errors.translate,
-            settings=EdgeSettings(
-                domain=errors.DOMAIN,
-                unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
-                max_in_flight=settings.max_in_flight,
-                max_request_bytes=MAX_REQUEST_BYTES,
-            ),
+            settings=edge_settings(settings, errors.DOMAIN, max_in_flight=settings.max_in_flight),
             metrics=EdgeMetrics(collectors),
         )
         self._server = RpcServer(
@@ -150,6 +144,11 @@ class Registry:
             threads={"command": self.cold, "batch": self._hot, "background": self._aside},
         )
 
+    @property
+    def control_port(self) -> int | None:
+        """Where the control plane's own listener is, when there is one."""
+        return self._server.control_port
+
     async def start(self) -> int:
         """Listen, and return the port. Health says SERVING while the database takes writes."""
         port = await self._server.start()
@@ -163,7 +162,7 @@ class Registry:
             asyncio.create_task(self.background.run(self._stop), name="background"),
             asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
         ]
-        self._log.info("listening", port=port)
+        self._log.info("listening", port=port, control_port=self.control_port)
         return port
 
     async def stop(self) -> None:

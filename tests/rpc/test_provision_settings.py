@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentworkspace.client.agent.launch import Launch
-from agentworkspace.service.settings import BadSettings
+from agentworkspace.service.declared_settings import BadSettings
 from provision_service.config import Settings
 from provision_service.wiring import certificates_of
 from tests.rpc.test_rpc_tls import Authority

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentworkspace.service.settings import BadSettings
+from agentworkspace.service.declared_settings import BadSettings
 from registry_service.config import Settings
 from registry_service.domain.standing import BootstrapPolicy
 
@@ -64,8 +64,8 @@ def test_all_bad_values_are_named_at_once() -> None:
     problems = problems_of(REGISTRY_LISTEN="x", REGISTRY_THREADS="x", INSECURE="x")
     assert [problem.split()[0] for problem in problems] == [
         "REGISTRY_LISTEN",
-        "REGISTRY_THREADS",
         "INSECURE",
+        "REGISTRY_THREADS",
     ]
 
 

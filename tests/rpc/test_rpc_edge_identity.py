@@ -141,7 +141,7 @@ async def test_a_callers_secret_on_a_box_method_is_a_bearer_that_is_no_token() -
         await parts.say(bearer=LAUNCHER_SECRET)
     (call,) = seen.calls
     assert call.bearer is not None
-    assert call.caller is not None
+    assert call.caller is None
 
 
 @story

@@ -175,7 +175,10 @@ class EdgeMethod:
         elif not rule.admits(call.caller):
             if not rule.for_tokens_only:
                 raise failures.role_required(rule.roles)
-            call.bearer = Secret(secret)  # a caller's secret is no token: the command says so
+            # A caller's secret is no token, and its roles count for nothing here: the command
+            # says so, as of any other secret.
+            call.caller = None
+            call.bearer = Secret(secret)
 
     async def _pump(self, request: Any, context: Context, stream: OpenStream) -> None:
         async with contextlib.aclosing(self._behaviour(request, context)) as responses:

@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import structlog
@@ -28,11 +28,12 @@ from agentworkspace.server.listening import ListenRefused
 from agentworkspace.server.server import run
 from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
 from agentworkspace.service import health_check, migrate
+from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
 from agentworkspace.service.ending import leave
 from agentworkspace.service.migrate import Schema
 from agentworkspace.service.serving import require_protected
-from agentworkspace.service.settings import MOST_PROCESSES, BadSettings, ServiceSettings
+from agentworkspace.service.settings import MOST_PROCESSES, ServiceSettings
 from agentworkspace.service.store_faults import StoreFault, described
 
 FAILED: Final = 1
@@ -174,7 +175,11 @@ class CommandLine(Generic[S]):
             # The loop took its handlers along; what is left is to close the database in peace.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
-        with reserved(settings.listen) as listen:
+        with ExitStack() as stack:
+            listen = stack.enter_context(reserved(settings.listen))
+            if settings.control_listen is not None:
+                control = stack.enter_context(reserved(settings.control_listen))
+                settings = replace(settings, control_listen=control)
 
             def work(index: int) -> int:
                 return self._serve_one(settings, url, listen, index)

@@ -1,0 +1,158 @@
+"""How a setting is declared as a field, and how settings are read from the environment.
+
+A setting is an environment variable. Nothing else of a service reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final, Self, TypeVar, cast
+
+from agentworkspace.service import settings_values as values
+
+T = TypeVar("T")
+_SETTING: Final = "setting"
+# Stands for the service's own name in front of what every service has.
+_PREFIX: Final = "{SERVICE}"
+
+# What Kubernetes puts into every container for a Service that is called like ours.
+_SERVICE_LINK: Final = re.compile(
+    r".*(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+# How alike two names must be for one to be the other, misspelt: after our prefix, and as a whole.
+_ALIKE: Final = 0.7
+_VERY_MUCH_ALIKE: Final = 0.9
+
+
+class BadSettings(Exception):
+    """The service must not start. One line for each bad variable, naming it; never its value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable, as it was declared."""
+
+    name: str
+    # As text, as the variable would hold it; empty: there is none.
+    default: str
+    meaning: str
+    read: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A setting as `check-config` lists it; `value` never holds what may be secret."""
+
+    name: str
+    value: str
+    default: str
+    meaning: str
+
+
+def setting(name: str, default: str, read: Callable[[str], T], meaning: str) -> T:
+    """Declares a field and its variable in one line; typed as what `read` returns."""
+    return cast(T, field(metadata={_SETTING: Setting(name, default, meaning, read)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredSettings:
+    """Settings of one service. Absent and empty mean the same: the default."""
+
+    # In front of the names of its variables, as `REGISTRY`.
+    SERVICE: ClassVar[str]
+    # Names that begin like ours and are somebody else's.
+    NOT_OURS: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def declared(cls) -> Mapping[str, Setting]:
+        """Each setting by the name of its field."""
+        return {each.name: cls._of(each.metadata[_SETTING]) for each in fields(cls)}
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read every variable. BadSettings names all that are wrong, not only the first."""
+        found: dict[str, Any] = {}
+        problems: list[str] = []
+        for attribute, declared in cls.declared().items():
+            try:
+                found[attribute] = declared.read(_text(environ, declared))
+            except ValueError as wrong:
+                problems.append(f"{declared.name} {wrong}")
+        if problems:
+            raise BadSettings(problems)
+        settings = cls(**found)
+        refuse(settings.contradictions())
+        return settings
+
+    @classmethod
+    def shown(cls, environ: Mapping[str, str]) -> list[Shown]:
+        """Every setting, valid or not, as anybody may see it.
+
+        A password may stand in any variable by mistake: what its reader refuses is not shown,
+        and of the rest only what cannot be one.
+        """
+        return [
+            Shown(each.name, _visible(environ, each), each.default, each.meaning)
+            for each in cls.declared().values()
+        ]
+
+    @classmethod
+    def misspelt(cls, environ: Mapping[str, str]) -> list[str]:
+        """A sentence for each variable that looks like a setting and is none; never its value.
+
+        `serve` logs them and starts all the same: a variable that a newer or older version knows
+        must not take the service down when it is rolled back. `check-config` refuses them.
+        """
+        ours = {declared.name for declared in cls.declared().values()}
+        sentences = []
+        prefix = f"{cls.SERVICE}_"
+        for name in sorted(set(environ) - ours - cls.NOT_OURS):
+            prefixed = name.startswith(prefix)
+            if prefixed and _SERVICE_LINK.fullmatch(name):
+                continue
+            start, cutoff = (len(prefix), _ALIKE) if prefixed else (0, _VERY_MUCH_ALIKE)
+            known = {
+                each[start:]: each for each in sorted(ours) if prefixed <= each.startswith(prefix)
+            }
+            nearest = difflib.get_close_matches(name[start:], known, n=1, cutoff=cutoff)
+            if nearest:
+                sentences.append(f"{name} is no setting: did you mean {known[nearest[0]]}?")
+            elif prefixed:
+                sentences.append(f"{name} is no setting: remove it, or see the list")
+        return sentences
+
+    def contradictions(self) -> list[str]:
+        """What was told and does not fit together."""
+        return []
+
+    @classmethod
+    def _of(cls, declared: Setting) -> Setting:
+        name = declared.name.replace(_PREFIX, cls.SERVICE)
+        return Setting(name, declared.default, declared.meaning, declared.read)
+
+
+def refuse(problems: list[str]) -> None:
+    """BadSettings, if there are any."""
+    if problems:
+        raise BadSettings(problems)
+
+
+def _text(environ: Mapping[str, str], declared: Setting) -> str:
+    return environ.get(declared.name, "").strip() or declared.default
+
+
+def _visible(environ: Mapping[str, str], declared: Setting) -> str:
+    text = _text(environ, declared)
+    if text == declared.default:
+        return text
+    try:
+        return values.visible(declared.read(text), text)
+    except ValueError:
+        return "(set, but not usable)"
