@@ -45,7 +45,7 @@ class ServiceSettings(ListenerSettings):
         "{SERVICE}_THREADS",
         "8",
         values.whole(2, 128),
-        "threads for calls, each with a database connection",
+        "threads for calls; a process holds five database connections more",
     )
     processes: int = setting(
         "{SERVICE}_PROCESSES", "1", values.whole(1, MOST_PROCESSES), "processes that share the port"
@@ -60,7 +60,7 @@ class ServiceSettings(ListenerSettings):
         "{SERVICE}_STOP_GRACE_SECONDS",
         "20",
         values.seconds(0, 600),
-        "how long running calls may finish after SIGTERM",
+        "how long the end may take after SIGTERM; running calls get most of it",
     )
     metrics_listen: str | None = setting(
         "{SERVICE}_METRICS_LISTEN",
