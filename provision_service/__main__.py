@@ -14,6 +14,8 @@ from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
+from provision_service.commands import find_unassigned
+from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
 from provision_service.server import serve
 from provision_service.storage import catalogue_use
@@ -57,6 +59,29 @@ def _lost(url: Secret, catalogue: Catalogue) -> Iterator[str]:
         yield f"stored workspaces need it: {each.what}; {each.remedy}"
 
 
+def _migrated(settings: Settings, url: Secret) -> Iterator[str]:
+    """Workspaces that this version refuses because nobody said whose a secret is."""
+    if settings.secrets_keys_file is None:
+        yield (
+            "with PROVISION_SECRETS_KEYS_FILE set, migrate also lists workspaces that would be"
+            " refused because nobody said whose their ANTHROPIC_API_KEY is"
+        )
+        return
+    loaded = load(settings.catalogue_file, settings.templates_file)
+    deployment = Deployment(
+        catalogue=lambda: loaded.catalogue,
+        templates=lambda: loaded.templates,
+        registry_address="",
+    )
+    opened = database(url, pool_size=1, pooled=settings.database_pooled)
+    try:
+        store = open_store(opened, keys_file(settings).current, secrets.token_bytes)
+        for found in find_unassigned.run(store, deployment):
+            yield found.sentence
+    finally:
+        opened.close()
+
+
 def _rekey(settings: Settings, url: Secret) -> int:
     """Batch by batch, each committed: to stop it and to start it again loses nothing."""
     if settings.secrets_keys_file is None:
@@ -88,6 +113,7 @@ COMMAND_LINE: Final = CommandLine(
     serve=serve,
     misconfigured=(BadKeys, FileRefused, TokenFileInvalid, WrongKey),
     check=_check,
+    migrated=_migrated,
     own=(
         OwnCommand(
             name="rekey",

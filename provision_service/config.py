@@ -122,6 +122,13 @@ class Settings(ServiceSettings):
         values.optional(values.whole(1, 4)),
         "tier of every new workspace, whatever was asked for; a SaaS deployment sets 4",
     )
+    unassigned_secrets: str = setting(
+        "PROVISION_UNASSIGNED_SECRETS",
+        "anthropic",
+        values.one_of("anthropic", "any"),
+        "whose ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN of a workspace is when nobody said so;"
+        " any: whoever's model it runs, until what `migrate` lists has been mended",
+    )
     probes: str = setting(
         "PROVISION_PROBES",
         "warn",

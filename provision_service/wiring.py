@@ -70,6 +70,7 @@ def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
         default_billing=BillingMode(settings.default_billing),
         probes=ProbesPolicy(settings.probes),
         tickets_from_birth=settings.tickets_from_birth,
+        unsaid_secrets_count=settings.unassigned_secrets == "any",
         forced_tier=settings.force_tier,
         provision_lease=settings.lease,
         ticket_ttl=settings.ticket_lifetime,

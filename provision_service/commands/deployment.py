@@ -20,6 +20,7 @@ class Deployment:
     calls never mixes two versions in one decision. `registry_ca` is the PEM text for
     WORKSPACE_REGISTRY_CA. `launch_budget` bounds BeginIncarnation, `admit_budget`
     AdmitWorkspace and RetireWorkspace, `peek_budget` a GetRegistration on a read.
+    `unsaid_secrets_count`: a shared name of which nothing was said counts for any vendor yet.
     """
 
     catalogue: Callable[[], Catalogue]
@@ -31,6 +32,7 @@ class Deployment:
     default_billing: BillingMode = BillingMode.BYOK
     probes: ProbesPolicy = ProbesPolicy.WARN
     tickets_from_birth: bool = False
+    unsaid_secrets_count: bool = False
     forced_tier: int | None = None
     provision_lease: timedelta = timedelta(minutes=15)
     ticket_ttl: timedelta = timedelta(minutes=45)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from provision_service.catalogue.catalogue import Catalogue, Provider
@@ -10,6 +11,8 @@ from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
 ANTHROPIC: Final = "anthropic"
 ANTHROPIC_PREFIX: Final = "sk-ant-"
+# Stands for "nothing was said, and that is no matter yet" in StoredSecret.provider.
+ANYONE: Final = "*"
 
 
 def owner_of(catalogue: Catalogue, row: StoredSecret, secrets: MergedSecrets) -> str | None:
@@ -21,6 +24,8 @@ def owner_of(catalogue: Catalogue, row: StoredSecret, secrets: MergedSecrets) ->
     """
     if row.value is not None and row.value.reveal().lstrip().startswith(ANTHROPIC_PREFIX):
         return ANTHROPIC
+    if row.provider == ANYONE:
+        return None
     if row.provider:
         return said_owner(catalogue, row.provider)
     if row.key not in catalogue.names.shared:
@@ -30,6 +35,22 @@ def owner_of(catalogue: Catalogue, row: StoredSecret, secrets: MergedSecrets) ->
         if len(beside) == 1:
             return next(iter(beside))
     return ANTHROPIC
+
+
+def unsaid_as_anyones(catalogue: Catalogue, secrets: MergedSecrets) -> MergedSecrets:
+    """The same secrets, with each shared name of a workspace of which nothing was said counting
+    for whoever accepts it: how it was before its writer could say.
+    """
+    shared = catalogue.names.shared & secrets.present_at_workspace
+    unsaid = {name for name in shared if not secrets.by_key[name].provider}
+    if not unsaid:
+        return secrets
+    return MergedSecrets(
+        {
+            key: replace(row, provider=ANYONE) if key in unsaid else row
+            for key, row in secrets.by_key.items()
+        }
+    )
 
 
 def said_owner(catalogue: Catalogue, said: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision_service.catalogue.catalogue import Provider
 from provision_service.domain.advice import nearest_names
 from provision_service.domain.billing import BillingMode
+from provision_service.domain.credentials import credential_of
 from provision_service.domain.gates import Case
+from provision_service.domain.ownership import ANTHROPIC, ANYONE
 from provision_service.domain.plan import EnvironmentPlan, RemovalCode, Removed
 from provision_service.domain.step import Notice, Step
 
@@ -21,6 +24,8 @@ def warnings_of_case(case: Case) -> Iterator[Notice]:
         yield Notice("MODEL_WITHDRAWN", f"`{model}` is withdrawn: choose another for the future")
     if derivation.by_pattern:
         yield _not_listed(case)
+    if provider is not None and case.choice.mode is BillingMode.BYOK:
+        yield from _nobodys(case, provider)
     if override is BillingMode.PLATFORM_MANAGED and provider and not provider.is_platform:
         yield Notice(
             "OVERRIDE_PLATFORM_OVER_VENDOR_MODEL",
@@ -44,6 +49,19 @@ def _is_the_way_out(case: Case) -> bool:
     derivation = case.derivation
     underivable = derivation is not None and derivation.provider is None
     return underivable and case.runtime is not None and bool(case.model.model)
+
+
+def _nobodys(case: Case, provider: Provider) -> Iterator[Notice]:
+    """A credential that goes to this vendor only until somebody says whose it is."""
+    credential = credential_of(case.catalogue, provider, case.secrets)
+    if credential is None or credential.provider != ANYONE or provider.owner == ANTHROPIC:
+        return
+    yield Notice(
+        "SECRET_PROVIDER_UNKNOWN",
+        f"nobody said whose {credential.key} is, and it goes to {provider.name}; say so with"
+        " `workspacectl secrets assign-provider`, or it will count as Anthropic's",
+        {"name": credential.key, "provider": provider.name},
+    )
 
 
 def _not_listed(case: Case) -> Notice:

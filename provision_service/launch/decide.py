@@ -11,6 +11,7 @@ from provision_service.catalogue.catalogue import Catalogue
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.decision import Decision, Inputs, decide
+from provision_service.domain.ownership import unsaid_as_anyones
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import Template
 from provision_service.domain.records import Billing
@@ -63,6 +64,8 @@ def decide_on(
     at_create: bool = False,
 ) -> tuple[Inputs, Decision]:
     """Decide a spec and secrets, with the platform's side as this tenant gets it."""
+    if deployment.unsaid_secrets_count:
+        secrets = unsaid_as_anyones(files.catalogue, secrets)
     inputs = Inputs(
         workspace_id=workspace_id,
         spec=with_template(spec, files),

@@ -10,7 +10,12 @@ import pytest
 
 from agentworkspace.core.refusal import SharedReason
 from agentworkspace.core.secret import Secret
-from provision_service.commands import assign_secret_provider, list_secrets, update_workspace
+from provision_service.commands import (
+    assign_secret_provider,
+    find_unassigned,
+    list_secrets,
+    update_workspace,
+)
 from provision_service.commands.assign_secret_provider import (
     AssignSecretProvider,
     AssignSecretProviderResult,
@@ -195,3 +200,42 @@ def test_a_typo_of_a_model_warns_of_the_refusal_and_of_no_payer(world: World) ->
     workspace = world.create()
     warnings = world.set_own(workspace, "MODEL", "opuss").warnings
     assert [notice.code for notice in warnings] == ["MODEL_UNREGISTERED"]
+
+
+def test_workspaces_that_the_rule_would_refuse_are_found_and_mended(world: World) -> None:
+    named = {"ANTHROPIC_API_KEY": "minimax"}
+    refused_one = world.create(MINIMAX, secrets=SHARED, said=named)
+    world.create(MINIMAX, secrets=SHARED, said=named)
+    world.create(replace(OPUS, model="claude-opus-4-8"), secrets=SHARED)
+    world.create(MINIMAX, secrets={"MINIMAX_API_KEY": "own", **SHARED})
+    paired = {**SHARED, "ANTHROPIC_BASE_URL": "https://api.minimax.io/anthropic"}
+    world.create(MINIMAX, secrets=paired)
+    gone = world.create(MINIMAX, secrets=SHARED, said=named)
+    forget = "UPDATE provision.secrets SET provider = NULL WHERE workspace_id = :id"
+    for workspace in (refused_one, gone):
+        world.sql(forget, id=workspace.id)
+    world.sql(
+        "UPDATE provision.workspaces SET remove_time = now() WHERE workspace_id = :id", id=gone.id
+    )
+    (found,) = find_unassigned.run(world.store, world.deployment)
+    assert found.sentence == (
+        f"workspace {refused_one.id} of tenant {ACME} would be refused: `MiniMax-M2.7` is"
+        " minimax's, and nobody said whose its ANTHROPIC_API_KEY is; if it is theirs: workspacectl"
+        f" secrets assign-provider ANTHROPIC_API_KEY minimax --workspace {refused_one.id}"
+    )
+    assign(world, refused_one, found.provider)
+    assert list(find_unassigned.run(world.store, world.deployment)) == []
+
+
+def test_until_the_rule_is_switched_on_an_unsaid_name_counts_and_is_warned_of(
+    world: World,
+) -> None:
+    workspace = world.create(MINIMAX, secrets=SHARED, said={"ANTHROPIC_API_KEY": "minimax"})
+    assign(world, workspace, "")
+    with refused(Reason.MISSING_BYOK_CREDENTIAL):
+        world.launch(workspace)
+    world.deploy(unsaid_secrets_count=True)
+    launched = world.launch(workspace)
+    assert [notice.code for notice in launched.warnings] == ["SECRET_PROVIDER_UNKNOWN"]
+    world.set_own(workspace, "ANTHROPIC_API_KEY", "sk-ant-api03-x")
+    assert world.resolve(workspace).resolution.refusal is Reason.MISSING_BYOK_CREDENTIAL

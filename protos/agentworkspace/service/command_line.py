@@ -70,12 +70,17 @@ def _nothing_more(_settings: object) -> Iterable[str]:
     return ()
 
 
+def _nothing_to_tell(_settings: object, _url: Secret) -> Iterable[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine(Generic[S]):
     """What a service puts into the commands that all have, and those of its own.
 
     `check` looks at the files that the settings name and yields what is wrong with them; an
-    exception of `misconfigured` says the same.
+    exception of `misconfigured` says the same. `migrated` yields what an operator has to know
+    once the schema is up to date; it is no failure.
     """
 
     name: str
@@ -85,6 +90,7 @@ class CommandLine(Generic[S]):
     serve: Serve[S]
     misconfigured: tuple[type[Exception], ...] = ()
     check: Callable[[S], Iterable[str]] = _nothing_more
+    migrated: Callable[[S, Secret], Iterable[str]] = _nothing_to_tell
     own: Sequence[OwnCommand[S]] = ()
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
@@ -196,9 +202,12 @@ class CommandLine(Generic[S]):
         return 0
 
     def _migrate(self, chosen: argparse.Namespace) -> int:
-        with self._database(self.settings.load(os.environ), embedded=chosen.embedded) as url:
+        settings = self.settings.load(os.environ)
+        with self._database(settings, embedded=chosen.embedded) as url:
             migrate.upgrade(self.schema, url, say=self._say)
-        print("the schema is up to date")
+            print("the schema is up to date", flush=True)
+            for sentence in self.migrated(settings, url):
+                print(sentence, flush=True)
         return 0
 
     def _check_migrations(self, chosen: argparse.Namespace) -> int:
