@@ -20,7 +20,9 @@ from deploy.demo import (
     error_as_text,
     first_token,
     missing_scope,
+    strangers_door,
     thief,
+    travelling_key,
     wrong_payer,
 )
 from deploy.demo.narrative import BrokenPromise, Narrative
@@ -38,6 +40,8 @@ INCIDENTS = (
     missing_scope.play,
     error_as_text.play,
     thief.play,
+    travelling_key.play,
+    strangers_door.play,
 )
 # What the caller's shell says about these must not change the story.
 OUR_SETTINGS = ("REGISTRY_", "PROVISION_", "PLATFORM_", "WORKSPACE_")

@@ -25,6 +25,7 @@ def create(
     secrets: Mapping[str, str],
     *,
     template: str = "",
+    runtime: str = "claude-code",
     auth_token_sha256: str = "",
 ) -> Answer[workspace_service_pb2.CreateWorkspaceResponse]:
     return stage.as_admin(
@@ -33,7 +34,7 @@ def create(
             request_id=fresh_id(),
             tenant_id=tenant,
             workspace=workspace_pb2.Workspace(
-                name="demo", runtime="claude-code", model=model, template=template
+                name="demo", runtime=runtime, model=model, template=template
             ),
             secrets=secrets,
             auth_token_sha256=auth_token_sha256,
