@@ -21,7 +21,15 @@ def test_every_race_says_what_must_happen_and_is_replayed(race: dict[str, Any]) 
     assert race["must"]
     assert race["reproduction"]
     for place in race["reproduction"]:
-        file, _, name = place.partition("::")
-        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-        assert name in {node.name for node in tree.body if isinstance(node, functions)}, place
+        file, *names = place.split("::")
+        tree: ast.Module | ast.stmt = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        for name in names:
+            tree = named(tree, name, place)
+
+
+def named(tree: Any, name: str, place: str) -> ast.stmt:
+    """A test, or a class of tests, of this file or class."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [node for node in tree.body if isinstance(node, kinds) and node.name == name]
+    assert found, place
+    return found[0]
