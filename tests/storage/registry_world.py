@@ -56,6 +56,8 @@ from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
 from registry_service.storage.store import Store, open_store
+from registry_service.workers import flush_rejected_registers
+from registry_service.workers.write_behind import RefusedLedger
 
 ACME = TenantId("acme")
 OPERATOR = Caller(name="operator", roles=frozenset({"admin"}), tenants=None)
@@ -237,6 +239,31 @@ class World:
         return get_registration.run(
             self.store, GetRegistration(caller=OPERATOR, workspace_id=workspace_id)
         )
+
+    def silence(self, workspace_id: WorkspaceId, span: timedelta) -> None:
+        """As if nobody had been heard of for so long."""
+        self.sql(
+            "UPDATE registry.registrations SET last_heartbeat_time = clock_timestamp() - %(span)s"
+            " WHERE workspace_id = %(id)s",
+            id=workspace_id,
+            span=span,
+        )
+
+    def refused_later(self, workspace_id: WorkspaceId, span: timedelta, **shown: Any) -> None:
+        """As if so much time had passed since the last refused Register; then one more, which is
+        written as the background writes it.
+        """
+        self.sql(
+            "UPDATE registry.registrations SET refused_since = refused_since - %(span)s,"
+            " refused_last = refused_last - %(span)s WHERE workspace_id = %(id)s",
+            id=workspace_id,
+            span=span,
+        )
+        ledger = RefusedLedger()
+        with pytest.raises(RegisterRefused) as caught:
+            self.register(workspace_id, **shown)
+        ledger.note(caught.value)
+        assert flush_rejected_registers.run(self.store, ledger.take()) == frozenset()
 
     def sql(self, statement: str, **parameters: object) -> list[Any]:
         """Look, or set the scene in a way that no command can."""

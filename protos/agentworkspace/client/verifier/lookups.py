@@ -11,6 +11,8 @@ import grpc
 
 from agentworkspace.client.verifier.principals import Principal, principal_of
 from agentworkspace.core.secret import Secret
+from agentworkspace.core.token_format import PREFIX, TokenKind
+from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 
@@ -174,7 +176,12 @@ class Lookups:
 
 
 def _question(lookup: Lookup) -> pb.ValidateTokenRequest:
-    return pb.ValidateTokenRequest(token=lookup.token.reveal(), any_workspace=True)
+    """Any kind, for whatever is asked of it later; a proxy token answers to its own kind only."""
+    text = lookup.token.reveal()
+    kind = token_pb2.TOKEN_KIND_UNSPECIFIED
+    if text.startswith(PREFIX[TokenKind.PROXY]):
+        kind = token_pb2.TOKEN_KIND_PROXY
+    return pb.ValidateTokenRequest(token=text, any_workspace=True, required_kind=kind)
 
 
 def _found(response: pb.ValidateTokenResponse) -> Found:

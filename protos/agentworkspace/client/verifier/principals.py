@@ -13,6 +13,7 @@ from agentworkspace.registry.v1 import token_pb2
 _KIND: Final = {
     token_pb2.TOKEN_KIND_INSTANCE: TokenKind.INSTANCE,
     token_pb2.TOKEN_KIND_API: TokenKind.API,
+    token_pb2.TOKEN_KIND_PROXY: TokenKind.PROXY,
 }
 
 
@@ -27,6 +28,8 @@ class Principal:
     scopes: frozenset[str]
     incarnation: int
     expires_at: float | None
+    # Whether evidence stood behind the token; a registry that does not say so vouches for none.
+    evidence_backed: bool = False
 
 
 @unique
@@ -54,7 +57,8 @@ class Rejected(Exception):
 class Requirement:
     """What a token must be, besides live.
 
-    kind: None takes either. workspace_field: dotted path of the request's field that names the
+    kind: None takes an instance or an api token; a proxy token only passes where PROXY is asked
+    for. workspace_field: dotted path of the request's field that names the
     workspace, which must be the token's own; for the server interceptor.
     """
 
@@ -74,7 +78,9 @@ def require(principal: Principal, requirement: Requirement, workspace_id: str | 
     """The principal, if it is what is asked for. Rejected otherwise, in the registry's order."""
     if workspace_id is not None and principal.workspace_id != workspace_id:
         raise Rejected(Rejection.TOKEN_INVALID)
-    if requirement.kind is not None and principal.kind is not requirement.kind:
+    if principal.kind is not requirement.kind and (
+        requirement.kind is not None or principal.kind is TokenKind.PROXY
+    ):
         raise Rejected(Rejection.TOKEN_KIND)
     if not principal.scopes >= requirement.scopes:
         raise Rejected(Rejection.TOKEN_SCOPE)
@@ -97,4 +103,5 @@ def principal_of(message: token_pb2.Principal) -> Principal | None:
         scopes=frozenset(message.scopes),
         incarnation=message.incarnation,
         expires_at=expires_at,
+        evidence_backed=message.evidence_backed,
     )
