@@ -34,7 +34,11 @@ from registry_service.commands import (
     validate_tokens,
 )
 from registry_service.commands.admit_workspace import AdmittedWorkspace, AdmitWorkspace
-from registry_service.commands.begin_incarnation import BeginIncarnation, BegunIncarnation
+from registry_service.commands.begin_incarnation import (
+    BeginIncarnation,
+    BegunIncarnation,
+    NotNeeded,
+)
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.get_registration import GetRegistration
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
@@ -113,15 +117,23 @@ class World:
         return plaintext
 
     def begin(self, workspace_id: WorkspaceId, **fields: Any) -> BegunIncarnation:
+        begun = self._begin(workspace_id, **fields)
+        assert isinstance(begun, BegunIncarnation), begun
+        return begun
+
+    def begin_if_needed(
+        self, workspace_id: WorkspaceId, **fields: Any
+    ) -> BegunIncarnation | NotNeeded:
+        return self._begin(workspace_id, only_if_needed=True, **fields)
+
+    def _begin(self, workspace_id: WorkspaceId, **fields: Any) -> BegunIncarnation | NotNeeded:
         command = BeginIncarnation(
             origin=ORIGIN,
             caller=OPERATOR,
             workspace_id=workspace_id,
             request_id=new_request_id(),
         )
-        begun = begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
-        assert isinstance(begun, BegunIncarnation), begun
-        return begun
+        return begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
 
     def ticket(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
         ticket = self.begin(workspace_id, **fields).bootstrap_ticket

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, SharedReason
-from registry_service.commands import begin_incarnation, diagnose, retire_workspace
+from registry_service.commands import diagnose, retire_workspace
 from registry_service.commands.admit_workspace import FirstToken
 from registry_service.commands.begin_incarnation import (
-    BeginIncarnation,
     BegunIncarnation,
     NotNeeded,
 )
@@ -255,15 +255,8 @@ def test_a_launch_that_is_not_needed_changes_nothing(world: World) -> None:
     workspace_id, request_id = world.workspace(), new_request_id()
     world.launched(workspace_id)
     before = world.rows()
-    asked = BeginIncarnation(
-        origin=ORIGIN,
-        caller=OPERATOR,
-        workspace_id=workspace_id,
-        request_id=request_id,
-        only_if_needed=True,
-    )
-    answer = begin_incarnation.run(world.store, asked, new_secret=new_secret)
-    assert answer == NotNeeded(incarnation=1)
+    ask = partial(world.begin_if_needed, workspace_id, request_id=request_id)
+    assert ask() == NotNeeded(incarnation=1)
     assert world.rows() == before
     # A request_id that began nothing may begin something later.
     world.sql(
@@ -271,11 +264,11 @@ def test_a_launch_that_is_not_needed_changes_nothing(world: World) -> None:
         " WHERE workspace_id = %(id)s",
         id=workspace_id,
     )
-    begun = begin_incarnation.run(world.store, asked, new_secret=new_secret)
+    begun = ask()
     assert isinstance(begun, BegunIncarnation)
     assert begun.incarnation == 2
     # It is answered again, though nothing is needed any more.
-    again = begin_incarnation.run(world.store, asked, new_secret=new_secret)
+    again = ask()
     assert isinstance(again, BegunIncarnation)
     assert (again.incarnation, again.delivery) == (2, Delivery.ENCLOSED)
 

@@ -9,6 +9,11 @@
 | mints of one hash | usable once, ever |
 | revocation against validation | nothing is accepted after the receipt |
 | heartbeat against leaving, sweep against sweep | no revival, one announcement |
+| a fence against whoever is being let in | nobody is in behind it, and no ticket is out |
+| a theft against what a thief makes meanwhile | nothing of it is accepted afterwards |
+| launches that are only begun if needed | one is begun, whoever asks |
+| leaving against coming back | one of them is the last word |
+| an admission against admissions | one first token |
 """
 
 from __future__ import annotations
@@ -28,7 +33,8 @@ from registry_service.commands import (
     retire_workspace,
     validate_tokens,
 )
-from registry_service.commands.begin_incarnation import BegunIncarnation
+from registry_service.commands.admit_workspace import FirstToken
+from registry_service.commands.begin_incarnation import BegunIncarnation, NotNeeded
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.issued import Issued
 from registry_service.commands.register import Registered, RegisterRefused
@@ -55,6 +61,7 @@ from tests.storage.registry_world import (
     mint_of,
     new_request_id,
     new_secret,
+    new_workspace_id,
     sha256,
     world_at,
 )
@@ -374,3 +381,96 @@ def test_sweeps_at_once_announce_a_death_once(world: World) -> None:
         item.workspace_id for result in results if isinstance(result, tuple) for item in result
     ]
     assert sorted(announced) == sorted(workspaces)
+
+
+@pytest.mark.parametrize("fence", [RevokeReason.SUSPENDED, RevokeReason.COMPROMISED])
+def test_nobody_is_in_behind_a_fence_whoever_was_being_let_in(
+    world: World, fence: RevokeReason
+) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        ticket = world.ticket(workspace_id)
+        box = world.box(workspace_id, ticket=ticket)
+        rotated = new_secret(TokenKind.INSTANCE)
+        calls: list[Callable[[], object]] = [
+            partial(world.revoke_all, workspace_id, fence),
+            partial(world.register, workspace_id, ticket=ticket),
+            partial(world.register, workspace_id, bearer=box, token_sha256=sha256(rotated)),
+            partial(world.heartbeat, workspace_id, box),
+            partial(world.mint, workspace_id, kind=TokenKind.INSTANCE),
+        ]
+        faults = [item for item in all_at_once(calls) if isinstance(item, Exception)]
+        assert all(isinstance(fault, Refusal) for fault in faults), faults
+        assert world.live_instances(workspace_id) == []
+        assert world.refused(workspace_id, ticket=ticket)[0] is AdmissionLine.FENCED
+
+
+def test_nothing_that_a_thief_makes_meanwhile_is_accepted_after_the_receipt(
+    world: World,
+) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        stolen = world.launched(workspace_id)
+        made = [new_secret(TokenKind.INSTANCE) for _ in range(3)]
+        calls: list[Callable[[], object]] = [
+            partial(world.revoke_text, stolen, reason=RevokeReason.COMPROMISED),
+            *(
+                partial(world.register, workspace_id, bearer=stolen, token_sha256=sha256(each))
+                for each in made
+            ),
+            *(partial(world.heartbeat, workspace_id, each) for each in made),
+        ]
+        all_at_once(calls)
+        for each in (stolen, *made):
+            assert world.validate(each) is Rejection.TOKEN_INVALID
+        world.begin(workspace_id)
+        world.expire(workspace_id, TokenKind.TICKET)
+        for each in (stolen, *made):
+            assert isinstance(world.refused(workspace_id, bearer=each)[0], AdmissionLine)
+
+
+def test_of_launches_that_are_begun_only_if_needed_one_is(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        world.launched(workspace_id)
+        world.sql(
+            "UPDATE registry.workspaces SET restore_time = clock_timestamp()"
+            " WHERE workspace_id = %(id)s",
+            id=workspace_id,
+        )
+        ask = partial(world.begin_if_needed, workspace_id)
+        answers = all_at_once([ask] * 6)
+        begun = [answer for answer in answers if isinstance(answer, BegunIncarnation)]
+        skipped = [answer for answer in answers if answer == NotNeeded(incarnation=2)]
+        assert (len(begun), len(skipped)) == (1, 5)
+
+
+def test_leaving_and_coming_back_at_once_leaves_one_last_word(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = world.workspace()
+        ticket = world.ticket(workspace_id)
+        box = world.box(workspace_id, ticket=ticket)
+        world.heartbeat(workspace_id, box)
+        calls: list[Callable[[], object]] = [
+            partial(world.deregister, workspace_id, box),
+            partial(world.register, workspace_id, ticket=ticket),
+        ]
+        left, back = all_at_once(calls)
+        assert not isinstance(left, Exception)
+        came_back = isinstance(back, Registered)
+        assert len(world.live_instances(workspace_id)) == came_back
+        assert world.registration(workspace_id).left is not came_back
+
+
+def test_admissions_at_once_mint_one_first_token(world: World) -> None:
+    for _ in ROUNDS:
+        workspace_id = new_workspace_id()
+        calls = [
+            partial(
+                world.admit, workspace_id, request_id=new_request_id(), first_token=FirstToken()
+            )
+            for _ in range(4)
+        ]
+        answers = all_at_once(calls)
+        assert sum(answer.issued is not None for answer in answers) == 1
+        assert len(world.tokens(workspace_id, dead=True)) == 1
