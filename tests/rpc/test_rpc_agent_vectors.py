@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from agentworkspace.core.secret import Secret
-from agentworkspace.core.token_format import derive_instance_token, is_well_formed, sha256_hex
+from agentworkspace.core.token_format import (
+    derive_instance_token,
+    derive_proxy_token,
+    is_well_formed,
+    sha256_hex,
+)
 
 README = Path(__file__).parents[2] / "protos" / "README.md"
 
@@ -18,7 +23,7 @@ def rows_of_tokens() -> list[list[str]]:
 
 def test_every_token_printed_is_well_formed() -> None:
     tokens = [cell for row in rows_of_tokens() for cell in row if cell.startswith("aw")]
-    assert len(tokens) == 7
+    assert len(tokens) == 11
     assert all(is_well_formed(Secret(token)) for token in tokens)
 
 
@@ -30,7 +35,7 @@ def test_every_hash_printed_is_that_of_the_token_before_it() -> None:
 
 def test_every_derived_token_printed_is_the_one_of_its_launch() -> None:
     launches = [row for row in rows_of_tokens() if len(row) == 5]
-    assert len(launches) == 2
+    assert len(launches) == 4
     for ticket, workspace_id, incarnation, token, _ in launches:
-        derived = derive_instance_token(Secret(ticket), workspace_id, int(incarnation))
-        assert derived.reveal() == token
+        derive = derive_proxy_token if token.startswith("awp_") else derive_instance_token
+        assert derive(Secret(ticket), workspace_id, int(incarnation)).reveal() == token
