@@ -45,6 +45,10 @@ COMPILER_PINS = (
 # The oldest runtimes that pyproject.toml promises to agents; raise them there and here together.
 FLOOR_PINS = ("grpcio==1.76.0", "protobuf==6.31.1", "typing-extensions==4.15.0")
 
+# protoc 23.1, the oldest that is tried: authors in other languages bring a compiler of their own.
+# 3.21, which Debian 12 has, does not know `debug_redact`.
+OLDEST_PROTOC_PINS = ("grpcio-tools==1.55.3",)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Generate, or compare with what is committed; the exit status says whether all is well."""
@@ -56,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="agentworkspace-stubs-") as scratch:
         fresh_root = Path(scratch)
         compile_protos(python, fresh_root)
+        compile_with_oldest_protoc(python)
         import_under_floor_runtime(python, fresh_root)
         differences = list(compare(fresh_root))
         if not check_only:
@@ -100,6 +105,18 @@ def compile_protos(python: Path, out: Path) -> None:
     ]
     if subprocess.run(command, check=False).returncode != 0:
         sys.exit("protoc failed; its messages stand above")
+
+
+def compile_with_oldest_protoc(python: Path) -> None:
+    """Nothing in the .proto files may need a newer compiler than protos/README.md says."""
+    compiler = (str(python), "-W", "ignore", "-m", "grpc_tools.protoc")
+    result = subprocess.run(
+        (*compiler, f"--proto_path={PROTO_ROOT}", f"-o{os.devnull}", *proto_files()),
+        env={**os.environ, "PYTHONPATH": str(oldest_protoc(python))},
+        check=False,
+    )
+    if result.returncode != 0:
+        sys.exit("the oldest protoc does not take the .proto files; its messages stand above")
 
 
 def import_under_floor_runtime(python: Path, out: Path) -> None:
@@ -158,7 +175,7 @@ def ready_environment() -> Path:
     home = environment_home()
     python = home / "bin" / "python"
     stamp = home / "pins"
-    recipe = (*COMPILER_PINS, *FLOOR_PINS, str(home), sys.version)
+    recipe = (*COMPILER_PINS, *FLOOR_PINS, *OLDEST_PROTOC_PINS, str(home), sys.version)
     wanted = hashlib.sha256("\n".join(recipe).encode()).hexdigest()
     with exclusive(home.with_name(home.name + ".lock")):
         if not (stamp.is_file() and stamp.read_text() == wanted and python.exists()):
@@ -167,6 +184,7 @@ def ready_environment() -> Path:
             run_or_exit([sys.executable, "-m", "venv", str(home)])
             pip_install(python, *COMPILER_PINS)
             pip_install(python, f"--target={floor_runtime(python)}", *FLOOR_PINS)
+            pip_install(python, f"--target={oldest_protoc(python)}", *OLDEST_PROTOC_PINS)
             stamp.write_text(wanted)
     return python
 
@@ -174,6 +192,11 @@ def ready_environment() -> Path:
 def floor_runtime(python: Path) -> Path:
     """The directory beside the compiler that holds the floor runtimes."""
     return python.parent.parent / "floor"
+
+
+def oldest_protoc(python: Path) -> Path:
+    """The directory beside the compiler that holds the oldest one."""
+    return python.parent.parent / "oldest-protoc"
 
 
 def pip_install(python: Path, *arguments: str) -> None:

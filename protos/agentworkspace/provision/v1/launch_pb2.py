@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(agentworkspace/provision/v1/launch.proto\x12\x1b\x61gentworkspace.provision.v1\"\xc7\x01\n\x06Launch\x12\x11\n\targuments\x18\x01 \x03(\t\x12\x36\n\x05\x66iles\x18\x02 \x03(\x0b\x32\'.agentworkspace.provision.v1.LaunchFile\x12\x41\n\x0b\x64irectories\x18\x03 \x03(\x0b\x32,.agentworkspace.provision.v1.LaunchDirectory\x12\r\n\x05unset\x18\x04 \x03(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tenv_names\x18\x06 \x03(\t\"[\n\nLaunchFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x14\n\x07\x63ontent\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06secret\x18\x04 \x01(\x08\x12\x0b\n\x03\x65nv\x18\x05 \x01(\t\",\n\x0fLaunchDirectory\x12\x0b\n\x03\x65nv\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\tBL\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z\'agentworkspace/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(agentworkspace/provision/v1/launch.proto\x12\x1b\x61gentworkspace.provision.v1\"\xc7\x01\n\x06Launch\x12\x11\n\targuments\x18\x01 \x03(\t\x12\x36\n\x05\x66iles\x18\x02 \x03(\x0b\x32\'.agentworkspace.provision.v1.LaunchFile\x12\x41\n\x0b\x64irectories\x18\x03 \x03(\x0b\x32,.agentworkspace.provision.v1.LaunchDirectory\x12\r\n\x05unset\x18\x04 \x03(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tenv_names\x18\x06 \x03(\t\"[\n\nLaunchFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x14\n\x07\x63ontent\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06secret\x18\x04 \x01(\x08\x12\x0b\n\x03\x65nv\x18\x05 \x01(\t\",\n\x0fLaunchDirectory\x12\x0b\n\x03\x65nv\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\tBU\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.provision.v1.launch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z\'agentworkspace/provision/v1;provisionv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z0agentworkspace.internal/provision/v1;provisionv1'
   _globals['_LAUNCHFILE'].fields_by_name['content']._loaded_options = None
   _globals['_LAUNCHFILE'].fields_by_name['content']._serialized_options = b'\200\001\001'
   _globals['_LAUNCH']._serialized_start=74
