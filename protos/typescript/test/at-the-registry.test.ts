@@ -115,11 +115,11 @@ describe("a verifier at the registry", () => {
     const verifier = new Verifier(channel, { log: () => undefined }).start();
     try {
       await until("it hears the feed", () => verifier.hears);
-      for (const kind of [TokenKind.API]) {
+      for (const kind of [TokenKind.PROXY, TokenKind.API]) {
         await assert.rejects(verifier.check(token, { kind }), { reason: "TOKEN_KIND" });
       }
       await verifier.check(token, { kind: TokenKind.INSTANCE });
-      for (const kind of [TokenKind.API]) {
+      for (const kind of [TokenKind.PROXY, TokenKind.API]) {
         await assert.rejects(verifier.check(token, { kind }), { reason: "TOKEN_KIND" });
       }
     } finally {

@@ -26,14 +26,24 @@ test("the launch is read from the environment", () => {
   assert.equal(tlsOf(launch), undefined);
 });
 
+test("an api token counts without a ticket only", () => {
+  const environ = { ...SOUND, WORKSPACE_API_TOKEN: "awa_x" };
+  assert.equal(launchFrom(environ).apiToken?.reveal(), "awa_x");
+  assert.equal(launchFrom({ ...environ, WORKSPACE_BOOTSTRAP_TICKET: "awt_x" }).apiToken, undefined);
+});
+
 test("a client takes the ticket out of its process's environment and says so, but never what it is", () => {
   const lines: string[] = [];
-  Object.assign(process.env, SOUND, { WORKSPACE_BOOTSTRAP_TICKET: "awt_secret" });
+  Object.assign(process.env, SOUND, {
+    WORKSPACE_BOOTSTRAP_TICKET: "awt_secret",
+    WORKSPACE_API_TOKEN: "awa_secret",
+  });
   const agent = AgentClient.fromEnvironment({}, { log: (line) => lines.push(line) });
   assert.equal(agent.launch.ticket?.reveal(), "awt_secret");
   assert.equal(process.env["WORKSPACE_BOOTSTRAP_TICKET"], undefined);
   assert.match(lines.join(), /took WORKSPACE_BOOTSTRAP_TICKET out of the environment of this process/);
-  assert.doesNotMatch(lines.join(), /awt_secret/);
+  assert.equal(process.env["WORKSPACE_API_TOKEN"], undefined);
+  assert.doesNotMatch(lines.join(), /secret/);
 });
 
 test("an environment that is handed in is left as it is", () => {

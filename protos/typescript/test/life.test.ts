@@ -351,6 +351,17 @@ test("once the fresh token was used, the one before it is forgotten", () => {
   assert.deepEqual([shown(box.register(relaunch)), shown(box.register(relaunch))], ["s1", "s1"]);
 });
 
+test("an agent that nobody launches shows its api token, and never takes it for its own", () => {
+  const box = new Played({ ...BARE, apiToken: new Secret("api") });
+  assert.equal(shown(box.register()), "api");
+  const again = box.register(refused("TOKEN_HASH_IN_USE", "FIX_REQUEST", Code.ALREADY_EXISTS));
+  assert.deepEqual([shown(again), again.tokenSha256], ["api", hashOf("s2")]);
+  assert.equal(shown(box.heartbeat(IN)), "s2");
+  assert.equal(shown(box.register(REGISTER)), "s2");
+  const relaunch = refused("BEARER_REJECTED", "RELAUNCH", Code.UNAUTHENTICATED);
+  assert.equal(shown(box.register(relaunch)), "api");
+});
+
 test("a refused bearer makes room for the secret whose answer was lost", () => {
   const box = new Played(BARE, { held: new Secret("old"), candidate: new Secret("new"), requestId: "r0" });
   const relaunch = refused("BEARER_REJECTED", "RELAUNCH", Code.UNAUTHENTICATED);

@@ -17,6 +17,7 @@ import { RegistrationService } from "../gen/agentworkspace/registry/v1/registrat
 import { type CallOptions, Channel, type ClientOf } from "../rpc/channel.js";
 import { type RpcFailure, failureFrom } from "../rpc/failure.js";
 import {
+  API_TOKEN,
   type Announcement,
   type Environment,
   type Launch,
@@ -82,8 +83,8 @@ export class AgentClient {
    * The box that its launch described; see `launchFrom`. Throws an Error that names the variable which is missing or
    * malformed.
    *
-   * Without `environ` this process's own environment is read, and **the bootstrap ticket is taken out of it**: nothing
-   * that is started from here on has any business with it, and a second client of the same process is made from
+   * Without `environ` this process's own environment is read, and **the bootstrap ticket and an api token are taken out
+   * of it**: nothing that is started from here on has any business with it, and a second client of the same process is made from
    * `agent.launch`. (What the process was started with stays readable under /proc.)
    */
   static fromEnvironment(
@@ -91,9 +92,11 @@ export class AgentClient {
     options: AgentOptions & { readonly environ?: Environment } = {},
   ): AgentClient {
     const agent = new AgentClient(launchFrom(options.environ ?? process.env), announcement, options);
-    if (options.environ === undefined && agent.launch.ticket !== undefined) {
-      delete process.env[TICKET];
-      agent.#log(`took ${TICKET} out of the environment of this process`);
+    for (const name of options.environ === undefined ? [TICKET, API_TOKEN] : []) {
+      if (name in process.env) {
+        delete process.env[name];
+        agent.#log(`took ${name} out of the environment of this process`);
+      }
     }
     return agent;
   }

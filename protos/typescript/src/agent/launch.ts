@@ -11,6 +11,7 @@ import type { Tls } from "../rpc/channel.js";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const PEM = "-----BEGIN";
 export const TICKET = "WORKSPACE_BOOTSTRAP_TICKET";
+export const API_TOKEN = "WORKSPACE_API_TOKEN";
 
 export type Environment = Record<string, string | undefined>;
 
@@ -25,6 +26,8 @@ export interface Launch {
   readonly registryCa?: string;
   /** Where a token that cannot be derived from the ticket is kept. */
   readonly stateFile?: string;
+  /** Of an agent that nobody launches, and that therefore has no ticket; lets it in. */
+  readonly apiToken?: Secret;
 }
 
 /** What a box says of itself when it registers. */
@@ -46,7 +49,7 @@ export interface Report {
 
 /**
  * Reads WORKSPACE_ID, WORKSPACE_REGISTRY_ADDRESS and, where set, WORKSPACE_INCARNATION, WORKSPACE_BOOTSTRAP_TICKET,
- * WORKSPACE_REGISTRY_CA and WORKSPACE_STATE_FILE.
+ * WORKSPACE_REGISTRY_CA, WORKSPACE_STATE_FILE and WORKSPACE_API_TOKEN.
  *
  * Throws an Error that names the variable which is missing or malformed.
  */
@@ -56,12 +59,14 @@ export function launchFrom(environ: Environment): Launch {
   const workspaceId = text("WORKSPACE_ID").toLowerCase();
   const incarnation = text("WORKSPACE_INCARNATION");
   const registryCa = text("WORKSPACE_REGISTRY_CA");
+  const apiToken = text(API_TOKEN);
   return checked({
     workspaceId,
     address: text("WORKSPACE_REGISTRY_ADDRESS"),
     ...(ticket === "" ? {} : { ticket: new Secret(ticket) }),
     ...(incarnation === "" ? {} : { incarnation: /^[0-9]+$/.test(incarnation) ? Number(incarnation) : -1 }),
     ...(registryCa === "" ? {} : { registryCa }),
+    ...(apiToken === "" || ticket !== "" ? {} : { apiToken: new Secret(apiToken) }),
     stateFile: text("WORKSPACE_STATE_FILE") || defaultState(text("XDG_STATE_HOME"), workspaceId),
   });
 }

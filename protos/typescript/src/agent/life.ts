@@ -32,6 +32,7 @@ export interface Sources {
 /** One box. */
 export class AgentLife {
   readonly #ticket: Secret | undefined;
+  readonly #apiToken: Secret | undefined;
   readonly #derived: Secret | undefined;
   readonly #sources: Sources;
   #own: Remembered;
@@ -48,6 +49,7 @@ export class AgentLife {
 
   constructor(launch: Launch, sources: Sources) {
     this.#ticket = launch.ticket;
+    this.#apiToken = launch.apiToken;
     this.#derived =
       launch.ticket === undefined || launch.incarnation === undefined
         ? undefined
@@ -247,7 +249,8 @@ export class AgentLife {
 
   /** Held first. The candidate may be a token already, when an answer was lost. */
   #presented(): Secret {
-    const choices = [this.#own.held, this.#own.candidate, this.#previous].filter((each) => each !== undefined);
+    const known = [this.#own.held, this.#apiToken, this.#own.candidate, this.#previous];
+    const choices = known.filter((each) => each !== undefined);
     return choices[this.#turn % choices.length] ?? this.#held();
   }
 
@@ -272,7 +275,9 @@ export class AgentLife {
     stopIfTold(failure);
     if (failure.reason === HASH_IN_USE) {
       // The evidence was good, the new secret was not: that hash had its life already.
-      this.#own = { ...this.#own, held: this.#presented() };
+      if (!this.#presented().equals(this.#apiToken)) {
+        this.#own = { ...this.#own, held: this.#presented() };
+      }
       this.#begin(this.#sources.newSecret());
       this.#turn = 0;
     } else if (failure.reason === REQUEST_ID_REUSED) {
