@@ -187,7 +187,11 @@ async def test_a_service_without_a_method_is_not_listed() -> None:
         answer = await reflected(boxes, list_services="")
         unknown = await reflected(boxes, file_containing_symbol=SERVICE)
     listed = {each.name for each in answer.list_services_response.service}
-    assert listed == {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert listed == {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
     assert unknown.error_response.error_code == StatusCode.NOT_FOUND.value[0]
 
 

@@ -108,12 +108,37 @@ async def test_reflection_lists_and_describes_the_services() -> None:
     assert {each.name for each in listed.list_services_response.service} == {
         SERVICE,
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     file = descriptor_pb2.FileDescriptorProto.FromString(
         described.file_descriptor_response.file_descriptor_proto[0]
     )
     assert [method.name for method in file.service[0].method] == ["Say", "Count", "Launch"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+@pytest.mark.parametrize("symbol", [SERVICE, f"{SERVICE}.Say"])
+@story
+async def test_both_versions_of_reflection_describe_services_and_methods(
+    version: str, symbol: str
+) -> None:
+    async with serving() as parts:
+        call: Any = parts.channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        requests = [
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=each)
+            for each in (symbol, f"{SERVICE}.Missing", "no.Such")
+        ]
+        described, *unknown = [each async for each in call(iter(requests), timeout=20)]
+    file = descriptor_pb2.FileDescriptorProto.FromString(
+        described.file_descriptor_response.file_descriptor_proto[0]
+    )
+    assert [method.name for method in file.service[0].method] == ["Say", "Count", "Launch"]
+    assert [each.error_response.error_code for each in unknown] == [5, 5]
 
 
 @story

@@ -15,21 +15,17 @@ import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from agentworkspace.rpc.policy import INFRASTRUCTURE, Listener, require_total
+from agentworkspace.server import reflection
 from agentworkspace.server.edge import MIB, Edge
 from agentworkspace.server.health import Health
 from agentworkspace.server.listening import ServerTls, bind
-from agentworkspace.server.reflected import shown_by
 from agentworkspace.server.routing import Collected, Door, register
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _CHECK: Final = f"/{_HEALTH_NAME}/Check"
-_INFRASTRUCTURE: Final[tuple[Any, ...]] = (
-    health_pb2.DESCRIPTOR.services_by_name["Health"],
-    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
-)
+_HEALTH: Final[Any] = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -185,9 +181,8 @@ class RpcServer:
         register(server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
             own = (mount.descriptor for mount in self._mounts)
-            pool, shown = shown_by((*own, *_INFRASTRUCTURE), answered | INFRASTRUCTURE.keys())
-            add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
-            add_reflection(reflection.aio.ReflectionServicer(shown, pool=pool), collected)
+            shown = reflection.handlers((*own, _HEALTH), answered | INFRASTRUCTURE.keys())
+            collected.handlers.update(shown)
         server.add_generic_rpc_handlers((Door(collected.handlers),))
 
 

@@ -1,0 +1,83 @@
+"""Server reflection in both versions: v1, which clients ask for first, and v1alpha.
+
+The two differ in nothing but their names, and grpcio ships the older one only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.reflection import aio
+
+from agentworkspace.server.reflected import shown_by
+from agentworkspace.server.routing import Collected, Handler
+
+_OLDER: Final = "grpc.reflection.v1alpha"
+_NEWER: Final = "grpc.reflection.v1"
+
+
+def handlers(
+    services: Iterable[ServiceDescriptor], answered: Collection[str]
+) -> dict[str, Handler]:
+    """Both versions' methods by full name; they show the answered methods of `services` alone."""
+    pool, shown = shown_by((*services, *_OWN), answered)
+    collected = Collected()
+    # Untyped, because both only stand in for what they are taken for.
+    untyped: Any = _FindsMethods(pool)
+    add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+    add(aio.ReflectionServicer(shown, pool=untyped), collected)
+    found = collected.handlers
+    return {
+        **found,
+        **{_renamed(name): handler for name, handler in found.items()},
+    }
+
+
+class _FindsMethods:
+    """A pool of descriptors that also finds a file by the name of a method in it."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 -- as in a pool
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            parent, _, method = symbol.rpartition(".")
+            service = self._pool.FindServiceByName(parent)
+            if method not in service.methods_by_name:
+                raise
+            return service.file
+
+
+def _newer_service() -> ServiceDescriptor:
+    proto = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(proto)
+    proto.name, proto.package = "grpc/reflection/v1/reflection.proto", _NEWER
+    for field in (field for message in proto.message_type for field in message.field):
+        if field.HasField("type_name"):
+            field.type_name = _renamed(field.type_name)
+    for method in (method for service in proto.service for method in service.method):
+        method.input_type = _renamed(method.input_type)
+        method.output_type = _renamed(method.output_type)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(proto.SerializeToString())
+    return pool.FindServiceByName(f"{_NEWER}.ServerReflection")
+
+
+def _renamed(name: str) -> str:
+    return name.replace(_OLDER, _NEWER, 1)
+
+
+_OWN: Final[tuple[Any, ...]] = (
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+    _newer_service(),
+)
