@@ -154,13 +154,13 @@ class Settings(ServiceSettings):
         "PLATFORM_LLM_BASE_URL",
         "",
         values.optional(values.web_url),
-        "the metered proxy, openai protocol",
+        "the metered proxy, openai protocol; {workspace_id} in its path becomes the workspace's id",
     )
     platform_anthropic_base_url: str | None = setting(
         "PLATFORM_LLM_ANTHROPIC_BASE_URL",
         "",
         values.optional(values.web_url),
-        "the metered proxy, anthropic protocol",
+        "the metered proxy, anthropic protocol; {workspace_id} likewise",
     )
     platform_usage_url: str | None = setting(
         "PLATFORM_LLM_USAGE_URL",

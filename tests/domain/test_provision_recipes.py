@@ -15,6 +15,7 @@ from provision_service.domain.launch_plan import MAX_LAUNCH_BYTES, LaunchPlan
 from provision_service.domain.platform_proxy import PlatformProxy
 from tests.domain.provision_launches import (
     CATALOGUE,
+    CATALOGUE_FILE,
     WORKSPACE,
     edited,
     environment,
@@ -411,3 +412,34 @@ class TestGoogleAdk:
         decision = launch("google-adk", "gemini-2.5-pro", workspace=own)
         assert "GOOGLE_API_KEY" not in environment(decision)
         assert warnings(decision) == ["RIVAL_CREDENTIAL_REMOVED"]
+
+
+README = CATALOGUE_FILE.parents[2] / "README.md"
+
+
+def test_the_runtime_of_the_readme_is_added_by_editing_the_file_alone() -> None:
+    text = README.read_text(encoding="utf-8")
+    (block,) = (
+        part for part in text.split("```yaml\n")[1:] if part.startswith("  - name: opencode")
+    )
+    catalogue = parse_catalogue(edited() + block.split("```")[0], file="with-opencode.yaml")
+    secrets = {"OPENROUTER_API_KEY": "own"}
+    decision = launch(
+        "opencode", "openrouter/anthropic/claude-sonnet-4.5", catalogue=catalogue, tenant=secrets
+    )
+    assert decision.plan is not None
+    assert decision.plan.launch is not None
+    (file,) = decision.plan.launch.files
+    assert file.env == "OPENCODE_CONFIG"
+    config = json.loads(file.content)
+    assert config["model"] == "resolved/anthropic/claude-sonnet-4.5"
+    assert config["provider"]["resolved"]["options"] == {
+        "baseURL": "https://openrouter.ai/api/v1",
+        "apiKey": "{env:OPENROUTER_API_KEY}",
+        "headers": {},
+    }
+    platform = launch("opencode", "openai/gpt-5.4", catalogue=catalogue)
+    assert "OPENAI_API_KEY" not in environment(platform)
+    assert '"apiKey": "{env:MOLECULE_LLM_USAGE_TOKEN}"' in environment(platform)[
+        "WORKSPACE_LAUNCH"
+    ].replace('\\"', '"')

@@ -82,6 +82,8 @@ def web_url(text: str) -> str:
         usable = False
     if not usable or any(character.isspace() for character in text):
         raise ValueError("must be an http or https URL, such as https://proxy.example/v1")
+    if "{" in parts.netloc:
+        raise ValueError("may hold {workspace_id} in its path, not in its host")
     if "@" in parts.netloc:
         raise ValueError("must carry no user name or password")
     return WebUrl(text)
