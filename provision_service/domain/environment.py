@@ -15,6 +15,7 @@ from provision_service.catalogue.catalogue import (
 )
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.expansion import Expansion
+from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.model_choice import FROM_REQUEST, FROM_SPEC, EffectiveModel
 from provision_service.domain.payer import Payer, payer_of
 from provision_service.domain.plan import (
@@ -29,6 +30,7 @@ from provision_service.domain.projection import project
 from provision_service.domain.removal import PARENT_ID, removal_rules
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
+from provision_service.domain.step import Step
 
 WORKSPACE_HEADER: Final = "X-Molecule-Workspace-Id"
 _MODES: Final = {mode: Variable(Secret(mode.value), Origin.DERIVED) for mode in BillingMode}
@@ -66,9 +68,10 @@ def plan_environment(
     elif launch.mode is BillingMode.BYOK:
         key_env = _set_own_key(catalogue, runtime, launch.provider, payer, variables)
     _set_decision(variables, runtime, launch, secrets)
-    plan = None
+    plan: LaunchPlan | None = None
+    steps: tuple[Step, ...] = ()
     if runtime is not None and runtime.recipe is not None and payer is not None and payer.way:
-        plan = Expansion(
+        expansion = Expansion(
             catalogue=catalogue,
             runtime=runtime,
             recipe=runtime.recipe,
@@ -80,8 +83,10 @@ def plan_environment(
             variables=variables,
             removed=removed,
             key_env=key_env,
-        ).run()
-    return EnvironmentPlan(variables, tuple(removed), plan, _platform_keys(variables, platform))
+        )
+        plan, steps = expansion.run(), tuple(expansion.steps)
+    keys = _platform_keys(variables, platform)
+    return EnvironmentPlan(variables, tuple(removed), plan, steps, keys)
 
 
 def _passed_on(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue, Runtime
@@ -14,6 +14,7 @@ from provision_service.domain.plan import Origin, RemovalCode, Removed, Variable
 from provision_service.domain.platform_proxy import WORKSPACE_PLACE, PlatformProxy
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets
+from provision_service.domain.step import Step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Expansion:
     variables: dict[str, Variable]
     removed: list[Removed]
     key_env: str
+    steps: list[Step] = field(default_factory=list)
 
     def run(self) -> LaunchPlan:
         """Apply the recipe and say what is left for whoever starts the box."""
@@ -59,13 +61,19 @@ class Expansion:
                 if read.vendor in (None, owner) or read.name == self.key_env:
                     continue
                 self._take_out_renamed(read.name, read.vendor or "")
-            elif not (self.payer.assumed and self._is_of(read.name, owner)):
+            elif not (self.payer.assumed and self._is_of(read.name, read.vendor or owner)):
                 self._take_out_rival(read.name)
 
     def _is_of(self, name: str, owner: str) -> bool:
         """Whether a stored credential may go to `owner`, when no model says who is meant."""
         row = self.secrets.by_key.get(name)
-        return row is not None and owner_of(self.catalogue, row, self.secrets) in (None, owner)
+        if row is None:
+            return False
+        said = owner_of(self.catalogue, row, self.secrets)
+        if said is not None:
+            return said == owner
+        vendors = (p for p in self.catalogue.providers.values() if p.vendor is not None)
+        return owner in {p.owner for p in vendors if name in p.auth_env}
 
     def _take_out_rival(self, name: str) -> None:
         pays = self.payer.name
@@ -90,6 +98,9 @@ class Expansion:
         row = self.secrets.by_key.get(name)
         del self.variables[name]
         if self.payer.provider.is_platform:
+            # The table has it for every runtime: nobody wrote it who could be warned.
+            rule = f"environment.{code.name.lower()}"
+            self.steps.append(Step(rule, fired=True, inputs=(name, other), text=f"{name} {why}"))
             return
         scope = row.scope if row is not None else Scope.WORKSPACE
         self.removed.append(Removed(name, scope, why, code, other, remedy))

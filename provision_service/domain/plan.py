@@ -10,6 +10,7 @@ from typing import NamedTuple
 from agentworkspace.core.secret import Secret
 from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.scope import Scope
+from provision_service.domain.step import Step
 
 
 @unique
@@ -90,12 +91,14 @@ class EnvironmentPlan:
     """Names to values with origins, and what was removed; complete once materialized.
 
     `launch` is what the runtime's recipe wants beside the environment, None without one.
-    `platform_keys` are the names that the platform's key stands under.
+    `steps` say what the recipe did to names of the platform. `platform_keys` are the names
+    that the platform's key stands under.
     """
 
     variables: Mapping[str, Variable]
     removed: tuple[Removed, ...] = ()
     launch: LaunchPlan | None = None
+    steps: tuple[Step, ...] = ()
     platform_keys: frozenset[str] = frozenset()
 
     def manifest(self) -> Iterator[tuple[str, Origin, Secret]]:

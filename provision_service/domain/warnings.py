@@ -109,7 +109,10 @@ def warnings_of_plan(case: Case, plan: EnvironmentPlan | None) -> Iterator[Notic
 
 def steps_of_plan(plan: EnvironmentPlan | None) -> Iterator[Step]:
     """Every removal that is said aloud, as a rule that fired."""
-    for entry in plan.removed if plan is not None else ():
+    if plan is None:
+        return
+    yield from plan.steps
+    for entry in plan.removed:
         if entry.code is not RemovalCode.SILENT:
             rule = f"environment.{entry.code.name.lower()}"
             shown = (f"{entry.name}@{entry.scope}", *((entry.other,) if entry.other else ()))

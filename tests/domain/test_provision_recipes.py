@@ -355,6 +355,22 @@ class TestHermes:
         assert providers["workspace"]["key_env"] == "MOLECULE_LLM_USAGE_TOKEN"
         assert providers["workspace"]["extra_headers"] == {"X-Molecule-Workspace-Id": WORKSPACE}
 
+    def test_what_the_table_has_and_a_stranger_would_get_is_said_in_the_steps(self) -> None:
+        decision = launch("hermes", "moonshot/kimi-k2.6")
+        (step,) = (s for s in decision.resolution.steps if s.rule == "environment.renamed")
+        assert step.inputs == ("OPENAI_API_KEY", "MOLECULE_LLM_USAGE_TOKEN")
+        assert step.text == (
+            "OPENAI_API_KEY would be sent by hermes to openrouter: it is handed on as"
+            " MOLECULE_LLM_USAGE_TOKEN"
+        )
+        assert decision.warnings == ()
+
+    def test_over_a_model_that_nothing_derives_openais_key_does_not_go_along_either(self) -> None:
+        own = {"KIMI_API_KEY": "one", "OPENAI_API_KEY": "two", "NVIDIA_API_KEY": "three"}
+        env = environment(launch("hermes", "unheard-of", override="byok", workspace=own))
+        assert "OPENAI_API_KEY" not in env
+        assert env["NVIDIA_API_KEY"] == "three"
+
     def test_anthropics_bearer_does_not_go_to_a_vendor_of_its_dialect(self) -> None:
         own = {"DEEPSEEK_API_KEY": "own", "ANTHROPIC_AUTH_TOKEN": "stray"}
         decision = launch("hermes", "deepseek-chat", workspace=own)

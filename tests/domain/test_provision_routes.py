@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from provision_service.domain.decision import Decision
 from tests.domain.provision_launches import environment, launch, removed, warnings
 
 PLATFORM_MODEL = "anthropic/claude-opus-4-7"
@@ -18,7 +19,8 @@ SWITCHES = [
 SWITCHED = "would lead claude-code to another endpoint, vendor or set of settings"
 
 
-def decided(name: str, value: str, *, model: str, scope: str, override: str = ""):  # type: ignore[no-untyped-def]
+def decided(name: str, value: str, *, model: str, scope: str, override: str = "") -> Decision:
+    """A launch with one route name at one scope."""
     secrets = {name: value}
     tenant, workspace = (secrets, {}) if scope == "tenant" else ({}, secrets)
     own = OAUTH if override != "disabled" and model == "opus" else {}

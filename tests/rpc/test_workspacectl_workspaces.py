@@ -49,6 +49,7 @@ def test_create_sends_spec_file_flags_and_secrets(pair: Pair, tmp_path: Path) ->
     result = pair.run(
         *("workspaces", "create", "--tenant", "acme", "--spec", str(spec), "--name", "scribe"),
         *("--required-env", "B", "--secrets-file", "-", "--request-id", "r-1"),
+        *("--secret-provider", "ANTHROPIC_API_KEY=minimax"),
         stdin=secrets,
     )
 
@@ -61,8 +62,17 @@ def test_create_sends_spec_file_flags_and_secrets(pair: Pair, tmp_path: Path) ->
             name="scribe", tier=2, compute=compute, required_env=["B"]
         ),
         secrets={"ANTHROPIC_API_KEY": KEY},
+        secret_providers={"ANTHROPIC_API_KEY": "minimax"},
     )
     assert KEY not in result.out + result.err
+
+
+@pytest.mark.parametrize("said", ["minimax", "=minimax", "ANTHROPIC_API_KEY="])
+def test_whose_a_secret_is_is_said_by_its_name(pair: Pair, said: str) -> None:
+    result = pair.run("workspaces", "create", "--tenant", "acme", "--secret-provider", said)
+
+    assert result.code == 2
+    assert f"`{said}` is not NAME=PROVIDER" in result.err
 
 
 def test_create_shows_workspace_payer_and_the_first_token_once(pair: Pair) -> None:

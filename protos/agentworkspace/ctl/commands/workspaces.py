@@ -72,6 +72,7 @@ def _create(args: argparse.Namespace, session: Session) -> Answer:
         tenant_id=args.tenant,
         workspace=spec,
         secrets=_secrets_from(args.secrets_file),
+        secret_providers=dict(_pair(each) for each in args.secret_provider or ()),
         validate_only=args.validate_only,
         auth_token_sha256=args.auth_token_sha256,
     )
@@ -175,6 +176,13 @@ def _secrets_from(path: Path | None) -> dict[str, str]:
     return found
 
 
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, provider = text.partition("=")
+    if not key or not equals or not provider:
+        raise Unusable(f"`{text}` is not NAME=PROVIDER, such as ANTHROPIC_API_KEY=minimax")
+    return key, provider
+
+
 GROUP = Group(
     "workspaces",
     "the records that launches are built from",
@@ -191,6 +199,12 @@ GROUP = Group(
                     type=Path,
                     metavar="FILE",
                     help="workspace secrets, a JSON object of names and values; - for stdin",
+                ),
+                argument(
+                    "--secret-provider",
+                    action="append",
+                    metavar="NAME=PROVIDER",
+                    help="whose credential one of these secrets is; may be repeated",
                 ),
                 argument(
                     "--auth-token-sha256", default="", metavar="HEX", help="of your own token"
