@@ -8,9 +8,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.audit import Change
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.refusal import Refusal, SharedReason
-from provision_service.storage import audit_rows
+from agentworkspace.service import audit
+from provision_service.storage.models import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +38,20 @@ def record(
     details: Mapping[str, str] | None = None,
 ) -> None:
     """Write the audit event of a change, in its transaction."""
-    audit_rows.add(
-        tx,
-        actor=call.caller.name,
-        method=call.method,
-        correlation_id=call.correlation_id,
+    change = Change(
         action=action,
         tenant_id=tenant_id,
         workspace_id=workspace_id,
         subject=subject,
-        details=details,
+        details=details or {},
+    )
+    audit.append(
+        tx,
+        SCHEMA,
+        (change,),
+        actor=call.caller.name,
+        method=call.method,
+        correlation_id=call.correlation_id,
     )
 
 

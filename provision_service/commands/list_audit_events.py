@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.audit import AuditEvent
 from provision_service.commands import paging
 from provision_service.commands.call import Call, visible_tenants
-from provision_service.domain.records import AuditEvent
 from provision_service.storage import audit_rows
 from provision_service.storage.store import Store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -153,19 +152,3 @@ class SharedGroup:
     fingerprint: str
     holders: tuple[SecretHolder, ...]
     platform_credential_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEvent:
-    """One change, as it was written in the transaction of the change."""
-
-    event_id: str
-    time: datetime
-    actor: str
-    method: str
-    action: str
-    tenant_id: str
-    workspace_id: str
-    subject: str
-    details: Mapping[str, str]
-    correlation_id: str

@@ -1,43 +1,13 @@
-"""The audit trail: inserted in the transaction of the change, never changed."""
+"""Reading the audit back; `agentworkspace.service.audit` writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import insert
 
-from provision_service.domain.records import AuditEvent
+from agentworkspace.core.audit import AuditEvent
 from provision_service.storage.models_internal import AuditEventRow
 
 _A = AuditEventRow
-_ADD = insert(AuditEventRow).inline()
-
-
-def add(
-    tx: Connection,
-    *,
-    actor: str,
-    method: str,
-    correlation_id: str,
-    action: str,
-    tenant_id: str,
-    workspace_id: str | None = None,
-    subject: str = "",
-    details: Mapping[str, str] | None = None,
-) -> None:
-    """Write one event."""
-    event = {
-        "actor": actor,
-        "method": method,
-        "correlation_id": correlation_id,
-        "action": action,
-        "tenant_id": tenant_id,
-        "workspace_id": workspace_id,
-        "subject": subject,
-        "details": dict(details or {}),
-    }
-    tx.execute(_ADD, event)
 
 
 def page(

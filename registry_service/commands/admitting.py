@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.audit import Change
 from agentworkspace.core.secret import Secret
 from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.issued import NewSecret
@@ -19,7 +20,6 @@ from registry_service.domain.tokens import (
 )
 from registry_service.domain.verdicts import Admitted, Mint, SameToken
 from registry_service.storage import registrations, revocation, token_uses, tokens, workspaces
-from registry_service.storage.audit import Change
 from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Arrival
 from registry_service.storage.tokens import NewToken

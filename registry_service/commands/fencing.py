@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.audit import Change
 from registry_service.commands import recording
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import registrations, revocation, tokens, workspaces
-from registry_service.storage.audit import Change
 from registry_service.storage.workspaces import Known
 
 REASON: Final = {

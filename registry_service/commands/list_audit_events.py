@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentworkspace.core.audit import AuditEvent
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands import paging
 from registry_service.commands.list_registrations import listed_tenants
 from registry_service.storage import audit
-from registry_service.storage.audit import Event as AuditEvent
 from registry_service.storage.store import Store
 
 __all__ = ["AuditEvent", "AuditPage", "ListAuditEvents", "run"]

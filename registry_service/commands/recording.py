@@ -7,18 +7,21 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.audit import Change
 from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.service import audit
 from registry_service.commands.origin import Origin
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
-from registry_service.storage import audit, feed, revocation
-from registry_service.storage.audit import Change
+from registry_service.storage import feed, revocation
 from registry_service.storage.feed import Entry
+from registry_service.storage.models import SCHEMA
 
 
 def record(connection: Connection, origin: Origin, changes: Sequence[Change]) -> None:
     audit.append(
         connection,
+        SCHEMA,
         changes,
         actor=origin.actor,
         method=origin.method,

@@ -1,24 +1,14 @@
-"""The audit: append-only, in the transaction of the change, and never a secret."""
+"""Reading the audit back; `agentworkspace.service.audit` writes it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection
 
-_APPEND: Final = """
-INSERT INTO registry.audit_events
-    (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
-SELECT %(actor)s, %(method)s, entry.action, entry.tenant_id, entry.workspace_id, entry.subject,
-       entry.details, %(correlation_id)s
-FROM unnest(%(actions)s::text[], %(tenant_ids)s::text[], %(workspace_ids)s::uuid[],
-            %(subjects)s::text[], %(details)s::jsonb[])
-    AS entry (action, tenant_id, workspace_id, subject, details)
-"""
+from agentworkspace.core.audit import AuditEvent
+
 _PAGE: Final = """
 SELECT * FROM registry.audit_events
 WHERE (%(tenants)s::text[] IS NULL OR tenant_id = ANY(%(tenants)s::text[]))
@@ -30,54 +20,6 @@ ORDER BY time DESC, event_id DESC LIMIT %(limit)s
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One change. `details` holds names and numbers, never a secret."""
-
-    action: str
-    tenant_id: str
-    workspace_id: str
-    subject: str = ""
-    details: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    event_id: str
-    time: datetime
-    actor: str
-    method: str
-    action: str
-    tenant_id: str
-    workspace_id: str
-    subject: str
-    details: Mapping[str, str]
-    correlation_id: str
-
-
-def append(
-    connection: Connection,
-    changes: Sequence[Change],
-    *,
-    actor: str,
-    method: str,
-    correlation_id: str,
-) -> None:
-    if not changes:
-        return
-    parameters = {
-        "actor": actor,
-        "method": method,
-        "correlation_id": correlation_id,
-        "actions": [change.action for change in changes],
-        "tenant_ids": [change.tenant_id for change in changes],
-        "workspace_ids": [change.workspace_id for change in changes],
-        "subjects": [change.subject for change in changes],
-        "details": [json.dumps(dict(change.details)) for change in changes],
-    }
-    connection.exec_driver_sql(_APPEND, parameters)
-
-
 def page(
     connection: Connection,
     *,
@@ -86,7 +28,7 @@ def page(
     action: str | None,
     before: tuple[str, str] | None,
     limit: int,
-) -> list[Event]:
+) -> list[AuditEvent]:
     """Newest first; `tenants` None: of all."""
     before_time, before_id = before or (None, None)
     parameters = {
@@ -98,7 +40,7 @@ def page(
         "limit": limit,
     }
     return [
-        Event(
+        AuditEvent(
             event_id=str(row.event_id),
             time=row.time,
             actor=row.actor,
