@@ -17,8 +17,10 @@ from agentworkspace.service.thread_pool import BlockingPool
 EVERY_SECONDS: Final = 1.0
 # Without a write for so long, health says NOT_SERVING.
 LATE_SECONDS: Final = 3.0
-# A server that is there has ended the statement itself long before.
-PATIENCE_SECONDS: Final = 3.0
+# A server that is there has ended the statement itself long before; only a commit may still hang,
+# where the disk does, and whoever waits for one of those should not be cut off too soon.
+PATIENCE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 1.0
 # A lock on a row of ours is a write: it takes a transaction id, and a commit that reaches the disk
 # (and the replicas, where commits wait for them). Nobody waits for it, and nothing grows by it.
 _WRITE: Final = (
@@ -66,18 +68,20 @@ class WriteWatch:
 
     async def _try(self, stopping: asyncio.Task[bool]) -> None:
         """One write. While nothing is heard of it, health is told the truth all the same."""
+        clock = asyncio.get_running_loop().time
         writing = asyncio.create_task(self._pool.run(self._write))
+        cut_off_at = clock() + PATIENCE_SECONDS
         while not (writing.done() or stopping.done()):
             await asyncio.wait(
                 {writing, stopping},
-                timeout=PATIENCE_SECONDS,
+                timeout=_LOOK_SECONDS,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if writing.done():
                 await self._note(writing.exception())
             elif not stopping.done():
                 await self._note(TimeoutError())
-                if self._waits_for_answer:
+                if self._waits_for_answer and clock() >= cut_off_at:
                     self._database.cut_off()
         # Its thread ends by itself, or when the service cuts everything off at its end.
         writing.add_done_callback(lambda task: task.cancelled() or task.exception())
