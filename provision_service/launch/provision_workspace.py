@@ -38,6 +38,9 @@ _PASSING = frozenset(
         SharedReason.REQUEST_ID_REUSED,
         Reason.PROVISION_SUPERSEDED,
         SharedReason.DEADLINE,
+        SharedReason.STORE_UNAVAILABLE,
+        SharedReason.OVERLOADED,
+        SharedReason.OUTCOME_UNKNOWN,
         Reason.REGISTRY_UNAVAILABLE,
     }
 )

@@ -7,16 +7,19 @@ import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.domain.scope import Scope
 from provision_service.storage.keyring import Keyring
 
 NONCE_BYTES: Final = 12
 FINGERPRINT_KEY_BYTES: Final = 32
+KEY_ARRIVES_AFTER: Final = timedelta(seconds=5)
 _SHOWN_BYTES: Final = 16
 # Made once: json.dumps makes one for each call that departs from its defaults.
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
@@ -93,10 +96,19 @@ class Vault:
         return Sealed(cipher.encrypt(nonce, value, place.encoded()), nonce, key_id)
 
     def open(self, place: Place, sealed: Sealed, *, keyring: Keyring | None = None) -> bytes | None:
-        """The value, or None: another place, another key, an unknown key, a damaged row."""
+        """The value, or None: another place, another key under this id, a damaged row.
+
+        Refusal STORE_UNAVAILABLE when the keyring does not know the id: while a new key is handed
+        out, one replica may write under it before another has it. That says nothing of the value.
+        """
         cipher = (keyring or self._keyring()).cipher(sealed.key_id)
         if cipher is None:
-            return None
+            raise Refusal(
+                SharedReason.STORE_UNAVAILABLE,
+                f"this replica does not hold encryption key `{sealed.key_id}` yet; nothing was"
+                " decided. Put it into the keys file of every replica",
+                retry_after=KEY_ARRIVES_AFTER,
+            )
         try:
             return cipher.decrypt(sealed.nonce, sealed.ciphertext, place.encoded())
         except (InvalidTag, ValueError):

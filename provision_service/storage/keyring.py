@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
@@ -16,6 +17,8 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES: Final = 32
+# Owner and group may read it: Kubernetes hands secrets out by group.
+OTHERS: Final = stat.S_IRWXO
 _FORM: Final = '{"current": "<id>", "keys": {"<id>": "<base64 of 32 bytes>"}}'
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -81,6 +84,10 @@ def _key(key_id: str, value: object, file: str) -> bytes:
             f" `head -c{KEY_BYTES} /dev/urandom | base64` makes one"
         )
     return key
+
+
+# What shows that a file has changed.
+Stamp = tuple[int, int, int, int]
 
 
 class Observe(Protocol):
@@ -150,7 +157,7 @@ class KeysFile:
                 shown = ", ".join(sorted(missed))
                 self._refuse(f"{self._path}: stored rows are under {shown}; put it back")
 
-    def _reload(self, stamp: tuple[int, int, int] | None) -> None:
+    def _reload(self, stamp: Stamp | None) -> None:
         self._stamp = stamp
         self._waiting, self._waiting_reported = None, False
         try:
@@ -177,13 +184,17 @@ class KeysFile:
 
     def _read(self) -> str:
         try:
+            if self._path.stat().st_mode & OTHERS:
+                raise BadKeys(
+                    f"{self._path} is open to every user of this machine; chmod o= {self._path}"
+                )
             return self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeys(f"{self._path} cannot be read: {type(error).__name__}") from None
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> Stamp | None:
         try:
             seen = self._path.stat()
         except OSError:
             return None
-        return seen.st_mtime_ns, seen.st_size, seen.st_ino
+        return seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_mode

@@ -85,6 +85,7 @@ def write_keys(directory: Path, current: str = "k1", **keys: bytes) -> Path:
     """A keys file; without keys, one that differs by its name only."""
     material = keys or {current: hashlib.sha256(current.encode()).digest()}
     path = directory / "keys.json"
+    path.touch(mode=0o600)
     encoded = {name: base64.b64encode(key).decode() for name, key in material.items()}
     path.write_text(json.dumps({"current": current, "keys": encoded}))
     return path

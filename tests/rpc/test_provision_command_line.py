@@ -46,6 +46,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, s
 
     def write(name: str, text: str) -> None:
         path = tmp_path / "given"
+        path.touch(mode=0o600)
         path.write_text(text)
         monkeypatch.setenv(name, str(path))
 
@@ -218,6 +219,7 @@ def test_rekey_shows_its_progress_and_the_old_key_is_not_needed_afterwards(
 def _keep_keys(directory: Path) -> dict[str, str]:
     """The helper writes a keys file of its own: keep the one of this test under another name."""
     kept = directory / "kept-keys.json"
+    kept.touch(mode=0o600)
     kept.write_text((directory / "keys.json").read_text())
     return {"PROVISION_SECRETS_KEYS_FILE": str(kept)}
 

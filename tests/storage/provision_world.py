@@ -228,6 +228,7 @@ def opened(url: str, directory: Path) -> Iterator[World]:
     """A world on a migrated database."""
     keys_path = directory / "keys.json"
     if not keys_path.exists():
+        keys_path.touch(mode=0o600)
         keys_path.write_text(keys_document("k1", k1=os.urandom(32)))
     opened_database = database(Secret(url), pool_size=32)
     try:

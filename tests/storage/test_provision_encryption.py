@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import set_tenant_billing
 from provision_service.commands.set_tenant_billing import SetTenantBilling
@@ -46,7 +48,9 @@ def database(provision_database_of_module: str) -> str:
 
 @pytest.fixture
 def world(database: str, tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "keys.json").write_text(keys_document("k1", k1=K1))
+    keys = tmp_path / "keys.json"
+    keys.touch(mode=0o600)
+    keys.write_text(keys_document("k1", k1=K1))
     with opened(database, tmp_path) as each:
         yield each
 
@@ -75,9 +79,37 @@ def test_a_value_opens_at_its_own_place_only() -> None:
     ]
     for other in others:
         assert vault.open(other, sealed) is None
-    assert vault.open(place, Sealed(sealed.ciphertext, sealed.nonce, "k9")) is None
     assert vault.open(place, Sealed(sealed.ciphertext[:-1], sealed.nonce, "k1")) is None
     assert vault.seal(place, b"value") != sealed
+
+
+def test_a_key_that_is_not_here_yet_says_nothing_of_the_value() -> None:
+    ring = parse_keys(keys_document("k1", k1=K1), file="keys")
+    vault = Vault(lambda: ring, os.urandom)
+    place = secret_place("acme", None, "KEY")
+    sealed = vault.seal(place, b"value")
+    with pytest.raises(Refusal, match="does not hold encryption key `k9` yet") as refused:
+        vault.open(place, Sealed(sealed.ciphertext, sealed.nonce, "k9"))
+    assert refused.value.reason is SharedReason.STORE_UNAVAILABLE
+    assert refused.value.retry_after == timedelta(seconds=5)
+
+
+def test_a_keys_file_that_others_can_read_is_refused_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.touch(mode=0o640)
+    path.write_text(keys_document("k1", k1=K1))
+    reported: list[str] = []
+    keys = KeysFile(path, report=reported.append)
+    path.write_text(keys_document("k2", k1=K1, k2=K2))
+    path.chmod(0o644)
+    assert keys.current().current == "k1"
+    [said] = reported
+    assert said.startswith(f"the keys file was not taken over: {path} is open to every user of")
+    assert said.endswith(f"chmod o= {path}")
+    with pytest.raises(BadKeys, match="is open to every user of this machine"):
+        KeysFile(path, report=reported.append)
+    path.chmod(0o640)
+    assert keys.current().current == "k2"
 
 
 def test_places_are_never_the_same_text_for_different_parts() -> None:
@@ -113,6 +145,7 @@ def test_a_keyring_never_shows_a_key() -> None:
 
 def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
+    path.touch(mode=0o600)
     reported: list[str] = []
     path.write_text(keys_document("k1", k1=K1))
     observed: list[bool] = []
@@ -129,6 +162,7 @@ def test_a_changed_file_is_taken_over_and_a_bad_one_is_reported_and_left(tmp_pat
     assert keys.current().current == "k2"
     path.unlink()
     assert keys.current().current == "k2"
+    path.touch(mode=0o600)
     path.write_text(keys_document("k2", k1=K1, k2=K2))
     assert keys.current().current == "k2"
     assert len(reported) == 3
@@ -141,6 +175,7 @@ def test_a_file_that_a_needed_key_left_is_not_taken_over_until_no_row_needs_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "keys.json"
+    path.touch(mode=0o600)
     path.write_text(keys_document("k2", k1=K1, k2=K2))
     reported: list[str] = []
     observed: list[bool] = []
@@ -164,6 +199,7 @@ def test_a_file_that_a_needed_key_left_is_not_taken_over_until_no_row_needs_it(
 
 def test_a_key_that_is_put_back_in_time_never_was_away(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
+    path.touch(mode=0o600)
     path.write_text(keys_document("k1", k1=K1))
     keys = KeysFile(path, report=lambda _said: None)
     path.write_text(keys_document("k2", k2=K2))
