@@ -94,9 +94,9 @@ class Settings(ServiceSettings):
     )
     tickets_from_birth: bool = setting(
         "PROVISION_TICKETS_FROM_BIRTH",
-        "0",
+        "1",
         values.switch,
-        "1: only a ticket opens a new workspace's first registration",
+        "0: whoever knows the id of a workspace that was never launched may register as its box",
     )
     lease: timedelta = setting(
         "PROVISION_LEASE",

@@ -28,6 +28,8 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     **SHARED_MEANINGS,
     # The registry knows whether only a launch can help; here it is enough to register again.
     SharedReason.BEARER_REJECTED: Meaning(Code.UNAUTHENTICATED, Recovery.REGISTER),
+    # A launcher does not stop: an admin may launch it.
+    SharedReason.WORKSPACE_SUSPENDED: fix(Code.FAILED_PRECONDITION),
     Reason.TENANT_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.ETAG_MISMATCH: fix(Code.ABORTED),
     Reason.PARENT_INVALID: fix(Code.FAILED_PRECONDITION),
@@ -48,6 +50,7 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     Reason.MISSING_REQUIRED_ENV: fix(Code.FAILED_PRECONDITION),
     Reason.PROVISION_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.PROVISION_SUPERSEDED: fix(Code.FAILED_PRECONDITION),
+    Reason.PROVISION_IN_PROGRESS: retry(Code.FAILED_PRECONDITION),
     Reason.REGISTRY_UNAVAILABLE: retry(Code.UNAVAILABLE),
 }
 

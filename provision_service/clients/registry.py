@@ -25,10 +25,12 @@ from agentworkspace.rpc.errors import RpcFailure, failure_from
 from provision_service.clients import registry_answers as answers
 from provision_service.clients.breaker import Breaker
 from provision_service.domain.registry_port import (
+    Admission,
     Admitted,
     Bearer,
     FirstToken,
     Incarnation,
+    Launch,
     Registration,
     RegistrationPage,
     RegistryRefused,
@@ -81,20 +83,19 @@ class RegistryClient:
 
     def admit(
         self,
+        admission: Admission,
         *,
-        workspace_id: str,
-        tenant_id: str,
         request_id: str,
         first_token: FirstToken | None,
-        ticket_required: bool,
         timeout: timedelta,
     ) -> Admitted:
         """AdmitWorkspace."""
         request = pb.AdmitWorkspaceRequest(
-            workspace_id=workspace_id,
-            tenant_id=tenant_id,
+            workspace_id=admission.workspace_id,
+            tenant_id=admission.tenant_id,
             request_id=request_id,
-            ticket_required=ticket_required,
+            ticket_required=admission.ticket_required,
+            evidence_required=admission.evidence_required,
         )
         if first_token is not None:
             request.first_token.label = first_token.label
@@ -103,14 +104,17 @@ class RegistryClient:
             self._call(self._launches, self._workspaces.AdmitWorkspace, request, timeout)
         )
 
-    def begin_incarnation(
-        self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
-    ) -> Incarnation:
+    def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         """BeginIncarnation."""
         ttl = Duration()
-        ttl.FromTimedelta(ticket_ttl)
+        ttl.FromTimedelta(launch.ticket_ttl)
         request = pb.BeginIncarnationRequest(
-            workspace_id=workspace_id, request_id=request_id, ticket_ttl=ttl
+            workspace_id=launch.workspace_id,
+            request_id=launch.request_id,
+            ticket_ttl=ttl,
+            minimum_incarnation=launch.minimum_incarnation,
+            lift_suspension=launch.lift_suspension,
+            only_if_needed=launch.only_if_needed,
         )
         return answers.incarnation(
             self._call(self._launches, self._workspaces.BeginIncarnation, request, timeout)
@@ -135,9 +139,13 @@ class RegistryClient:
         found = self._call(self._watching, self._workspaces.ListRegistrations, request, timeout)
         return answers.page(found).registrations
 
-    def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
-        """ListRegistrations, every one."""
-        request = pb.ListRegistrationsRequest(page_size=PAGE_SIZE, page_token=page_token)
+    def list_changed_registrations(
+        self, *, after: int, page_token: str, timeout: timedelta
+    ) -> RegistrationPage:
+        """ListRegistrations, those that changed after a revision."""
+        request = pb.ListRegistrationsRequest(
+            page_size=PAGE_SIZE, page_token=page_token, changed_after=after
+        )
         return answers.page(
             self._call(self._watching, self._workspaces.ListRegistrations, request, timeout)
         )
@@ -145,7 +153,7 @@ class RegistryClient:
     def list_registrations_needing_relaunch(
         self, *, page_token: str, timeout: timedelta
     ) -> RegistrationPage:
-        """ListRegistrations, those that fell silent without an excuse."""
+        """ListRegistrations, those that need a new launch."""
         request = pb.ListRegistrationsRequest(
             needs_relaunch=True, page_size=PAGE_SIZE, page_token=page_token
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -23,6 +23,7 @@ from provision_service.domain.registry_port import (
     Registration,
     RegistrationPage,
     RegistrationState,
+    RelaunchReason,
 )
 
 _DELIVERIES: Final = {
@@ -37,6 +38,14 @@ _STATES: Final = {
     pb.REGISTRATION_STATE_DEGRADED: RegistrationState.DEGRADED,
     pb.REGISTRATION_STATE_OFFLINE: RegistrationState.OFFLINE,
     pb.REGISTRATION_STATE_REMOVED: RegistrationState.REMOVED,
+}
+
+
+_RELAUNCH: Final = {
+    pb.RELAUNCH_REASON_SILENT: RelaunchReason.SILENT,
+    pb.RELAUNCH_REASON_TICKET_UNUSED: RelaunchReason.TICKET_UNUSED,
+    pb.RELAUNCH_REASON_NEWEST_REFUSED: RelaunchReason.NEWEST_REFUSED,
+    pb.RELAUNCH_REASON_RESTORED: RelaunchReason.RESTORED,
 }
 
 
@@ -56,6 +65,7 @@ def incarnation(response: pb.BeginIncarnationResponse) -> Incarnation:
         ticket_expire_time=(
             _time(response.ticket_expire_time) if response.HasField("ticket_expire_time") else None
         ),
+        skipped=response.skipped,
     )
 
 
@@ -76,11 +86,13 @@ def registration(message: pb.Registration) -> Registration:
         incarnation=message.incarnation,
         registered_incarnation=message.registered_incarnation,
         healthy_incarnation=message.healthy_incarnation,
-        register_time=_time(message.register_time) if message.HasField("register_time") else None,
-        deregistered=message.deregistered,
-        suspended=message.fence == pb.FENCE_SUSPENDED,
-        needs_relaunch=message.needs_relaunch,
-        silent_since=_time(message.silent_since) if message.HasField("silent_since") else None,
+        register_time=_optional_time(message, "register_time"),
+        left=message.left,
+        suspended=pb.FENCE_SUSPENDED in message.fences,
+        fenced=bool(message.fences),
+        ticket_unused=message.ticket_state == pb.TICKET_STATE_UNUSED,
+        relaunch=_RELAUNCH.get(message.relaunch_reason),
+        relaunch_since=_optional_time(message, "needs_relaunch_since"),
         last_register_failure=failure,
     )
 
@@ -89,6 +101,7 @@ def page(response: pb.ListRegistrationsResponse) -> RegistrationPage:
     return RegistrationPage(
         registrations=tuple(registration(each) for each in response.registrations),
         next_page_token=response.next_page_token,
+        revision=response.revision,
     )
 
 
@@ -100,11 +113,18 @@ def bearer(response: token_service_pb2.ValidateTokenResponse) -> Bearer | None:
         workspace_id=principal.workspace_id,
         tenant_id=principal.tenant_id,
         incarnation=principal.incarnation,
+        evidence_backed=principal.evidence_backed,
     )
 
 
 def _secret(text: str) -> Secret | None:
     return Secret(text) if text else None
+
+
+def _optional_time(
+    message: pb.Registration, field: Literal["register_time", "needs_relaunch_since"]
+) -> datetime | None:
+    return _time(getattr(message, field)) if message.HasField(field) else None
 
 
 def _time(stamp: Timestamp) -> datetime:

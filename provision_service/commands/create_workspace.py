@@ -12,12 +12,12 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
-from provision_service.commands.new_workspace import Draft
+from provision_service.commands.new_workspace import Decided, Draft
 from provision_service.domain.decision import Decision
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.probing import Prober
 from provision_service.domain.records import Billing, Workspace
-from provision_service.domain.registry_port import Registry
+from provision_service.domain.registry_port import Admission, Registry
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
@@ -25,7 +25,6 @@ from provision_service.launch.decide import Files
 from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
 from provision_service.storage.request_rows import RequestKey
 from provision_service.storage.store import Store, Transaction
-from provision_service.storage.tenant_rows import TenantFacts
 
 METHOD: Final = "CreateWorkspace"
 # The create itself admits first; only when that failed is it the outbox's turn.
@@ -144,7 +143,7 @@ def _store(
     if refusal is not None:
         raise refusal
     return _Stored(
-        workspace=_write(tx, command, deployment, wanted=wanted, tenant=decided.tenant),
+        workspace=_write(tx, command, deployment, wanted=wanted, decided=decided),
         decision=decided.decision,
         warnings=new_workspace.warnings_of(decided, wanted),
     )
@@ -156,10 +155,10 @@ def _write(
     deployment: Deployment,
     *,
     wanted: Draft,
-    tenant: TenantFacts,
+    decided: Decided,
 ) -> Workspace:
     workspace = workspace_rows.add(
-        tx, workspace_id=wanted.workspace_id, tenant=tenant, spec=wanted.spec
+        tx, workspace_id=wanted.workspace_id, tenant=decided.tenant, spec=wanted.spec
     )
     secret_rows.add_all(
         tx,
@@ -171,10 +170,8 @@ def _write(
     )
     outbox_rows.add_admit(
         tx,
-        workspace_id=wanted.workspace_id,
-        tenant_id=wanted.tenant_id,
+        _admission(deployment, workspace, decided.decision),
         first_token_sha256=command.auth_token_sha256,
-        ticket_required=deployment.tickets_from_birth,
         not_before=deployment.admit_budget + _OUTBOX_WAITS,
     )
     record(
@@ -222,8 +219,7 @@ def _answer(
             store,
             deployment,
             registry,
-            workspace_id=workspace.id,
-            tenant_id=workspace.tenant_id,
+            _admission(deployment, workspace, stored.decision),
             token_sha256=command.auth_token_sha256,
         )
     return CreateWorkspaceResult(
@@ -232,6 +228,15 @@ def _answer(
         auth_token=answer.token,
         auth_token_error=answer.error,
         warnings=(*stored.warnings, *probed),
+    )
+
+
+def _admission(deployment: Deployment, workspace: Workspace, decision: Decision) -> Admission:
+    return first_token.admission_of(
+        deployment,
+        workspace_id=workspace.id,
+        tenant_id=workspace.tenant_id,
+        external_like=decision.skipped,
     )
 
 

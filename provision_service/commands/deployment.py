@@ -31,7 +31,7 @@ class Deployment:
     usage_token_shared: bool = False
     default_billing: BillingMode = BillingMode.BYOK
     probes: ProbesPolicy = ProbesPolicy.WARN
-    tickets_from_birth: bool = False
+    tickets_from_birth: bool = True
     unsaid_secrets_count: bool = False
     forced_tier: int | None = None
     provision_lease: timedelta = timedelta(minutes=15)

@@ -15,6 +15,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
+    Admission,
     Delivery,
     FirstToken,
     Registry,
@@ -47,23 +48,36 @@ def request_id_without_token(workspace_id: str) -> str:
     return str(uuid5(UUID(workspace_id), "agentworkspace/admission"))
 
 
+def admission_of(
+    deployment: Deployment, *, workspace_id: str, tenant_id: str, external_like: bool
+) -> Admission:
+    """What the registry is told of a workspace, whose id alone must never open it.
+
+    Whoever is not launched from here has no ticket to show, but its api token.
+    """
+    return Admission(
+        workspace_id=workspace_id,
+        tenant_id=tenant_id,
+        ticket_required=deployment.tickets_from_birth and not external_like,
+        evidence_required=external_like,
+    )
+
+
 def ask(
     store: Store,
     deployment: Deployment,
     registry: Registry,
+    admission: Admission,
     *,
-    workspace_id: str,
-    tenant_id: str,
     token_sha256: str | None,
 ) -> FirstTokenAnswer:
     """Admit with a first token, after the create was committed; never raises for the registry."""
+    workspace_id = admission.workspace_id
     try:
         admitted = registry.admit(
-            workspace_id=workspace_id,
-            tenant_id=tenant_id,
+            admission,
             request_id=request_id_with_token(workspace_id),
             first_token=FirstToken(label=LABEL, token_sha256=token_sha256),
-            ticket_required=deployment.tickets_from_birth,
             timeout=deployment.admit_budget,
         )
     except RegistryUnavailable:
@@ -96,15 +110,11 @@ def admit_pending(
 ) -> None:
     """Deliver an admission out of the outbox. Raises what the registry raises."""
     first_token = None
-    request_id = request_id_without_token(message.workspace_id)
+    workspace_id = message.admission.workspace_id
+    request_id = request_id_without_token(workspace_id)
     if message.first_token_sha256:
         first_token = FirstToken(label=LABEL, token_sha256=message.first_token_sha256)
-        request_id = request_id_with_token(message.workspace_id)
+        request_id = request_id_with_token(workspace_id)
     registry.admit(
-        workspace_id=message.workspace_id,
-        tenant_id=message.tenant_id,
-        request_id=request_id,
-        first_token=first_token,
-        ticket_required=message.ticket_required,
-        timeout=timeout,
+        message.admission, request_id=request_id, first_token=first_token, timeout=timeout
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import access
 from provision_service.commands.deployment import Deployment
@@ -94,6 +94,13 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
         ) from None
     if found is None or found.workspace_id != command.workspace_id:
         raise _rejected()
+    if not found.evidence_backed:
+        raise Refusal(
+            SharedReason.BEARER_REJECTED,
+            "this token was handed out to whoever knew the workspace's id, so it reads no"
+            " secrets; launch the workspace and register with the ticket of that launch",
+            recovery=Recovery.RELAUNCH,
+        )
     return found
 
 

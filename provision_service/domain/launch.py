@@ -22,6 +22,7 @@ class WorkspaceEvent(StrEnum):
     BOX_SILENT = "BOX_SILENT"
     BOX_LEFT = "BOX_LEFT"
     REMOVED = "REMOVED"
+    SUSPENDED = "SUSPENDED"
 
 
 _S = ProvisionState
@@ -29,7 +30,7 @@ _S = ProvisionState
 _FOLLOWERS: Final = {
     _S.CLAIMED: frozenset({_S.ENV_DELIVERED, _S.FAILED, _S.SUPERSEDED, _S.LAPSED}),
     _S.ENV_DELIVERED: frozenset({_S.LAUNCHED, _S.REGISTERED, _S.FAILED, _S.SUPERSEDED, _S.LAPSED}),
-    _S.LAUNCHED: frozenset({_S.REGISTERED, _S.FAILED, _S.SUPERSEDED}),
+    _S.LAUNCHED: frozenset({_S.REGISTERED, _S.FAILED, _S.SUPERSEDED, _S.LAPSED}),
     _S.REGISTERED: frozenset({_S.PROVEN, _S.FAILED, _S.SUPERSEDED}),
     _S.PROVEN: frozenset({_S.SUPERSEDED}),
     _S.LAPSED: frozenset({_S.REGISTERED, _S.SUPERSEDED}),
@@ -40,11 +41,13 @@ _HOLDS_CLAIM: Final = frozenset({_S.CLAIMED, _S.ENV_DELIVERED})
 
 _W = WorkspaceStatus
 _E = WorkspaceEvent
-_BOX_STATUSES: Final = frozenset({_W.RUNNING, _W.DEGRADED, _W.OFFLINE})
+# A suspension has ended somewhere else when a box is heard of again.
+_BOX_STATUSES: Final = frozenset({_W.RUNNING, _W.DEGRADED, _W.OFFLINE, _W.SUSPENDED})
 _AFTER_LAUNCH_EVENT: Final = {
     _E.PROVISION_CLAIMED: _W.PROVISIONING,
     _E.BOX_REGISTERED: _W.RUNNING,
     _E.REMOVED: _W.REMOVED,
+    _E.SUSPENDED: _W.SUSPENDED,
 }
 _AFTER_BOX_EVENT: Final = {
     _E.BOX_HEALTHY: _W.RUNNING,

@@ -41,14 +41,20 @@ class WorkspaceStatus(StrEnum):
     OFFLINE = "OFFLINE"
     FAILED = "FAILED"
     REMOVED = "REMOVED"
+    SUSPENDED = "SUSPENDED"
 
 
 @unique
 class NeedsLaunchReason(StrEnum):
-    """Why a workspace should be launched."""
+    """Why a workspace should be launched, as the registry found.
+
+    LAPSED: the ticket of its newest launch ran out, or was voided, before a box came.
+    """
 
     SILENT = "SILENT"
     LAPSED = "LAPSED"
+    NEWEST_REFUSED = "NEWEST_REFUSED"
+    RESTORED = "RESTORED"
 
 
 @unique

@@ -48,6 +48,16 @@ class RegistrationState(StrEnum):
     REMOVED = "REMOVED"
 
 
+@unique
+class RelaunchReason(StrEnum):
+    """Why the registry says that only a new launch can help."""
+
+    SILENT = "SILENT"
+    TICKET_UNUSED = "TICKET_UNUSED"
+    NEWEST_REFUSED = "NEWEST_REFUSED"
+    RESTORED = "RESTORED"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstToken:
     """Asks for an api token at admission; `token_sha256` when the caller made it."""
@@ -65,12 +75,47 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What the registry is told of a workspace. The two marks are never unset again.
+
+    `ticket_required`: only the ticket of a launch opens it. `evidence_required`: its id alone
+    opens nothing, its api token does; set alone for runtimes that this pair does not launch.
+    """
+
+    workspace_id: str
+    tenant_id: str
+    ticket_required: bool
+    evidence_required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What BeginIncarnation is asked for.
+
+    The launch gets a number above `minimum_incarnation`. `lift_suspension` also begins it for a
+    suspended workspace; `only_if_needed` begins it only where the registry still says that one
+    is needed.
+    """
+
+    workspace_id: str
+    request_id: str
+    ticket_ttl: timedelta
+    minimum_incarnation: int = 0
+    lift_suspension: bool = False
+    only_if_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incarnation:
-    """A launch has begun. `ticket` is None when it was delivered and redeemed before."""
+    """A launch has begun, unless `skipped`: then none was needed, and nothing changed.
+
+    `ticket` is None when it was delivered and redeemed before, and when skipped.
+    """
 
     number: int
     ticket: Secret | None
     ticket_expire_time: datetime | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +131,10 @@ class RegisterFailure:
 class Registration:
     """How a workspace stands; incarnations are 0 before any.
 
-    `deregistered`: its box left on purpose. `suspended`: nobody lets it in until a launch that
-    somebody decided on.
+    `left`: its newest box left on purpose. `suspended`: nobody lets it in until an admin lifts
+    that. `fenced`: so, or until a new launch, because its tokens were compromised.
+    `ticket_unused`: the newest launch's ticket ran out, or was voided, before a box came.
+    `relaunch`: why only a new launch can help, since when `relaunch_since` says.
     """
 
     workspace_id: str
@@ -97,28 +144,38 @@ class Registration:
     registered_incarnation: int = 0
     healthy_incarnation: int = 0
     register_time: datetime | None = None
-    deregistered: bool = False
+    left: bool = False
     suspended: bool = False
-    needs_relaunch: bool = False
-    silent_since: datetime | None = None
+    fenced: bool = False
+    ticket_unused: bool = False
+    relaunch: RelaunchReason | None = None
+    relaunch_since: datetime | None = None
     last_register_failure: RegisterFailure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationPage:
-    """Some registrations; `next_page_token` is empty on the last page."""
+    """Some registrations; `next_page_token` is empty on the last page.
+
+    `revision`: ask for what changed after it the next time.
+    """
 
     registrations: tuple[Registration, ...]
     next_page_token: str = ""
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearer:
-    """Whom a live instance token speaks for."""
+    """Whom a live instance token speaks for.
+
+    `evidence_backed`: its box once showed something that a stranger could not have.
+    """
 
     workspace_id: str
     tenant_id: str
     incarnation: int
+    evidence_backed: bool
 
 
 class Registry(Protocol):
@@ -126,20 +183,16 @@ class Registry(Protocol):
 
     def admit(
         self,
+        admission: Admission,
         *,
-        workspace_id: str,
-        tenant_id: str,
         request_id: str,
         first_token: FirstToken | None,
-        ticket_required: bool,
         timeout: timedelta,
     ) -> Admitted:
         """AdmitWorkspace."""
         ...
 
-    def begin_incarnation(
-        self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
-    ) -> Incarnation:
+    def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         """BeginIncarnation."""
         ...
 
@@ -157,8 +210,10 @@ class Registry(Protocol):
         """ListRegistrations(workspace_ids) of at most 200; one that is unknown is left out."""
         ...
 
-    def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
-        """ListRegistrations, every one, 200 a page."""
+    def list_changed_registrations(
+        self, *, after: int, page_token: str, timeout: timedelta
+    ) -> RegistrationPage:
+        """ListRegistrations(changed_after), 200 a page; 0: every one."""
         ...
 
     def list_registrations_needing_relaunch(

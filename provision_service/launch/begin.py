@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from agentworkspace.core.refusal import Refusal, SharedReason
@@ -9,9 +10,11 @@ from agentworkspace.service.store_faults import COME_BACK_AFTER
 from provision_service.commands import access, first_token
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
+from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
     Incarnation,
+    Launch,
     Registry,
     RegistryRefused,
     RegistryUnavailable,
@@ -23,6 +26,8 @@ from provision_service.storage.store import Store
 _UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
 _REMOVED: Final = SharedReason.WORKSPACE_REMOVED.value
 _SUPERSEDED: Final = "INCARNATION_SUPERSEDED"
+# What stands until somebody decides: the same request would meet it again.
+_FENCED: Final = frozenset({SharedReason.WORKSPACE_SUSPENDED, SharedReason.INCARNATION_FENCED})
 
 
 def begin(
@@ -30,54 +35,65 @@ def begin(
 ) -> Incarnation:
     """Admit if that is still due, then BeginIncarnation under the launch's own id.
 
-    When that fails the claim is released, also when the registry took all the time of the
-    call, and the same request takes it up again with the same launch, so that the registry
-    never counts it twice. Raises REGISTRY_UNAVAILABLE,
-    WORKSPACE_REMOVED, PROVISION_SUPERSEDED.
+    A registry that does not answer leaves the claim released, also when it took all the time
+    of the call: the same request takes it up again with the same launch, so that the registry
+    never counts it twice. A fence there ends the claim, and so does a launch that nothing needs.
+    Raises REGISTRY_UNAVAILABLE, WORKSPACE_SUSPENDED, INCARNATION_FENCED, WORKSPACE_REMOVED,
+    PROVISION_SUPERSEDED.
     """
     try:
         if taken.pending is not None:
             _admit(deployment, registry, taken.pending)
-        return _begin(deployment, registry, taken)
+        begun = _begin(deployment, registry, taken)
     except RegistryUnavailable:
-        refusal = _unavailable("did not answer")
+        refusal = unavailable("did not answer")
     except RegistryRefused as refused:
         refusal = _refusal(taken, refused)
+    else:
+        if begun.skipped:
+            with store.after_the_call().transaction() as tx:
+                access.lock_workspace(tx, call, taken.workspace.id)
+                claim_rows.withdraw(tx, taken.provision_id)
+        return begun
+    close = claim_rows.refuse if refusal.reason in _FENCED else claim_rows.release
     with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
-        claim_rows.release(
-            tx,
-            taken.provision_id,
-            code=f"ERROR_REASON_{refusal.reason}",
-            message=refusal.message,
-        )
+        code = f"ERROR_REASON_{refusal.reason}"
+        close(tx, taken.provision_id, code=code, message=refusal.message)
     raise refusal
 
 
 def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarnation:
-    def once() -> Incarnation:
-        return registry.begin_incarnation(
-            workspace_id=taken.workspace.id,
-            request_id=taken.provision_id,
-            ticket_ttl=max(deployment.ticket_ttl, deployment.provision_lease),
-            timeout=deployment.launch_budget,
-        )
-
+    workspace = taken.workspace
+    launch = Launch(
+        workspace_id=workspace.id,
+        request_id=taken.provision_id,
+        ticket_ttl=max(deployment.ticket_ttl, deployment.provision_lease),
+        # A registry that was restored from a backup must not count a launch again.
+        minimum_incarnation=workspace.incarnation,
+        lift_suspension=taken.reason is ProvisionReason.RESUME,
+        only_if_needed=taken.reason is ProvisionReason.AUTO_RESTART,
+    )
     try:
-        return once()
+        return registry.begin_incarnation(launch, timeout=deployment.launch_budget)
     except RegistryRefused as refused:
         if refused.reason != _UNKNOWN:
             raise
     # The registry lost what it was told, say to a restored backup: tell it again.
     registry.admit(
-        workspace_id=taken.workspace.id,
-        tenant_id=taken.workspace.tenant_id,
-        request_id=first_token.request_id_without_token(taken.workspace.id),
+        first_token.admission_of(
+            deployment,
+            workspace_id=workspace.id,
+            tenant_id=workspace.tenant_id,
+            external_like=taken.decision.skipped,
+        ),
+        request_id=first_token.request_id_without_token(workspace.id),
         first_token=None,
-        ticket_required=deployment.tickets_from_birth,
         timeout=deployment.admit_budget,
     )
-    return once()
+    # It knows of no box, so nothing can say that none is needed.
+    again = replace(launch, only_if_needed=False)
+    return registry.begin_incarnation(again, timeout=deployment.launch_budget)
 
 
 def _admit(deployment: Deployment, registry: Registry, pending: outbox_rows.Message) -> None:
@@ -94,14 +110,30 @@ def _admit(deployment: Deployment, registry: Registry, pending: outbox_rows.Mess
 
 
 def _refusal(taken: Claimed, refused: RegistryRefused) -> Refusal:
+    workspace_id = taken.workspace.id
     if refused.reason == _REMOVED:
-        return access.removed(taken.workspace.id)
+        return access.removed(workspace_id)
     if refused.reason == _SUPERSEDED:
         return access.superseded(taken.provision_id, "a newer launch has begun")
-    return _unavailable(f"refused to begin the launch ({refused.reason})")
+    if refused.reason == SharedReason.WORKSPACE_SUSPENDED:
+        return Refusal(
+            SharedReason.WORKSPACE_SUSPENDED,
+            "the workspace is suspended; only an admin launches it, with reason RESUME",
+            metadata={"workspace_id": workspace_id},
+        )
+    if refused.reason == SharedReason.INCARNATION_FENCED:
+        return Refusal(
+            SharedReason.INCARNATION_FENCED,
+            "after this launch had begun, its workspace was suspended or reported as"
+            " compromised, so its ticket opens nothing; ask for a launch with a new request_id"
+            " (a suspended workspace wants reason RESUME)",
+            metadata={"workspace_id": workspace_id},
+        )
+    return unavailable(f"refused to begin the launch ({refused.reason})")
 
 
-def _unavailable(what: str) -> Refusal:
+def unavailable(what: str) -> Refusal:
+    """The registry could not be asked, or not be understood; the same request may try again."""
     return Refusal(
         Reason.REGISTRY_UNAVAILABLE,
         f"the registry {what}; nothing was handed out, call again with the same request_id",

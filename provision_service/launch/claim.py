@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.refusal import Refusal
 from provision_service.commands import access, idempotency
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -13,25 +15,34 @@ from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.launch import claim_is_live
 from provision_service.domain.lifecycle import ProvisionReason, ProvisionState
 from provision_service.domain.records import Provision, Workspace
+from provision_service.domain.refusals import Reason
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import claim_rows, lapsed_rows, outbox_rows, provision_rows
+from provision_service.storage import claim_rows, lapsed_rows, outbox_rows
 from provision_service.storage.claim_rows import Claims
 from provision_service.storage.provision_rows import OPEN
 from provision_service.storage.store import Transaction
 
+_ASK_AGAIN = timedelta(seconds=5)
+# The reasons for which an incarnation begins even where nothing is launched from here: the ticket
+# is the way out of a fence.
+_OUT_OF_A_FENCE = frozenset({ProvisionReason.RESUME, ProvisionReason.RECREATE})
 _RUNNING = frozenset({ProvisionState.LAUNCHED, ProvisionState.REGISTERED, ProvisionState.PROVEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A launch that is asked for; `provision_id` is used unless the request was seen before."""
+    """A launch that is asked for; `provision_id` is used unless the request was seen before.
+
+    `fenced_incarnation`: the launch that a fence at the registry keeps out, 0 for none.
+    """
 
     call: Call
     workspace_id: str
     provision_id: str
     request_id: str
     reason: ProvisionReason
+    fenced_incarnation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +54,9 @@ class Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """The runtime is not launched by this pair; nothing was claimed."""
+    """The runtime is not launched by this pair, or this very request found no need; nothing
+    was claimed.
+    """
 
     workspace: Workspace
     decision: Decision
@@ -54,6 +67,7 @@ class Claimed:
     """The claim is held: the decision that its environment will be made of."""
 
     provision_id: str
+    reason: ProvisionReason
     workspace: Workspace
     inputs: Inputs
     decision: Decision
@@ -78,7 +92,9 @@ def claim(
     inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
-    if decision.skipped:
+    if met.own is not None and _was_not_needed(met.own):
+        return Skipped(workspace=workspace, decision=decision)
+    if decision.skipped and request.reason not in _OUT_OF_A_FENCE:
         return Skipped(workspace=workspace, decision=decision)
     refusal = decide.take_usage_token(
         tx, deployment, tenant=held.tenant, inputs=inputs, decision=decision
@@ -87,6 +103,7 @@ def claim(
         raise refusal
     return Claimed(
         provision_id=_hold(tx, deployment, request, met, workspace),
+        reason=request.reason,
         workspace=workspace,
         inputs=inputs,
         decision=decision,
@@ -104,15 +121,40 @@ def _join(met: Claims, request: Request) -> Joined | None:
     own, rival = met.own, met.open_claim
     if own is not None and own.reason is not request.reason:
         raise idempotency.reused(request.request_id)
-    if rival is not None and (own is None or rival.id != own.id) and _is_live(rival, met):
+    is_held = rival is not None and (own is None or rival.id != own.id) and _is_live(rival, met)
+    if rival is not None and is_held and not _goes_before(request, rival):
         return Joined(provision=rival)
-    if own is None or _is_live(own, met):
+    if own is None or _is_live(own, met) or _was_not_needed(own):
         return None
     if own.state in _RUNNING:
         return Joined(provision=own)
     if _was_released(own) and met.newest_id == own.id:
         return None
     raise access.superseded(own.id, _why_over(own))
+
+
+def _goes_before(request: Request, rival: Provision) -> bool:
+    """Whether a RESUME ends the rival, whose ticket opens nothing any more.
+
+    It joins no launch of another reason: that one would not lift the suspension. Raises
+    PROVISION_IN_PROGRESS while such a launch may still end well.
+    """
+    if request.reason is not ProvisionReason.RESUME or rival.reason is ProvisionReason.RESUME:
+        return False
+    if rival.incarnation and rival.incarnation == request.fenced_incarnation:
+        return True
+    raise Refusal(
+        Reason.PROVISION_IN_PROGRESS,
+        f"launch {rival.id} ({rival.reason}) is on its way, and a RESUME does not join it; call"
+        " again when it has ended",
+        metadata={"provision_id": rival.id},
+        retry_after=_ASK_AGAIN,
+    )
+
+
+def _was_not_needed(provision: Provision) -> bool:
+    """Whether the registry said of an AUTO_RESTART that nothing needs it any more."""
+    return provision.error is not None and provision.error.code == claim_rows.NOT_NEEDED
 
 
 def _is_live(provision: Provision, met: Claims) -> bool:
@@ -142,10 +184,13 @@ def _hold(
     met: Claims,
     workspace: Workspace,
 ) -> str:
-    """Take the claim, or go on with one's own; a rival's lease has run out by now."""
+    """Take the claim, or go on with one's own; a rival has lost it by now."""
     rival, own = met.open_claim, met.own
     if rival is not None and (own is None or rival.id != own.id) and rival.state in OPEN:
-        provision_rows.set_state(tx, rival.id, ProvisionState.LAPSED)
+        if _is_live(rival, met):
+            claim_rows.supersede(tx, rival.id)
+        else:
+            claim_rows.end(tx, rival.id)
     if own is not None:
         claim_rows.renew(
             tx,

@@ -47,7 +47,7 @@ def run(store: Store, command: CompleteProvision) -> CompleteProvisionResult:
         provision, now = holding.lock(tx, command.call, command.provision_id)
         if provision.complete_time is not None and provision.outcome is command.outcome:
             return CompleteProvisionResult(provision=provision)
-        if provision.complete_time is not None:
+        if provision.outcome is not None:
             raise access.superseded(provision.id, f"it was completed as {provision.outcome}")
         if provision.state not in holding.PAST_THE_CLAIM:
             holding.require_claim(provision, now)

@@ -79,6 +79,9 @@ def _environment(
     plan = taken.decision.plan
     if plan is None:
         raise AssertionError("a decision without a refusal has a plan")
+    if taken.decision.skipped:
+        # Its program is not started from here: it gets what lets it in again, and nothing else.
+        plan = EnvironmentPlan({})
     facts = LaunchFacts(
         workspace_id=taken.workspace.id,
         incarnation=incarnation,

@@ -69,6 +69,13 @@ def would_change(workspace: Workspace, seen: Registration, launch: Progress | No
     return bool(_changes(workspace, seen)) or (launch is not None and bool(_steps(launch, seen)))
 
 
+def is_over(workspace: Workspace, seen: Registration) -> bool:
+    """Whether the reason for which the workspace asks to be launched is gone."""
+    if seen.suspended or seen.state is RegistrationState.REMOVED:
+        return True
+    return seen.relaunch is None and seen.incarnation >= workspace.incarnation
+
+
 def _move_launch(tx: Connection, seen: Registration) -> bool:
     launch = provision_rows.progress(tx, [seen.workspace_id]).get(seen.workspace_id)
     if launch is None:
@@ -76,10 +83,11 @@ def _move_launch(tx: Connection, seen: Registration) -> bool:
     steps = _steps(launch, seen)
     for state in steps:
         now = workspace_rows.now(tx)
-        times = {"prove_time": now}
-        if state is ProvisionState.REGISTERED:
-            times = {"register_time": seen.register_time or now}
-        provision_rows.set_state(tx, launch.provision_id, state, **times)
+        times = {
+            ProvisionState.REGISTERED: {"register_time": seen.register_time or now},
+            ProvisionState.PROVEN: {"prove_time": now},
+        }
+        provision_rows.set_state(tx, launch.provision_id, state, **times.get(state, {}))
     return bool(steps)
 
 
@@ -87,13 +95,18 @@ def _steps(launch: Progress, seen: Registration) -> list[ProvisionState]:
     """Where a launch goes from here, one after the other."""
     state, steps = launch.state, []
     for reached, target in (
-        (seen.registered_incarnation, ProvisionState.REGISTERED),
-        (seen.healthy_incarnation, ProvisionState.PROVEN),
+        (seen.registered_incarnation >= launch.incarnation, ProvisionState.REGISTERED),
+        (seen.healthy_incarnation >= launch.incarnation, ProvisionState.PROVEN),
+        (_ticket_ran_out(launch.incarnation, seen), ProvisionState.LAPSED),
     ):
-        if reached >= launch.incarnation and may_follow(state, target):
+        if reached and may_follow(state, target):
             state = target
             steps.append(state)
     return steps
+
+
+def _ticket_ran_out(incarnation: int, seen: Registration) -> bool:
+    return seen.ticket_unused and seen.incarnation == incarnation
 
 
 def _move_workspace(tx: Connection, workspace: Workspace, seen: Registration) -> bool:
@@ -105,28 +118,38 @@ def _move_workspace(tx: Connection, workspace: Workspace, seen: Registration) ->
 
 def _changes(workspace: Workspace, seen: Registration) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    if not _box_came(workspace, seen):
+    # What was seen before a newer launch says nothing about it.
+    if seen.incarnation < workspace.incarnation:
         return changes
-    status = workspace.status
-    if status not in _HAS_BOX:
-        status = status_after(status, WorkspaceEvent.BOX_REGISTERED)
-    event = _EVENT.get(seen.state)
-    if event is not None:
-        status = status_after(status, event)
+    status = _status(workspace, seen)
     if status is not workspace.status:
         changes["status"] = status.value
     error = workspace.last_error
     if error is not None and seen.registered_incarnation > error.incarnation:
         changes["last_error"] = None
-    is_alive = seen.state in (RegistrationState.ONLINE, RegistrationState.DEGRADED)
-    if workspace.needs_launch is not None and is_alive:
+    if workspace.needs_launch is not None and is_over(workspace, seen):
         changes.update(needs_launch_reason=None, needs_launch_since=None)
     return changes
 
 
+def _status(workspace: Workspace, seen: Registration) -> WorkspaceStatus:
+    status = workspace.status
+    if seen.suspended:
+        return status_after(status, WorkspaceEvent.SUSPENDED)
+    if not _box_came(workspace, seen):
+        if _ticket_ran_out(workspace.incarnation, seen):
+            status = status_after(status, WorkspaceEvent.PROVISION_LAPSED)
+        if status is WorkspaceStatus.SUSPENDED:
+            status = status_after(status, WorkspaceEvent.BOX_SILENT)
+        return status
+    if status not in _HAS_BOX:
+        status = status_after(status, WorkspaceEvent.BOX_REGISTERED)
+    return status_after(status, _EVENT[seen.state])
+
+
 def _box_came(workspace: Workspace, seen: Registration) -> bool:
     """Whether a box of the newest launch was let in; before any launch, any box."""
-    if seen.state not in _EVENT or seen.incarnation < workspace.incarnation:
+    if seen.state not in _EVENT:
         return False
     if workspace.incarnation == 0:
         return seen.register_time is not None

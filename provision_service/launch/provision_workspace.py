@@ -14,7 +14,11 @@ from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.probing import Prober, ProbesPolicy
 from provision_service.domain.records import Provision, Workspace
 from provision_service.domain.refusals import Reason
-from provision_service.domain.registry_port import Registry
+from provision_service.domain.registry_port import (
+    Registry,
+    RegistryRefused,
+    RegistryUnavailable,
+)
 from provision_service.domain.step import Notice
 from provision_service.launch import begin, decide, deliver
 from provision_service.launch.claim import (
@@ -36,7 +40,9 @@ _PASSING = frozenset(
         SharedReason.WORKSPACE_REMOVED,
         SharedReason.TENANT_FORBIDDEN,
         SharedReason.REQUEST_ID_REUSED,
+        SharedReason.ROLE_REQUIRED,
         Reason.PROVISION_SUPERSEDED,
+        Reason.PROVISION_IN_PROGRESS,
         SharedReason.DEADLINE,
         SharedReason.STORE_UNAVAILABLE,
         SharedReason.OVERLOADED,
@@ -86,18 +92,49 @@ def run(
     if command.validate_only:
         return _validate(store, command, deployment, files, prober)
     try:
+        _require_admin(command)
         probed = _probe(store, command, deployment, files, prober)
+        request = _request(command, _fenced_incarnation(command, deployment, registry))
         with store.transaction() as tx:
-            taken = claim(tx, deployment, files, _request(command))
+            taken = claim(tx, deployment, files, request)
+        if isinstance(taken, Joined):
+            return _joined(taken.provision)
+        if isinstance(taken, Skipped):
+            return _skipped(command, taken.workspace, taken.decision)
+        return _launch(store, command, deployment, registry, taken=taken, probed=probed)
     except Refusal as refusal:
         if refusal.reason not in _PASSING:
             _remember(store, command, refusal)
         raise
-    if isinstance(taken, Joined):
-        return _joined(taken.provision)
-    if isinstance(taken, Skipped):
-        return _skipped(command, taken.workspace, taken.decision)
-    return _launch(store, command, deployment, registry, taken=taken, probed=probed)
+
+
+def _require_admin(command: ProvisionWorkspace) -> None:
+    """A RESUME lifts a suspension, which an admin set."""
+    if command.reason is ProvisionReason.RESUME and "admin" not in command.call.caller.roles:
+        raise Refusal(
+            SharedReason.ROLE_REQUIRED,
+            "reason RESUME lifts a suspension and needs the role admin; for any other launch"
+            " say RESTART",
+            metadata={"roles": "admin"},
+        )
+
+
+def _fenced_incarnation(
+    command: ProvisionWorkspace, deployment: Deployment, registry: Registry
+) -> int:
+    """The launch that a fence keeps out; 0 for none. Asked for a RESUME alone, which ends it."""
+    if command.reason is not ProvisionReason.RESUME:
+        return 0
+    try:
+        seen = registry.get_registration(
+            workspace_id=command.workspace_id, timeout=deployment.launch_budget
+        )
+    except RegistryUnavailable:
+        raise begin.unavailable("did not answer") from None
+    except RegistryRefused:
+        # It does not know the workspace yet, so it fences nothing.
+        return 0
+    return seen.incarnation if seen.fenced else 0
 
 
 def _launch(
@@ -110,6 +147,8 @@ def _launch(
     probed: tuple[Notice, ...],
 ) -> ProvisionWorkspaceResult:
     begun = begin.begin(store, deployment, registry, command.call, taken)
+    if begun.skipped:
+        return _skipped(command, taken.workspace, taken.decision)
     if begun.ticket is None:
         # The ticket was redeemed: the box of this very launch is up, so start nothing.
         with store.reading() as tx:
@@ -188,13 +227,14 @@ def _validate(
     )
 
 
-def _request(command: ProvisionWorkspace) -> Request:
+def _request(command: ProvisionWorkspace, fenced_incarnation: int) -> Request:
     return Request(
         call=command.call,
         workspace_id=command.workspace_id,
         provision_id=command.provision_id,
         request_id=command.request_id,
         reason=command.reason,
+        fenced_incarnation=fenced_incarnation,
     )
 
 

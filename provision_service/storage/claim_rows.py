@@ -34,6 +34,8 @@ from provision_service.storage.provision_rows import (
 _P = ProvisionRow
 _S = ProvisionState
 _NEWER = aliased(ProvisionRow)
+# The error code of an AUTO_RESTART that found nothing to do.
+NOT_NEEDED: Final = "NOT_NEEDED"
 _IS_OPEN: Final = _P.complete_time.is_(None) & _P.state.in_(OPEN)
 _THIS: Final = _P.provision_id == bindparam("id")
 _NEW_LEASE: Final = func.clock_timestamp() + bindparam("lease", type_=Interval())
@@ -180,6 +182,47 @@ def release(tx: Connection, provision_id: str, *, code: str, message: str) -> No
         update(ProvisionRow)
         .where(_P.provision_id == provision_id, _P.state == _S.CLAIMED.value)
         .values(state=_S.FAILED.value, error_code=code, error_message=message)
+    )
+
+
+def end(tx: Connection, provision_id: str) -> None:
+    """A claim whose lease ran out makes room for another.
+
+    One that never began has LAPSED; of one that was handed out the registry knows how it ends.
+    """
+    _end(
+        tx,
+        provision_id,
+        state=case((_P.state == _S.CLAIMED.value, _S.LAPSED.value), else_=_P.state),
+    )
+
+
+def supersede(tx: Connection, provision_id: str) -> None:
+    """A launch that was fenced makes room for the one that lifts the fence."""
+    _end(tx, provision_id, state=_S.SUPERSEDED.value)
+
+
+def withdraw(tx: Connection, provision_id: str) -> None:
+    """Nothing needed the launch: its claim ends without having begun anything."""
+    _end(
+        tx,
+        provision_id,
+        state=_S.SUPERSEDED.value,
+        error_code=NOT_NEEDED,
+        error_message="the registry says that no launch is needed any more",
+    )
+
+
+def refuse(tx: Connection, provision_id: str, *, code: str, message: str) -> None:
+    """The registry will not begin the launch: its claim ends as FAILED."""
+    _end(tx, provision_id, state=_S.FAILED.value, error_code=code, error_message=message)
+
+
+def _end(tx: Connection, provision_id: str, **values: Any) -> None:
+    tx.execute(
+        update(ProvisionRow)
+        .where(_P.provision_id == provision_id, _IS_OPEN)
+        .values(complete_time=func.clock_timestamp(), **values)
     )
 
 

@@ -1,11 +1,10 @@
-"""Claims whose lease ran out, and workspaces whose box never came."""
+"""Claims whose lease ran out before their launch began."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, func, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, func, select, update
 
-from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
+from provision_service.domain.lifecycle import ProvisionState
 from provision_service.storage.models import ProvisionRow, WorkspaceRow
 from provision_service.storage.provision_rows import OPEN
 
@@ -14,13 +13,16 @@ _S = ProvisionState
 
 
 def lapse(tx: Connection, limit: int) -> list[tuple[str, str]]:
-    """End claims whose lease ran out; (provision, workspace) of each.
+    """End claims whose lease ran out before BeginIncarnation; (provision, workspace) of each.
+
+    Whether a launch that was handed out lapses is the registry's to say: its ticket may live
+    longer than the claim.
 
     Locks the workspaces first, as everybody does; what is locked has its turn next time.
     """
     is_due = (
         _P.complete_time.is_(None),
-        _P.state.in_(OPEN),
+        _P.state == _S.CLAIMED.value,
         _P.lease_expire_time <= func.clock_timestamp(),
     )
     due = (
@@ -39,30 +41,6 @@ def lapse(tx: Connection, limit: int) -> list[tuple[str, str]]:
         .returning(_P.provision_id, _P.workspace_id)
     )
     return sorted((row.provision_id, row.workspace_id) for row in ended)
-
-
-def never_came(tx: Connection) -> list[str]:
-    """Workspaces whose newest launch lapsed without a box, and that have none running."""
-    newer = aliased(ProvisionRow)
-    has_box = (
-        WorkspaceStatus.RUNNING.value,
-        WorkspaceStatus.DEGRADED.value,
-        WorkspaceStatus.REMOVED.value,
-    )
-    query = (
-        select(_P.workspace_id)
-        .join(WorkspaceRow, WorkspaceRow.workspace_id == _P.workspace_id)
-        .where(
-            _P.state == _S.LAPSED.value,
-            _P.register_time.is_(None),
-            ~exists().where(
-                newer.workspace_id == _P.workspace_id, newer.create_time > _P.create_time
-            ),
-            WorkspaceRow.status.not_in(has_box),
-            WorkspaceRow.needs_launch_reason.is_(None),
-        )
-    )
-    return sorted(tx.scalars(query))
 
 
 def with_live_claim(tx: Connection, workspace_ids: list[str]) -> set[str]:

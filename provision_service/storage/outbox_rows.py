@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.orm import aliased
 
+from provision_service.domain.registry_port import Admission
 from provision_service.storage.models_internal import OutboxRow
 
 _O = OutboxRow
@@ -39,29 +40,39 @@ class Op(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message; `first_token_sha256` is of an ADMIT with a token that the caller made."""
+    """One message; `first_token_sha256` is of an ADMIT with a token that the caller made.
+
+    `admission` says of any message whose workspace it is about.
+    """
 
     seq: int
-    workspace_id: str
-    tenant_id: str
     op: Op
     attempts: int
+    admission: Admission
     first_token_sha256: str | None
-    ticket_required: bool
 
 
 def add_admit(
     tx: Connection,
+    admission: Admission,
     *,
-    workspace_id: str,
-    tenant_id: str,
     first_token_sha256: str | None,
-    ticket_required: bool,
     not_before: timedelta,
 ) -> None:
     """Leave an admission; `not_before` gives the create itself time to do it."""
-    payload = {"first_token_sha256": first_token_sha256, "ticket_required": ticket_required}
-    _add(tx, workspace_id, tenant_id, Op.ADMIT, payload=payload, not_before=not_before)
+    payload = {
+        "first_token_sha256": first_token_sha256,
+        "ticket_required": admission.ticket_required,
+        "evidence_required": admission.evidence_required,
+    }
+    _add(
+        tx,
+        admission.workspace_id,
+        admission.tenant_id,
+        Op.ADMIT,
+        payload=payload,
+        not_before=not_before,
+    )
 
 
 def add_retire(tx: Connection, *, workspace_id: str, tenant_id: str, not_before: timedelta) -> None:
@@ -155,12 +166,16 @@ def postpone(tx: Connection, seq: int, *, wait: timedelta, why: str) -> None:
 def _message(row: Any) -> Message:
     return Message(
         seq=row.seq,
-        workspace_id=row.workspace_id,
-        tenant_id=row.tenant_id,
         op=Op(row.op),
         attempts=row.attempts,
+        admission=Admission(
+            workspace_id=row.workspace_id,
+            tenant_id=row.tenant_id,
+            # A message of an older version lacks what that version did not know.
+            ticket_required=bool(row.payload.get("ticket_required", False)),
+            evidence_required=bool(row.payload.get("evidence_required", False)),
+        ),
         first_token_sha256=row.payload.get("first_token_sha256"),
-        ticket_required=bool(row.payload.get("ticket_required", False)),
     )
 
 

@@ -51,6 +51,12 @@ def settle(tx: Connection, recent: Recent, *, marked: int, paused_reason: str) -
     tx.execute(update(ReconcilerRow).values(marks=marks, paused_reason=paused_reason))
 
 
+def marked(tx: Connection) -> frozenset[str]:
+    """Every workspace that asks to be launched."""
+    query = select(WorkspaceRow.workspace_id).where(WorkspaceRow.needs_launch_reason.is_not(None))
+    return frozenset(tx.scalars(query))
+
+
 def mark(
     tx: Connection, workspace_id: str, reason: NeedsLaunchReason, since: datetime | None
 ) -> None:

@@ -74,7 +74,9 @@ class Background:
         self._reconciler = reconciler
         self._trial = trial
         self._outbox_waits = asyncio.Event()
+        self._revision = 0
         self._page_token = ""
+        self._behind: frozenset[str] = frozenset()
         self._paused = ""
         self._rekeying = False
         self._log = structlog.get_logger("provision.background")
@@ -123,20 +125,25 @@ class Background:
         return False
 
     async def observe(self) -> bool:
-        command = ObserveLaunches(page_token=self._page_token)
+        command = ObserveLaunches(revision=self._revision, page_token=self._page_token)
         result = await self._do(
             lambda store: observe_launches.run(store, command, self._deployment, self._registry)
         )
-        self._page_token = result.next_page_token
+        self._revision, self._page_token = result.revision, result.next_page_token
+        self._behind |= result.behind
         return bool(result.next_page_token)
 
     async def reconcile(self) -> bool:
+        command = Reconcile(behind=self._behind)
         result = await self._do(
-            lambda store: reconcile.run(store, Reconcile(), self._deployment, self._registry)
+            lambda store: reconcile.run(store, command, self._deployment, self._registry)
         )
+        self._behind = (self._behind - command.behind) | result.held_back
         self._metrics.reconciled(len(result.marked), paused=bool(result.paused))
         for workspace_id in result.marked:
             self._log.warning("a workspace needs a launch", workspace_id=workspace_id)
+        for workspace_id in result.unmarked:
+            self._log.info("a workspace needs no launch any more", workspace_id=workspace_id)
         if result.paused and result.paused != self._paused:
             self._log.error("the reconciler paused", why=result.paused)
         self._paused = result.paused

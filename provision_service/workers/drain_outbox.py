@@ -65,8 +65,8 @@ def run(
 def _deliver(store: Store, deployment: Deployment, registry: Registry, message: Message) -> None:
     if message.op is Op.RETIRE:
         registry.retire(
-            workspace_id=message.workspace_id,
-            tenant_id=message.tenant_id,
+            workspace_id=message.admission.workspace_id,
+            tenant_id=message.admission.tenant_id,
             timeout=deployment.admit_budget,
         )
         with store.transaction() as tx:
@@ -82,10 +82,10 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
             return
         if refused.reason == first_token.TOKEN_HASH_IN_USE:
             with store.transaction() as tx:
-                outbox_rows.drop_first_token(tx, message.workspace_id)
+                outbox_rows.drop_first_token(tx, message.admission.workspace_id)
         raise
     with store.transaction() as tx:
-        outbox_rows.confirm_admission(tx, message.workspace_id)
+        outbox_rows.confirm_admission(tx, message.admission.workspace_id)
 
 
 def _wait(attempts: int, jitter: float) -> timedelta:

@@ -16,18 +16,26 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserveLaunches:
-    """One page of registrations after `page_token`, and up to `limit` launches on their way."""
+    """Up to `limit` launches on their way, and one page of what changed at the registry after
+    `revision`: a quiet workspace is never looked at.
+    """
 
+    revision: int = 0
     page_token: str = ""
     limit: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserveLaunchesResult:
-    """Pass `next_page_token` to the next step; empty starts a new round."""
+    """Pass `revision` and `next_page_token` to the next step; without a token all was seen.
+
+    `behind`: workspaces that the registry counts fewer launches of than are stored here.
+    """
 
     changed: int
+    revision: int
     next_page_token: str
+    behind: frozenset[str]
 
 
 def run(
@@ -36,12 +44,12 @@ def run(
     """Look and apply. RegistryUnavailable and RegistryRefused change nothing and are raised."""
     with store.reading() as tx:
         watched = provision_rows.watched_workspaces(tx, command.limit)
-    seen = _ask(registry, deployment, watched)
-    page = registry.list_registrations(
-        page_token=command.page_token, timeout=deployment.launch_budget
+    page = registry.list_changed_registrations(
+        after=command.revision, page_token=command.page_token, timeout=deployment.launch_budget
     )
+    seen = (*page.registrations, *_ask(registry, deployment, watched))
     with store.reading() as tx:
-        news = _news(tx, (*seen, *page.registrations), watched)
+        news, behind = _news(tx, seen, watched)
     changed = 0
     for each in news:
         with store.transaction() as tx:
@@ -49,7 +57,12 @@ def run(
     if watched:
         with store.noting() as tx:
             provision_rows.mark_observed(tx, watched)
-    return ObserveLaunchesResult(changed=changed, next_page_token=page.next_page_token)
+    return ObserveLaunchesResult(
+        changed=changed,
+        revision=command.revision if page.next_page_token else page.revision,
+        next_page_token=page.next_page_token,
+        behind=behind,
+    )
 
 
 def _ask(
@@ -63,15 +76,23 @@ def _ask(
     )
 
 
-def _news(tx: Connection, seen: Iterable[Registration], watched: list[str]) -> list[Registration]:
-    """What has to be applied. Most of what is seen is known, and a lock for each would cost more
-    than all the rest.
+def _news(
+    tx: Connection, seen: Iterable[Registration], watched: list[str]
+) -> tuple[list[Registration], frozenset[str]]:
+    """What has to be applied, and who is behind. Most of what is seen is known, and a lock for
+    each would cost more than all the rest.
     """
     by_id = {each.workspace_id: each for each in seen}
     stored = workspace_rows.find_many(tx, list(by_id))
     launches = provision_rows.progress(tx, watched) if watched else {}
-    return [
+    news = [
         by_id[workspace_id]
         for workspace_id, workspace in stored.items()
         if observation.would_change(workspace, by_id[workspace_id], launches.get(workspace_id))
     ]
+    behind = frozenset(
+        workspace_id
+        for workspace_id, workspace in stored.items()
+        if by_id[workspace_id].incarnation < workspace.incarnation
+    )
+    return news, behind

@@ -1,9 +1,10 @@
-"""Worker step: mark workspaces whose box fell silent, or never came, as to be launched."""
+"""Worker step: mark the workspaces that need a launch, and take the marks away again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -13,62 +14,87 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain.lifecycle import NeedsLaunchReason
 from provision_service.domain.reconciliation import Marking, choose_marks
 from provision_service.domain.records import Workspace
-from provision_service.domain.registry_port import (
-    Registration,
-    RegistrationState,
-    Registry,
-    RegistryRefused,
-)
+from provision_service.domain.registry_port import Registration, Registry, RelaunchReason
+from provision_service.launch import observation
 from provision_service.storage import lapsed_rows, reconciler_rows, workspace_rows
 from provision_service.storage.store import Store
+
+_REASON: Final = {
+    RelaunchReason.SILENT: NeedsLaunchReason.SILENT,
+    RelaunchReason.TICKET_UNUSED: NeedsLaunchReason.LAPSED,
+    RelaunchReason.NEWEST_REFUSED: NeedsLaunchReason.NEWEST_REFUSED,
+    RelaunchReason.RESTORED: NeedsLaunchReason.RESTORED,
+}
+_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconcile:
-    """One look at everything the registry calls silent, and at launches that never came."""
+    """One look at everything that the registry says needs a launch, at what is marked here, and
+    at `behind`: workspaces that the registry seemed to count fewer launches of.
+    """
+
+    behind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """`paused` says in a sentence that the cap was met; empty when it was not."""
+    """`paused` says in a sentence that the cap was met; empty when it was not.
 
-    marked: tuple[str, ...]
-    paused: str
+    `held_back`: those of `behind` that the cap left for another round.
+    """
+
+    marked: tuple[str, ...] = ()
+    unmarked: tuple[str, ...] = ()
+    held_back: frozenset[str] = frozenset()
+    paused: str = ""
 
 
 def run(
     store: Store, command: Reconcile, deployment: Deployment, registry: Registry
 ) -> ReconcileResult:
-    """Mark what needs it. RegistryUnavailable and RegistryRefused change nothing and are raised.
+    """Mark and unmark. RegistryUnavailable and RegistryRefused change nothing and are raised.
 
-    The registry says who is silent: it knows uptime, grace and who left on purpose, also of
-    the boxes that never came. What is known here only is left out here: external-like,
-    removed, or being launched right now.
+    The registry alone decides who needs a launch: it knows uptime, grace, tickets and who left
+    on purpose. What is known here only is left out here: external-like, removed, or being
+    launched right now.
     """
-    del command
-    silent = _silent(registry, deployment)
-    excused = _excused(store, registry, deployment)
+    needing = _needing(registry, deployment)
+    with store.reading() as tx:
+        marked_before = reconciler_rows.marked(tx)
+        # Read before the registry is asked: a launch that begins in between proves nothing.
+        counted = workspace_rows.find_many(tx, sorted(command.behind))
+    known = _of(registry, deployment, (command.behind | marked_before) - needing.keys())
     catalogue = deployment.catalogue()
     with store.transaction() as tx:
         recent = reconciler_rows.take(tx)
         if recent is None:
-            return ReconcileResult(marked=(), paused="")
-        wanted = _candidates(tx, catalogue, silent, excused)
+            return ReconcileResult(held_back=command.behind)
+        unmarked = [each for each in sorted(marked_before) if _unmark(tx, each, known)]
+        behind = {
+            each: replace(known[each], relaunch=RelaunchReason.RESTORED)
+            for each, workspace in counted.items()
+            if each in known and known[each].incarnation < workspace.incarnation
+        }
+        wanted = _candidates(tx, catalogue, {**behind, **needing})
         marking = choose_marks(
             list(wanted),
             workspaces=workspace_rows.count_alive(tx),
             marked_last_minute=recent.used,
         )
-        marked = [
-            each for each in marking.workspace_ids if _mark(tx, catalogue, each, wanted[each])
-        ]
+        marked = [each for each in marking.workspace_ids if _mark(tx, catalogue, wanted[each])]
         paused = _paused(marking, len(marked))
         reconciler_rows.settle(tx, recent, marked=len(marked), paused_reason=paused)
-    return ReconcileResult(marked=tuple(marked), paused=paused)
+    return ReconcileResult(
+        marked=tuple(marked),
+        unmarked=tuple(unmarked),
+        held_back=frozenset(behind.keys() & wanted.keys()) - frozenset(marking.workspace_ids),
+        paused=paused,
+    )
 
 
-def _silent(registry: Registry, deployment: Deployment) -> dict[str, Registration]:
-    """Every registration that the registry calls silent without an excuse."""
+def _needing(registry: Registry, deployment: Deployment) -> dict[str, Registration]:
+    """Every registration that needs a launch."""
     found: dict[str, Registration] = {}
     token = ""
     while True:
@@ -81,67 +107,61 @@ def _silent(registry: Registry, deployment: Deployment) -> dict[str, Registratio
             return found
 
 
-def _excused(store: Store, registry: Registry, deployment: Deployment) -> frozenset[str]:
-    """Of the workspaces whose box never came, those that nobody may launch unasked."""
-    with store.reading() as tx:
-        never_came = lapsed_rows.never_came(tx)
-    return frozenset(each for each in never_came if _is_excused(registry, deployment, each))
-
-
-def _is_excused(registry: Registry, deployment: Deployment, workspace_id: str) -> bool:
-    try:
-        seen = registry.get_registration(workspace_id=workspace_id, timeout=deployment.peek_budget)
-    except RegistryRefused:
-        # It was never admitted there: the launch that is asked for will see to that.
-        return False
-    return seen.suspended or seen.deregistered or seen.state is RegistrationState.REMOVED
+def _of(
+    registry: Registry, deployment: Deployment, workspace_ids: Iterable[str]
+) -> dict[str, Registration]:
+    """What the registry says of these; one that it does not know is left out."""
+    asked = sorted(workspace_ids)
+    found: dict[str, Registration] = {}
+    for start in range(0, len(asked), _AT_ONCE):
+        part = registry.list_registrations_of(
+            workspace_ids=asked[start : start + _AT_ONCE], timeout=deployment.launch_budget
+        )
+        found |= {each.workspace_id: each for each in part}
+    return found
 
 
 def _candidates(
-    tx: Connection,
-    catalogue: Catalogue,
-    silent: Mapping[str, Registration],
-    excused: frozenset[str],
-) -> dict[str, Registration | None]:
-    """Whom to mark, the longest silent first; None for a launch whose box never came."""
-    stored = workspace_rows.find_many(tx, list(silent))
+    tx: Connection, catalogue: Catalogue, needing: Mapping[str, Registration]
+) -> dict[str, Registration]:
+    """Whom to mark, the one that waits longest first."""
+    stored = workspace_rows.find_many(tx, list(needing))
     busy = lapsed_rows.with_live_claim(tx, list(stored))
-    quiet = [
+    found = [
         each
-        for each in silent.values()
+        for each in needing.values()
         if each.workspace_id not in busy
-        and _is_markable(stored.get(each.workspace_id), catalogue)
-        and stored[each.workspace_id].incarnation == each.incarnation
+        and _reason(stored.get(each.workspace_id), catalogue, each) is not None
     ]
-    quiet.sort(key=lambda each: (each.silent_since is None, each.silent_since, each.workspace_id))
-    wanted: dict[str, Registration | None] = {each.workspace_id: each for each in quiet}
-    for workspace_id in lapsed_rows.never_came(tx):
-        if workspace_id not in excused:
-            wanted.setdefault(workspace_id, None)
-    return wanted
-
-
-def _is_markable(workspace: Workspace | None, catalogue: Catalogue) -> bool:
-    return (
-        workspace is not None
-        and workspace.remove_time is None
-        and workspace.needs_launch is None
-        and not catalogue.has_no_entry_by_design(workspace.spec.runtime)
+    found.sort(
+        key=lambda each: (each.relaunch_since is None, each.relaunch_since, each.workspace_id)
     )
+    return {each.workspace_id: each for each in found}
 
 
-def _mark(
-    tx: Connection, catalogue: Catalogue, workspace_id: str, seen: Registration | None
-) -> bool:
-    held = workspace_rows.lock(tx, workspace_id)
-    if held is None or not _is_markable(held.workspace, catalogue):
+def _reason(
+    workspace: Workspace | None, catalogue: Catalogue, seen: Registration
+) -> NeedsLaunchReason | None:
+    """Why the workspace is to be marked; None when it is not."""
+    if workspace is None or workspace.remove_time is not None or workspace.needs_launch is not None:
+        return None
+    if seen.suspended or catalogue.has_no_entry_by_design(workspace.spec.runtime):
+        return None
+    if seen.relaunch is None:
+        return None
+    # Another number is a launch that began since, here or there; a restored registry counts fewer.
+    if seen.incarnation != workspace.incarnation and seen.relaunch is not RelaunchReason.RESTORED:
+        return None
+    return _REASON[seen.relaunch]
+
+
+def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> bool:
+    held = workspace_rows.lock(tx, seen.workspace_id)
+    reason = _reason(held.workspace if held is not None else None, catalogue, seen)
+    if held is None or reason is None or lapsed_rows.with_live_claim(tx, [seen.workspace_id]):
         return False
-    if lapsed_rows.with_live_claim(tx, [workspace_id]):
-        return False
-    reason = NeedsLaunchReason.LAPSED if seen is None else NeedsLaunchReason.SILENT
-    since = seen.silent_since if seen is not None else None
-    reconciler_rows.mark(tx, workspace_id, reason, since)
-    failure = seen.last_register_failure if seen is not None else None
+    reconciler_rows.mark(tx, seen.workspace_id, reason, seen.relaunch_since)
+    failure = seen.last_register_failure
     if failure is not None:
         workspace_rows.record_error(
             tx,
@@ -151,21 +171,39 @@ def _mark(
             time=failure.time,
             incarnation=failure.incarnation,
         )
+    _record(tx, held.workspace, "workspace.needs_launch", reason)
+    return True
+
+
+def _unmark(tx: Connection, workspace_id: str, known: Mapping[str, Registration]) -> bool:
+    """Take the mark away when the registry says that the reason is gone."""
+    seen = known.get(workspace_id)
+    if seen is None:
+        return False
+    held = workspace_rows.lock(tx, workspace_id)
+    mark = held.workspace.needs_launch if held is not None else None
+    if held is None or mark is None or not observation.is_over(held.workspace, seen):
+        return False
+    workspace_rows.change(tx, workspace_id, needs_launch_reason=None, needs_launch_since=None)
+    _record(tx, held.workspace, "workspace.needs_no_launch", mark.reason)
+    return True
+
+
+def _record(tx: Connection, workspace: Workspace, action: str, reason: NeedsLaunchReason) -> None:
     record(
         tx,
         SYSTEM,
-        "workspace.needs_launch",
-        tenant_id=held.workspace.tenant_id,
-        workspace_id=workspace_id,
+        action,
+        tenant_id=workspace.tenant_id,
+        workspace_id=workspace.id,
         details={"reason": reason.value},
     )
-    return True
 
 
 def _paused(marking: Marking, marked: int) -> str:
     if not marking.stopped:
         return ""
     return (
-        f"{marking.held_back} more workspaces are silent than may be marked within a minute;"
+        f"{marking.held_back} more workspaces need a launch than may be marked within a minute;"
         f" {marked} were marked now. Look for a cause that they share"
     )

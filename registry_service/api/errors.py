@@ -26,7 +26,6 @@ Code = grpc.StatusCode
 MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     **SHARED_MEANINGS,
     Reason.TENANT_MISMATCH: fix(Code.ALREADY_EXISTS),
-    Reason.WORKSPACE_SUSPENDED: Meaning(Code.FAILED_PRECONDITION, Recovery.STOP),
     Reason.TOKEN_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.TOKEN_NOT_LIVE: fix(Code.FAILED_PRECONDITION),
     Reason.TOKEN_KIND: fix(Code.FAILED_PRECONDITION),
@@ -34,7 +33,6 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     Reason.BEARER_MISSING: Meaning(Code.UNAUTHENTICATED, Recovery.RELAUNCH),
     Reason.INCARNATION_SUPERSEDED: retry(Code.FAILED_PRECONDITION),
     Reason.TICKET_REQUIRED: Meaning(Code.UNAUTHENTICATED, Recovery.RELAUNCH),
-    Reason.INCARNATION_FENCED: fix(Code.FAILED_PRECONDITION),
     Reason.TICKET_EXPIRED: Meaning(Code.UNAUTHENTICATED, Recovery.RELAUNCH),
 }
 

@@ -74,7 +74,7 @@ def token_unknown(token_id: TokenId | None) -> Refusal:
 def suspended(workspace_id: WorkspaceId) -> Refusal:
     """To a caller of the platform."""
     return Refusal(
-        Reason.WORKSPACE_SUSPENDED,
+        SharedReason.WORKSPACE_SUSPENDED,
         "the workspace is suspended; an admin lifts that by launching it for the reason RESUME",
         metadata={"workspace_id": workspace_id},
         recovery=Recovery.FIX_REQUEST,
@@ -83,7 +83,7 @@ def suspended(workspace_id: WorkspaceId) -> Refusal:
 
 def incarnation_fenced(workspace: Workspace, message: str) -> Refusal:
     return Refusal(
-        Reason.INCARNATION_FENCED,
+        SharedReason.INCARNATION_FENCED,
         message,
         metadata={"incarnation": str(workspace.incarnation)}
         | ({"fence": workspace.fence.value} if workspace.fence else {}),

@@ -9,13 +9,12 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, WorkspaceId
-from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.refusal import Refusal, SharedReason
 from registry_service.commands import grounds, issuing, recording
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission import break_glass_refusal
-from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import standings, workspaces
@@ -93,9 +92,9 @@ def _require_break_glass(connection: Connection, workspace: Workspace, now: date
         live_instance_tokens=seen.live_instance_tokens,
     )
     closed = break_glass_refusal(standing)
-    if closed is Reason.WORKSPACE_SUSPENDED:
+    if closed is SharedReason.WORKSPACE_SUSPENDED:
         raise grounds.suspended(workspace.workspace_id)
-    if closed is Reason.INCARNATION_FENCED:
+    if closed is SharedReason.INCARNATION_FENCED:
         raise grounds.incarnation_fenced(
             workspace, "a token of this launch was compromised; launch the workspace once more"
         )

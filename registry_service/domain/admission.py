@@ -93,9 +93,9 @@ def break_glass_refusal(standing: Standing) -> AnyReason | None:
     """
     workspace = standing.workspace
     if workspace is not None and workspace.suspended:
-        return Reason.WORKSPACE_SUSPENDED
+        return SharedReason.WORKSPACE_SUSPENDED
     if workspace is not None and workspace.compromised:
-        return Reason.INCARNATION_FENCED
+        return SharedReason.INCARNATION_FENCED
     if standing.outstanding() is not None or standing.live():
         return Reason.INSTANCE_TOKEN_EXISTS
     return None

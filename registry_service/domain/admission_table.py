@@ -158,7 +158,9 @@ def _fenced(s: Standing) -> Verdict | None:
     if s.workspace is None or s.workspace.fence is None:
         return None
     if s.workspace.fence is Fence.SUSPENDED:
-        return Denied(line=_Name.FENCED, reason=Reason.WORKSPACE_SUSPENDED, recovery=Recovery.STOP)
+        return Denied(
+            line=_Name.FENCED, reason=SharedReason.WORKSPACE_SUSPENDED, recovery=Recovery.STOP
+        )
     return relaunch(_Name.FENCED, Reason.TICKET_REQUIRED, _AFTER_A_THEFT)
 
 

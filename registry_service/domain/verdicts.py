@@ -101,7 +101,7 @@ Verdict = Admitted | Denied
 MESSAGES: dict[AnyReason, str] = {
     SharedReason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
     SharedReason.WORKSPACE_REMOVED: "the workspace was retired",
-    Reason.WORKSPACE_SUSPENDED: (
+    SharedReason.WORKSPACE_SUSPENDED: (
         "the workspace is suspended; an admin lifts that by launching it for the reason RESUME"
     ),
     Reason.BEARER_MISSING: (

@@ -29,10 +29,12 @@ def test_the_life_of_a_launch_is_said_in_the_words_of_the_contract() -> None:
     ]
     assert [status.value for status in WorkspaceStatus] == [
         *("PENDING", "PROVISIONING", "RUNNING", "DEGRADED", "OFFLINE", "FAILED", "REMOVED"),
+        "SUSPENDED",
     ]
     assert [event.value for event in WorkspaceEvent] == [
         *("PROVISION_CLAIMED", "PROVISION_FAILED", "PROVISION_LAPSED", "BOX_REGISTERED"),
         *("BOX_HEALTHY", "BOX_DEGRADED", "BOX_SILENT", "BOX_LEFT", "REMOVED"),
+        "SUSPENDED",
     ]
 
 

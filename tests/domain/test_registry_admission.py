@@ -229,7 +229,7 @@ class TestOutstandingTicket:
     def test_a_fence_keeps_the_ticket_of_the_newest_launch_out_too(self) -> None:
         shown = ticket("t", 2)
         suspended = decide(standing(replace(LAUNCHED, suspended=True), presents=shown))
-        denied(suspended, AdmissionLine.FENCED, Reason.WORKSPACE_SUSPENDED, Recovery.STOP)
+        denied(suspended, AdmissionLine.FENCED, SharedReason.WORKSPACE_SUSPENDED, Recovery.STOP)
         stolen = decide(standing(replace(LAUNCHED, compromised=True), presents=shown))
         denied(stolen, AdmissionLine.FENCED, Reason.TICKET_REQUIRED, Recovery.RELAUNCH)
 
@@ -559,7 +559,7 @@ class TestFence:
         at = workspace(incarnation=2, suspended=True)
         bearer = dead("a", RevokeReason.SUSPENDED, incarnation=2)
         verdict = decide(standing(at, bearer=bearer))
-        denied(verdict, AdmissionLine.FENCED, Reason.WORKSPACE_SUSPENDED, Recovery.STOP)
+        denied(verdict, AdmissionLine.FENCED, SharedReason.WORKSPACE_SUSPENDED, Recovery.STOP)
 
     def test_a_compromised_workspace_waits_for_a_new_launch(self) -> None:
         at = workspace(incarnation=2, compromised=True)
@@ -865,8 +865,8 @@ class TestBreakGlass:
     def test_never_past_a_fence(self) -> None:
         suspended = replace(RUNNING, suspended=True, compromised=True)
         compromised = replace(RUNNING, compromised=True)
-        assert break_glass_refusal(standing(suspended)) is Reason.WORKSPACE_SUSPENDED
-        assert break_glass_refusal(standing(compromised)) is Reason.INCARNATION_FENCED
+        assert break_glass_refusal(standing(suspended)) is SharedReason.WORKSPACE_SUSPENDED
+        assert break_glass_refusal(standing(compromised)) is SharedReason.INCARNATION_FENCED
 
 
 class TestFences:

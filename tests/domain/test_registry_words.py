@@ -40,7 +40,7 @@ TITLES = {
 MESSAGES = {
     SharedReason.WORKSPACE_UNKNOWN: "no such workspace here, or not yet",
     SharedReason.WORKSPACE_REMOVED: "the workspace was retired",
-    Reason.WORKSPACE_SUSPENDED: (
+    SharedReason.WORKSPACE_SUSPENDED: (
         "the workspace is suspended; an admin lifts that by launching it for the reason RESUME"
     ),
     Reason.BEARER_MISSING: (

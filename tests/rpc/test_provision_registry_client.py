@@ -21,8 +21,10 @@ from agentworkspace.rpc import calls
 from provision_service.clients.registry import RegistryClient
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
 from provision_service.domain.registry_port import (
+    Admission,
     Delivery,
     FirstToken,
+    Launch,
     RegistrationState,
     RegistryRefused,
     RegistryUnavailable,
@@ -48,11 +50,14 @@ def client_of(address: str, caller: str = "operator") -> RegistryClient:
 
 def admitted(client: RegistryClient, workspace_id: str, tenant_id: str = "acme") -> Secret:
     answer = client.admit(
-        workspace_id=workspace_id,
-        tenant_id=tenant_id,
+        Admission(
+            workspace_id=workspace_id,
+            tenant_id=tenant_id,
+            ticket_required=False,
+            evidence_required=False,
+        ),
         request_id=str(uuid.uuid4()),
         first_token=FirstToken(label="first"),
-        ticket_required=False,
         timeout=SOON,
     )
     assert answer.delivery is Delivery.ENCLOSED
@@ -67,9 +72,11 @@ def test_a_workspace_is_admitted_launched_and_retired(registry: Running) -> None
     assert client.is_workspace_token(token=token, timeout=SOON)
 
     begun = client.begin_incarnation(
-        workspace_id=workspace_id,
-        request_id=str(uuid.uuid4()),
-        ticket_ttl=timedelta(minutes=45),
+        Launch(
+            workspace_id=workspace_id,
+            request_id=str(uuid.uuid4()),
+            ticket_ttl=timedelta(minutes=45),
+        ),
         timeout=SOON,
     )
     assert begun.number == 1
@@ -141,7 +148,7 @@ def test_every_call_is_observed_by_name_and_outcome(registry: Running) -> None:
 
     bearer = WireSecret(secret_of("operator"))
     client = RegistryClient(blocking_channel(registry.address, bearer=bearer), observe=observe)
-    client.list_registrations(page_token="", timeout=SOON)
+    client.list_changed_registrations(after=0, page_token="", timeout=SOON)
     with pytest.raises(RegistryRefused):
         client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
     assert seen == [("ListRegistrations", "ok"), ("GetRegistration", "refused")]
@@ -191,7 +198,9 @@ def test_after_five_failures_nobody_asks_any_more_for_that_purpose_alone() -> No
     fails_five_times(lambda: knows_a_stranger(client))
     with pytest.raises(RegistryUnavailable, match="has not been answering"):
         knows_a_stranger(client)
-    fails_five_times(lambda: client.list_registrations(page_token="", timeout=SOON))
+    fails_five_times(
+        lambda: client.list_changed_registrations(after=0, page_token="", timeout=SOON)
+    )
     with pytest.raises(RegistryUnavailable, match="did not answer"):
         client.retire(workspace_id=str(uuid.uuid4()), tenant_id="acme", timeout=SOON)
 

@@ -13,11 +13,13 @@ from agentworkspace.core.secret import Secret
 from provision_service.domain.probing import ProbeRequest, ProbeResult, Verdict
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import (
+    Admission,
     Admitted,
     Bearer,
     Delivery,
     FirstToken,
     Incarnation,
+    Launch,
     Registration,
     RegistrationPage,
     RegistrationState,
@@ -48,6 +50,11 @@ class ScriptedRegistry:
         self.used_first_tokens: set[str] = set()
         self.retired: set[str] = set()
         self.incarnations: dict[str, int] = {}
+        self.admissions: list[Admission] = []
+        self.launches: list[Launch] = []
+        self.suspended: set[str] = set()
+        # Of these the registry says that they need no launch.
+        self.healthy: set[str] = set()
         self.begun: dict[str, tuple[str, int]] = {}
         self.redeemed: set[str] = set()
         self.ticket_ttls: list[timedelta] = []
@@ -72,19 +79,19 @@ class ScriptedRegistry:
 
     def admit(
         self,
+        admission: Admission,
         *,
-        workspace_id: str,
-        tenant_id: str,
         request_id: str,
         first_token: FirstToken | None,
-        ticket_required: bool,
         timeout: timedelta,
     ) -> Admitted:
-        del request_id, ticket_required, timeout
+        del request_id, timeout
+        workspace_id = admission.workspace_id
         with self._call("admit"):
             if workspace_id in self.retired:
                 raise RegistryRefused("WORKSPACE_REMOVED", "retired")
-            self.admitted[workspace_id] = tenant_id
+            self.admitted[workspace_id] = admission.tenant_id
+            self.admissions.append(admission)
             if first_token is None:
                 return Admitted()
             if first_token.token_sha256 == USED_HASH:
@@ -96,18 +103,24 @@ class ScriptedRegistry:
                 return Admitted(delivery=Delivery.ALREADY_DELIVERED)
             return Admitted(delivery=Delivery.ENCLOSED, plaintext=Secret(f"awa_{new_id()}_{1:06}"))
 
-    def begin_incarnation(
-        self, *, workspace_id: str, request_id: str, ticket_ttl: timedelta, timeout: timedelta
-    ) -> Incarnation:
+    def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         del timeout
+        workspace_id, request_id = launch.workspace_id, launch.request_id
         with self._call("begin_incarnation"):
+            self.launches.append(launch)
             if workspace_id in self.retired:
                 raise RegistryRefused("WORKSPACE_REMOVED", "retired")
             if workspace_id not in self.admitted:
                 raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
-            self.ticket_ttls.append(ticket_ttl)
+            self.ticket_ttls.append(launch.ticket_ttl)
             if request_id not in self.begun:
-                number = self.incarnations.get(workspace_id, 0) + 1
+                if workspace_id in self.suspended and not launch.lift_suspension:
+                    raise RegistryRefused("WORKSPACE_SUSPENDED", "suspended")
+                self.suspended.discard(workspace_id)
+                number = self.incarnations.get(workspace_id, 0)
+                if launch.only_if_needed and workspace_id in self.healthy:
+                    return Incarnation(number=number, ticket=None, skipped=True)
+                number = max(number, launch.minimum_incarnation) + 1
                 self.incarnations[workspace_id] = number
                 self.begun[request_id] = (workspace_id, number)
             number = self.begun[request_id][1]
@@ -136,14 +149,19 @@ class ScriptedRegistry:
             known = self.registrations
             return tuple(known[each] for each in workspace_ids if each in known)
 
-    def list_registrations(self, *, page_token: str, timeout: timedelta) -> RegistrationPage:
+    def list_changed_registrations(
+        self, *, after: int, page_token: str, timeout: timedelta
+    ) -> RegistrationPage:
+        """Each registration's place in the dictionary is the revision of its change."""
         del timeout
-        with self._call("list_registrations"):
-            every = sorted(self.registrations.values(), key=lambda each: each.workspace_id)
+        with self._call("list_changed_registrations"):
+            changed = list(self.registrations.values())[after:]
             start = int(page_token or 0)
-            rest = str(start + 200) if len(every) > start + 200 else ""
+            rest = str(start + 200) if len(changed) > start + 200 else ""
             return RegistrationPage(
-                registrations=tuple(every[start : start + 200]), next_page_token=rest
+                registrations=tuple(changed[start : start + 200]),
+                next_page_token=rest,
+                revision=len(self.registrations),
             )
 
     def list_registrations_needing_relaunch(
@@ -151,7 +169,7 @@ class ScriptedRegistry:
     ) -> RegistrationPage:
         del page_token, timeout
         with self._call("list_registrations_needing_relaunch"):
-            silent = (each for each in self.registrations.values() if each.needs_relaunch)
+            silent = (each for each in self.registrations.values() if each.relaunch)
             return RegistrationPage(registrations=tuple(silent))
 
     def validate_token(

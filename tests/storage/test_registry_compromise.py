@@ -219,7 +219,7 @@ class TestAWorkspace:
         for bearer in (api, box):
             assert world.refused(workspace_id, bearer=bearer) == (
                 AdmissionLine.FENCED,
-                Reason.WORKSPACE_SUSPENDED,
+                SharedReason.WORKSPACE_SUSPENDED,
             )
 
 

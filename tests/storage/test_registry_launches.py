@@ -230,7 +230,7 @@ def test_a_replay_of_a_launch_that_was_fenced_since_issues_nothing(
     world.revoke_all(workspace_id, fence)
     before = world.rows()
     reason = reason_of(lambda: world.begin(workspace_id, request_id=request_id))
-    assert reason is Reason.INCARNATION_FENCED
+    assert reason is SharedReason.INCARNATION_FENCED
     assert world.rows() == before
     assert world.refused(workspace_id, ticket=ticket)[0] is AdmissionLine.FENCED
     again = world.begin(workspace_id, lift_suspension=True)

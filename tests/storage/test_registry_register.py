@@ -271,7 +271,7 @@ def test_a_suspension_keeps_out_until_a_launch_that_lifts_it(world: World) -> No
     world.revoke_all(workspace_id, RevokeReason.SUSPENDED)
     assert world.refused(workspace_id, ticket=ticket) == (
         AdmissionLine.FENCED,
-        Reason.WORKSPACE_SUSPENDED,
+        SharedReason.WORKSPACE_SUSPENDED,
     )
     assert (
         world.register(workspace_id, ticket=world.ticket(workspace_id, lift_suspension=True)).line

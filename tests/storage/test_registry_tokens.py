@@ -332,8 +332,8 @@ def test_two_fences_stand_beside_each_other_and_the_suspension_answers(
     world.revoke_all(workspace_id, RevokeReason.SUSPENDED)
     world.revoke_all(workspace_id, RevokeReason.COMPROMISED)
     assert world.registration(workspace_id).fences == ("SUSPENDED", "COMPROMISED")
-    assert world.refused(workspace_id) == (AdmissionLine.FENCED, Reason.WORKSPACE_SUSPENDED)
-    assert reason_of(lambda: world.begin(workspace_id)) is Reason.WORKSPACE_SUSPENDED
+    assert world.refused(workspace_id) == (AdmissionLine.FENCED, SharedReason.WORKSPACE_SUSPENDED)
+    assert reason_of(lambda: world.begin(workspace_id)) is SharedReason.WORKSPACE_SUSPENDED
     world.begin(workspace_id, lift_suspension=True)
     assert world.registration(workspace_id).fences == ()
 

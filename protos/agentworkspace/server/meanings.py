@@ -33,8 +33,8 @@ def retry(code: grpc.StatusCode) -> Meaning:
     return Meaning(code, Recovery.RETRY)
 
 
-# WORKSPACE_REMOVED alone is final by default: whoever knows that a newer box has registered, or
-# that a workspace is suspended, says STOP in the refusal itself.
+# A removal and a suspension alone are final by default: whoever knows that a newer box has
+# registered says STOP in the refusal itself.
 SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     SharedReason.INVALID_REQUEST: fix(_Code.INVALID_ARGUMENT),
     SharedReason.MALFORMED_MESSAGE: fix(_Code.INVALID_ARGUMENT),
@@ -46,6 +46,8 @@ SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     SharedReason.URL_FORBIDDEN: fix(_Code.INVALID_ARGUMENT),
     SharedReason.WORKSPACE_UNKNOWN: retry(_Code.NOT_FOUND),
     SharedReason.WORKSPACE_REMOVED: Meaning(_Code.FAILED_PRECONDITION, Recovery.STOP),
+    SharedReason.WORKSPACE_SUSPENDED: Meaning(_Code.FAILED_PRECONDITION, Recovery.STOP),
+    SharedReason.INCARNATION_FENCED: fix(_Code.FAILED_PRECONDITION),
     SharedReason.TOKEN_HASH_IN_USE: fix(_Code.ALREADY_EXISTS),
     SharedReason.REQUEST_ID_REUSED: fix(_Code.ALREADY_EXISTS),
     SharedReason.BEARER_REJECTED: Meaning(_Code.UNAUTHENTICATED, Recovery.RELAUNCH),

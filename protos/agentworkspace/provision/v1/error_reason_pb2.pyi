@@ -332,6 +332,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ERROR_REASON_INTERNAL", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
     """
+    ERROR_REASON_PROVISION_IN_PROGRESS: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION: Another launch of the workspace is on its way, and a RESUME does not join it.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_PROVISION_IN_PROGRESS", "domain": "agentworkspace.provision", "metadata": {"provision_id": "0d9c…", "recovery": "RETRY"}}
+    """
+    ERROR_REASON_WORKSPACE_SUSPENDED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION: The workspace is suspended; only an admin launches it again, with reason RESUME.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.provision", "metadata": {"workspace_id": "6b2f…"}}
+    """
+    ERROR_REASON_INCARNATION_FENCED: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION: The launch was fenced after it had begun, so its ticket opens nothing; ask for a new one.
+
+    Example of an ErrorInfo:
+
+        {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.provision", "metadata": {"workspace_id": "6b2f…"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. ErrorInfo.reason is the value's full name, ErrorInfo.domain is `agentworkspace.provision`."""
@@ -645,5 +666,26 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 45
 Example of an ErrorInfo:
 
     {"reason": "ERROR_REASON_INTERNAL", "domain": "agentworkspace.provision", "metadata": {"recovery": "RETRY"}}
+"""
+ERROR_REASON_PROVISION_IN_PROGRESS: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION: Another launch of the workspace is on its way, and a RESUME does not join it.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_PROVISION_IN_PROGRESS", "domain": "agentworkspace.provision", "metadata": {"provision_id": "0d9c…", "recovery": "RETRY"}}
+"""
+ERROR_REASON_WORKSPACE_SUSPENDED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION: The workspace is suspended; only an admin launches it again, with reason RESUME.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_WORKSPACE_SUSPENDED", "domain": "agentworkspace.provision", "metadata": {"workspace_id": "6b2f…"}}
+"""
+ERROR_REASON_INCARNATION_FENCED: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION: The launch was fenced after it had begun, so its ticket opens nothing; ask for a new one.
+
+Example of an ErrorInfo:
+
+    {"reason": "ERROR_REASON_INCARNATION_FENCED", "domain": "agentworkspace.provision", "metadata": {"workspace_id": "6b2f…"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

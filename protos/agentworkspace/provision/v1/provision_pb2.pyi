@@ -34,9 +34,9 @@ class _ProvisionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Provi
     PROVISION_REASON_RESTART: _ProvisionReason.ValueType  # 2
     """Somebody asked for a restart."""
     PROVISION_REASON_AUTO_RESTART: _ProvisionReason.ValueType  # 3
-    """The launcher answers needs_launch."""
+    """The launcher answers needs_launch. Skipped when the registry says that no launch is needed any more."""
     PROVISION_REASON_RESUME: _ProvisionReason.ValueType  # 4
-    """Back from a suspension."""
+    """Back from a suspension, which this reason alone lifts. Needs the role admin, and joins no other launch."""
     PROVISION_REASON_RECREATE: _ProvisionReason.ValueType  # 5
     """The box is rebuilt from nothing."""
 
@@ -50,9 +50,9 @@ PROVISION_REASON_CREATE: ProvisionReason.ValueType  # 1
 PROVISION_REASON_RESTART: ProvisionReason.ValueType  # 2
 """Somebody asked for a restart."""
 PROVISION_REASON_AUTO_RESTART: ProvisionReason.ValueType  # 3
-"""The launcher answers needs_launch."""
+"""The launcher answers needs_launch. Skipped when the registry says that no launch is needed any more."""
 PROVISION_REASON_RESUME: ProvisionReason.ValueType  # 4
-"""Back from a suspension."""
+"""Back from a suspension, which this reason alone lifts. Needs the role admin, and joins no other launch."""
 PROVISION_REASON_RECREATE: ProvisionReason.ValueType  # 5
 """The box is rebuilt from nothing."""
 Global___ProvisionReason: _TypeAlias = ProvisionReason  # noqa: Y015
@@ -80,7 +80,7 @@ class _ProvisionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Provis
     PROVISION_STATE_SUPERSEDED: _ProvisionState.ValueType  # 7
     """A newer launch replaced it, or the workspace was removed."""
     PROVISION_STATE_LAPSED: _ProvisionState.ValueType  # 8
-    """Its lease ran out before it was completed."""
+    """Its ticket ran out, or was voided, before a box came; or its lease ran out before the registry began it."""
 
 class ProvisionState(_ProvisionState, metaclass=_ProvisionStateEnumTypeWrapper):
     """How far a launch has come. What was delivered is not yet running."""
@@ -102,7 +102,7 @@ PROVISION_STATE_FAILED: ProvisionState.ValueType  # 6
 PROVISION_STATE_SUPERSEDED: ProvisionState.ValueType  # 7
 """A newer launch replaced it, or the workspace was removed."""
 PROVISION_STATE_LAPSED: ProvisionState.ValueType  # 8
-"""Its lease ran out before it was completed."""
+"""Its ticket ran out, or was voided, before a box came; or its lease ran out before the registry began it."""
 Global___ProvisionState: _TypeAlias = ProvisionState  # noqa: Y015
 
 class _ProvisionOutcome:

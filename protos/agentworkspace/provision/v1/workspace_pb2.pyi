@@ -43,6 +43,8 @@ class _WorkspaceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Works
     """The last launch failed."""
     WORKSPACE_STATUS_REMOVED: _WorkspaceStatus.ValueType  # 7
     """Removed for ever."""
+    WORKSPACE_STATUS_SUSPENDED: _WorkspaceStatus.ValueType  # 8
+    """Suspended at the registry: no box is let in until an admin launches it with reason RESUME."""
 
 class WorkspaceStatus(_WorkspaceStatus, metaclass=_WorkspaceStatusEnumTypeWrapper):
     """How a workspace is doing."""
@@ -63,6 +65,8 @@ WORKSPACE_STATUS_FAILED: WorkspaceStatus.ValueType  # 6
 """The last launch failed."""
 WORKSPACE_STATUS_REMOVED: WorkspaceStatus.ValueType  # 7
 """Removed for ever."""
+WORKSPACE_STATUS_SUSPENDED: WorkspaceStatus.ValueType  # 8
+"""Suspended at the registry: no box is let in until an admin launches it with reason RESUME."""
 Global___WorkspaceStatus: _TypeAlias = WorkspaceStatus  # noqa: Y015
 
 class _NeedsLaunchReason:
@@ -76,7 +80,11 @@ class _NeedsLaunchReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Nee
     NEEDS_LAUNCH_REASON_SILENT: _NeedsLaunchReason.ValueType  # 1
     """Its box sent no heartbeat for too long."""
     NEEDS_LAUNCH_REASON_LAPSED: _NeedsLaunchReason.ValueType  # 2
-    """A launch was handed out and never registered."""
+    """The ticket of its newest launch ran out, or was voided, before a box came."""
+    NEEDS_LAUNCH_REASON_NEWEST_REFUSED: _NeedsLaunchReason.ValueType  # 3
+    """The box of its newest launch is up, and is told that only a new launch can let it in."""
+    NEEDS_LAUNCH_REASON_RESTORED: _NeedsLaunchReason.ValueType  # 4
+    """The registry was restored from a backup that knows less than the workspace holds."""
 
 class NeedsLaunchReason(_NeedsLaunchReason, metaclass=_NeedsLaunchReasonEnumTypeWrapper):
     """Why a workspace should be launched."""
@@ -86,7 +94,11 @@ NEEDS_LAUNCH_REASON_UNSPECIFIED: NeedsLaunchReason.ValueType  # 0
 NEEDS_LAUNCH_REASON_SILENT: NeedsLaunchReason.ValueType  # 1
 """Its box sent no heartbeat for too long."""
 NEEDS_LAUNCH_REASON_LAPSED: NeedsLaunchReason.ValueType  # 2
-"""A launch was handed out and never registered."""
+"""The ticket of its newest launch ran out, or was voided, before a box came."""
+NEEDS_LAUNCH_REASON_NEWEST_REFUSED: NeedsLaunchReason.ValueType  # 3
+"""The box of its newest launch is up, and is told that only a new launch can let it in."""
+NEEDS_LAUNCH_REASON_RESTORED: NeedsLaunchReason.ValueType  # 4
+"""The registry was restored from a backup that knows less than the workspace holds."""
 Global___NeedsLaunchReason: _TypeAlias = NeedsLaunchReason  # noqa: Y015
 
 @_typing.final

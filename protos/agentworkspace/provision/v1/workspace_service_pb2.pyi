@@ -468,7 +468,9 @@ class ProvisionWorkspaceResponse(_message.Message):
     joined: _builtins.bool
     """True: another caller holds the claim of this workspace; this one must start nothing."""
     skipped: _builtins.bool
-    """True: the runtime is not launched by this pair; nothing was claimed."""
+    """True: nothing was begun, because this pair does not launch the runtime (for RESUME and RECREATE it still answers
+    what lets the agent in again), or because an AUTO_RESTART found that the registry needs no launch any more.
+    """
     @_builtins.property
     def provision(self) -> _provision_pb2.Provision:
         """The launch."""

@@ -154,10 +154,12 @@ class WorkspaceServiceServicer(object):
     def ProvisionWorkspace(self, request, context):
         """Claims the launch of a workspace and returns the exact environment of its box.
 
-        Caller: launcher.
+        Caller: launcher; for the reason RESUME, which lifts a suspension, an admin.
         Idempotency: request_id. The same id while the claim is held: same provision, same incarnation, fresh ticket.
-        Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, REGISTRY_UNAVAILABLE,
-        REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
+        Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (any
+        reason but RESUME), INCARNATION_FENCED (a replay, but the launch was fenced since), PROVISION_IN_PROGRESS (a
+        RESUME, while a launch of another reason is on its way), PROVISION_SUPERSEDED, REGISTRY_UNAVAILABLE,
+        ROLE_REQUIRED, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

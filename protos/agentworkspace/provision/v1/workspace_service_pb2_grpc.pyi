@@ -76,10 +76,12 @@ class WorkspaceServiceStub:
     ProvisionWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.ProvisionWorkspaceRequest, _workspace_service_pb2.ProvisionWorkspaceResponse]
     """Claims the launch of a workspace and returns the exact environment of its box.
 
-    Caller: launcher.
+    Caller: launcher; for the reason RESUME, which lifts a suspension, an admin.
     Idempotency: request_id. The same id while the claim is held: same provision, same incarnation, fresh ticket.
-    Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, REGISTRY_UNAVAILABLE,
-    REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
+    Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (any
+    reason but RESUME), INCARNATION_FENCED (a replay, but the launch was fenced since), PROVISION_IN_PROGRESS (a
+    RESUME, while a launch of another reason is on its way), PROVISION_SUPERSEDED, REGISTRY_UNAVAILABLE,
+    ROLE_REQUIRED, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
     """
     ExtendProvision: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.ExtendProvisionRequest, _workspace_service_pb2.ExtendProvisionResponse]
     """Prolongs the claim of a launch that takes long.
@@ -158,10 +160,12 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
     ProvisionWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.ProvisionWorkspaceRequest, _workspace_service_pb2.ProvisionWorkspaceResponse]  # type: ignore[assignment]
     """Claims the launch of a workspace and returns the exact environment of its box.
 
-    Caller: launcher.
+    Caller: launcher; for the reason RESUME, which lifts a suspension, an admin.
     Idempotency: request_id. The same id while the claim is held: same provision, same incarnation, fresh ticket.
-    Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, REGISTRY_UNAVAILABLE,
-    REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
+    Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (any
+    reason but RESUME), INCARNATION_FENCED (a replay, but the launch was fenced since), PROVISION_IN_PROGRESS (a
+    RESUME, while a launch of another reason is on its way), PROVISION_SUPERSEDED, REGISTRY_UNAVAILABLE,
+    ROLE_REQUIRED, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
     """
     ExtendProvision: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.ExtendProvisionRequest, _workspace_service_pb2.ExtendProvisionResponse]  # type: ignore[assignment]
     """Prolongs the claim of a launch that takes long.
@@ -273,10 +277,12 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workspace_service_pb2.ProvisionWorkspaceResponse, _abc.Awaitable[_workspace_service_pb2.ProvisionWorkspaceResponse]]:
         """Claims the launch of a workspace and returns the exact environment of its box.
 
-        Caller: launcher.
+        Caller: launcher; for the reason RESUME, which lifts a suspension, an admin.
         Idempotency: request_id. The same id while the claim is held: same provision, same incarnation, fresh ticket.
-        Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, REGISTRY_UNAVAILABLE,
-        REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
+        Errors: the gates of a launch in their order, WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, WORKSPACE_SUSPENDED (any
+        reason but RESUME), INCARNATION_FENCED (a replay, but the launch was fenced since), PROVISION_IN_PROGRESS (a
+        RESUME, while a launch of another reason is on its way), PROVISION_SUPERSEDED, REGISTRY_UNAVAILABLE,
+        ROLE_REQUIRED, REQUEST_ID_REUSED, TENANT_FORBIDDEN. A refusal touches neither the registry nor a running box.
         """
 
     @_abc_1.abstractmethod
