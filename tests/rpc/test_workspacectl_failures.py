@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -110,7 +111,7 @@ def test_a_machine_gets_the_refusal_as_one_document_on_standard_error(pair: Pair
     }
 
 
-def test_a_service_without_its_database_has_still_answered(pair: Pair) -> None:
+def test_a_service_without_its_database_has_still_answered(pair: Pair, tmp_path: Path) -> None:
     pair.provision.on(
         "ProvisionWorkspace",
         RpcFailure(
@@ -121,7 +122,10 @@ def test_a_service_without_its_database_has_still_answered(pair: Pair) -> None:
         ),
     )
 
-    result = pair.run("launch", WORKSPACE, "--reason", "restart", "--request-id", "again-please")
+    result = pair.run(
+        *("launch", WORKSPACE, "--reason", "restart", "--request-id", "again-please"),
+        *("--env-file", str(tmp_path / "box.env")),
+    )
 
     assert result.code == 1
     assert "STORE_UNAVAILABLE (UNAVAILABLE)" in result.err

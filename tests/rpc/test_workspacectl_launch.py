@@ -41,8 +41,8 @@ def pair() -> Iterator[Pair]:
         yield found
 
 
-def test_launch_asks_with_reason_and_request_id(pair: Pair) -> None:
-    pair.run(*LAUNCH)
+def test_launch_asks_with_reason_and_request_id(pair: Pair, tmp_path: Path) -> None:
+    pair.run(*LAUNCH, "--env-file", str(tmp_path / "box.env"))
 
     request = pair.provision.only(messages.ProvisionWorkspaceRequest)
     assert request == messages.ProvisionWorkspaceRequest(
@@ -52,17 +52,24 @@ def test_launch_asks_with_reason_and_request_id(pair: Pair) -> None:
     )
 
 
-def test_without_a_file_only_names_are_shown_and_how_to_get_the_values(pair: Pair) -> None:
+def test_without_a_file_nothing_is_launched_and_no_box_is_evicted(pair: Pair) -> None:
     result = pair.run(*LAUNCH)
+
+    assert result.code == 2
+    assert "--env-file FILE" in result.err
+    assert pair.provision.asked == []
+
+
+def test_only_names_are_shown(pair: Pair, tmp_path: Path) -> None:
+    result = pair.run(*LAUNCH, "--env-file", str(tmp_path / "box.env"))
 
     assert result.code == 0
     assert "ANTHROPIC_API_KEY workspace secret" in result.lines
     assert "very-secret" not in result.out + result.err
-    assert "repeat with --request-id r-1 --env-file FILE" in result.err
 
 
-def test_as_json_only_names_are_shown(pair: Pair) -> None:
-    result = pair.run(*LAUNCH, "--json")
+def test_as_json_only_names_are_shown(pair: Pair, tmp_path: Path) -> None:
+    result = pair.run(*LAUNCH, "--json", "--env-file", str(tmp_path / "box.env"))
 
     assert result.document["envNames"] == ["A", "ANTHROPIC_API_KEY", "ODD"]
     assert result.document["env"] == {}

@@ -37,6 +37,11 @@ _PROVISION = argument("provision_id", metavar="provision", help="id of the launc
 def _launch(args: argparse.Namespace, session: Session) -> Answer:
     if args.validate_only and args.env_file is not None:
         raise Unusable("--validate-only hands out nothing that --env-file could keep")
+    if not args.validate_only and args.env_file is None:
+        raise Unusable(
+            "a launch ends the tokens of the box that runs now; say where the environment of the"
+            " new one goes with --env-file FILE, or only look with --validate-only"
+        )
     with keeping(args.env_file) as file:
         response = session.call(
             WorkspaceServiceStub(session.provision).ProvisionWorkspace,
@@ -78,13 +83,10 @@ def _launch_notes(
     if response.joined:
         return ["joined: another caller holds this launch; start nothing"]
     if response.skipped:
-        return ["skipped: boxes of this runtime are not launched from here; nothing was claimed"]
+        return ["skipped: no launch is needed, or none of this runtime is made from here"]
     if not response.env:
         return []
-    if args.env_file is not None:
-        return [f"the environment is in {args.env_file}; report with: provisions complete"]
-    again = f"--request-id {args.request_id} --env-file FILE"
-    return [f"the environment was not kept; while the lease lasts, repeat with {again}"]
+    return [f"the environment is in {args.env_file}; report with: provisions complete"]
 
 
 def _list(args: argparse.Namespace, session: Session) -> Answer:
