@@ -36,6 +36,12 @@ def every_launch_bills_the_owner(stage: Stage, tell: Narrative) -> None:
         answer = launch(stage, workspace, reason).message
         env, billing = answer.env, answer.provision.billing
         payers.add((billing.resolved_mode, billing.source, billing.provider_selection))
+        if answer.skipped:
+            tell.prove(
+                reason == "AUTO_RESTART",
+                f"{reason}: skipped, because the registry says that no launch is needed now",
+            )
+            continue
         tell.prove(
             env["CLAUDE_CODE_OAUTH_TOKEN"] == own
             and env["MODEL"] == "opus"

@@ -272,14 +272,16 @@ def test_with_the_registry_down_it_still_creates_and_catches_up_by_itself(
             registry_database, homes[0], environment={"REGISTRY_LISTEN": address}
         ) as registry:
             until(lambda: _admitted(provision, created) and _admitted(provision, hashed), 20)
-            registered = registry.boxes.Register(
-                registration_service_pb2.RegisterRequest(
-                    workspace_id=created.workspace.id,
-                    token_sha256=hashlib.sha256(b"made by the box").hexdigest(),
-                    request_id=str(uuid.uuid4()),
+            with pytest.raises(grpc.RpcError) as refused:
+                registry.boxes.Register(
+                    registration_service_pb2.RegisterRequest(
+                        workspace_id=created.workspace.id,
+                        token_sha256=hashlib.sha256(b"made by the box").hexdigest(),
+                        request_id=str(uuid.uuid4()),
+                    )
                 )
-            )
-            assert registered.outcome == registration_service_pb2.REGISTER_OUTCOME_BOOTSTRAPPED
+            # Known there, and closed to whoever knows the id, before it was ever launched.
+            assert failure_from(refused.value).reason == "ERROR_REASON_TICKET_REQUIRED"
             found = principal(registry, caller_made.reveal(), hashed.workspace.id)
             assert found.workspace_id == hashed.workspace.id
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import create_engine
 
 from agentworkspace.provision.v1 import (
     billing_service_pb2,
@@ -16,8 +17,10 @@ from agentworkspace.provision.v1 import (
     workspace_pb2,
 )
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.rpc.errors import failure_from
 from tests.rpc.provision_server import ADMIN, ANTHROPIC_PROXY, LAUNCHER, PROXY, USAGE_TOKEN
+from tests.rpc.registry_server import ADMIN as REGISTRY_ADMIN
 from tests.rpc.vendor_server import Vendor, running_vendor
 from tests.services import Pair, both
 
@@ -62,7 +65,7 @@ def launch(pair: Pair, workspace_id: str, reason: str = "RESTART") -> Any:
             workspace_id=workspace_id,
             reason=provision_pb2.ProvisionReason.Value(f"PROVISION_REASON_{reason}"),
         ),
-        metadata=LAUNCHER,
+        metadata=ADMIN if reason == "RESUME" else LAUNCHER,
     )
     pair.provision.workspaces.CompleteProvision(
         pb.CompleteProvisionRequest(
@@ -85,9 +88,29 @@ def reason_of(work: Any, *args: Any, **kwargs: Any) -> str:
     return failure_from(refused.value).reason.removeprefix("ERROR_REASON_")
 
 
-def test_incident_2_no_restart_moves_the_bill_to_the_platform(pair: Pair) -> None:
+def let_it_need_a_launch(pair: Pair, registry_database: str, workspace_id: str) -> None:
+    """The newest ticket is voided before a box came, at a registry that has been up for long."""
+    pair.registry.tokens.RevokeWorkspaceTokens(
+        token_service_pb2.RevokeWorkspaceTokensRequest(
+            workspace_id=workspace_id,
+            kinds=[token_pb2.TOKEN_KIND_TICKET],
+            reason=token_pb2.REVOKE_REASON_OPERATOR,
+        ),
+        metadata=REGISTRY_ADMIN,
+    )
+    engine = create_engine(registry_database)
+    with engine.begin() as tx:
+        tx.exec_driver_sql("UPDATE registry.pulse SET up_since = up_since - interval '1 hour'")
+    engine.dispose()
+
+
+def test_incident_2_no_restart_moves_the_bill_to_the_platform(
+    pair: Pair, registry_database_of_module: str
+) -> None:
     created = create(pair, "two", "opus", CLAUDE_CODE_OAUTH_TOKEN=OAUTH_VALUE)
     for reason in ("CREATE", "RESTART", "AUTO_RESTART", "RESUME", "RECREATE"):
+        if reason == "AUTO_RESTART":
+            let_it_need_a_launch(pair, registry_database_of_module, created.workspace.id)
         answer = launch(pair, created.workspace.id, reason)
         billing, env = answer.provision.billing, dict(answer.env)
         assert (billing.resolved_mode, billing.source) == ("byok", "derived_provider")

@@ -19,13 +19,16 @@ from agentworkspace.provision.v1 import (
 )
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2 as boxes_pb
+from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.rpc.errors import RpcFailure, failure_from
-from tests.rpc.provision_server import LAUNCHER, USAGE_TOKEN
+from tests.rpc.provision_server import ADMIN, LAUNCHER, USAGE_TOKEN
+from tests.rpc.registry_server import ADMIN as REGISTRY_ADMIN
 from tests.rpc.registry_server import bearer
+from tests.rpc.vendor_server import until
 from tests.services import Pair, both
 
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-launch-0123456789"}
-REASONS = ("CREATE", "RESTART", "AUTO_RESTART", "RESUME", "RECREATE")
+REASONS = ("CREATE", "RESTART", "RESUME", "RECREATE")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def provision(pair: Pair, workspace_id: str, reason: str = "CREATE", **more: Any
             reason=provision_pb2.ProvisionReason.Value(f"PROVISION_REASON_{reason}"),
             **more,
         ),
-        metadata=LAUNCHER,
+        metadata=ADMIN if reason == "RESUME" else LAUNCHER,
     )
 
 
@@ -132,6 +135,42 @@ def test_whatever_the_reason_the_environment_carries_the_ticket_of_a_new_incarna
         assert env["WORKSPACE_BOOTSTRAP_TICKET"].startswith("awt_")
         registered(pair, env)
         completed(pair, answer.provision.id)
+
+
+def test_a_suspension_is_lifted_by_an_admins_resume_and_by_nothing_else(pair: Pair) -> None:
+    workspace_id = created(pair)
+    launched = provision(pair, workspace_id, "CREATE")
+    env = dict(launched.env)
+    completed(pair, launched.provision.id)
+    pair.registry.tokens.RevokeWorkspaceTokens(
+        token_service_pb2.RevokeWorkspaceTokensRequest(
+            workspace_id=workspace_id, reason=token_pb2.REVOKE_REASON_SUSPENDED
+        ),
+        metadata=REGISTRY_ADMIN,
+    )
+    assert failure_of(registered, pair, env).reason == "ERROR_REASON_WORKSPACE_SUSPENDED"
+    until(lambda: status(pair, workspace_id) == "SUSPENDED", 20)
+    for reason in ("RESTART", "AUTO_RESTART", "RECREATE"):
+        refused = failure_of(provision, pair, workspace_id, reason)
+        assert refused.reason == "ERROR_REASON_WORKSPACE_SUSPENDED"
+    resumed = provision(pair, workspace_id, "RESUME")
+    assert not resumed.joined
+    registered(pair, dict(resumed.env))
+    until(lambda: status(pair, workspace_id) == "RUNNING", 20)
+
+
+def test_an_auto_restart_of_a_healthy_box_evicts_nobody(pair: Pair) -> None:
+    workspace_id = created(pair)
+    launched = provision(pair, workspace_id, "CREATE")
+    token = registered(pair, dict(launched.env))
+    completed(pair, launched.provision.id)
+    answer = provision(pair, workspace_id, "AUTO_RESTART")
+    assert (answer.skipped, dict(answer.env)) == (True, {})
+    beat = pair.registry.boxes.Heartbeat(
+        boxes_pb.HeartbeatRequest(workspace_id=workspace_id), metadata=bearer(token)
+    )
+    assert beat.next_action == boxes_pb.NEXT_ACTION_NONE
+    assert beat.incarnation == 1
 
 
 def test_a_delivered_environment_is_no_running_box(pair: Pair) -> None:

@@ -27,7 +27,7 @@ def test_without_any_variable_the_defaults_are_those_of_the_design() -> None:
     assert settings.default_billing == "byok"
     assert settings.probes == "warn"
     assert settings.reconciler is True
-    assert settings.tickets_from_birth is False
+    assert settings.tickets_from_birth is True
     assert settings.lease == timedelta(minutes=15)
     assert settings.ticket_ttl == timedelta(minutes=45)
     assert settings.force_tier is None
