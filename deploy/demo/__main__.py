@@ -18,10 +18,10 @@ from deploy.demo import (
     braindead,
     copied_key,
     error_as_text,
+    fences,
     first_token,
     missing_scope,
     strangers_door,
-    thief,
     travelling_key,
     wrong_payer,
 )
@@ -39,7 +39,7 @@ INCIDENTS = (
     first_token.play,
     missing_scope.play,
     error_as_text.play,
-    thief.play,
+    fences.play,
     travelling_key.play,
     strangers_door.play,
 )

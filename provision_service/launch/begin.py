@@ -45,15 +45,15 @@ def begin(
         if taken.pending is not None:
             _admit(deployment, registry, taken.pending)
         begun = _begin(deployment, registry, taken)
+        if begun.skipped and not _withdrawn(store, call, taken):
+            # Somebody has joined who asked for it whatever the registry thinks.
+            wanted = replace(_launch(deployment, taken), only_if_needed=False)
+            begun = registry.begin_incarnation(wanted, timeout=deployment.launch_budget)
     except RegistryUnavailable:
         refusal = unavailable("did not answer")
     except RegistryRefused as refused:
         refusal = _refusal(taken, refused)
     else:
-        if begun.skipped:
-            with store.after_the_call().transaction() as tx:
-                access.lock_workspace(tx, call, taken.workspace.id)
-                claim_rows.withdraw(tx, taken.provision_id)
         return begun
     close = claim_rows.refuse if refusal.reason in _FENCED else claim_rows.release
     with store.after_the_call().transaction() as tx:
@@ -63,9 +63,15 @@ def begin(
     raise refusal
 
 
-def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarnation:
+def _withdrawn(store: Store, call: Call, taken: Claimed) -> bool:
+    with store.after_the_call().transaction() as tx:
+        access.lock_workspace(tx, call, taken.workspace.id)
+        return claim_rows.withdraw(tx, taken.provision_id)
+
+
+def _launch(deployment: Deployment, taken: Claimed) -> Launch:
     workspace = taken.workspace
-    launch = Launch(
+    return Launch(
         workspace_id=workspace.id,
         request_id=taken.provision_id,
         ticket_ttl=max(deployment.ticket_ttl, deployment.provision_lease),
@@ -74,6 +80,10 @@ def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarn
         lift_suspension=taken.reason is ProvisionReason.RESUME,
         only_if_needed=taken.reason is ProvisionReason.AUTO_RESTART,
     )
+
+
+def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarnation:
+    launch, workspace = _launch(deployment, taken), taken.workspace
     try:
         return registry.begin_incarnation(launch, timeout=deployment.launch_budget)
     except RegistryRefused as refused:

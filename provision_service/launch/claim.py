@@ -88,6 +88,8 @@ def claim(
     )
     joined = _join(met, request)
     if joined is not None:
+        if request.reason is not ProvisionReason.AUTO_RESTART:
+            claim_rows.want(tx, joined.provision.id)
         return joined
     inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Interval,
     bindparam,
@@ -202,11 +203,28 @@ def supersede(tx: Connection, provision_id: str) -> None:
     _end(tx, provision_id, state=_S.SUPERSEDED.value)
 
 
-def withdraw(tx: Connection, provision_id: str) -> None:
-    """Nothing needed the launch: its claim ends without having begun anything."""
-    _end(
+def want(tx: Connection, provision_id: str) -> None:
+    """Somebody joined an AUTO_RESTART that has not begun, and wants it in any case."""
+    tx.execute(
+        update(ProvisionRow)
+        .where(
+            _P.provision_id == provision_id,
+            _P.state == _S.CLAIMED.value,
+            _P.reason == ProvisionReason.AUTO_RESTART.value,
+        )
+        .values(wanted=True)
+    )
+
+
+def withdraw(tx: Connection, provision_id: str) -> bool:
+    """Nothing needed the launch: its claim ends without having begun anything.
+
+    False when somebody wants it in any case; then it stays.
+    """
+    return _end(
         tx,
         provision_id,
+        ~_P.wanted,
         state=_S.SUPERSEDED.value,
         error_code=NOT_NEEDED,
         error_message="the registry says that no launch is needed any more",
@@ -218,12 +236,16 @@ def refuse(tx: Connection, provision_id: str, *, code: str, message: str) -> Non
     _end(tx, provision_id, state=_S.FAILED.value, error_code=code, error_message=message)
 
 
-def _end(tx: Connection, provision_id: str, **values: Any) -> None:
-    tx.execute(
+def _end(
+    tx: Connection, provision_id: str, *conditions: ColumnElement[bool], **values: Any
+) -> bool:
+    ended = tx.execute(
         update(ProvisionRow)
-        .where(_P.provision_id == provision_id, _IS_OPEN)
+        .where(_P.provision_id == provision_id, _IS_OPEN, *conditions)
         .values(complete_time=func.clock_timestamp(), **values)
+        .returning(_P.provision_id)
     )
+    return ended.one_or_none() is not None
 
 
 def deliver(

@@ -215,11 +215,6 @@ class ProvisionRow(Base):
             "create_time",
             postgresql_where=text("state IN ('ENV_DELIVERED', 'LAUNCHED', 'REGISTERED')"),
         ),
-        Index(
-            "ix_provisions_never_came",
-            "workspace_id",
-            postgresql_where=text("state = 'LAPSED' AND register_time IS NULL"),
-        ),
     )
 
     provision_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
@@ -236,6 +231,8 @@ class ProvisionRow(Base):
     billing: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     manifest: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))
     rerun_required: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    # An AUTO_RESTART that somebody joined who wants a launch whatever the registry thinks.
+    wanted: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     outcome: Mapped[str | None]
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]

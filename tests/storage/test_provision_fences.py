@@ -163,6 +163,25 @@ def test_an_auto_restart_that_nothing_needs_is_skipped(world: World) -> None:
     assert world.launch(workspace).provision.incarnation == 1
 
 
+def test_who_joins_an_auto_restart_gets_a_launch_in_any_case(world: World) -> None:
+    """A watchdog and an operator at once are one launch, also where the watchdog was wrong."""
+    workspace = world.create()
+    world.registry.healthy.add(workspace.id)
+    answers = []
+
+    def operator(call: str) -> None:
+        world.registry.before = lambda _call: None
+        assert call == "begin_incarnation"
+        answers.append(world.launch(workspace, reason=RESTART))
+
+    world.registry.before = operator
+    watchdog = world.launch(workspace, reason=AUTO)
+    assert (watchdog.skipped, watchdog.provision.incarnation) == (False, 1)
+    assert watchdog.env is not None
+    assert [each.joined for each in answers] == [True]
+    assert [each.only_if_needed for each in world.registry.launches] == [True, False]
+
+
 @pytest.mark.parametrize("reason", [ProvisionReason.CREATE, RESTART, ProvisionReason.RECREATE])
 def test_a_launch_that_somebody_asks_for_is_never_skipped(
     world: World, reason: ProvisionReason
