@@ -349,6 +349,8 @@ def test_launches_and_payers_are_counted_without_naming_anybody(pair: Pair) -> N
         "source",
         "task",
         "file",
+        "pool",
+        "state",
         "kind",
         "le",
     }
