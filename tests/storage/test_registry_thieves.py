@@ -84,7 +84,7 @@ class TestACopiedTokenComesBackAfterTwoLaunches:
 
 @pytest.mark.parametrize(
     ("fence", "told"),
-    [(SUSPENDED, Reason.WORKSPACE_SUSPENDED), (COMPROMISED, Reason.TICKET_REQUIRED)],
+    [(SUSPENDED, SharedReason.WORKSPACE_SUSPENDED), (COMPROMISED, Reason.TICKET_REQUIRED)],
 )
 def test_a_ticket_does_not_pass_a_fence_and_a_replay_hands_out_no_other(
     world: World, fence: RevokeReason, told: Reason
@@ -95,7 +95,7 @@ def test_a_ticket_does_not_pass_a_fence_and_a_replay_hands_out_no_other(
     world.revoke_all(workspace_id, fence)
     assert world.refused(workspace_id, ticket=ticket) == (AdmissionLine.FENCED, told)
     reason = reason_of(lambda: world.begin(workspace_id, request_id=request_id))
-    assert reason is Reason.INCARNATION_FENCED
+    assert reason is SharedReason.INCARNATION_FENCED
     assert world.registration(workspace_id).state == "PENDING"
 
 
