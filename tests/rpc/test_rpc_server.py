@@ -89,6 +89,32 @@ async def test_health_lists_every_service() -> None:
     }
 
 
+@story
+async def test_nobody_watches_or_looks_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentworkspace.server.health.MOST_WATCHERS", 2)
+    monkeypatch.setattr("agentworkspace.server.reflection.MOST_LOOKING", 2)
+    async with serving() as parts:
+        stub: Any = health_pb2_grpc.HealthStub(parts.channel)
+        watch = stub.Watch
+        held = [watch(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(2)]
+        for each in held:
+            await anext(aiter(each))
+        with pytest.raises(grpc.aio.AioRpcError) as watched:
+            await anext(aiter(watch(health_pb2.HealthCheckRequest(), timeout=20)))
+        assert await health_of(parts, "") == NOT_SERVING
+        look: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", parts.channel))
+        streams = [look.ServerReflectionInfo(timeout=20) for _ in range(2)]
+        for stream in streams:
+            await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as looked:
+            await reflected(parts, reflection_pb2.ServerReflectionRequest(list_services=""))
+        for each in (*held, *streams):
+            each.cancel()
+    for refused in (watched, looked):
+        assert refused.value.code() is StatusCode.RESOURCE_EXHAUSTED
+
+
 async def reflected(parts: Parts, request: Any) -> Any:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", parts.channel))
 

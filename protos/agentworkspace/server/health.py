@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import grpc
 from grpc_health.v1 import health, health_pb2
+from typing_extensions import override
 
 # Its type stubs have no List either.
 _pb: Final[Any] = health_pb2
+# Nobody needs a credential to watch, so there must be an end to it.
+MOST_WATCHERS: Final = 256
 
 
 class Health(health.aio.HealthServicer):
@@ -17,6 +21,19 @@ class Health(health.aio.HealthServicer):
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         self._names = tuple(names)
+        self._watchers = 0
+
+    @override
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        if self._watchers >= MOST_WATCHERS:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watch already; call Check instead"
+            )
+        self._watchers += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watchers -= 1
 
     async def List(self, _request: object, context: Any) -> Any:  # noqa: N802 - gRPC's name
         answer = _pb.HealthListResponse()

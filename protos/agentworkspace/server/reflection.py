@@ -5,9 +5,10 @@ The two differ in nothing but their names, and grpcio ships the older one only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, Final
 
+import grpc
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -17,6 +18,8 @@ from grpc_reflection.v1alpha.reflection import aio
 from agentworkspace.server.reflected import shown_by
 from agentworkspace.server.routing import Collected, Handler
 
+# Nobody needs a credential to look, so there must be an end to it.
+MOST_LOOKING: Final = 64
 _OLDER: Final = "grpc.reflection.v1alpha"
 _NEWER: Final = "grpc.reflection.v1"
 
@@ -30,12 +33,34 @@ def handlers(
     # Untyped, because both only stand in for what they are taken for.
     untyped: Any = _FindsMethods(pool)
     add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
-    add(aio.ReflectionServicer(shown, pool=untyped), collected)
+    add(_Bounded(aio.ReflectionServicer(shown, pool=untyped)), collected)
     found = collected.handlers
     return {
         **found,
         **{_renamed(name): handler for name, handler in found.items()},
     }
+
+
+class _Bounded:
+    """grpcio's own servicer, for so many at a time."""
+
+    def __init__(self, servicer: Any) -> None:
+        self._servicer = servicer
+        self._looking = 0
+
+    async def ServerReflectionInfo(  # noqa: N802 -- gRPC's name
+        self, requests: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
+        if self._looking >= MOST_LOOKING:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many look already; come back in a moment"
+            )
+        self._looking += 1
+        try:
+            async for answer in self._servicer.ServerReflectionInfo(requests, context):
+                yield answer
+        finally:
+            self._looking -= 1
 
 
 class _FindsMethods:

@@ -37,6 +37,7 @@ _WAITING: Final = 700
 _WAITING_AT_MOST: Final = 1000
 # Allocations before a collection, and how often the next older generations join in.
 _COLLECT_AFTER: Final = (10_000, 20, 50)
+_IDLE_MS: Final = 600_000
 T = TypeVar("T")
 
 
@@ -230,6 +231,8 @@ def _options(settings: ServerSettings, max_request_bytes: int) -> list[tuple[str
         ("grpc.keepalive_permit_without_calls", 1),
         # gRPC spreads the age by a tenth to either side, so that not all come back at once.
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
+        # Who says nothing at all for this long is told the same.
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
         ("grpc.max_connection_age_grace_ms", int(settings.connection_grace_seconds * 1000)),
     ]
     if not settings.accept_compression:
