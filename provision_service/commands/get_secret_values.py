@@ -58,10 +58,10 @@ def run(
     with store.reading() as tx:
         held = workspace_rows.find(tx, command.workspace_id)
         if held is None or held.workspace.tenant_id != bearer.tenant_id:
-            raise _rejected()
+            raise _rejected(recognised=True)
         access.require_living(held)
         if held.workspace.incarnation != bearer.incarnation:
-            raise _rejected()
+            raise _rejected(recognised=True)
         _, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
         raise decision.refusal
@@ -104,8 +104,10 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
     return found
 
 
-def _rejected() -> Refusal:
+def _rejected(*, recognised: bool = False) -> Refusal:
+    """`recognised`: the registry knows it, though it opens nothing here."""
     return Refusal(
         SharedReason.BEARER_REJECTED,
         "the bearer is not a live instance token of this workspace's current launch",
+        recognised=recognised,
     )

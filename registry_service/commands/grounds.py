@@ -123,9 +123,15 @@ def bearer_rejected(*, recognised: bool = False) -> Refusal:
     )
 
 
-def credential_rejected() -> Refusal:
-    """Of a workspace token that was shown in place of a caller's credential."""
-    return Refusal(SharedReason.CREDENTIAL_REJECTED, "the presented credential is not accepted")
+def credential_rejected(*, recognised: bool = False) -> Refusal:
+    """Of a workspace token that was shown in place of a caller's credential; `recognised` as in
+    `bearer_rejected`.
+    """
+    return Refusal(
+        SharedReason.CREDENTIAL_REJECTED,
+        "the presented credential is not accepted",
+        recognised=recognised,
+    )
 
 
 def only_for_itself() -> Refusal:

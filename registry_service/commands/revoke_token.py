@@ -151,8 +151,8 @@ def _require_itself(connection: Connection, command: RevokeToken, named: Token |
     digest = evidence.hash_of(command.bearer)
     stored = tokens.by_hash(connection, digest) if digest else None
     if stored is None or stored.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
-        raise grounds.credential_rejected()
+        raise grounds.credential_rejected(recognised=stored is not None)
     if command.workspace_id not in (None, stored.token.workspace_id):
-        raise grounds.credential_rejected()
+        raise grounds.credential_rejected(recognised=True)
     if named is None or named.token_id != stored.token.token_id:
         raise grounds.only_for_itself()

@@ -77,9 +77,9 @@ def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
     presented = evidence.hash_of(command.bearer)
     stored = tokens.by_hash(connection, presented) if presented else None
     if stored is None or stored.token.workspace_id != command.workspace_id:
-        raise grounds.credential_rejected()
+        raise grounds.credential_rejected(recognised=stored is not None)
     if stored.token.revoke_reason not in (None, RevokeReason.ROTATED):
-        raise grounds.credential_rejected()
+        raise grounds.credential_rejected(recognised=True)
     if stored.token.token_id != command.token_id:
         raise grounds.only_for_itself()
     return stored.token.token_id
@@ -146,7 +146,7 @@ def _rotate(
 
 def _not_live(command: RotateToken, *, by_itself: bool) -> Refusal:
     if by_itself:
-        return grounds.credential_rejected()
+        return grounds.credential_rejected(recognised=True)
     return Refusal(
         Reason.TOKEN_NOT_LIVE,
         "the token was revoked or has expired",

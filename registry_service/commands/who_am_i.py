@@ -43,7 +43,7 @@ def run(store: Store, command: WhoAmI) -> Identified:
         if bearer is None or not bearer.is_live(found.now):
             raise grounds.bearer_rejected(recognised=bearer is not None)
         if bearer.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
-            raise grounds.bearer_rejected()
+            raise grounds.bearer_rejected(recognised=True)
         origin = Origin(
             actor=f"workspace:{bearer.workspace.workspace_id}",
             method=command.method,
@@ -54,5 +54,5 @@ def run(store: Store, command: WhoAmI) -> Identified:
         if written.news:
             recording.publish(connection, written.news)
     if written.died:
-        raise grounds.bearer_rejected()
+        raise grounds.bearer_rejected(recognised=True)
     return Identified(principal=principal_of(bearer), time=found.now)

@@ -59,3 +59,5 @@ def test_bombs_cost_no_memory_and_keep_nobody_waiting(
         grown = registry.child.resident_bytes - before
     assert codes == {grpc.StatusCode.UNIMPLEMENTED if packed else grpc.StatusCode.INVALID_ARGUMENT}
     assert grown < 64 * MIB
+    # gRPC's own words for it, one a request.
+    assert "ompression" not in (registry.nursery.directory / "registry.log").read_text()

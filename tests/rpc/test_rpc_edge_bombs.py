@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import subprocess
+import sys
 import types
 from typing import Any
 
@@ -171,3 +174,30 @@ async def test_a_client_that_pings_too_often_is_cut_off() -> None:
             assert (await parts.say()).value == "hello"
     assert cut.value.code() is StatusCode.UNAVAILABLE
     assert "ping" in (cut.value.details() or "")
+
+
+_WHEN_GRPC_COMES = """
+import importlib, os, sys
+
+class Watcher:
+    def find_spec(self, name, path=None, target=None):
+        if name == "grpc._cython":
+            print(os.environ.get("GRPC_VERBOSITY"))
+
+sys.meta_path.insert(0, Watcher())
+importlib.import_module(sys.argv[1] + ".__main__")
+"""
+
+
+@pytest.mark.parametrize("service", ["registry_service", "provision_service"])
+def test_grpcs_own_lines_are_silenced_before_it_is_there(service: str) -> None:
+    """It reads the variable once, when it is imported."""
+    environment = {name: text for name, text in os.environ.items() if name != "GRPC_VERBOSITY"}
+    said = subprocess.run(
+        [sys.executable, "-c", _WHEN_GRPC_COMES, service],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[:1] == ["NONE"]

@@ -179,3 +179,24 @@ def test_a_share_and_an_allowance_are_settings(registry_database: str, tmp_path:
         workspace = Workspace(running)
         reasons = {failed(lambda: workspace.update_card("awi_nobodys")).reason for _ in range(20)}
         assert "RATE_LIMITED" in reasons
+
+
+def test_a_box_whose_token_died_is_no_stranger_and_a_ticket_opens_among_strangers(
+    registry_database: str, tmp_path: Path
+) -> None:
+    environment = {
+        "REGISTRY_UNKNOWN_CREDENTIALS_BURST": "1",
+        "REGISTRY_UNKNOWN_CREDENTIALS_PER_SECOND": "1",
+    }
+    with serving(registry_database, tmp_path, environment=environment) as running:
+        workspace = Workspace(running)
+        workspace.admit()
+        first = workspace.launch().bootstrap_ticket
+        token = workspace.register(ticket=first).auth_token
+        second = workspace.launch().bootstrap_ticket
+        stranger = {failed(lambda: workspace.update_card("awi_nobodys")).reason for _ in range(9)}
+        assert "RATE_LIMITED" in stranger
+        for _ in range(9):
+            assert failed(lambda: workspace.update_card(token)).reason == "BEARER_REJECTED"
+        # After a restore a box may hold a bearer that nobody knows, and a ticket that is known.
+        assert workspace.register("awi_nobodys", ticket=second).auth_token
