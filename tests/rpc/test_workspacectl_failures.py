@@ -181,7 +181,7 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(pair: Pair) -> None:
         RpcFailure(grpc.StatusCode.NOT_FOUND, "d", "ERROR_REASON_TOKEN_UNKNOWN", "no\x1b[2Jne"),
     )
 
-    result = pair.run("tokens", "revoke", WORKSPACE, "t-1")
+    result = pair.run("tokens", "revoke", WORKSPACE, "t-1", "--reason", "operator")
 
     assert "\x1b" not in result.err
     assert r"no\x1b[2Jne" in result.err

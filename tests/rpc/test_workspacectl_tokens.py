@@ -195,11 +195,47 @@ def test_revoke_gives_the_reason_and_shows_the_receipt(pair: Pair) -> None:
     )
 
 
+def test_a_leaked_token_is_revoked_by_its_own_text_from_standard_input(pair: Pair) -> None:
+    response = messages.RevokeTokenResponse(workspace_id=WORKSPACE, token_id="t-1", revision=41)
+    pair.registry.on("RevokeToken", response)
+
+    result = pair.run("tokens", "revoke", "-", "--reason", "compromised", stdin=b"awi_leaked\n")
+
+    assert f"workspace id {WORKSPACE}" in result.lines
+    assert "awi_leaked" not in result.out + result.err
+    assert pair.registry.only(messages.RevokeTokenRequest) == messages.RevokeTokenRequest(
+        token="awi_leaked", reason=token_pb2.REVOKE_REASON_COMPROMISED
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("-", "t-1"), "leave its id out"),
+        ((WORKSPACE,), "which token"),
+        ((WORKSPACE, "t-1"), "--reason"),
+    ],
+)
+def test_a_revocation_says_which_token_and_why(
+    pair: Pair, given: tuple[str, ...], said: str
+) -> None:
+    reason = () if said == "--reason" else ("--reason", "operator")
+
+    result = pair.run("tokens", "revoke", *given, *reason, stdin=b"awi_leaked\n")
+
+    assert result.code == 2
+    assert said in result.err
+    assert pair.registry.asked == []
+
+
 def test_revoke_all_takes_several_kinds(pair: Pair) -> None:
     response = messages.RevokeWorkspaceTokensResponse(revoked_count=3, revision=42)
     pair.registry.on("RevokeWorkspaceTokens", response)
 
-    result = pair.run("tokens", "revoke-all", WORKSPACE, "--kind", "instance", "--kind", "TICKET")
+    result = pair.run(
+        *("tokens", "revoke-all", WORKSPACE, "--kind", "instance", "--kind", "TICKET"),
+        *("--reason", "operator"),
+    )
 
     assert result.lines == ["revoked count 3", "revision 42"]
     assert list(pair.registry.only(messages.RevokeWorkspaceTokensRequest).kinds) == [

@@ -9,7 +9,7 @@ from agentworkspace.ctl.arguments import OUT, PAGING, REQUEST_ID, WORKSPACE, dur
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import deliver, keeping
-from agentworkspace.ctl.files import PrivateFile, Unusable, read_secret
+from agentworkspace.ctl.files import STDIN, PrivateFile, Unusable, read_secret
 from agentworkspace.ctl.output import facts, short_name
 from agentworkspace.ctl.paging import listed
 from agentworkspace.registry.v1 import token_pb2
@@ -38,8 +38,9 @@ _SHA256 = argument(
 _WHY = (
     argument(
         "--reason",
-        default=None,
-        help="why; default: operator",
+        required=True,
+        help="operator: its holder may come back; compromised: nobody comes back with it, or with"
+        " what was made from it; suspended (revoke-all): nobody is let in until an admin resumes",
         **one_of(token_pb2.RevokeReason.DESCRIPTOR),
     ),
     argument("--note", default="", help="for the audit"),
@@ -102,15 +103,16 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
 
 
 def _revoke(args: argparse.Namespace, session: Session) -> Answer:
-    response = session.call(
-        TokenServiceStub(session.registry).RevokeToken,
-        messages.RevokeTokenRequest(
-            workspace_id=args.workspace,
-            token_id=args.token_id,
-            reason=args.reason,
-            note=args.note,
-        ),
-    )
+    request = messages.RevokeTokenRequest(reason=args.reason, note=args.note)
+    if args.workspace == str(STDIN):
+        if args.token_id:
+            raise Unusable("the token on standard input says which one it is; leave its id out")
+        request.token = read_secret(None, what="token").reveal()
+    elif not args.token_id:
+        raise Unusable("which token: its id behind the workspace's, or - to read it from input")
+    else:
+        request.workspace_id, request.token_id = args.workspace, args.token_id
+    response = session.call(TokenServiceStub(session.registry).RevokeToken, request)
     return Answer(document=response, view=(facts("", response),))
 
 
@@ -187,7 +189,20 @@ GROUP = Group(
                 *PAGING,
             ),
         ),
-        Command("revoke", "revoke one token", _revoke, (WORKSPACE, _TOKEN_ID, *_WHY)),
+        Command(
+            "revoke",
+            "revoke one token, by its ids or, when it was found somewhere, by its own text",
+            _revoke,
+            (
+                argument(
+                    "workspace", help="id of its workspace; - reads the token from standard input"
+                ),
+                argument(
+                    "token_id", nargs="?", default="", metavar="token", help="id of the token"
+                ),
+                *_WHY,
+            ),
+        ),
         Command(
             "revoke-all",
             "revoke the tokens of a workspace; compromised and suspended fence it",
