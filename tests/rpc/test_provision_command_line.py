@@ -185,7 +185,8 @@ def test_a_database_that_does_not_answer_is_a_sentence(
     monkeypatch.setenv("PROVISION_DATABASE_URL", "postgresql://user:hunter2@127.0.0.1:1/none")
     assert main(["migrate"]) == FAILED
     printed = capsys.readouterr().err
-    assert printed.startswith("provision-service: the database refused: ")
+    assert printed.startswith("provision-service: the database refused: connection to server at")
+    assert "Connection refused" in printed
     assert "hunter2" not in printed
 
 

@@ -80,7 +80,10 @@ def leave(status: int) -> int:
     interpreter from ending: then this ends the process itself.
     """
     main = threading.main_thread()
-    stuck = [each for each in threading.enumerate() if each is not main and not each.daemon]
+    others = [each for each in threading.enumerate() if each is not main and not each.daemon]
+    for each in others:
+        each.join(_CUT_SECONDS / len(others))
+    stuck = [each for each in others if each.is_alive()]
     if stuck:
         structlog.get_logger("service").warning("ends with threads stuck", threads=len(stuck))
         sys.stdout.flush()

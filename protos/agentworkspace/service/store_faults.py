@@ -129,9 +129,13 @@ def described(error: BaseException) -> str:
     """For the log: no statement and no value of a row."""
     if not isinstance(error, DBAPIError):
         return type(error).__name__
+    code = sqlstate(error)
+    if not code and is_lost(error):
+        # libpq's own words: the host, the port and what is wrong there, never the password.
+        return next(iter(str(error.orig).strip().splitlines()), "no answer")
     diagnosis = getattr(error.orig, "diag", None)
     said: str | None = getattr(diagnosis, "message_primary", None)
-    return f"{sqlstate(error) or type(error.orig).__name__}: {said or 'no answer'}"
+    return f"{code or type(error.orig).__name__}: {said or 'no answer'}"
 
 
 def sqlstate(error: DBAPIError) -> str:
