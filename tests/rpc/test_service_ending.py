@@ -37,7 +37,7 @@ import asyncio, threading
 from agentworkspace.service import ending
 
 async def main():
-    with ending.no_longer_than(-1.0):
+    with ending.no_longer_than(-2.0):
         threading.Event().wait()
 
 asyncio.run(main())

@@ -22,7 +22,7 @@ _CLOSING_SHARE: Final = 0.25
 # What was cut off ends in much less.
 _CUT_SECONDS: Final = 0.5
 # Longer than everything below may take together.
-_LAST_RESORT_SECONDS: Final = 1.0
+_LAST_RESORT_SECONDS: Final = 2.0
 STUCK: Final = 1
 
 
@@ -55,11 +55,10 @@ async def end_service(
     for task in (*until_stopped, *cancelled):
         task.cancel()
     await asyncio.gather(*until_stopped, *cancelled, return_exceptions=True)
-    for pool in pools:
-        await pool.end(max(0.0, give_up - loop.time() - _CUT_SECONDS))
+    politely = max(0.0, give_up - loop.time() - _CUT_SECONDS)
+    await asyncio.gather(*(pool.end(politely) for pool in pools))
     database.cut_off()
-    for pool in (*pools, database.connecting):
-        await pool.end(_CUT_SECONDS)
+    await asyncio.gather(*(pool.end(_CUT_SECONDS) for pool in (*pools, database.connecting)))
     database.close()
 
 
