@@ -20,6 +20,7 @@ from agentworkspace.client.verifier import (
 )
 from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
 from agentworkspace.client.verifier.principals import principal_of
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
@@ -323,6 +324,44 @@ async def test_workspace_kind_and_scopes_are_checked_on_what_is_known() -> None:
             lacking = await refused(verifier, TOKEN, Requirement(scopes={"a", "c"}))
             assert lacking is Rejection.TOKEN_SCOPE
     assert registry.calls == [1]
+
+
+async def test_a_proxy_token_serves_only_where_one_is_asked_for() -> None:
+    registry, token = TokenRegistry(), new_token(TokenKind.PROXY)
+    registry.admit(token, "w1", kind=token_pb2.TOKEN_KIND_PROXY, incarnation=3)
+    registry.admit(TOKEN, "w1")
+    proxy = Requirement(kind=TokenKind.PROXY)
+    async with verifying(registry) as verifier:
+        for _asked_and_known in range(2):
+            found = await verifier.check(token, proxy)
+            assert (found.workspace_id, found.kind, found.incarnation) == ("w1", "PROXY", 3)
+            assert await refused(verifier, token) is Rejection.TOKEN_KIND
+            api = Requirement(kind=TokenKind.API)
+            assert await refused(verifier, token, api) is Rejection.TOKEN_KIND
+            assert await refused(verifier, TOKEN, proxy) is Rejection.TOKEN_KIND
+    assert registry.calls == [1, 1]
+
+
+async def test_the_principal_says_whether_evidence_stood_behind_it() -> None:
+    registry = TokenRegistry()
+    registry.admit(TOKEN)
+    registry.admit(OTHER, evidence_backed=True)
+    async with verifying(registry) as verifier:
+        assert not (await verifier.check(TOKEN)).evidence_backed
+        assert (await verifier.check(OTHER)).evidence_backed
+
+
+async def test_a_check_that_takes_too_long_says_so() -> None:
+    registry = TokenRegistry()
+    registry.admit(TOKEN)
+    registry.gate.clear()
+    async with verifying(registry) as verifier:
+        with pytest.raises(RpcFailure, match="ERROR_REASON_DEADLINE") as caught:
+            await verifier.check(TOKEN, seconds=0.05)
+        assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert caught.value.recovery == Recovery.RETRY
+        registry.gate.set()
+        assert (await verifier.check(TOKEN, seconds=PATIENCE)).workspace_id == "w1"
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,19 @@ class TokenRegistry:
             found = self.principals.get(question.token)
             answers.append(
                 pb.ValidateTokenResponse(principal=found, revision=self.revision)
-                if found
+                if found and _answers_to(found.kind, question.required_kind)
                 else pb.ValidateTokenResponse(rejection=INVALID, revision=self.revision)
             )
         self.decided.set()
         await self.gate.wait()
         return answers
+
+
+def _answers_to(kind: int, required: int) -> bool:
+    """As the registry: of a proxy token it speaks only when asked for one."""
+    if required == token_pb2.TOKEN_KIND_UNSPECIFIED:
+        return kind != token_pb2.TOKEN_KIND_PROXY
+    return kind == required
 
 
 @asynccontextmanager

@@ -20,7 +20,12 @@ def arrive(metadata: Pairs) -> None:
 
 
 def read() -> tuple[str | None, str | None]:
-    """(secret, correlation id) of the call of this task, each None when absent or blank.
+    """What the call of this task brought; see `read_from`."""
+    return read_from(_arrived.get())
+
+
+def read_from(metadata: Pairs) -> tuple[str | None, str | None]:
+    """(secret, correlation id), each None when absent or blank.
 
     Two different authorization values name nobody: joined, as HTTP reads a repeated header,
     they match no credential. A value under another scheme is taken whole, and matches none
@@ -28,7 +33,7 @@ def read() -> tuple[str | None, str | None]:
     """
     secret: str | None = None
     correlation_id: str | None = None
-    for key, value in _arrived.get():
+    for key, value in metadata:
         if key == AUTHORIZATION_KEY and isinstance(value, str):
             secret = value if secret is None or secret == value else f"{secret}, {value}"
         elif key == CORRELATION_KEY and isinstance(value, str):

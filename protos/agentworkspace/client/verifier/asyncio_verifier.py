@@ -120,16 +120,22 @@ class Verifier:
         *,
         workspace_id: str | None = None,
         min_revision: int = 0,
+        seconds: float | None = None,
     ) -> Principal:
         """Whom the token speaks for. `workspace_id` None accepts any workspace's.
 
         `min_revision`, from the receipt of a revocation, asks for knowledge that is no older.
-        Rejected when the token is not accepted; RpcFailure UNAVAILABLE when nobody can tell.
+        Rejected when the token is not accepted; RpcFailure UNAVAILABLE when nobody can tell, and
+        DEADLINE_EXCEEDED when nobody told within `seconds`.
         """
         known = self.known(token, requirement, workspace_id=workspace_id, min_revision=min_revision)
         if known is not None:
             return known
-        principal = await self._ask(token, min_revision)
+        try:
+            async with asyncio.timeout(seconds):
+                principal = await self._ask(token, min_revision)
+        except TimeoutError:
+            raise _too_late() from None
         return require(principal, requirement, workspace_id)
 
     def known(
@@ -243,6 +249,15 @@ def _is_junk(token: Secret) -> bool:
     if not text or not text.isascii() or len(text) > _LONGEST_TOKEN:
         return True
     return is_token_shaped(text[:4]) and not is_well_formed(token)
+
+
+def _too_late() -> RpcFailure:
+    return RpcFailure(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        DOMAIN,
+        "ERROR_REASON_DEADLINE",
+        "the token could not be checked within the time that the call had left",
+    )
 
 
 def _unavailable(message: str) -> RpcFailure:

@@ -68,6 +68,7 @@ class BlockingVerifier:
         *,
         workspace_id: str | None = None,
         min_revision: int = 0,
+        seconds: float | None = None,
     ) -> Principal:
         """As `Verifier.check`."""
         verifier = self._verifier
@@ -79,7 +80,11 @@ class BlockingVerifier:
         if known is not None:
             return known
         asked = verifier.check(
-            token, requirement, workspace_id=workspace_id, min_revision=min_revision
+            token,
+            requirement,
+            workspace_id=workspace_id,
+            min_revision=min_revision,
+            seconds=seconds,
         )
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 

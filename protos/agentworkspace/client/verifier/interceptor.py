@@ -1,4 +1,4 @@
-"""A server interceptor that lets calls in by their workspace token, method by method.
+"""Interceptors that let calls in by their workspace token, method by method.
 
     interceptor = BearerInterceptor(
         verifier,
@@ -9,50 +9,33 @@
     )
     server = grpc.aio.server(interceptors=[interceptor])
 
-Inside a method, `principal()` says who calls. A method that is not in the mapping is closed.
+Inside a method, `principal()` says who calls. A method that is not in the mapping is closed. For
+`grpc.server` and its threads it is `BlockingBearerInterceptor`, with a `BlockingVerifier`.
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 from typing_extensions import override
 
 from agentworkspace.client.verifier.asyncio_verifier import DOMAIN, Verifier
-from agentworkspace.client.verifier.principals import (
-    LIVE,
-    Principal,
-    Rejected,
-    Rejection,
-    Requirement,
-)
-from agentworkspace.core.refusal import Recovery
-from agentworkspace.core.secret import Secret
+from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
+from agentworkspace.client.verifier.gate import Gate, seconds_to_check
+from agentworkspace.client.verifier.principals import LIVE, Principal, Rejected, Requirement
+from agentworkspace.client.verifier.serving import context_of, principal, serve_as
 from agentworkspace.rpc import call_metadata, calls
-from agentworkspace.rpc.errors import RpcFailure, public_message, to_trailing
+from agentworkspace.rpc.errors import RpcFailure, Trailing, public_message, to_trailing
 from agentworkspace.rpc.policy import INFRASTRUCTURE
 
+__all__ = ["BearerInterceptor", "BlockingBearerInterceptor", "principal"]
+
 Behaviour = Callable[[Any, Any], Any]
-
-_principal: Final[ContextVar[Principal | None]] = ContextVar(
-    "agentworkspace_principal", default=None
-)
-_log: Final = logging.getLogger("agentworkspace.verifier")
-
-
-def principal() -> Principal:
-    """Whom the call being served speaks for. LookupError outside of a checked call."""
-    found = _principal.get()
-    if found is None:
-        raise LookupError("no call with a checked token is being served here")
-    return found
 
 
 class BearerInterceptor(grpc.aio.ServerInterceptor):
@@ -69,10 +52,7 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
         *,
         domain: str = DOMAIN,
     ) -> None:
-        self._verifier = verifier
-        self._requirements = {**dict.fromkeys(INFRASTRUCTURE), **requirements}
-        self._domain = domain
-        self._wrapped: dict[str, tuple[Any, Any]] = {}
+        self._handlers = _Handlers(requirements, domain, lambda gate: _AioDoor(gate, verifier))
 
     @override
     async def intercept_service(
@@ -81,21 +61,58 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: Any,
     ) -> Any:
         handler = await continuation(handler_call_details)
-        method = handler_call_details.method
+        return self._handlers.guarded(handler_call_details.method, handler)
+
+
+class BlockingBearerInterceptor(grpc.ServerInterceptor):
+    """For servers whose servicers run on threads; otherwise as `BearerInterceptor`."""
+
+    def __init__(
+        self,
+        verifier: BlockingVerifier,
+        requirements: Mapping[str, Requirement | None],
+        *,
+        domain: str = DOMAIN,
+    ) -> None:
+        self._handlers = _Handlers(requirements, domain, lambda gate: _BlockingDoor(gate, verifier))
+
+    @override
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: Any
+    ) -> Any:
+        handler = continuation(handler_call_details)
+        return self._handlers.guarded(handler_call_details.method, handler)
+
+
+class _Handlers:
+    """Each method's handler with a door before it, made once."""
+
+    def __init__(
+        self,
+        requirements: Mapping[str, Requirement | None],
+        domain: str,
+        door: Callable[[Gate], _AioDoor | _BlockingDoor],
+    ) -> None:
+        self._requirements = {**dict.fromkeys(INFRASTRUCTURE), **requirements}
+        self._domain = domain
+        self._door = door
+        self._made: dict[str, tuple[Any, Any]] = {}
+
+    def guarded(self, method: str, handler: Any) -> Any:
         if handler is None or self._requirements.get(method, LIVE) is None:
             return handler
-        known = self._wrapped.get(method)
-        if known is None or known[0] is not handler:
-            known = self._wrapped[method] = (handler, self._wrap(method, handler))
-        return known[1]
+        made = self._made.get(method)
+        if made is None or made[0] is not handler:
+            made = self._made[method] = (handler, self._wrap(method, handler))
+        return made[1]
 
     def _wrap(self, method: str, handler: Any) -> Any:
-        gate = _Gate(method, self._requirements.get(method), self._verifier, self._domain)
+        door = self._door(Gate(method, self._requirements.get(method), self._domain))
         shape = _SHAPES[handler.request_streaming, handler.response_streaming]
         behaviour = getattr(handler, shape)
         make = getattr(grpc, f"{shape}_rpc_method_handler")
         return make(
-            gate.streaming(behaviour) if handler.response_streaming else gate.single(behaviour),
+            door.streaming(behaviour) if handler.response_streaming else door.single(behaviour),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -109,16 +126,12 @@ _SHAPES: Final = {
 }
 
 
-class _Gate:
+class _AioDoor:
     """One method's: lets a call through to the servicer, or answers it."""
 
-    def __init__(
-        self, method: str, requirement: Requirement | None, verifier: Verifier, domain: str
-    ) -> None:
-        self._method = method
-        self._requirement = requirement
+    def __init__(self, gate: Gate, verifier: Verifier) -> None:
+        self._gate = gate
         self._verifier = verifier
-        self._domain = domain
 
     def single(self, behaviour: Behaviour) -> Behaviour:
         async def guarded(request: Any, context: Any) -> Any:
@@ -144,65 +157,70 @@ class _Gate:
         call_metadata.arrive(context.invocation_metadata() or ())
         bearer, correlation_id = call_metadata.read()
         try:
-            _principal.set(await self._check(request, bearer))
+            token, requirement = self._gate.begin(bearer)
+            found = await self._verifier.check(
+                token,
+                requirement,
+                workspace_id=self._gate.workspace_of(request),
+                seconds=seconds_to_check(context.time_remaining()),
+            )
         except Rejected as rejected:
-            await self._refuse(self._failure_of(rejected.reason), context, correlation_id)
+            await context.abort(*_answer(self._gate.refused(rejected), correlation_id))
         except RpcFailure as failure:
-            await self._refuse(failure, context, correlation_id)
+            await context.abort(*_answer(failure, correlation_id))
+        serve_as(found)
 
-    async def _check(self, request: Any, bearer: str | None) -> Principal:
-        if self._requirement is None:
-            _log.error("%s is in no requirement of the interceptor, and closed", self._method)
-            raise self._refusal(
-                grpc.StatusCode.PERMISSION_DENIED, "METHOD_CLOSED", "nobody may call this method"
+
+class _BlockingDoor:
+    """The same on a thread of the server's pool."""
+
+    def __init__(self, gate: Gate, verifier: BlockingVerifier) -> None:
+        self._gate = gate
+        self._verifier = verifier
+
+    def single(self, behaviour: Behaviour) -> Behaviour:
+        def guarded(request: Any, context: Any) -> Any:
+            found = self._admit(request, context)
+            return context_of(found).run(behaviour, request, context)
+
+        return guarded
+
+    def streaming(self, behaviour: Behaviour) -> Behaviour:
+        def guarded(request: Any, context: Any) -> Iterator[Any]:
+            own = context_of(self._admit(request, context))
+            answers = iter(own.run(behaviour, request, context))
+            while True:
+                try:
+                    answer = own.run(next, answers)
+                except StopIteration:
+                    return
+                yield answer
+
+        return guarded
+
+    def _admit(self, request: Any, context: Any) -> Principal:
+        bearer, correlation_id = call_metadata.read_from(context.invocation_metadata() or ())
+        try:
+            token, requirement = self._gate.begin(bearer)
+            return self._verifier.check(
+                token,
+                requirement,
+                workspace_id=self._gate.workspace_of(request),
+                seconds=seconds_to_check(context.time_remaining()),
             )
-        if bearer is None:
-            raise self._refusal(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "BEARER_MISSING",
-                "this method needs `authorization: Bearer <token>` metadata",
-                Recovery.REGISTER,
-            )
-        field = self._requirement.workspace_field
-        workspace_id = None if field is None else str(_value(request, field))
-        return await self._verifier.check(
-            Secret(bearer), self._requirement, workspace_id=workspace_id
-        )
-
-    def _failure_of(self, reason: Rejection) -> RpcFailure:
-        denied = grpc.StatusCode.PERMISSION_DENIED
-        if reason is Rejection.TOKEN_KIND:
-            return self._refusal(denied, "TOKEN_KIND", "the token is of the other kind")
-        if reason is Rejection.TOKEN_SCOPE:
-            return self._refusal(denied, "TOKEN_SCOPE", "the token lacks a scope")
-        return self._refusal(
-            grpc.StatusCode.UNAUTHENTICATED,
-            "BEARER_REJECTED",
-            "the presented token is not accepted here",
-            Recovery.REGISTER,
-        )
-
-    def _refusal(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        message: str,
-        recovery: Recovery = Recovery.FIX_REQUEST,
-    ) -> RpcFailure:
-        return RpcFailure(code, self._domain, f"ERROR_REASON_{reason}", message, recovery=recovery)
-
-    async def _refuse(
-        self, failure: RpcFailure, context: Any, correlation_id: str | None
-    ) -> NoReturn:
-        if correlation_id is None or not calls.is_correlation_id(correlation_id):
-            correlation_id = uuid.uuid4().hex
-        trailing = to_trailing(failure, correlation_id)
-        await context.abort(failure.code, public_message(failure), trailing)
+        except Rejected as rejected:
+            failure = self._gate.refused(rejected)
+        except RpcFailure as refusal:
+            failure = refusal
+        code, message, trailing = _answer(failure, correlation_id)
+        context.set_trailing_metadata(trailing)
+        context.abort(code, message)
         raise AssertionError("abort raises")
 
 
-def _value(request: Any, path: str) -> Any:
-    """A field that the message does not have is a mistake of the mapping: AttributeError."""
-    for name in path.split("."):
-        request = getattr(request, name)
-    return request
+def _answer(
+    failure: RpcFailure, correlation_id: str | None
+) -> tuple[grpc.StatusCode, str, Trailing]:
+    if correlation_id is None or not calls.is_correlation_id(correlation_id):
+        correlation_id = uuid.uuid4().hex
+    return failure.code, public_message(failure), to_trailing(failure, correlation_id)
