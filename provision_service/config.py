@@ -168,6 +168,13 @@ class Settings(ServiceSettings):
         values.optional(values.web_url),
         "where the proxy tells what was used",
     )
+    platform_tokens: str = setting(
+        "PLATFORM_LLM_TOKENS",
+        "tenant",
+        values.one_of("tenant", "box"),
+        "what a box shows at the proxy: its tenant's usage token, or a token of its own (box) that"
+        " the proxy checks at the registry and that ends with its launch",
+    )
     platform_usage_token: Secret | None = setting(
         "PLATFORM_LLM_USAGE_TOKEN",
         "",

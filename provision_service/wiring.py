@@ -55,17 +55,18 @@ def keys_file(settings: Settings, observe: Observe = _unobserved) -> KeysFile:
 def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
     """What the settings and files decide, as the commands take it."""
     ca_file = settings.registry_ca_file
+    platform = PlatformProxy(
+        base_url=settings.platform_base_url,
+        anthropic_base_url=settings.platform_anthropic_base_url,
+        usage_url=settings.platform_usage_url,
+        usage_token=settings.platform_usage_token,
+    )
     return Deployment(
         catalogue=files.catalogue,
         templates=files.templates,
         registry_address=settings.address_for_boxes,
         registry_ca=certificates_of(ca_file) if ca_file is not None else None,
-        platform=PlatformProxy(
-            base_url=settings.platform_base_url,
-            anthropic_base_url=settings.platform_anthropic_base_url,
-            usage_url=settings.platform_usage_url,
-            usage_token=settings.platform_usage_token,
-        ),
+        platform=platform.for_boxes() if settings.platform_tokens == "box" else platform,
         usage_token_shared=settings.platform_usage_token_shared,
         default_billing=BillingMode(settings.default_billing),
         probes=ProbesPolicy(settings.probes),

@@ -7,6 +7,7 @@ from typing import Final
 
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
+from provision_service.catalogue.catalogue import USAGE_TOKEN_ENV
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.credentials import credential_of, vendor_providers
 from provision_service.domain.decision import Decision, Inputs
@@ -50,7 +51,8 @@ def menu_probes(inputs: Inputs) -> list[ProbeRequest]:
     for offering in runtime.offerings:
         provider = offering.provider
         if provider.is_platform:
-            env, value = "MOLECULE_LLM_USAGE_TOKEN", inputs.platform.usage_token
+            env = USAGE_TOKEN_ENV
+            value = None if inputs.platform.per_box else inputs.platform.usage_token
         else:
             found = credential_of(inputs.catalogue, provider, inputs.secrets)
             env = found.key if found is not None else provider.auth_env[0]

@@ -86,7 +86,8 @@ def plan_environment(
         )
         plan, steps = expansion.run(), tuple(expansion.steps)
     keys = _platform_keys(variables, platform)
-    return EnvironmentPlan(variables, tuple(removed), plan, steps, keys)
+    pays_per_box = platform.per_box and launch.mode is BillingMode.PLATFORM_MANAGED
+    return EnvironmentPlan(variables, tuple(removed), plan, steps, keys, pays_per_box)
 
 
 def _passed_on(

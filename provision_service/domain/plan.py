@@ -8,6 +8,7 @@ from enum import StrEnum, unique
 from typing import NamedTuple
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.core.token_format import derive_proxy_token
 from provision_service.domain.launch_plan import LaunchPlan
 from provision_service.domain.scope import Scope
 from provision_service.domain.step import Step
@@ -92,7 +93,7 @@ class EnvironmentPlan:
 
     `launch` is what the runtime's recipe wants beside the environment, None without one.
     `steps` say what the recipe did to names of the platform. `platform_keys` are the names
-    that the platform's key stands under.
+    that the platform's key stands under; `per_box`: it is not known before the launch.
     """
 
     variables: Mapping[str, Variable]
@@ -100,6 +101,7 @@ class EnvironmentPlan:
     launch: LaunchPlan | None = None
     steps: tuple[Step, ...] = ()
     platform_keys: frozenset[str] = frozenset()
+    per_box: bool = False
 
     def manifest(self) -> Iterator[tuple[str, Origin, Secret]]:
         """Name, origin and value (for a keyed fingerprint) in name order."""
@@ -112,9 +114,23 @@ class EnvironmentPlan:
         return {name: variable.value.reveal() for name, variable in self.variables.items()}
 
 
+def _proxy_token(launch: LaunchFacts) -> Secret | None:
+    """What this incarnation shows at the proxy; None when its ticket is not of our format."""
+    try:
+        return derive_proxy_token(launch.bootstrap_ticket, launch.workspace_id, launch.incarnation)
+    except ValueError:
+        return None
+
+
 def materialize(plan: EnvironmentPlan, launch: LaunchFacts) -> EnvironmentPlan:
     """The plan with the facts of one launch in it; they win over anything of that name."""
     variables = dict(plan.variables)
+    if plan.per_box:
+        key = _proxy_token(launch)
+        for name in plan.platform_keys:
+            del variables[name]
+            if key is not None:
+                variables[name] = Variable(key, Origin.REGISTRY)
     variables["WORKSPACE_ID"] = Variable(Secret(launch.workspace_id), Origin.SPEC)
     variables["WORKSPACE_INCARNATION"] = Variable(Secret(str(launch.incarnation)), Origin.REGISTRY)
     variables["WORKSPACE_BOOTSTRAP_TICKET"] = Variable(launch.bootstrap_ticket, Origin.REGISTRY)

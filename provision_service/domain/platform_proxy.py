@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentworkspace.core.secret import Secret
 
 WORKSPACE_PLACE: Final = "{workspace_id}"
+# Never handed out: materializing a launch puts its own token in the place of it.
+_MADE_AT_THE_LAUNCH: Final = Secret("made at the launch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,8 @@ class PlatformProxy:
     """Addresses of the proxy and the usage token of the tenant at hand; blank is absent.
 
     `usage_token_unreadable`: the tenant has a token of its own, and it does not decrypt.
+    `per_box`: each box shows a token of its own there, which its launch makes; `usage_token`
+    then stands for it until the launch is known.
     """
 
     base_url: str | None = None
@@ -22,6 +26,7 @@ class PlatformProxy:
     usage_url: str | None = None
     usage_token: Secret | None = None
     usage_token_unreadable: bool = False
+    per_box: bool = False
 
     def missing_for(self, *, anthropic_native: bool) -> tuple[str, ...]:
         """What a platform-paid launch lacks on the surface that its runtime speaks."""
@@ -31,9 +36,15 @@ class PlatformProxy:
                 missing.append("PLATFORM_LLM_ANTHROPIC_BASE_URL")
         elif not (self.base_url or "").strip():
             missing.append("PLATFORM_LLM_BASE_URL")
-        if self.usage_token is None or self.usage_token.is_blank():
+        if not self.per_box and (self.usage_token is None or self.usage_token.is_blank()):
             missing.append("a usage token for the tenant")
         return tuple(missing)
+
+    def for_boxes(self) -> PlatformProxy:
+        """The same proxy for boxes with tokens of their own: no tenant's token is used."""
+        return replace(
+            self, usage_token=_MADE_AT_THE_LAUNCH, usage_token_unreadable=False, per_box=True
+        )
 
     def address(self, *, anthropic: bool, workspace_id: str) -> str:
         """The proxy on one of its two surfaces, for one workspace; empty when not configured."""

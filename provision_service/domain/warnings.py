@@ -98,7 +98,7 @@ def warnings_of_plan(case: Case, plan: EnvironmentPlan | None) -> Iterator[Notic
             f"nobody says where {name} is reached: set {missing} to its address",
             {"provider": name, "name": missing},
         )
-    if case.platform_pays and not plan.launch.names_workspace:
+    if case.platform_pays and not plan.per_box and not plan.launch.names_workspace:
         yield Notice(
             "WORKSPACE_NOT_METERED",
             f"{runtime.name} cannot send the workspace's header: put {{workspace_id}} into"

@@ -119,7 +119,12 @@ def take_usage_token(
     """
     mode = decision.resolution.resolved_mode
     token = deployment.platform.usage_token
-    if decision.skipped or mode is not BillingMode.PLATFORM_MANAGED or tenant.usage_token:
+    if (
+        deployment.platform.per_box
+        or decision.skipped
+        or mode is not BillingMode.PLATFORM_MANAGED
+        or tenant.usage_token
+    ):
         return None
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return None
@@ -135,6 +140,8 @@ def take_usage_token(
 
 
 def _platform(tx: Transaction, deployment: Deployment, tenant: TenantFacts) -> PlatformProxy:
+    if deployment.platform.per_box:
+        return deployment.platform
     if tenant.usage_token is None:
         token = _usage_token_of_the_deployment(tx, deployment, tenant)
         return replace(deployment.platform, usage_token=token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentworkspace.core.refusal import Refusal, SharedReason
+from provision_service.catalogue.catalogue import USAGE_TOKEN_ENV
 from provision_service.commands import access, new_workspace
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -162,7 +163,21 @@ def _launch(
         env=env,
         joined=False,
         skipped=False,
-        warnings=(*taken.decision.warnings, *probed),
+        warnings=(*taken.decision.warnings, *_without_a_key(env), *probed),
+    )
+
+
+def _without_a_key(env: EnvironmentPlan) -> tuple[Notice, ...]:
+    """A box whose ticket is of a foreign format has no token for the platform's proxy."""
+    if not env.per_box or USAGE_TOKEN_ENV in env.variables:
+        return ()
+    return (
+        Notice(
+            "NO_PROXY_TOKEN",
+            "the registry's ticket is of a format from which no token for the platform's proxy can"
+            " be derived: the box cannot use the platform's models; give it a registry of this"
+            " version, or PLATFORM_LLM_TOKENS=tenant",
+        ),
     )
 
 
