@@ -288,8 +288,6 @@ DAMAGES = {
     "of another tenant": "UPDATE provision.secrets a SET ciphertext = b.ciphertext,"
     " nonce = b.nonce FROM provision.secrets b WHERE a.tenant_id = 'acme'"
     " AND b.tenant_id = 'globex' AND a.key = b.key AND b.key = 'CLAUDE_CODE_OAUTH_TOKEN'",
-    "under an unknown key": "UPDATE provision.secrets SET key_id = 'k9'"
-    " WHERE key = 'CLAUDE_CODE_OAUTH_TOKEN'",
     "another nonce": "UPDATE provision.secrets SET nonce = '\\x000000000000000000000000'::bytea"
     " WHERE key = 'CLAUDE_CODE_OAUTH_TOKEN'",
 }
@@ -308,6 +306,13 @@ def test_a_damaged_row_is_refused_and_never_read_as_something_else(
     assert world.resolve(workspace).resolution.refusal is Reason.SECRET_UNDECRYPTABLE
     world.set_own(workspace, "CLAUDE_CODE_OAUTH_TOKEN", "sk-written-again")
     assert world.environment(workspace)["CLAUDE_CODE_OAUTH_TOKEN"] == "sk-written-again"
+
+
+def test_a_key_that_this_replica_does_not_know_is_no_verdict_on_a_row(world: World) -> None:
+    workspace = world.create()
+    world.sql("UPDATE provision.secrets SET key_id = 'k9'")
+    with refused(SharedReason.STORE_UNAVAILABLE):
+        world.launch(workspace)
 
 
 def test_a_row_relabelled_to_another_scope_does_not_open(world: World) -> None:
