@@ -84,6 +84,12 @@ class Service:
             self._process.kill()
             self._process.wait()
 
+    def restart(self, **settings: str) -> None:
+        """Stop it, and start it again with these settings over its own. Raises StartError."""
+        self.stop()
+        self._environment |= settings
+        self.start()
+
     def _last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-20:]
         return "\n".join(["Its log ends with:", *lines, f"All of it: {self.log}"])

@@ -94,6 +94,7 @@ def running_stage(installation: Installation) -> Iterator[Stage]:
             provision_channel=provision_channel,
             admin_secret=installation.admin_token.read_text().strip(),
             registry=pair.registry,
+            provision=pair.provision,
             outside=outside,
         )
         # Both at once; one after the other would be a second of silence.

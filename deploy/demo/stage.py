@@ -39,6 +39,12 @@ class Registry(Protocol):
     def start(self) -> None: ...
 
 
+class Provision(Protocol):
+    """The provision service's process."""
+
+    def restart(self, **settings: str) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer(Generic[Message]):
     """What a call came back with: a message, or a refusal that names its reason."""
@@ -75,6 +81,7 @@ class Stage:
     provision_channel: grpc.Channel
     admin_secret: str = field(repr=False)
     registry: Registry
+    provision: Provision
     outside: Outside
 
     def __post_init__(self) -> None:

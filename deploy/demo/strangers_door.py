@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from agentworkspace.provision.v1 import billing_service_pb2, secret_service_pb2
-from deploy.demo.moves import create, launch
+from agentworkspace.registry.v1 import token_pb2, token_service_pb2
+from deploy.demo.moves import create, launch, register, started
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
 
@@ -26,6 +27,7 @@ def play(stage: Stage, tell: Narrative) -> None:
     )
     no_name_leads_elsewhere(stage, tell)
     a_recipe_for_every_program(stage, tell)
+    a_key_of_its_own(stage, tell)
 
 
 def no_name_leads_elsewhere(stage: Stage, tell: Narrative) -> None:
@@ -77,6 +79,39 @@ def a_recipe_for_every_program(stage: Stage, tell: Narrative) -> None:
         and json.loads(answer.env["WORKSPACE_LAUNCH"])["files"][0]["path"] == settings.path,
         "ResolveBillingMode shows the same recipe, and the map carries it for whoever starts it",
     )
+
+
+def a_key_of_its_own(stage: Stage, tell: Narrative) -> None:
+    """The last thing that is played: the service stays in this mode."""
+    tell.asked("PLATFORM_LLM_TOKENS=box, a model of the platform, a tenant without any token")
+    stage.provision.restart(PLATFORM_LLM_TOKENS="box")
+    tenant = f"own-key-{fresh_id()[:8]}"
+    created = create(stage, tenant, "anthropic/claude-opus-4-7", {}).message.workspace
+    answer = launch(stage, created.id, "CREATE").message
+    key = answer.env["ANTHROPIC_API_KEY"]
+    early = at_the_proxy(stage, key)
+    register(stage, created.id, ticket=answer.env["WORKSPACE_BOOTSTRAP_TICKET"])
+    known = at_the_proxy(stage, key)
+    started(stage, answer.provision.id)
+    launch(stage, created.id, "RESTART")
+    late = at_the_proxy(stage, key)
+    tell.came_back(f"before the box is in: {early}; then: {known}; after a relaunch: {late}")
+    tell.rule("the key is derived from the ticket, and lives as long as its incarnation's token")
+    tell.prove(
+        (early, known, late) == ("refused", created.id, "refused"),
+        "the proxy learns which workspace calls, and a copied key does not outlive its launch",
+    )
+
+
+def at_the_proxy(stage: Stage, key: str) -> str:
+    """What the registry tells a proxy: the workspace, or that the key is refused."""
+    answer = stage.as_admin(
+        stage.tokens.ValidateToken,
+        token_service_pb2.ValidateTokenRequest(
+            token=key, any_workspace=True, required_kind=token_pb2.TOKEN_KIND_PROXY
+        ),
+    ).message
+    return answer.principal.workspace_id or "refused"
 
 
 def tenant_with_usage_token(stage: Stage) -> str:
