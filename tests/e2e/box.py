@@ -63,31 +63,12 @@ def watch_the_network() -> list[list[Any]]:
 def ask(program: dict[str, Any], question: str) -> str:
     if os.environ["MOLECULE_LLM_BILLING_MODE_RESOLVED"] == "disabled":
         return "no model"
-    model = os.environ["MODEL"]
-    if program["kind"] == "anthropic":
-        return ask_anthropic(claude(program), model, question)
-    if "OPENAI_API_KEY" in os.environ:
-        return ask_openai(openai_client(program), model, question)
-    vendor, credential = vendor_and_credential(program)
-    if vendor["protocol"] == "anthropic":
-        import anthropic  # noqa: PLC0415 - a box of one vendor does not load the other's
-
-        base_url = vendor["base_url"].removesuffix("/v1")
-        return ask_anthropic(
-            anthropic.Anthropic(api_key=credential, base_url=base_url, max_retries=0),
-            model,
-            question,
-        )
-    import openai  # noqa: PLC0415 - likewise
-
-    base_url = os.environ.get("OPENAI_BASE_URL") or vendor["base_url"]
-    client = openai.OpenAI(api_key=credential, base_url=base_url, max_retries=0)
-    return ask_openai(client, model, question)
+    return ask_anthropic(claude(program), os.environ["MODEL"], question)
 
 
 def claude(program: dict[str, Any]) -> Any:
     """A subscription first, then whatever the library finds in the environment by itself."""
-    import anthropic  # noqa: PLC0415 - likewise
+    import anthropic  # noqa: PLC0415 - a box that is not logged in needs it not
 
     base_url = os.environ.get("ANTHROPIC_BASE_URL") or program["anthropic"]
     token = os.environ.get("CLAUDE_CODE_OAUTH_TOKEN")
@@ -100,44 +81,11 @@ def claude(program: dict[str, Any]) -> Any:
     return anthropic.Anthropic(base_url=base_url, max_retries=0)
 
 
-def openai_client(program: dict[str, Any]) -> Any:
-    import openai  # noqa: PLC0415 - likewise
-
-    if "OPENAI_BASE_URL" in os.environ:
-        return openai.OpenAI(max_retries=0)
-    return openai.OpenAI(base_url=program["openai"], max_retries=0)
-
-
-def vendor_and_credential(program: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The resolved provider's, else the first vendor of the runtime that has a credential here."""
-    vendors = program["vendors"]
-    resolved = os.environ.get("MOLECULE_RESOLVED_PROVIDER", "")
-    for name in [resolved] if resolved in vendors else vendors:
-        for variable in vendors[name]["auth_env"]:
-            if os.environ.get(variable):
-                return vendors[name], bearer_in(os.environ[variable])
-    raise NotLoggedIn
-
-
-def bearer_in(value: str) -> str:
-    """A subscription's variable holds the login file, with the token inside."""
-    if value.startswith("{"):
-        return str(json.loads(value)["tokens"]["access_token"])
-    return value
-
-
 def ask_anthropic(client: Any, model: str, question: str) -> str:
     message = client.messages.create(
         model=model, max_tokens=64, messages=[{"role": "user", "content": question}]
     )
     return "".join(block.text for block in message.content if block.type == "text")
-
-
-def ask_openai(client: Any, model: str, question: str) -> str:
-    completion = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": question}]
-    )
-    return str(completion.choices[0].message.content)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from tests.e2e.vendors import WAYS, Way
 
 SCOPES: Final = ("global", "workspace")
 MODES: Final = ("byok", "platform_managed", "disabled")
-# At global scope nobody can tell whose key is under a shared name; xiaomi-mimo has no other.
-REFUSED: Final = {
-    (runtime, "xiaomi-mimo", "global", "byok"): "MISSING_BYOK_CREDENTIAL"
-    for runtime in ("claude-code", "hermes")
-}
+# The runtime whose program reads its environment alone. What the others read besides, and whether
+# they run on it, the real programs tell: `tests/runtimes`.
+RUNS_HERE: Final = "claude-code"
+# Nobody said whose key is under the shared name; xiaomi-mimo has no other.
+REFUSED: Final = {("xiaomi-mimo", scope, "byok"): "MISSING_BYOK_CREDENTIAL" for scope in SCOPES}
 # What a runtime would rather use, if it were left in its environment.
 PREFERRED: Final = {"claude-code": "CLAUDE_CODE_OAUTH_TOKEN"}
 # … and where that one is the right one.
@@ -67,11 +67,12 @@ CASES: Final = [
     for (runtime, provider), scope, mode in itertools.product(WAYS, SCOPES, MODES)
 ]
 
+RUNNING: Final = [case for case in CASES if case.runtime == RUNS_HERE]
+
 # Those that also run as processes of their own.
 ALONE: Final = [
     Case("claude-code", "platform", "global", "platform_managed"),
     Case("claude-code", "anthropic-oauth", "workspace", "byok"),
-    Case("hermes", "byok-openai", "global", "byok"),
     Case("claude-code", "minimax", "global", "byok"),
 ]
 
@@ -93,8 +94,8 @@ SABOTAGE: Final[Mapping[str, tuple[Case, dict[str, str | None], str]]] = {
         "the upstream",
     ),
     "the tenant's key on the platform's bill": (
-        Case("hermes", "platform", "workspace", "platform_managed"),
-        {"OPENAI_API_KEY": "own-key-of-the-tenant"},
+        Case("claude-code", "platform", "workspace", "platform_managed"),
+        {"ANTHROPIC_API_KEY": "own-key-of-the-tenant"},
         "another credential",
     ),
     "the workspace header forgotten": (
@@ -118,13 +119,13 @@ SABOTAGE: Final[Mapping[str, tuple[Case, dict[str, str | None], str]]] = {
         "Agent error",
     ),
     "an endpoint off this machine": (
-        Case("codex", "openai-api", "workspace", "byok"),
-        {"OPENAI_BASE_URL": "https://api.openai.invalid/v1"},
+        Case("claude-code", "anthropic-api", "workspace", "byok"),
+        {"ANTHROPIC_BASE_URL": "https://api.anthropic.invalid"},
         "Agent error",
     ),
     "a disabled box that asks all the same": (
         Case("claude-code", "anthropic-api", "workspace", "disabled"),
-        {"MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok"},
+        {"MOLECULE_LLM_BILLING_MODE_RESOLVED": "byok", "ANTHROPIC_API_KEY": "a-stray-key"},
         "the reply",
     ),
 }

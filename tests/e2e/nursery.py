@@ -1,4 +1,4 @@
-"""Starts many boxes: the vendors' libraries are loaded once, and every box is a fork of that.
+"""Starts many boxes: the vendor's library is loaded once, and every box is a fork of that.
 
 It is itself started without a single variable, so a fork has nothing to inherit; each fork then
 gets the environment of its box, all of it and only that. Jobs come in as JSON lines.
@@ -16,7 +16,6 @@ import sys
 from typing import Any, Final, cast
 
 import anthropic
-import openai
 
 from tests.e2e import box
 
@@ -40,8 +39,8 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """One vain call with each library: both load parts of themselves at the first use, and every
-    fork would do it again.
+    """One vain call: the library loads parts of itself at the first use, and every fork would do it
+    again.
     """
     # All upstreams here speak plain http; reading the authorities is half of a client's cost.
     ssl.create_default_context = cast(Any, functools.cache(ssl.create_default_context))
@@ -49,9 +48,6 @@ def warm_up() -> None:
     with contextlib.suppress(anthropic.APIConnectionError):
         client = anthropic.Anthropic(api_key="warm", base_url=nowhere, max_retries=0)
         box.ask_anthropic(client, "model", "?")
-    with contextlib.suppress(openai.APIConnectionError):
-        client_of_openai = openai.OpenAI(api_key="warm", base_url=nowhere, max_retries=0)
-        box.ask_openai(client_of_openai, "model", "?")
 
 
 def start(job: dict[str, Any]) -> None:

@@ -29,7 +29,9 @@ INCIDENTS = (
     "Incident 4: first token inline",
     "Incident 5: token without a scope",
     "Incident 6: error as text",
-    "Incident 7: in safely, out for good",
+    "Incident 7: a fence with a hole",
+    "Incident 8: a key that followed a model",
+    "Incident 9: the platform's key at a stranger's door",
 )
 
 

@@ -189,7 +189,7 @@ WAYS: Final[Mapping[tuple[str, str], tuple[str, Way]]] = {
     # The platform's own models: the way is that of an own key which an operator puts over them.
     ("claude-code", "platform"): (
         "anthropic/claude-opus-4-7",
-        Way("CLAUDE_CODE_OAUTH_TOKEN", ANTHROPIC, MESSAGES),
+        Way("ANTHROPIC_API_KEY", ANTHROPIC, MESSAGES),
     ),
     ("hermes", "platform"): ("moonshot/kimi-k2.6", Way("OPENAI_API_KEY", OPENAI, CHAT)),
     ("codex", "platform"): ("openai/gpt-5.4", Way("OPENAI_API_KEY", OPENAI, CHAT)),
