@@ -58,7 +58,7 @@ def alembic_check() -> bool:
 
 
 # In a process of its own: the two services never meet in one.
-ALEMBIC_CHECK = """
+ALEMBIC_CHECK = r"""
 import importlib, pathlib, sys
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import embedded_postgres, migrate
