@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from agentworkspace.client.box.files import arguments_of, environment_of, write
+from agentworkspace.client.box.files import (
+    PREFIX,
+    arguments_of,
+    directory_of_the_run,
+    environment_of,
+    write,
+)
 from agentworkspace.client.box.recipe import BadRecipe, Directory, File, Recipe, filled_in, parse
 
 WHOLE = {
@@ -92,6 +99,24 @@ def test_a_file_that_is_there_already_is_neither_overwritten_nor_followed(tmp_pa
     with pytest.raises(FileExistsError):
         write(Recipe(files=(File("a", 0o600, "x", secret=False),)), {}, root)
     assert outside.read_text() == "the user's"
+
+
+def test_what_a_killed_run_left_behind_is_taken_away_by_the_next(tmp_path: Path) -> None:
+    left, fresh = tmp_path / f"{PREFIX}left", tmp_path / f"{PREFIX}fresh"
+    for each in (left, fresh):
+        each.mkdir()
+        (each / "auth.json").touch(mode=0o600)
+    (tmp_path / f"{PREFIX}link").symlink_to("/etc")
+    with directory_of_the_run(tmp_path) as running:
+        for each in (left, running):
+            os.utime(each, (0, 0))
+        with directory_of_the_run(tmp_path) as second:
+            assert second != running
+            assert not left.exists()
+            assert fresh.exists(), "it was made a moment ago, and may not have its lock yet"
+            assert running.exists(), "it is in use"
+        assert not second.exists()
+    assert {each.name for each in tmp_path.iterdir()} == {fresh.name, f"{PREFIX}link"}
 
 
 def test_a_directory_s_variable_wins_over_one_that_was_there(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +16,27 @@ from agentworkspace.client.box.recipe import File, Recipe, filled_in
 
 PREFIX: Final = ".agentworkspace-box-"
 _OWNER_ONLY: Final = 0o700
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FRESH_SECONDS: Final = 5.0
 
 
 @contextmanager
 def directory_of_the_run(home: Path) -> Iterator[Path]:
-    """A directory below `home` that nobody else can look into. OSError when it cannot be made."""
+    """A directory below `home` that nobody else can look into. OSError when it cannot be made.
+
+    What a run left behind that was killed goes too: there may be credentials in it. A lock, which
+    dies with its runner, tells that one from a run that is under way.
+    """
+    for left in home.glob(f"{PREFIX}*"):
+        _remove_if_left_behind(left)
     root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
+    lock = os.open(root, _DIRECTORY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield root
     finally:
         _remove(root)
+        os.close(lock)
 
 
 def environment_of(
@@ -70,6 +83,22 @@ def _write(path: Path, file: File, text: str) -> None:
         # Whatever the umask took away, or the recipe adds.
         os.fchmod(descriptor, file.mode)
         target.write(text)
+
+
+def _remove_if_left_behind(root: Path) -> None:
+    try:
+        lock = os.open(root, _DIRECTORY)
+    except OSError:
+        return  # gone by now, or none of ours
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One that was made a moment ago may not have its lock yet.
+        if time.time() - os.fstat(lock).st_mtime > _FRESH_SECONDS:
+            _remove(root)
+    except OSError:
+        return  # in use, or not ours to take away
+    finally:
+        os.close(lock)
 
 
 def _remove(root: Path) -> None:
