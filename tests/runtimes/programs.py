@@ -16,7 +16,7 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
 ENVIRONMENTS: Final = ROOT / ".runtimes"
 _SECONDS: Final = 900
-_WORDS: Final = frozenset({"registry", "packages", "command", "ask"})
+_WORDS: Final = frozenset({"registry", "slow", "packages", "command", "ask"})
 
 
 class NotInstalled(Exception):
@@ -29,6 +29,7 @@ class Program:
 
     name: str
     registry: str
+    slow: bool
     packages: tuple[str, ...]
     command: tuple[str, ...]
     ask: tuple[str, ...]
@@ -76,6 +77,7 @@ def _program(name: str, table: Mapping[str, object]) -> Program:
     return Program(
         name=name,
         registry=str(table["registry"]),
+        slow=table["slow"] is True,
         packages=words("packages"),
         command=words("command"),
         ask=words("ask"),

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import socket
-import struct
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,27 +11,28 @@ from typing import Final
 from tests.runtimes.arrivals import Arrival
 from tests.runtimes.authority import Authority
 from tests.runtimes.names import answering_names
+from tests.runtimes.namespaces import bring_up, mount_over
 from tests.runtimes.recorder import recording
 
 # 443 and 80 are the vendors'; the others stand for hosts of which a port is part of the address.
 PROXY_PORT: Final = 8443
 STRANGER_PORT: Final = 3128
 PORTS: Final = (443, 80, PROXY_PORT, STRANGER_PORT)
-
-# Local to the namespace, yet public to whoever looks at it.
+# Local to the namespace, yet public to whoever looks at it: programs refuse private addresses.
 ADDRESS: Final = "11.0.0.1"
+# Clouds' metadata are asked by address, not by name.
 METADATA: Final = "169.254.169.254"
 
-_INSIDE: Final = "AGENTWORKSPACE_RIG"
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/ssl/cert.pem",
     "/etc/pki/tls/certs/ca-bundle.crt",
 )
-_SIOCGIFFLAGS: Final = 0x8913
-_SIOCSIFFLAGS: Final = 0x8914
-_SIOCSIFADDR: Final = 0x8916
-_IFF_UP: Final = 1
+_FILES: Final = {
+    "/etc/resolv.conf": "nameserver 127.0.0.1\n",
+    "/etc/hosts": "127.0.0.1 localhost\n",
+    "/etc/nsswitch.conf": "hosts: files dns\n",
+}
 
 
 @dataclass
@@ -51,12 +46,7 @@ class Rig:
     @property
     def trust(self) -> dict[str, str]:
         """What makes programs trust the rig that do not read the system's bundle."""
-        names = (
-            "NODE_EXTRA_CA_CERTS",
-            "SSL_CERT_FILE",
-            "REQUESTS_CA_BUNDLE",
-            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-        )
+        names = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
         return dict.fromkeys(names, str(self.authority))
 
     def forget(self) -> None:
@@ -64,64 +54,22 @@ class Rig:
         self.asked.clear()
 
 
-def namespaces() -> tuple[str, ...] | None:
-    """The command that puts another into namespaces of its own; None where it is not allowed."""
-    if shutil.which("unshare") is None or shutil.which("mount") is None:
-        return None
-    ours = ("unshare", "--mount", "--net", "--")
-    unprivileged = ("unshare", "--user", "--map-root-user", "--mount", "--net", "--")
-    for command in (ours,) if os.geteuid() == 0 else (unprivileged,):
-        if subprocess.run((*command, "true"), capture_output=True, check=False).returncode == 0:
-            return command
-    return None
-
-
-def is_inside(environ: Mapping[str, str] = os.environ) -> bool:
-    return _INSIDE in environ
-
-
-def entering(command: tuple[str, ...]) -> dict[str, str]:
-    """The environment for `command`, by which it knows that it runs inside."""
-    del command
-    return {**os.environ, _INSIDE: "1"}
-
-
 @contextmanager
 def running_rig(directory: Path) -> Iterator[Rig]:
-    """Make the network of this process. Only inside of `namespaces()`: it mounts over /etc."""
+    """Make the network of this process. Only inside of namespaces: it mounts over /etc."""
     authority = Authority(directory)
     rig = Rig(authority=authority.certificate)
-    _bring_up("lo")
-    # Programs refuse names that lead to private addresses, and ask clouds' metadata by address.
+    bring_up("lo")
     for number, address in enumerate((ADDRESS, METADATA)):
-        _bring_up(f"lo:{number}", address)
-    _mount_over("/etc/resolv.conf", directory / "resolv.conf", "nameserver 127.0.0.1\n")
-    _mount_over("/etc/hosts", directory / "hosts", "127.0.0.1 localhost\n")
-    _mount_over("/etc/nsswitch.conf", directory / "nsswitch.conf", "hosts: files dns\n")
+        bring_up(f"lo:{number}", address)
+    for place, text in _FILES.items():
+        ours = directory / Path(place).name
+        ours.write_text(text, "utf-8")
+        mount_over(place, ours)
     for bundle in _BUNDLES:
-        if Path(bundle).exists():
-            _mount(authority.certificate, bundle)
-    with answering_names(rig.asked, ADDRESS), recording(authority, PORTS, rig.arrivals, address=""):
+        mount_over(bundle, authority.certificate)
+    with (
+        answering_names(rig.asked, ADDRESS),
+        recording(authority, PORTS, rig.arrivals, address=""),
+    ):
         yield rig
-
-
-def _bring_up(interface: str, address: str = "") -> None:
-    """Without iproute2, which small images do not carry."""
-    name = interface.encode()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        if address:
-            wanted = struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(address))
-            fcntl.ioctl(any_socket, _SIOCSIFADDR, wanted)
-        request = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sH14x", name, 0))
-        (flags,) = struct.unpack_from("16xH", request)
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", name, flags | _IFF_UP))
-
-
-def _mount_over(place: str, source: Path, text: str) -> None:
-    source.write_text(text, "utf-8")
-    if Path(place).exists():
-        _mount(source, place)
-
-
-def _mount(source: Path, place: str) -> None:
-    subprocess.run(("mount", "--bind", str(source), os.path.realpath(place)), check=True)

@@ -1,0 +1,196 @@
+"""What the campaign calls proven, and that its data say something about every name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtimes import results
+from tests.runtimes.answers import KNOWN
+from tests.runtimes.arrivals import Arrival
+from tests.runtimes.boxes import Run
+from tests.runtimes.campaign import first_of_each_mode
+from tests.runtimes.cases import CASES, MANAGED, PLATFORM, USAGE_TOKEN
+from tests.runtimes.hostile import catalogue, routes_of, temptations
+from tests.runtimes.lures import LURES, STRANGER, UNSHOWN
+from tests.runtimes.programs import programs
+from tests.runtimes.values import parts_of, value_of
+from tests.runtimes.verdict import complaints
+
+TOKEN = value_of(USAGE_TOKEN, "a tenant")
+KEY = value_of("ANTHROPIC_API_KEY", "a tenant")
+SECRETS = {USAGE_TOKEN: TOKEN, "ANTHROPIC_API_KEY": KEY}
+WORKSPACE = "8970e341-19c0-4003-89a7-67a61aa47fb6"
+MANAGED_CLAUDE = next(
+    case for case in CASES if (case.runtime, case.mode) == ("claude-code", MANAGED)
+)
+
+
+def call(**changed: Any) -> Arrival:
+    usual: dict[str, Any] = {
+        "host": "llm.platform.test",
+        "port": 8443,
+        "secure": True,
+        "method": "POST",
+        "target": "/anthropic/v1/messages",
+        "headers": {"x-api-key": TOKEN, "x-molecule-workspace-id": WORKSPACE},
+        "body": b'{"model": "anthropic/claude-opus-4-7"}',
+    }
+    return Arrival(**{**usual, **changed})
+
+
+def verdict(*arrivals: Arrival, output: str = KNOWN, asked: tuple[str, ...] = ()) -> list[str]:
+    run = Run(output=output, code=0, arrivals=arrivals, asked=frozenset(asked))
+    return complaints(MANAGED_CLAUDE, run, SECRETS, WORKSPACE)
+
+
+def test_a_launch_is_proven_when_only_the_right_host_saw_the_right_things() -> None:
+    assert verdict(call(), asked=("llm.platform.test",)) == []
+
+
+@pytest.mark.parametrize(
+    ("arrival", "said"),
+    [
+        (
+            call(host="stranger.test", port=3128),
+            (
+                "POST https://stranger.test:3128/anthropic/v1/messages, "
+                "with the platform's usage token in x-api-key"
+            ),
+        ),
+        (
+            call(via="stranger.test:3128"),
+            (
+                f"POST {PLATFORM}/anthropic/v1/messages by way of stranger.test:3128, "
+                "with the platform's usage token in x-api-key"
+            ),
+        ),
+        (
+            call(secure=False),
+            (
+                "POST http://llm.platform.test:8443/anthropic/v1/messages, "
+                "with the platform's usage token in x-api-key"
+            ),
+        ),
+        (
+            call(headers={"x-api-key": KEY, "x-molecule-workspace-id": WORKSPACE}),
+            (
+                "/anthropic/v1/messages carries ANTHROPIC_API_KEY in x-api-key, "
+                "not the platform's usage token in x-api-key alone"
+            ),
+        ),
+        (
+            call(headers={"x-api-key": TOKEN}),
+            f"/anthropic/v1/messages says workspace '', not '{WORKSPACE}'",
+        ),
+        (
+            call(body=b'{"model": "claude-stray"}'),
+            (
+                "/anthropic/v1/messages asks for the model 'claude-stray', "
+                "not 'anthropic/claude-opus-4-7'"
+            ),
+        ),
+    ],
+)
+def test_every_way_to_go_astray_is_a_complaint(arrival: Arrival, said: str) -> None:
+    assert said in verdict(arrival)
+
+
+def test_a_key_in_the_body_is_a_complaint_even_at_the_right_host() -> None:
+    leaky = call(body=f'{{"model": "anthropic/claude-opus-4-7", "env": "{TOKEN}"}}'.encode())
+    (said,) = verdict(leaky)
+    assert "the platform's usage token in body" in said
+
+
+def test_silence_and_a_mere_look_up_are_complaints() -> None:
+    assert verdict(output="Not logged in", asked=("stranger.test",)) == [
+        "the program did not answer: left with 0; Not logged in",
+        "no call to a model arrived anywhere",
+        "looked up stranger.test",
+    ]
+
+
+def test_a_box_without_a_model_may_ask_anybody_but_show_nobody_a_key() -> None:
+    disabled = next(case for case in CASES if case.seen is None)
+    bare, armed = call(headers={}), call(host="api.anthropic.com")
+
+    def told(*arrivals: Arrival) -> list[str]:
+        run = Run(output="", code=1, arrivals=arrivals, asked=frozenset())
+        return complaints(disabled, run, SECRETS, WORKSPACE)
+
+    assert told(bare) == []
+    assert len(told(bare, armed)) == 1
+
+
+def test_a_short_name_means_what_the_programs_version_says() -> None:
+    seen = replace(MANAGED_CLAUDE, model="anthropic:sonnet")
+    run = Run(
+        output=KNOWN,
+        code=0,
+        arrivals=(call(body=b'{"model": "claude-sonnet-5-5"}'),),
+        asked=frozenset(),
+    )
+    assert complaints(seen, run, SECRETS, WORKSPACE) == []
+
+
+def test_every_route_name_of_the_catalogue_is_shown_to_bite_or_says_why_not() -> None:
+    document = catalogue()
+    for runtime in programs():
+        routes = {name for kind in routes_of(document, runtime).values() for name in kind}
+        shown = {name for lure in LURES if lure.runtime == runtime for name in lure.variables}
+        assert routes - shown == set(UNSHOWN[runtime]), runtime
+
+
+def test_a_hostile_tenant_sets_every_route_and_credential_but_what_it_may_choose() -> None:
+    document = catalogue()
+    managed = temptations(document, MANAGED_CLAUDE)
+    assert {"CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_MODEL", "MINIMAX_API_KEY", "HTTPS_PROXY"} <= set(
+        managed
+    )
+    assert managed["ANTHROPIC_VERTEX_BASE_URL"] == STRANGER
+    own = temptations(document, replace(MANAGED_CLAUDE, mode="byok by key"))
+    assert "CLAUDE_CODE_USE_VERTEX" in own
+    assert not {"ANTHROPIC_BASE_URL", "HTTPS_PROXY"} & set(own)
+
+
+def test_a_login_is_guarded_in_all_its_parts() -> None:
+    login = value_of("CODEX_AUTH_JSON", "a tenant")
+    parts = parts_of("CODEX_AUTH_JSON", login)
+    assert list(parts) == ["CODEX_AUTH_JSON", "CODEX_AUTH_JSON's refresh token"]
+    assert all(part in login for part in parts.values())
+
+
+def test_the_committed_results_are_of_these_versions_and_all_proven() -> None:
+    versions, proofs = results.read()
+    assert versions == {name: program.version for name, program in programs().items()}
+    assert [proof.name for proof in proofs if proof.complaints] == []
+    launches = [(each.runtime, each.mode, each.what) for each in proofs if each.kind == "launch"]
+    assert launches == [(case.runtime, case.mode, case.model) for case in CASES]
+
+
+def test_the_readme_says_what_the_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["results", "--check"])
+    assert results.main() == 0
+
+
+def test_a_run_of_one_runtime_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+    proof = results.Proof(kind=results.LAUNCH, runtime="codex", mode=MANAGED, what="m")
+    others = [replace(proof, runtime="hermes"), replace(proof, runtime="claude-code")]
+    file = tmp_path / "results.json"
+    file.write_text(results.written([*others, proof]), "utf-8")
+    _versions, proofs = results.read(file)
+    assert [each.runtime for each in proofs] == ["claude-code", "codex", "hermes"]
+    assert results.kept(None) == []
+
+
+def test_the_table_counts_what_is_proven_and_what_is_not() -> None:
+    (case,) = first_of_each_mode([MANAGED_CLAUDE])
+    proven = results.Proof(
+        kind=results.LAUNCH, runtime=case.runtime, mode=case.mode, what=case.model
+    )
+    failed = replace(proven, complaints=("went astray",))
+    text = results.table({"claude-code": "1.2"}, [proven, failed])
+    assert text.splitlines()[2].startswith("| claude-code | 1.2 | 1 proven, 1 not | not tried |")
