@@ -28,6 +28,8 @@ class Step:
 STEPS: Final[Mapping[str, Step]] = {
     # The client for Node, with Node's own test runner; skipped where there is no Node.
     "typescript": Step((sys.executable, "-m", "deploy.typescript_client"), in_ci=True),
+    # Real agent programs in a network that ends at our recorder; skipped where there can be none.
+    "runtimes": Step((sys.executable, "-m", "tests.runtimes"), in_ci=True),
     # Networks, servers and neighbours that fail; AGENTWORKSPACE_TEST_ROUNDS=10 for a campaign.
     "faults": Step((*PYTEST, "tests/faults"), in_ci=True),
     # Inputs of no client of ours, at every method. The tests have a few of them;
