@@ -10,6 +10,7 @@ import { Metadata, Server, ServerCredentials, type ServerUnaryCall, type sendUna
 
 import { TokenService } from "../src/gen/registry-v1.js";
 import { Channel, type ChannelOptions, type ClientOf, Code, RpcFailure, Secret } from "../src/index.js";
+import { statusOf } from "../src/rpc/failure.js";
 import { definitionOf } from "./token-registry.js";
 
 type Seen = ServerUnaryCall<{ requestId: string }, unknown>;
@@ -17,7 +18,7 @@ type Seen = ServerUnaryCall<{ requestId: string }, unknown>;
 /** A service that fails with `codes`, one after the other, and then succeeds. */
 async function serving(
   context: TestContext,
-  codes: Code[],
+  codes: (Code | RpcFailure)[],
   options: ChannelOptions = {},
   credentials = ServerCredentials.createInsecure(),
 ): Promise<{ seen: Seen[]; tokens: ClientOf<typeof TokenService>; channel: Channel; address: string }> {
@@ -25,8 +26,12 @@ async function serving(
   const server = new Server();
   const answer = (call: Seen, callback: sendUnaryData<unknown>) => {
     seen.push(call);
-    const code = codes.shift();
-    callback(code === undefined ? null : { code, details: "as told", metadata: new Metadata() }, {});
+    const told = codes.shift();
+    if (told instanceof RpcFailure) {
+      callback(statusOf(told, "c"));
+    } else {
+      callback(told === undefined ? null : { code: told, details: "as told", metadata: new Metadata() }, {});
+    }
   };
   const methods = TokenService.methods.filter((each) => ["MintToken", "ListTokens"].includes(each.name));
   server.addService(definitionOf(methods), { MintToken: answer, ListTokens: answer });
@@ -78,8 +83,9 @@ test("nothing else is repeated, and nothing for ever", async (context) => {
 });
 
 test("nothing is repeated past the deadline", async (context) => {
-  const { seen, tokens } = await serving(context, Array(9).fill(Code.UNAVAILABLE));
-  await assert.rejects(tokens.mintToken({}, { timeoutSeconds: 0.09 }), { code: Code.UNAVAILABLE });
+  const busy = new RpcFailure(Code.UNAVAILABLE, "", "come back in a minute", { retryAfterSeconds: 60 });
+  const { seen, tokens } = await serving(context, Array(9).fill(busy));
+  await assert.rejects(tokens.mintToken({}, { timeoutSeconds: 1.4 }), { retryAfterSeconds: 60 });
   assert.equal(seen.length, 1);
 });
 

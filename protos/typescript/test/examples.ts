@@ -71,7 +71,7 @@ export function runExamples(pair: () => Pair): void {
     try {
       await service.prints("serving");
       const answer = await fetch(`http://127.0.0.1:${port}/`);
-      assert.deepEqual([answer.status, answer.headers.get("www-authenticate")], [401, "Bearer"]);
+      assert.deepEqual([answer.status, answer.headers.get("www-authenticate")], [401, 'Bearer realm="agentworkspace"']);
     } finally {
       service.child.kill();
     }

@@ -64,22 +64,28 @@ test("a route knows who calls it", async () => {
   }
 });
 
-const SCOPES = 'Bearer error="insufficient_scope", scope="tasks:read tasks:write"';
+const REALM = 'Bearer realm="agentworkspace"';
+const SCOPES = `${REALM}, error="insufficient_scope", scope="tasks:read tasks:write"`;
 for (const [path, authorization, status, challenge, reason] of [
-  ["/any", undefined, 401, "Bearer", "BEARER_MISSING"],
-  ["/any", "Basic dXNlcjpwYXNz", 401, "Bearer", "BEARER_MISSING"],
-  ["/any", "Bearer junk", 401, 'Bearer error="invalid_token"', "BEARER_REJECTED"],
-  ["/of/w2", bearer(TOKEN), 401, 'Bearer error="invalid_token"', "BEARER_REJECTED"],
+  ["/any", undefined, 401, REALM, "BEARER_MISSING"],
+  ["/any", "Basic dXNlcjpwYXNz", 401, REALM, "BEARER_MISSING"],
+  ["/any", "Bearer junk", 401, `${REALM}, error="invalid_token"`, "BEARER_REJECTED"],
+  ["/of/w2", bearer(TOKEN), 401, `${REALM}, error="invalid_token"`, "BEARER_REJECTED"],
   ["/write", bearer(TOKEN), 403, SCOPES, "TOKEN_SCOPE"],
-  ["/box", bearer(TOKEN), 403, 'Bearer error="insufficient_scope"', "TOKEN_KIND"],
+  ["/box", bearer(TOKEN), 403, `${REALM}, error="insufficient_scope"`, "TOKEN_KIND"],
 ] as const) {
   test(`the others are told why: ${path} ${reason} ${status}`, async () => {
     const answer = await get(path, authorization);
     assert.deepEqual([answer.status, answer.headers.get("www-authenticate")], [status, challenge]);
-    const body = (await answer.json()) as Record<string, string>;
-    assert.equal(body["reason"], `ERROR_REASON_${reason}`);
-    assert.equal(body["recovery"], status === 401 ? "REGISTER" : "FIX_REQUEST");
-    assert.match(body["message"] ?? "", /^[a-z].*[^.]$/);
+    const { error } = (await answer.json()) as { error: Record<string, string> };
+    assert.equal(error["code"], status === 401 ? "UNAUTHENTICATED" : "PERMISSION_DENIED");
+    assert.equal(error["reason"], `ERROR_REASON_${reason}`);
+    assert.equal(error["recovery"], status === 401 ? "REGISTER" : "FIX_REQUEST");
+    assert.match(error["message"] ?? "", /^[a-z].*[^.]$/);
+    for (const name of ["reason", "recovery"]) {
+      assert.equal(answer.headers.get(`agentworkspace-${name}`), error[name]);
+    }
+    assert.match(answer.headers.get("agentworkspace-correlation-id") ?? "", /^[0-9a-f-]{36}$/);
   });
 }
 
@@ -89,8 +95,8 @@ test("when nobody can tell, it is 503, when to try again, and no word on the tok
   try {
     const answer = await get("/any", bearer(newToken()));
     assert.deepEqual([answer.status, answer.headers.get("retry-after")], [503, "1"]);
-    assert.equal(answer.headers.get("www-authenticate"), null);
-    assert.equal(((await answer.json()) as Record<string, string>)["recovery"], "RETRY");
+    assert.equal(answer.headers.get("www-authenticate"), REALM);
+    assert.equal(answer.headers.get("agentworkspace-recovery"), "RETRY");
   } finally {
     registry.isRefusing = registry.isSilent = false;
     await until("it hears again", () => verifier.hears);
@@ -101,13 +107,13 @@ test("in Fastify's shape: nothing for who may pass, a sent reply for the others"
   const sent: unknown[] = [];
   const reply = {
     code: (status: number) => (sent.push(status), reply),
-    headers: (headers: Record<string, string>) => (sent.push(headers), reply),
-    send: (body: { reason: string }) => (sent.push(body.reason), reply),
+    headers: (headers: Record<string, string>) => (sent.push(headers["www-authenticate"]), reply),
+    send: (body: { error: { reason: string } }) => (sent.push(body.error.reason), reply),
   };
   const hook = fastifyBearer(verifier, { scopes: ["tasks:read"] });
   const welcome = { headers: { authorization: bearer(TOKEN) } };
   assert.equal(await hook(welcome, reply), undefined);
   assert.equal(principalOf(welcome).workspaceId, "w1");
   assert.equal(await hook({ headers: {} }, reply), reply);
-  assert.deepEqual(sent, [401, { "www-authenticate": "Bearer" }, "ERROR_REASON_BEARER_MISSING"]);
+  assert.deepEqual(sent, [401, REALM, "ERROR_REASON_BEARER_MISSING"]);
 });

@@ -1,12 +1,15 @@
+import { randomUUID } from "node:crypto";
+
 import { Metadata, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 
 import { type FieldViolation, readStatusDetails, writeStatusDetails } from "./status-details.js";
 
 export { status as Code };
 export const CORRELATION_KEY = "agentworkspace-correlation-id";
-const REASON_KEY = "agentworkspace-reason";
-const RECOVERY_KEY = "agentworkspace-recovery";
+export const REASON_KEY = "agentworkspace-reason";
+export const RECOVERY_KEY = "agentworkspace-recovery";
 const DETAILS_KEY = "grpc-status-details-bin";
+const CORRELATION_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** What whoever was refused should do next. Unknown means RETRY; only STOP is terminal. */
 const RECOVERIES = ["REGISTER", "RETRY", "RELAUNCH", "STOP", "FIX_REQUEST"] as const;
@@ -75,6 +78,11 @@ export function failureFrom(error: unknown): RpcFailure {
     recovery: RECOVERIES.find((known) => known === word) ?? "RETRY",
     correlationId: textOf(trailing, CORRELATION_KEY),
   });
+}
+
+/** The caller's own id of a call, if it is one; else a fresh one. */
+export function correlationIdOf(given: string | undefined): string {
+  return given !== undefined && CORRELATION_ID.test(given) ? given : randomUUID();
 }
 
 /** The failure as what a server answers: status, message, rich details, and the plain keys beside them. */

@@ -12,8 +12,6 @@
  *
  * Inside a method, `principalOf(call)` says who calls. A method that is not in the mapping is closed.
  */
-import { randomUUID } from "node:crypto";
-
 import {
   type Metadata,
   ServerInterceptingCall,
@@ -22,7 +20,7 @@ import {
   type ServerListener,
 } from "@grpc/grpc-js";
 
-import { CORRELATION_KEY, failureFrom, statusOf } from "../rpc/failure.js";
+import { CORRELATION_KEY, correlationIdOf, failureFrom, statusOf } from "../rpc/failure.js";
 import { admit, openWith, principalOf, refusal, rejection } from "./gate.js";
 import { Rejected, type Requirement } from "./principals.js";
 import type { Verifier } from "./verifier.js";
@@ -36,7 +34,6 @@ export interface MethodNeeds extends Requirement {
 }
 
 const INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
-const CORRELATION_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** `requirements`: by full method name, such as `/acme.tasks.v1.Tasks/Take`. `domain`: of the refusals' ErrorInfo. */
 export function bearerInterceptor(
@@ -128,8 +125,8 @@ class Gate {
   #refuse(error: unknown): void {
     if (!this.#isOver) {
       this.#isOver = true;
-      const given = this.#metadata?.get(CORRELATION_KEY)[0]?.toString() ?? "";
-      this.#call.sendStatus(statusOf(failureFrom(error), CORRELATION_ID.test(given) ? given : randomUUID()));
+      const given = this.#metadata?.get(CORRELATION_KEY)[0]?.toString();
+      this.#call.sendStatus(statusOf(failureFrom(error), correlationIdOf(given)));
     }
   }
 }

@@ -7,12 +7,12 @@
  *
  *     fastify.get("/tasks", { preHandler: fastifyBearer(verifier) }, async (request) => principalOf(request).workspaceId);
  *
- * Refused: 401 with `WWW-Authenticate`, 403 for a token of the wrong kind or scope, 503 with `Retry-After` when nobody
- * can tell. The body says reason, message and recovery, as the trailing metadata of gRPC does.
+ * Refused: 401, 403 for a token of the wrong kind or scope, 503 with `Retry-After` when nobody can tell; always with
+ * `WWW-Authenticate`. Body and headers say code, reason, message and recovery, word for word as the Python client's.
  */
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 
-import { Code, RpcFailure } from "../rpc/failure.js";
+import { CORRELATION_KEY, Code, REASON_KEY, RECOVERY_KEY, RpcFailure, correlationIdOf } from "../rpc/failure.js";
 import { admit, openWith } from "./gate.js";
 import type { Requirement } from "./principals.js";
 import type { Verifier } from "./verifier.js";
@@ -35,8 +35,14 @@ export interface RouteRequirement<R extends Request> extends Requirement {
 interface Refused {
   readonly status: number;
   readonly headers: Record<string, string>;
-  readonly body: Readonly<Record<"reason" | "message" | "recovery", string>>;
+  readonly body: { readonly error: Readonly<Record<"code" | "reason" | "message" | "recovery", string>> };
 }
+
+const STATUS: Readonly<Partial<Record<Code, number>>> = {
+  [Code.UNAUTHENTICATED]: 401,
+  [Code.PERMISSION_DENIED]: 403,
+};
+const CHALLENGE = 'Bearer realm="agentworkspace"';
 
 /** For Express, Connect and Node's own server. */
 export function expressBearer<R extends Request>(
@@ -80,20 +86,36 @@ async function check<R extends Request>(
     if (!(error instanceof RpcFailure)) {
       throw error;
     }
-    return refusedWith(error, [...(requirement.scopes ?? [])]);
+    return refusedWith(error, [...(requirement.scopes ?? [])], request.headers[CORRELATION_KEY]?.toString());
   }
 }
 
-function refusedWith(failure: RpcFailure, scopes: readonly string[]): Refused {
+function refusedWith(failure: RpcFailure, scopes: readonly string[], correlationId: string | undefined): Refused {
   const { reason, details: message, recovery } = failure;
-  const body = { reason, message, recovery };
-  if (failure.code === Code.PERMISSION_DENIED) {
-    const scope = scopes.length === 0 ? "" : `, scope="${scopes.join(" ")}"`;
-    return { status: 403, headers: { "www-authenticate": `Bearer error="insufficient_scope"${scope}` }, body };
+  const status = STATUS[failure.code] ?? 503;
+  return {
+    status,
+    headers: {
+      "www-authenticate": challengeOf(reason, scopes),
+      [REASON_KEY]: reason,
+      [RECOVERY_KEY]: recovery,
+      [CORRELATION_KEY]: correlationIdOf(correlationId),
+      ...(status === 503 ? { "retry-after": "1" } : {}),
+    },
+    body: { error: { code: Code[failure.code], reason, message, recovery } },
+  };
+}
+
+/** As RFC 6750 has it. */
+function challengeOf(reason: string, scopes: readonly string[]): string {
+  switch (reason) {
+    case "ERROR_REASON_BEARER_REJECTED":
+      return `${CHALLENGE}, error="invalid_token"`;
+    case "ERROR_REASON_TOKEN_SCOPE":
+      return `${CHALLENGE}, error="insufficient_scope", scope="${[...scopes].sort().join(" ")}"`;
+    case "ERROR_REASON_TOKEN_KIND":
+      return `${CHALLENGE}, error="insufficient_scope"`;
+    default:
+      return CHALLENGE;
   }
-  if (failure.code === Code.UNAUTHENTICATED) {
-    const error = reason === "ERROR_REASON_BEARER_MISSING" ? "" : ' error="invalid_token"';
-    return { status: 401, headers: { "www-authenticate": `Bearer${error}` }, body };
-  }
-  return { status: 503, headers: { "retry-after": String(Math.ceil(failure.retryAfterSeconds ?? 1)) }, body };
 }
