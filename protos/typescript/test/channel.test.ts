@@ -6,10 +6,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 
+import { create } from "@bufbuild/protobuf";
 import { Metadata, Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from "@grpc/grpc-js";
 
-import { TokenService } from "../src/gen/registry-v1.js";
-import { Channel, type ChannelOptions, type ClientOf, Code, RpcFailure, Secret } from "../src/index.js";
+import { admissionOf, nextActionOf } from "../src/agent/messages.js";
+import {
+  HeartbeatResponseSchema,
+  type NextAction,
+  type RegisterOutcome,
+  RegisterResponseSchema,
+  TokenService,
+} from "../src/gen/registry-v1.js";
+import { Channel, type ChannelOptions, type ClientOf, Code, type Recovery, RpcFailure, Secret } from "../src/index.js";
 import { statusOf } from "../src/rpc/failure.js";
 import { definitionOf } from "./token-registry.js";
 
@@ -113,6 +121,17 @@ test("whatever fails is an RpcFailure, also without a server, and then says RETR
   const failure = await channel.client(TokenService).listTokens({}).catch((error: unknown) => error);
   assert.ok(failure instanceof RpcFailure);
   assert.deepEqual([failure.code, failure.reason, failure.recovery], [Code.UNAVAILABLE, "", "RETRY"]);
+});
+
+test("a recovery, an action and an outcome of a later version mean: try again, go on, and nothing", async (context) => {
+  const later = new RpcFailure(Code.FAILED_PRECONDITION, "ERROR_REASON_LATER", "no", { recovery: "DANCE" as Recovery });
+  const { tokens } = await serving(context, [later]);
+  const told = { name: "RpcFailure", reason: "ERROR_REASON_LATER", recovery: "RETRY" };
+  await assert.rejects(tokens.listTokens({}), told);
+  const beat = create(HeartbeatResponseSchema, { nextAction: 99 as NextAction });
+  assert.equal(nextActionOf(beat).action, "NONE");
+  const response = create(RegisterResponseSchema, { outcome: 99 as RegisterOutcome, incarnation: 3n });
+  assert.deepEqual([admissionOf(response).outcome, admissionOf(response).incarnation], ["", 3]);
 });
 
 test("TLS: the authorities that were given, and no others", async (context) => {

@@ -30,10 +30,15 @@ export class Service {
 
   start(): void {
     const output = openSync(this.#log, "a");
-    this.#process = spawn(join(PYTHON_PROGRAMS, this.#name), ["serve", "--embedded"], {
+    const child = spawn(join(PYTHON_PROGRAMS, this.#name), ["serve", "--embedded"], {
       env: this.#environment,
       stdio: ["ignore", output, output],
     });
+    this.#process = child;
+    // Nothing is left behind when the tests themselves break off.
+    const abandon = () => child.kill("SIGTERM");
+    process.once("exit", abandon);
+    child.once("exit", () => process.removeListener("exit", abandon));
   }
 
   signal(name: NodeJS.Signals): void {
