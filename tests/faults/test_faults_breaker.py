@@ -21,6 +21,8 @@ from tests.rounds import TIMES
 from tests.rpc.registry_server import bearer
 from tests.rpc.registry_story import new_id
 
+pytestmark = pytest.mark.timeout(120 * TIMES)
+
 SEED = random.SystemRandom().randrange(2**32)
 LIVES: Final = 6 * TIMES
 ABREAST: Final = 4

@@ -30,6 +30,8 @@ from tests.rounds import TIMES
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import VERIFIER
 
+pytestmark = pytest.mark.timeout(120 * TIMES)
+
 SEED = random.SystemRandom().randrange(2**32)
 ROUNDS: Final = TIMES
 # A stream of revocations says every second that it is there.

@@ -14,6 +14,8 @@ from tests.faults.servers import Server, reachable_directory, started
 from tests.lifecycle.lives import Lives, broken_promises
 from tests.rounds import TIMES
 
+pytestmark = pytest.mark.timeout(120 * TIMES)
+
 SEED = random.SystemRandom().randrange(2**32)
 DEATHS: Final = 2 * TIMES
 

@@ -28,6 +28,7 @@ from tests.lifecycle.launches import (
     workspace_of,
 )
 from tests.lifecycle.processes import PASSING, ProvisionProcess, RegistryProcess
+from tests.rounds import TIMES
 from tests.rpc.registry_server import ADMIN, bearer
 from tests.rpc.registry_story import SECONDS, Workspace, new_id
 
@@ -36,6 +37,7 @@ ABREAST: Final = 3
 # Of a whole life: the first one, one that was minted, one that was rotated in.
 API_TOKENS: Final = 3
 PAUSE_SECONDS: Final = 0.1
+_SECONDS: Final = 100.0 * TIMES
 MINE: Final = "a value of the workspace's own"
 
 
@@ -114,7 +116,7 @@ class Lives:
         """Wait for so many whole lives from now on, beside those that have begun already."""
         with self._turn:
             wanted = self._finished + ABREAST + count
-            done = self._turn.wait_for(lambda: self._finished >= wanted or self._failures, 100)
+            done = self._turn.wait_for(lambda: self._finished >= wanted or self._failures, _SECONDS)
         if self._failures:
             raise self._failures[0]
         assert done, "the lives do not go on"

@@ -28,6 +28,8 @@ from tests.upgrade.releases import (
     unpack_earlier_release,
 )
 
+pytestmark = pytest.mark.timeout(120 * TIMES)
+
 SEED = random.SystemRandom().randrange(2**32)
 LIVES: Final = 3 * TIMES
 SERVICES: Final = ("registry", "provision")
