@@ -13,6 +13,7 @@ into an environment that is thrown away.
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import subprocess
 import sys
@@ -40,6 +41,12 @@ class Lock:
     extras: tuple[str, ...] = ()
     # Requirements that no extra names.
     also: tuple[str, ...] = ()
+    pythons: tuple[str, ...] = PYTHONS
+
+    @property
+    def is_apart(self) -> bool:
+        """Chosen version by version, and installed with nothing that other files hold."""
+        return self.name in ("compiler", "floor", "oldest-protoc")
 
     @property
     def path(self) -> Path:
@@ -57,7 +64,24 @@ def locks() -> tuple[Lock, ...]:
         # setuptools builds the one package above that comes as source.
         Lock("build", "what builds the project", also=(*build_system["requires"], "setuptools")),
         Lock("uv", "what writes these files", also=("uv",)),
+        Lock("compiler", "what protos/generate.py runs", also=pins_of_stubs("COMPILER_PINS")),
+        Lock("floor", "the oldest runtimes of the stubs", also=pins_of_stubs("FLOOR_PINS")),
+        Lock(
+            "oldest-protoc",
+            "the oldest compiler that is tried",
+            also=pins_of_stubs("OLDEST_PROTOC_PINS"),
+            pythons=PYTHONS[:1],
+        ),
     )
+
+
+def pins_of_stubs(name: str) -> tuple[str, ...]:
+    """A constant of protos/generate.py, which is a script and no module."""
+    for node in ast.parse((ROOT / "protos" / "generate.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            found: tuple[str, ...] = ast.literal_eval(node.value)
+            return found
+    raise LookupError(name)
 
 
 @dataclass(frozen=True)
@@ -98,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         uv = install_uv(Path(scratch))
         for lock in locks():
             renew(uv, lock, upgrade=upgrade)
-            for python in PYTHONS:
+            for python in lock.pythons:
                 for platform in PLATFORMS:
                     insist_on_wheels(uv, lock, python, platform)
             print(f"{lock.path.relative_to(ROOT)}: {len(read(lock.path))} packages", flush=True)
@@ -121,7 +145,9 @@ def renew(uv: Path, lock: Lock, *, upgrade: bool) -> None:
     command += ["--upgrade"] if upgrade else []
     command += [f"--extra={extra}" for extra in lock.extras]
     first = locks()[0]
-    if lock != first:
+    if lock.is_apart:
+        command.append("--no-deps")
+    elif lock != first:
         command += ["--constraint", first.path.relative_to(ROOT).as_posix()]
     command.append("pyproject.toml" if lock.extras else "-")
     run(*command, stdin="\n".join(lock.also))

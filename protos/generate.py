@@ -44,10 +44,16 @@ COMPILER_PINS = (
 )
 # The oldest runtimes that pyproject.toml promises to agents; raise them there and here together.
 FLOOR_PINS = ("grpcio==1.76.0", "protobuf==6.31.1", "typing-extensions==4.15.0")
+# The same with hashes, written by deploy/lock.py.
+COMPILER_LOCK = PROTO_ROOT.parent / "deploy" / "locks" / "compiler.txt"
+FLOOR_LOCK = COMPILER_LOCK.with_name("floor.txt")
+OLDEST_PROTOC_LOCK = COMPILER_LOCK.with_name("oldest-protoc.txt")
 
 # protoc 23.1, the oldest that is tried: authors in other languages bring a compiler of their own.
 # 3.21, which Debian 12 has, does not know `debug_redact`.
 OLDEST_PROTOC_PINS = ("grpcio-tools==1.55.3",)
+# Newer ones have no wheel of it; there it is not tried.
+HAS_OLDEST_PROTOC = sys.version_info < (3, 12)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="agentworkspace-stubs-") as scratch:
         fresh_root = Path(scratch)
         compile_protos(python, fresh_root)
-        compile_with_oldest_protoc(python)
+        if HAS_OLDEST_PROTOC:
+            compile_with_oldest_protoc(python)
         import_under_floor_runtime(python, fresh_root)
         differences = list(compare(fresh_root))
         if not check_only:
@@ -175,16 +182,19 @@ def ready_environment() -> Path:
     home = environment_home()
     python = home / "bin" / "python"
     stamp = home / "pins"
-    recipe = (*COMPILER_PINS, *FLOOR_PINS, *OLDEST_PROTOC_PINS, str(home), sys.version)
+    locks = [lock.read_text() for lock in (COMPILER_LOCK, FLOOR_LOCK, OLDEST_PROTOC_LOCK)]
+    recipe = (*locks, str(home), sys.version)
     wanted = hashlib.sha256("\n".join(recipe).encode()).hexdigest()
     with exclusive(home.with_name(home.name + ".lock")):
         if not (stamp.is_file() and stamp.read_text() == wanted and python.exists()):
             print(f"Installing the pinned compiler ({COMPILER_PINS[0]}) into {home} …", flush=True)
             shutil.rmtree(home, ignore_errors=True)
             run_or_exit([sys.executable, "-m", "venv", str(home)])
-            pip_install(python, *COMPILER_PINS)
-            pip_install(python, f"--target={floor_runtime(python)}", *FLOOR_PINS)
-            pip_install(python, f"--target={oldest_protoc(python)}", *OLDEST_PROTOC_PINS)
+            pip_install(python, "-r", str(COMPILER_LOCK))
+            pip_install(python, f"--target={floor_runtime(python)}", "-r", str(FLOOR_LOCK))
+            if HAS_OLDEST_PROTOC:
+                target = f"--target={oldest_protoc(python)}"
+                pip_install(python, target, "-r", str(OLDEST_PROTOC_LOCK))
             stamp.write_text(wanted)
     return python
 
@@ -200,8 +210,9 @@ def oldest_protoc(python: Path) -> Path:
 
 
 def pip_install(python: Path, *arguments: str) -> None:
-    """Install exactly what is named: the pins are complete, nothing else is resolved."""
-    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+    """Install exactly what a lock file holds: it is complete, nothing else is resolved."""
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    options.append("--disable-pip-version-check")
     run_or_exit([str(python), "-m", "pip", "install", *options, *arguments])
 
 

@@ -61,6 +61,9 @@ class Proxy:
             self._connections = staying
 
     def close(self) -> None:
+        # Closing alone does not wake who waits in accept.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
             for each in self._connections:

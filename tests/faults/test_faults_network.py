@@ -30,7 +30,7 @@ from tests.rounds import TIMES
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import VERIFIER
 
-pytestmark = pytest.mark.timeout(120 * TIMES)
+pytestmark = pytest.mark.timeout(300 * TIMES)
 
 SEED = random.SystemRandom().randrange(2**32)
 ROUNDS: Final = TIMES
