@@ -60,7 +60,7 @@ class Said:
 def schema(tmp_path: Path, empty_database: str) -> Schema:
     """One with a table, and a migration to come that needs the table for itself."""
     made = Schema(name="things", tables=MetaData(), versions=tmp_path, turn=TURN)
-    statement = "CREATE TABLE things.things (id integer)"
+    statement = "CREATE TABLE things.things (id integer); CREATE TABLE things.others (id integer)"
     (tmp_path / "0001.py").write_text(REVISION.format(number=1, before=None, statement=statement))
     migrate.upgrade(made, Secret(empty_database))
     statement = "ALTER TABLE things.things ADD COLUMN name text"
@@ -139,6 +139,27 @@ def test_it_names_the_migration_that_it_takes_turns_with(
     with ThreadPoolExecutor() as callers:
         upgrading = upgraded(callers, schema, empty_database, said)
         assert said.wait_for("waits for").startswith(f"waits for its turn, which process {pid} has")
+        holder.rollback()
+        upgrading.result(SECONDS)
+    assert columns(empty_database) == ["id", "name"]
+
+
+def test_a_deadlock_with_those_who_serve_is_tried_again(
+    schema: Schema, empty_database: str, holder: Any
+) -> None:
+    statement = "ALTER TABLE things.others ADD x text; ALTER TABLE things.things ADD name text"
+    revision = REVISION.format(number=2, before="'1'", statement=statement)
+    (schema.versions / "0002.py").write_text(revision)
+    with holder.cursor() as cursor:
+        # The migration is the one that notices.
+        cursor.execute("SET deadlock_timeout = '1min'")
+    run(holder, "SELECT count(*) FROM things.things")
+    with ThreadPoolExecutor() as callers, closing(connect(empty_database, "the test")) as looker:
+        looker.autocommit = True
+        upgrading = upgraded(callers, schema, empty_database, Said())
+        while not run(looker, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation > 0"):
+            assert not upgrading.done()
+        run(holder, "SELECT count(*) FROM things.others")
         holder.rollback()
         upgrading.result(SECONDS)
     assert columns(empty_database) == ["id", "name"]

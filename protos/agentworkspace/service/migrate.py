@@ -37,7 +37,8 @@ _TURN: Final = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 
 _LIMITS: Final = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'"
 _PAUSE_SECONDS: Final = 2.0
 PATIENCE: Final = timedelta(minutes=2)
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+# lock_not_available, deadlock_detected: those who serve take the same tables, in another order.
+_IN_THE_WAY: Final = frozenset({"55P03", "40P01"})
 
 
 class LocksHeld(CommandError):
@@ -93,7 +94,7 @@ def _apply(
             connection.commit()
         except OperationalError as error:
             connection.rollback()
-            if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            if getattr(error.orig, "pgcode", None) not in _IN_THE_WAY:
                 raise
             return watch.holders
     return None
