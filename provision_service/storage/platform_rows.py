@@ -47,11 +47,17 @@ def tenant_token_name(tenant_id: str) -> str:
 
 
 def register(tx: Connection, *, name: str, fingerprint: bytes) -> None:
-    """Register a value under a name; the same again is a no-op, another one is added."""
+    """Register a value under a name; the same again changes nothing, another one is added.
+
+    The row is locked either way: nobody unregisters it before the transaction ends.
+    """
+    written = insert(PlatformCredentialRow).values(
+        name=name, fingerprint=fingerprint, source=REGISTERED
+    )
     tx.execute(
-        insert(PlatformCredentialRow)
-        .values(name=name, fingerprint=fingerprint, source=REGISTERED)
-        .on_conflict_do_nothing()
+        written.on_conflict_do_update(
+            index_elements=[_P.name, _P.fingerprint], set_={"name": written.excluded.name}
+        )
     )
 
 

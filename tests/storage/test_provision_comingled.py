@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from agentworkspace.core.refusal import SharedReason
 from agentworkspace.core.secret import Secret
@@ -30,7 +33,9 @@ from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.commands.unregister_platform_credential import (
     UnregisterPlatformCredential,
 )
+from provision_service.domain.records import PlatformCredential
 from provision_service.domain.refusals import Reason
+from provision_service.storage import platform_rows
 from provision_service.storage.secret_rows import add_all
 from tests.storage.provision_world import (
     ADMIN,
@@ -134,6 +139,24 @@ def test_a_name_may_hold_the_values_of_a_rotation_and_forgets_them_together(
     assert unregister_platform_credential.run(world.store, command).deleted
     assert not unregister_platform_credential.run(world.store, command).deleted
     world.set_global("ANYTHING", "the old value of the platform")
+
+
+def test_a_credential_is_not_forgotten_while_it_is_registered_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(world)
+    find = platform_rows.find
+
+    def forgotten_meanwhile(tx: Connection, **named: Any) -> PlatformCredential | None:
+        with pytest.raises(OperationalError, match="lock timeout"):
+            world.sql(
+                "SET LOCAL lock_timeout = '100ms';"
+                " DELETE FROM provision.platform_credentials RETURNING 1"
+            )
+        return find(tx, **named)
+
+    monkeypatch.setattr(platform_rows, "find", forgotten_meanwhile)
+    register(world)
 
 
 def test_only_an_admin_of_all_tenants_may_look_across_them(world: World) -> None:
