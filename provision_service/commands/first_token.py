@@ -99,6 +99,12 @@ def ask(
             error="ALREADY_DELIVERED: an earlier answer carried the first token and it was used",
             admitted=True,
         )
+    if admitted.delivery is None:
+        return FirstTokenAnswer(
+            error="FIRST_TOKEN_NOT_ISSUED: the registry knew the workspace before it was asked for"
+            " a first token, and mints none by admitting twice; an admin's MintToken makes one",
+            admitted=True,
+        )
     return FirstTokenAnswer(token=admitted.plaintext, admitted=True)
 
 

@@ -141,10 +141,12 @@ def _goes_before(request: Request, rival: Provision) -> bool:
     It joins no launch of another reason: that one would not lift the suspension. Raises
     PROVISION_IN_PROGRESS while such a launch may still end well.
     """
-    if request.reason is not ProvisionReason.RESUME or rival.reason is ProvisionReason.RESUME:
+    if request.reason is not ProvisionReason.RESUME:
         return False
     if rival.incarnation and rival.incarnation == request.fenced_incarnation:
         return True
+    if rival.reason is ProvisionReason.RESUME:
+        return False
     raise Refusal(
         Reason.PROVISION_IN_PROGRESS,
         f"launch {rival.id} ({rival.reason}) is on its way, and a RESUME does not join it; call"

@@ -41,7 +41,7 @@ class Reconcile:
 class ReconcileResult:
     """`paused` says in a sentence that the cap was met; empty when it was not.
 
-    `held_back`: those of `behind` that the cap left for another round.
+    `held_back`: those of `behind` that were left for another round, by the cap or a live claim.
     """
 
     marked: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def run(
     return ReconcileResult(
         marked=tuple(marked),
         unmarked=tuple(unmarked),
-        held_back=frozenset(behind.keys() & wanted.keys()) - frozenset(marking.workspace_ids),
+        held_back=frozenset(behind) - frozenset(marked),
         paused=paused,
     )
 
@@ -149,8 +149,9 @@ def _reason(
         return None
     if seen.relaunch is None:
         return None
-    # Another number is a launch that began since, here or there; a restored registry counts fewer.
-    if seen.incarnation != workspace.incarnation and seen.relaunch is not RelaunchReason.RESTORED:
+    # A launch was stored since the registry was asked; a restored registry counts fewer for good.
+    # More of them there is a launch whose environment nobody ever got.
+    if seen.incarnation < workspace.incarnation and seen.relaunch is not RelaunchReason.RESTORED:
         return None
     return _REASON[seen.relaunch]
 

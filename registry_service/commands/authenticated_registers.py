@@ -12,7 +12,7 @@ from registry_service.commands.register import Register, Registered, arrival_of
 from registry_service.domain.admission import decide
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.standing import Standing
-from registry_service.domain.tokens import Outcome
+from registry_service.domain.tokens import Outcome, TokenKind
 from registry_service.domain.verdicts import Admitted, Keep
 from registry_service.storage import registrations, standings
 from registry_service.storage.standings import Bearer
@@ -25,8 +25,9 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
     Pass only commands with a bearer and without token_sha256; any other is answered None.
     """
     hashes = [_hash(command) for command in commands]
+    tickets = [evidence.hash_of(command.ticket) for command in commands]
     with store.transaction() as connection:
-        found = standings.bearers(connection, [item for item in hashes if item is not None])
+        found = standings.bearers(connection, [item for item in (*hashes, *tickets) if item])
         simple: dict[int, Bearer] = {}
         taken: set[WorkspaceId] = set()
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
@@ -48,10 +49,9 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
                 commands[place],
                 bearer.token.incarnation,
                 agent_card.encode(commands[place].agent_card),
-                # Whose ticket it is was not looked up: with the newest incarnation's token it
-                # can hardly be another one's.
-                by_newest_ticket=commands[place].ticket is not None
-                and bearer.token.incarnation == bearer.workspace.incarnation,
+                by_newest_ticket=_is_newest_ticket(
+                    found.by_hash.get(tickets[place] or b""), bearer
+                ),
             )
             for place, bearer in simple.items()
             if bearer.token.token_id not in used.died | used.busy
@@ -63,6 +63,16 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
         else None
         for place, command in enumerate(commands)
     ]
+
+
+def _is_newest_ticket(shown: Bearer | None, bearer: Bearer) -> bool:
+    """Whether a box also showed the ticket of its workspace's newest launch."""
+    return (
+        shown is not None
+        and shown.token.kind is TokenKind.TICKET
+        and shown.token.workspace_id == bearer.token.workspace_id
+        and shown.token.incarnation == bearer.workspace.incarnation
+    )
 
 
 def _hash(command: Register) -> bytes | None:

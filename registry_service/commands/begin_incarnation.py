@@ -89,7 +89,7 @@ def run(
         _require_reach(command, known)
         if known.workspace.suspended and not command.lift_suspension:
             raise grounds.suspended(command.workspace_id)
-        if command.only_if_needed and not _needed(connection, command):
+        if command.only_if_needed and not _needed(connection, command, known):
             return NotNeeded(incarnation=known.workspace.incarnation)
         return _begin(connection, command, claim=claim, known=known, new_secret=new_secret)
 
@@ -104,7 +104,10 @@ def _require_reach(command: BeginIncarnation, known: Known) -> None:
         )
 
 
-def _needed(connection: Connection, command: BeginIncarnation) -> bool:
+def _needed(connection: Connection, command: BeginIncarnation, known: Known) -> bool:
+    if command.minimum_incarnation > known.workspace.incarnation:
+        # Launches happened that are not stored here: these records stem from a backup.
+        return True
     registration = registration_view.read(
         connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
     )

@@ -59,7 +59,9 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
     with store.transaction() as connection:
         target = _target(connection, command)
         workspace, token = target.known.workspace, target.token
-        stolen = command.reason is RevokeReason.COMPROMISED
+        # Who shows a dead token of its own ends nothing with it: it may be anybody by now.
+        is_spent = command.caller is None and not token.is_live(target.known.now)
+        stolen = command.reason is RevokeReason.COMPROMISED and not is_spent
         ended = (
             _stolen(connection, command, target) if stolen else _taken(connection, command, target)
         )

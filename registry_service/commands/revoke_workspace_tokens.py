@@ -14,7 +14,7 @@ from registry_service.commands.fencing import Ended
 from registry_service.commands.origin import Origin
 from registry_service.domain import compromise
 from registry_service.domain.standing import Fence
-from registry_service.domain.tokens import RevokeReason, Token, TokenKind
+from registry_service.domain.tokens import REOPENING, RevokeReason, Token, TokenKind
 from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
@@ -101,10 +101,13 @@ def _reach(kinds: frozenset[TokenKind], every: list[Token], known: Known) -> set
     if kinds & {TokenKind.INSTANCE, TokenKind.TICKET}:
         going |= compromise.of_boxes(every, up_to=known.workspace.incarnation)
     for token in every:
-        if token.kind not in kinds or token.is_revoked():
+        if token.kind not in kinds:
             continue
         if token.kind is TokenKind.API:
-            going |= compromise.reach(token, every)
-        elif token.kind in (TokenKind.PROXY, TokenKind.TICKET):
+            # Also of one that is dead: what was made with it may live.
+            taken = compromise.reach(token, every)
+            closed = token.is_revoked() and token.revoke_reason not in REOPENING
+            going |= taken - {token.token_id} if closed else taken
+        elif token.kind in (TokenKind.PROXY, TokenKind.TICKET) and not token.is_revoked():
             going.add(token.token_id)
     return going

@@ -25,10 +25,18 @@ _BY_ID: Final = """
 SELECT * FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND token_id = %(token_id)s
 """
+# The last one of the chain: an overlap shortens the life of every one before it.
 _HEIR: Final = """
-SELECT * FROM registry.tokens
-WHERE minted_on = %(token_id)s AND kind = 'API'
-ORDER BY create_time DESC, token_id DESC LIMIT 1
+WITH RECURSIVE heirs AS (
+    SELECT token_id, create_time FROM registry.tokens
+    WHERE minted_on = %(token_id)s AND kind = 'API'
+    UNION ALL
+    SELECT t.token_id, t.create_time FROM registry.tokens t JOIN heirs h ON t.minted_on = h.token_id
+    WHERE t.kind = 'API'
+)
+SELECT * FROM registry.tokens WHERE token_id = (
+    SELECT token_id FROM heirs ORDER BY create_time DESC, token_id DESC LIMIT 1
+)
 """
 _INSERT: Final = """
 INSERT INTO registry.tokens (

@@ -48,6 +48,8 @@ class ScriptedRegistry:
         self.admitted: dict[str, str] = {}
         self.first_tokens: dict[str, FirstToken] = {}
         self.used_first_tokens: set[str] = set()
+        # It learned of these without a first token, and mints none by admitting twice.
+        self.known_before: set[str] = set()
         self.retired: set[str] = set()
         self.incarnations: dict[str, int] = {}
         self.admissions: list[Admission] = []
@@ -99,6 +101,8 @@ class ScriptedRegistry:
             self.first_tokens[workspace_id] = first_token
             if first_token.token_sha256 is not None:
                 return Admitted(delivery=Delivery.CALLER_MADE)
+            if workspace_id in self.known_before:
+                return Admitted()
             if workspace_id in self.used_first_tokens:
                 return Admitted(delivery=Delivery.ALREADY_DELIVERED)
             return Admitted(delivery=Delivery.ENCLOSED, plaintext=Secret(f"awa_{new_id()}_{1:06}"))

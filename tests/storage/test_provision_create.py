@@ -254,14 +254,19 @@ def test_a_replay_returns_the_same_workspace_and_a_usable_token(world: World) ->
     assert late.auth_token_error.startswith("ALREADY_DELIVERED: ")
 
 
-def test_a_replay_after_the_outbox_admitted_still_gets_the_first_token(world: World) -> None:
+def test_a_replay_after_the_outbox_admitted_says_why_it_has_no_token(world: World) -> None:
+    """Nobody mints by admitting twice: the registry knew it without a first token."""
     request_id = new_id()
     world.registry.down = True
-    world.try_create(request_id=request_id)
+    first = world.try_create(request_id=request_id)
     world.registry.down = False
     make_due(world)
     drain(world)
-    assert world.try_create(request_id=request_id).auth_token is not None
+    world.registry.known_before.add(first.workspace.id)
+    again = world.try_create(request_id=request_id)
+    assert again.auth_token is None
+    assert again.auth_token_error.startswith("FIRST_TOKEN_NOT_ISSUED: ")
+    assert again.workspace.admitted
 
 
 def test_a_request_id_with_other_parameters_is_refused(world: World) -> None:

@@ -130,6 +130,16 @@ def test_two_resumes_are_one_launch(world: World) -> None:
     assert second.provision.id == first.provision.id
 
 
+def test_a_resume_supersedes_a_resume_that_was_fenced_again(world: World) -> None:
+    workspace = world.create()
+    suspend(world, workspace)
+    first = world.launch(workspace, reason=RESUME)
+    suspend(world, workspace)
+    second = world.launch(workspace, reason=RESUME)
+    assert (second.joined, second.provision.incarnation) == (False, 2)
+    assert second.provision.id != first.provision.id
+
+
 def test_a_resume_that_cannot_ask_the_registry_claims_nothing(world: World) -> None:
     workspace = world.create()
     world.registry.down = True

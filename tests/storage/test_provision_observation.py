@@ -370,6 +370,26 @@ def test_a_mark_stays_while_the_registry_says_nothing_of_the_workspace(world: Wo
     assert wanted(world) == [workspace.id]
 
 
+def test_a_launch_whose_answer_was_lost_is_marked_when_its_ticket_ran_out(world: World) -> None:
+    """The registry counts it, and nobody here ever got its environment."""
+    workspace = world.create()
+    world.registry.after = crash
+    with pytest.raises(Crash):
+        world.launch(workspace)
+    world.registry.after = lambda _call: None
+    world.let_leases_run_out()
+    lapse.run(world.store, Lapse())
+    world.registry.sees(
+        workspace,
+        incarnation=0,
+        state=RegistrationState.PENDING,
+        ticket_unused=True,
+        relaunch=RelaunchReason.TICKET_UNUSED,
+    )
+    assert stored(world, workspace).incarnation == 0
+    assert reconciled(world).marked == (workspace.id,)
+
+
 def test_a_suspended_workspace_is_shown_so_and_never_marked(world: World) -> None:
     workspace = running(world)
     silence(world, workspace)

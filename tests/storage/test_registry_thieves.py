@@ -254,3 +254,37 @@ class TestWhatLaunchersAndApiTokensMayNot:
         for evidence in ({"ticket": shown}, {}):
             line, _ = world.refused(closed, policy=policy, **evidence)
             assert line in (AdmissionLine.TICKET_EXPIRED, AdmissionLine.TICKET_NEEDED)
+
+
+class TestADeadTokenOfItsOwnEndsNobody:
+    """Whoever holds a token that was rotated out could report itself as stolen, and so fence the
+    workspace and end the box that lives."""
+
+    def test_it_gets_a_receipt_and_nothing_ends(self, world: World) -> None:
+        workspace_id = world.workspace()
+        ticket = world.ticket(workspace_id)
+        old = world.box(workspace_id, ticket=ticket)
+        fresh = new_secret(TokenKind.INSTANCE)
+        world.register(workspace_id, bearer=old, token_sha256=sha256(fresh))
+        world.heartbeat(workspace_id, fresh)
+        receipt = world.revoke(
+            workspace_id,
+            token_id(world, workspace_id, old),
+            caller=None,
+            bearer=old,
+            reason=COMPROMISED,
+        )
+        assert receipt.already_revoked
+        world.heartbeat(workspace_id, fresh)
+        assert world.registration(workspace_id).fences == ()
+
+
+class TestANumberAboveTheRegistrysIsANeed:
+    """Provision counts more launches than these records, which stem from a backup: an
+    AUTO_RESTART of that workspace was skipped for ever."""
+
+    def test_it_begins_above_both(self, world: World) -> None:
+        workspace_id = world.workspace()
+        world.box(workspace_id, ticket=world.ticket(workspace_id))
+        begun = world.begin_if_needed(workspace_id, minimum_incarnation=5)
+        assert begun.incarnation == 6
