@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from agentworkspace.core.caller import Caller
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import access
+from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.plan import Origin
 from provision_service.domain.refusals import Reason
@@ -30,6 +32,8 @@ class GetSecretValues:
 
     workspace_id: str
     bearer: Secret | None
+    method: str = ""
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +54,9 @@ def run(
 ) -> GetSecretValuesResult:
     """Check the bearer at the registry, then decide as a launch would.
 
-    What a launch would take out of the environment is not here either. Raises
-    BEARER_REJECTED, REGISTRY_UNAVAILABLE, WORKSPACE_REMOVED and the gates' refusals.
+    What a launch would take out of the environment is not here either. No value leaves
+    before the audit event of its reading is stored. Raises BEARER_REJECTED,
+    REGISTRY_UNAVAILABLE, WORKSPACE_REMOVED and the gates' refusals.
     """
     bearer = _check(command, registry)
     files = decide.Files(deployment)
@@ -66,14 +71,23 @@ def run(
     if decision.refusal is not None:
         raise decision.refusal
     variables = decision.plan.variables if decision.plan is not None else {}
-    return GetSecretValuesResult(
-        values={
-            name: variable.value
-            for name, variable in variables.items()
-            if variable.origin in _OF_SECRETS
-        },
-        input_revision=held.workspace.input_revision,
-    )
+    values = {
+        name: variable.value
+        for name, variable in variables.items()
+        if variable.origin in _OF_SECRETS
+    }
+    box = Caller(f"workspace:{bearer.workspace_id}", frozenset(), frozenset({bearer.tenant_id}))
+    with store.transaction() as tx:
+        record(
+            tx,
+            Call(caller=box, method=command.method, correlation_id=command.correlation_id),
+            "secret.read",
+            tenant_id=bearer.tenant_id,
+            workspace_id=bearer.workspace_id,
+            subject=bearer.workspace_id,
+            details={"incarnation": str(bearer.incarnation), "names": " ".join(sorted(values))},
+        )
+    return GetSecretValuesResult(values=values, input_revision=held.workspace.input_revision)
 
 
 def _check(command: GetSecretValues, registry: Registry) -> Bearer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex
 from agentworkspace.provision.v1 import (
+    audit_service_pb2,
     catalogue_service_pb2,
     provision_pb2,
     secret_service_pb2,
@@ -282,6 +284,26 @@ def test_a_box_reads_the_values_of_its_own_workspace(pair: Pair) -> None:
     assert values["CLAUDE_CODE_OAUTH_TOKEN"] == OAUTH["CLAUDE_CODE_OAUTH_TOKEN"]
     assert "WORKSPACE_BOOTSTRAP_TICKET" not in values
     assert USAGE_TOKEN not in values.values()
+
+
+def test_a_box_that_reads_values_is_in_the_audit_log_without_them(pair: Pair) -> None:
+    workspace_id = created(pair)
+    token = registered(pair, dict(provision(pair, workspace_id).env))
+    values_for(pair, workspace_id, token)
+    with suppress(grpc.RpcError):
+        values_for(pair, workspace_id, "awi_junk")
+    events = pair.provision.audit.ListAuditEvents(
+        audit_service_pb2.ListAuditEventsRequest(workspace_id=workspace_id, action="secret.read"),
+        metadata=ADMIN,
+    ).events
+    assert [(event.actor, event.method) for event in events] == [
+        (
+            f"workspace:{workspace_id}",
+            "/agentworkspace.provision.v1.SecretService/GetSecretValues",
+        )
+    ]
+    assert dict(events[0].details) == {"incarnation": "1", "names": "CLAUDE_CODE_OAUTH_TOKEN"}
+    assert OAUTH["CLAUDE_CODE_OAUTH_TOKEN"] not in str(events)
 
 
 def test_nobody_else_reads_them(pair: Pair) -> None:

@@ -110,6 +110,8 @@ def get_secret_values(request: pb.GetSecretValuesRequest, served: calls.Call) ->
     command = GetSecretValues(
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=served.bearer,
+        method=served.method,
+        correlation_id=served.correlation_id,
     )
     fields.finish()
     return command
