@@ -314,8 +314,9 @@ class Model:
             going = [each for each in alive if each.kind in ("TICKET", "PROXY")]
             if "INSTANCE" in named or "TICKET" in named:
                 going += [each for each in self.of_kind("INSTANCE", "PROXY") if each.opens]
-            for each in alive:
-                going += [each, *self._holdings(each)] if each.kind == "API" else []
+            # Also of an api token that is dead: what was made with it may live.
+            for each in self.of_kind(*{"API"}.intersection(named)):
+                going += self._holdings(each)
             if "INSTANCE" in named or "TICKET" in named:
                 ticket = self.outstanding()
                 going += [ticket] if ticket else []
