@@ -223,7 +223,7 @@ class Catalogue:
         )
         ruled |= self._routes_anywhere
         object.__setattr__(self, "_ruled", ruled | self._closed)
-        object.__setattr__(self, "_vendors", _vendors_by_origin(self.providers.values()))
+        object.__setattr__(self, "_vendors", _vendors_by_origin(self.providers, recipes))
 
     def _dual_use_of(self, runtime: Runtime) -> frozenset[str]:
         own = {name for provider in runtime.providers for name in provider.auth_env}
@@ -295,11 +295,23 @@ class Catalogue:
         return self._bypass_anywhere | self.names.endpoints
 
 
-def _vendors_by_origin(providers: Iterable[Provider]) -> dict[WebOrigin, frozenset[str]]:
+def _vendors_by_origin(
+    providers: Mapping[str, Provider], recipes: Iterable[Recipe]
+) -> dict[WebOrigin, frozenset[str]]:
+    """Whose origin it is: by the providers' own addresses, and those a recipe's way leads to."""
     found: dict[WebOrigin, frozenset[str]] = {}
-    for provider in providers:
-        for url in (provider.base_url, provider.anthropic_base_url):
-            origin = web_origin(url) if url else None
-            if origin is not None and provider.vendor is not None:
-                found[origin] = found.get(origin, frozenset()) | {provider.vendor}
+
+    def note(url: str | None, vendor: str | None) -> None:
+        origin = web_origin(url) if url else None
+        if origin is not None and vendor is not None:
+            found[origin] = found.get(origin, frozenset()) | {vendor}
+
+    for provider in providers.values():
+        note(provider.base_url, provider.vendor)
+        note(provider.anthropic_base_url, provider.vendor)
+    for recipe in recipes:
+        for way in recipe.ways:
+            for name in way.providers:
+                if name in providers:
+                    note(way.endpoint, providers[name].vendor)
     return found

@@ -104,6 +104,7 @@ def _passed_on(
         runtime=launch.spec.runtime,
         mode=launch.mode,
         provider=launch.provider,
+        paid=payer.provider if payer is not None else launch.provider,
         pays_with=payer.name if payer is not None else "",
         secrets=secrets,
         platform=platform,

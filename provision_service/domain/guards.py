@@ -139,6 +139,7 @@ def refuse_workspace_route(inputs: Inputs, before: Decision, row: StoredSecret) 
         runtime=inputs.spec.runtime,
         mode=resolution.resolved_mode,
         provider=None,
+        paid=None,
         pays_with="",
         secrets=inputs.secrets,
         platform=inputs.platform,

@@ -31,7 +31,8 @@ class RemovalRules:
     """The rules of one launch, ready to be asked for each of its secrets.
 
     `provider` is the resolved one; None: nothing of the tenant's credentials is dropped for
-    its sake. `pays_with` is the name of the credential that pays, empty if there is none.
+    its sake. `paid` is who gets the key, the same one or the one that is assumed where the model
+    derives nothing. `pays_with` is the name of the credential that pays, empty if there is none.
     `model_names` are the spellings of the resolved model.
     """
 
@@ -39,6 +40,7 @@ class RemovalRules:
     runtime: str
     mode: BillingMode
     provider: Provider | None
+    paid: Provider | None
     pays_with: str
     secrets: MergedSecrets
     platform: PlatformProxy
@@ -105,12 +107,11 @@ class RemovalRules:
         elif leads_to_any(url, self.platform.addresses()):
             yield removed("points at the platform's proxy, which this workspace does not use")
         vendors = self.catalogue.vendors_at(url)
-        foreign = self.provider is not None and self._is_foreign(self.provider, vendors)
-        if self.provider is not None and foreign:
+        if self.paid is not None and self._is_foreign(self.paid, vendors):
             whose = ", ".join(sorted(vendors))
             pays = self.pays_with or "what pays"
             yield removed(
-                f"is {whose}'s endpoint, and {pays} is {self.provider.owner}'s",
+                f"is {whose}'s endpoint, and {pays} is {self.paid.owner}'s",
                 RemovalCode.FOREIGN_ENDPOINT,
                 pays,
                 f"delete it, or choose a model of {whose}",
@@ -150,6 +151,7 @@ def removal_rules(
     runtime: str,
     mode: BillingMode,
     provider: Provider | None,
+    paid: Provider | None,
     pays_with: str,
     secrets: MergedSecrets,
     platform: PlatformProxy,
@@ -162,6 +164,7 @@ def removal_rules(
         runtime=runtime,
         mode=mode,
         provider=provider,
+        paid=paid,
         pays_with=pays_with,
         secrets=secrets,
         platform=platform,

@@ -102,6 +102,7 @@ class TestRemoval:
             runtime="claude-code",
             mode=BillingMode.BYOK,
             provider=CATALOGUE.providers["anthropic-api"],
+            paid=CATALOGUE.providers["anthropic-api"],
             pays_with="ANTHROPIC_API_KEY",
             secrets=merge((), [row]),
             platform=PlatformProxy(base_url="https://llm.platform.test/openai/v1"),
