@@ -124,7 +124,7 @@ class AuditEvent(_message.Message):
     event_id: _builtins.str
     """Canonical lower-case UUID."""
     actor: _builtins.str
-    """The caller's name, or `system`."""
+    """The caller's name, or `workspace:<id>` for a box, or `system`."""
     method: _builtins.str
     """The full method it came through; empty for the system."""
     action: _builtins.str
