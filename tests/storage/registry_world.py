@@ -284,13 +284,19 @@ class World:
             return list(result) if result.returns_rows else []
 
     def expire(self, workspace_id: WorkspaceId, kind: TokenKind) -> None:
-        """As if the time of every token of this kind had run out."""
-        self.sql(
-            "UPDATE registry.tokens SET expire_time = clock_timestamp() - interval '1 second'"
-            " WHERE workspace_id = %(id)s AND kind = %(kind)s",
-            id=workspace_id,
-            kind=kind.value,
-        )
+        """As if the time of every token of this kind had run out.
+
+        Locks in the order of the commands, so that it is before or after each of them.
+        """
+        of_kind = "WHERE workspace_id = %(id)s AND kind = %(kind)s"
+        ended = "clock_timestamp() - interval '1 second'"
+        with self.store.transaction() as connection:
+            for statement in (
+                "SELECT 1 FROM registry.workspaces WHERE workspace_id = %(id)s FOR UPDATE",
+                f"SELECT 1 FROM registry.tokens {of_kind} ORDER BY token_id FOR UPDATE",  # noqa: S608
+                f"UPDATE registry.tokens SET expire_time = {ended} {of_kind}",  # noqa: S608
+            ):
+                connection.exec_driver_sql(statement, {"id": workspace_id, "kind": kind.value})
 
     def rows(self) -> dict[str, int]:
         """How many rows each table has: what a refusal must not change."""
