@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -196,8 +196,9 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
     ) -> Any:
         details, request = self._with_missing(client_call_details), self.identified(request)
         call = continuation(details, request)
-        # One that is not done was begun with `.future()`, which must not wait here.
-        if not call.done() or not self.repeats(details.method, request):
+        # What `.future()` began must not wait here, done already or not; gRPC's blocking calls
+        # give nothing that can be iterated.
+        if isinstance(call, Iterator) or not self.repeats(details.method, request):
             return call
         repeats = Repeats(details.timeout)
         while isinstance(error := call.exception(), grpc.RpcError):
