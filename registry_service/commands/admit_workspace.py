@@ -57,12 +57,12 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
     TENANT_FORBIDDEN.
     """
     claim = _claim(command, command.first_token) if command.first_token else None
-    with store.transaction() as connection:
-        known, new = _introduce(connection, command)
+    with store.transaction() as tx:
+        known, new = _introduce(tx, command)
         issued = None
         if command.first_token and claim:
             issued = _first_token(
-                connection,
+                tx,
                 command,
                 wanted=command.first_token,
                 claim=claim,
@@ -71,27 +71,27 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
                 new_secret=new_secret,
             )
         registration = registration_view.read(
-            connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
         )
         if issued and issued.lost:
             news = recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
-            recording.publish(connection, news)
+            recording.publish(tx, news)
         return AdmittedWorkspace(
             registration=registration, issued=issued.issued if issued else None
         )
 
 
-def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
+def _introduce(tx: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
     """The workspace, known from here on, and locked; and whether it is new."""
     command.caller.require_tenant(command.tenant_id)
     new = workspaces.insert(
-        connection,
+        tx,
         command.workspace_id,
         command.tenant_id,
         ticket_required=command.ticket_required,
         evidence_required=command.evidence_required,
     )
-    known = workspaces.lock_present(connection, command.workspace_id)
+    known = workspaces.lock_present(tx, command.workspace_id)
     workspace = known.workspace
     # A tombstone of an id that was never known belongs to nobody.
     if workspace.tenant_id not in (command.tenant_id, ""):
@@ -108,16 +108,16 @@ def _introduce(connection: Connection, command: AdmitWorkspace) -> tuple[Known, 
             "evidence_required": str(workspace.evidence_required).lower(),
         }
         recording.record(
-            connection,
+            tx,
             command.origin,
             [recording.change(workspace, "workspace.admitted", details=facts)],
         )
     else:
-        _require_more(connection, command, workspace)
+        _require_more(tx, command, workspace)
     return known, new
 
 
-def _require_more(connection: Connection, command: AdmitWorkspace, workspace: Workspace) -> None:
+def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace) -> None:
     """What a later admission requires counts from now on; what an earlier one did stays."""
     more = []
     if command.ticket_required and not workspace.ticket_required:
@@ -126,18 +126,18 @@ def _require_more(connection: Connection, command: AdmitWorkspace, workspace: Wo
         more.append("workspace.evidence_required")
     if more:
         workspaces.require(
-            connection,
+            tx,
             command.workspace_id,
             ticket=command.ticket_required,
             evidence=command.evidence_required,
         )
-        registrations.note_change(connection, command.workspace_id)
+        registrations.note_change(tx, command.workspace_id)
         changes = [recording.change(workspace, action) for action in more]
-        recording.record(connection, command.origin, changes)
+        recording.record(tx, command.origin, changes)
 
 
 def _first_token(
-    connection: Connection,
+    tx: Connection,
     command: AdmitWorkspace,
     *,
     wanted: FirstToken,
@@ -150,12 +150,12 @@ def _first_token(
     that got lost.
     """
     # Nothing was ever asked for one that is new; a hash that is known is refused by the insert.
-    earlier = None if new else issuing.earlier_token(connection, claim)
+    earlier = None if new else issuing.earlier_token(tx, claim)
     if earlier is None and not new:
         return None
     if earlier:
-        replayed = issuing.again(connection, claim, earlier, now=known.now, new_secret=new_secret)
-        issuing.note(connection, command.origin, known.workspace, replayed)
+        replayed = issuing.again(tx, claim, earlier, now=known.now, new_secret=new_secret)
+        issuing.note(tx, command.origin, known.workspace, replayed)
         return replayed
     draft = issuing.Draft(
         kind=TokenKind.API,
@@ -163,8 +163,8 @@ def _first_token(
         scopes=wanted.scopes,
         expire_time=issuing.expiry(known.now, wanted.ttl),
     )
-    issued = issuing.fresh(connection, claim, draft, now=known.now, new_secret=new_secret)
-    recording.record(connection, command.origin, [recording.minted(known.workspace, issued.token)])
+    issued = issuing.fresh(tx, claim, draft, now=known.now, new_secret=new_secret)
+    recording.record(tx, command.origin, [recording.minted(known.workspace, issued.token)])
     return Replayed(issued=issued, lost=None)
 
 

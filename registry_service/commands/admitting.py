@@ -30,7 +30,7 @@ class Admission:
 
     def __init__(
         self,
-        connection: Connection,
+        tx: Connection,
         standing: Standing,
         admitted: Admitted,
         arrival: Arrival,
@@ -40,7 +40,7 @@ class Admission:
     ) -> None:
         if standing.workspace is None:
             raise AssertionError("nobody is admitted to an unknown workspace")
-        self.connection = connection
+        self.tx = tx
         self.standing = standing
         self.workspace = standing.workspace
         self.admitted = admitted
@@ -67,21 +67,21 @@ class Admission:
         # The line that repeats an answer writes nothing.
         if not (isinstance(act, SameToken) and self.admitted.line is AdmissionLine.REPLAY):
             self._arrive()
-        recording.record(self.connection, self.origin, self.changes)
+        recording.record(self.tx, self.origin, self.changes)
         if self.news:
-            recording.publish(self.connection, self.news)
+            recording.publish(self.tx, self.news)
         return token, secret
 
     def _use_bearer(self) -> None:
         if self.admitted.used is None:
             return
         use = first_use.Use(token=self.admitted.used, workspace=self.workspace, origin=self.origin)
-        self.news += first_use.write(self.connection, [use], now=self.standing.now).news
+        self.news += first_use.write(self.tx, [use], now=self.standing.now).news
 
     def _mint(self, act: Mint, secret: Secret | None) -> Token | None:
         now = self.standing.now
         if act.redeem_ticket:
-            token_uses.redeem(self.connection, act.redeem_ticket, now)
+            token_uses.redeem(self.tx, act.redeem_ticket, now)
         self._revoke_others(act)
         text = secret.reveal() if secret else ""
         new = NewToken(
@@ -100,7 +100,7 @@ class Admission:
             created_by=f"workspace:{self.workspace.workspace_id}",
             unproven=act.unproven,
         )
-        token = tokens.insert(self.connection, new)
+        token = tokens.insert(self.tx, new)
         if token:
             self._keep_proxy(act)
             facts = {"outcome": act.outcome, "line": self.admitted.line}
@@ -111,23 +111,23 @@ class Admission:
         reason, now = RevokeReason.ROTATED, self.standing.now
         if act.replace_others:
             gone = revocation.replace_others(
-                self.connection,
+                self.tx,
                 self.workspace.workspace_id,
                 up_to=act.incarnation,
                 spared=[act.replaces] if act.replaces else [],
                 now=now,
             )
         else:
-            gone = revocation.revoke(self.connection, act.revoke, reason=reason, now=now)
+            gone = revocation.revoke(self.tx, act.revoke, reason=reason, now=now)
         self.changes += recording.revoked(self.workspace, gone, reason)
         self.news += recording.entries(self.workspace, gone, reason)
 
     def _arrive(self) -> None:
         workspace_id, incarnation = self.workspace.workspace_id, self.admitted.incarnation
-        registrations.lock(self.connection, workspace_id)
-        registrations.arrive(self.connection, [self.arrival], alone=True)
+        registrations.lock(self.tx, workspace_id)
+        registrations.arrive(self.tx, [self.arrival], alone=True)
         if incarnation > self.workspace.registered_incarnation or self.workspace.left:
-            workspaces.note_admitted(self.connection, workspace_id, incarnation)
+            workspaces.note_admitted(self.tx, workspace_id, incarnation)
 
     def _keep_proxy(self, act: Mint) -> None:
         """Know the proxy token of this incarnation from its ticket's redemption on.
@@ -152,6 +152,6 @@ class Admission:
             client_made=True,
             created_by=f"workspace:{self.workspace.workspace_id}",
         )
-        known = tokens.insert(self.connection, new)
+        known = tokens.insert(self.tx, new)
         if known:
             self.changes.append(recording.minted(self.workspace, known))

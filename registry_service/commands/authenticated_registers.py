@@ -26,8 +26,8 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
     """
     hashes = [_hash(command) for command in commands]
     tickets = [evidence.hash_of(command.ticket) for command in commands]
-    with store.transaction() as connection:
-        found = standings.bearers(connection, [item for item in (*hashes, *tickets) if item])
+    with store.transaction() as tx:
+        found = standings.bearers(tx, [item for item in (*hashes, *tickets) if item])
         simple: dict[int, Bearer] = {}
         taken: set[WorkspaceId] = set()
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
@@ -43,7 +43,7 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
             )
             for place, bearer in simple.items()
         ]
-        used = first_use.write(connection, uses, now=found.now, patient=False)
+        used = first_use.write(tx, uses, now=found.now, patient=False)
         arrivals = [
             arrival_of(
                 commands[place],
@@ -56,7 +56,7 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
             for place, bearer in simple.items()
             if bearer.token.token_id not in used.died | used.busy
         ]
-        written = registrations.arrive(connection, arrivals) if arrivals else frozenset()
+        written = registrations.arrive(tx, arrivals) if arrivals else frozenset()
     return [
         _registered(simple[place], found.now)
         if place in simple and command.workspace_id in written

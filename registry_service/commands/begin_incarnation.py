@@ -70,16 +70,16 @@ def run(
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     claim = _claim(command)
-    with store.transaction() as connection:
+    with store.transaction() as tx:
         known = grounds.in_service(
             command.caller,
-            workspaces.lock(connection, command.workspace_id),
+            workspaces.lock(tx, command.workspace_id),
             command.workspace_id,
         )
-        answered = issuing.earlier_answer(connection, claim)
+        answered = issuing.earlier_answer(tx, claim)
         if answered:
             return _again(
-                connection,
+                tx,
                 command,
                 claim=claim,
                 known=known,
@@ -89,9 +89,9 @@ def run(
         _require_reach(command, known)
         if known.workspace.suspended and not command.lift_suspension:
             raise grounds.suspended(command.workspace_id)
-        if command.only_if_needed and not _needed(connection, command, known):
+        if command.only_if_needed and not _needed(tx, command, known):
             return NotNeeded(incarnation=known.workspace.incarnation)
-        return _begin(connection, command, claim=claim, known=known, new_secret=new_secret)
+        return _begin(tx, command, claim=claim, known=known, new_secret=new_secret)
 
 
 def _require_reach(command: BeginIncarnation, known: Known) -> None:
@@ -104,12 +104,12 @@ def _require_reach(command: BeginIncarnation, known: Known) -> None:
         )
 
 
-def _needed(connection: Connection, command: BeginIncarnation, known: Known) -> bool:
+def _needed(tx: Connection, command: BeginIncarnation, known: Known) -> bool:
     if command.minimum_incarnation > known.workspace.incarnation:
         # Launches happened that are not stored here: these records stem from a backup.
         return True
     registration = registration_view.read(
-        connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+        tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
     )
     return registration.relaunch is not None
 
@@ -128,7 +128,7 @@ def _claim(command: BeginIncarnation) -> Claim:
 
 
 def _begin(
-    connection: Connection,
+    tx: Connection,
     command: BeginIncarnation,
     *,
     claim: Claim,
@@ -137,7 +137,7 @@ def _begin(
 ) -> BegunIncarnation:
     workspace, now, reason = known.workspace, known.now, RevokeReason.RELAUNCHED
     ended = revocation.revoke_kinds(
-        connection,
+        tx,
         workspace.workspace_id,
         frozenset({TokenKind.INSTANCE, TokenKind.TICKET}),
         reason=reason,
@@ -146,15 +146,15 @@ def _begin(
     gone = [token for token in ended if token.kind is TokenKind.INSTANCE]
     void = [token for token in ended if token.kind is TokenKind.TICKET]
     incarnation = workspaces.launch(
-        connection, workspace.workspace_id, now, minimum=command.minimum_incarnation
+        tx, workspace.workspace_id, now, minimum=command.minimum_incarnation
     )
-    registrations.note_change(connection, workspace.workspace_id)
+    registrations.note_change(tx, workspace.workspace_id)
     draft = issuing.Draft(
         kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
     )
-    ticket, secret = issuing.store(connection, claim, draft, now=now, new_secret=new_secret)
+    ticket, secret = issuing.store(tx, claim, draft, now=now, new_secret=new_secret)
     facts = {"token_id": ticket.token_id, "incarnation": incarnation, "revoked_count": len(gone)}
-    issuing.remember(connection, claim, facts, now=now)
+    issuing.remember(tx, claim, facts, now=now)
     changes = recording.revoked(workspace, [*gone, *void], reason)
     changes.append(
         recording.change(
@@ -165,15 +165,15 @@ def _begin(
             | ({"lifted": " ".join(workspace.fences)} if workspace.fences else {}),
         )
     )
-    recording.record(connection, command.origin, changes)
+    recording.record(tx, command.origin, changes)
     if gone:
-        recording.publish(connection, [recording.entry_for_all(workspace, reason)])
+        recording.publish(tx, [recording.entry_for_all(workspace, reason)])
     delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
     return _begun(ticket, secret, delivery, len(gone))
 
 
 def _again(
-    connection: Connection,
+    tx: Connection,
     command: BeginIncarnation,
     *,
     claim: Claim,
@@ -195,13 +195,13 @@ def _again(
             known.workspace, "this launch was fenced since it began; begin another one"
         )
     ticket_id, revoked_count = answered.result["token_id"], answered.result["revoked_count"]
-    ticket = tokens.present(connection, command.workspace_id, TokenId(ticket_id)).token
+    ticket = tokens.present(tx, command.workspace_id, TokenId(ticket_id)).token
     if ticket.client_made:
         return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
     replayed = None
     if not ticket.is_used() and ticket.revoke_reason in (None, RevokeReason.OPERATOR):
         replayed = issuing.replace_lost(
-            connection,
+            tx,
             claim,
             ticket,
             now=known.now,
@@ -211,8 +211,8 @@ def _again(
         )
     if replayed is None:
         return _begun(ticket, None, Delivery.ALREADY_DELIVERED, revoked_count)
-    registrations.note_change(connection, command.workspace_id)
-    issuing.note(connection, command.origin, known.workspace, replayed)
+    registrations.note_change(tx, command.workspace_id)
+    issuing.note(tx, command.origin, known.workspace, replayed)
     fresh = replayed.issued
     return _begun(fresh.token, fresh.plaintext, fresh.delivery, revoked_count)
 

@@ -28,19 +28,17 @@ def run(store: Store, command: Deregister) -> None:
     Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN.
     """
     reason = RevokeReason.DEREGISTERED
-    with store.transaction() as connection:
-        box = evidence.locked_box(connection, command.workspace_id, command.bearer, command.origin)
+    with store.transaction() as tx:
+        box = evidence.locked_box(tx, command.workspace_id, command.bearer, command.origin)
         token, workspace = box.bearer.token, box.bearer.workspace
         # The box leaves with the token it was about to rotate into.
-        going = [token, *tokens.pending_of(connection, token.token_id)]
-        gone = revocation.revoke(
-            connection, [item.token_id for item in going], reason=reason, now=box.now
-        )
-        registrations.leave(connection, command.workspace_id)
+        going = [token, *tokens.pending_of(tx, token.token_id)]
+        gone = revocation.revoke(tx, [item.token_id for item in going], reason=reason, now=box.now)
+        registrations.leave(tx, command.workspace_id)
         if token.incarnation == workspace.incarnation:
-            workspaces.note_left(connection, command.workspace_id)
+            workspaces.note_left(tx, command.workspace_id)
         changes = recording.revoked(workspace, gone, reason)
         changes.append(recording.change(workspace, "registration.ended", token.token_id))
-        recording.record(connection, command.origin, changes)
+        recording.record(tx, command.origin, changes)
         news = recording.entries(workspace, gone, reason)
-        recording.publish(connection, [*box.use.news, *news])
+        recording.publish(tx, [*box.use.news, *news])

@@ -63,24 +63,22 @@ class Diagnosis:
 
 def run(store: Store, command: Diagnose) -> Diagnosis:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN."""
-    with store.reading() as connection:
+    with store.reading() as tx:
         workspace = grounds.known_to(
             command.caller,
-            workspaces.read(connection, command.workspace_id),
+            workspaces.read(tx, command.workspace_id),
             command.workspace_id,
         ).workspace
         registration = registration_view.read(
-            connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
         )
         rows = tokens.page(
-            connection, command.workspace_id, include_dead=True, before=None, limit=TOKENS_SHOWN
+            tx, command.workspace_id, include_dead=True, before=None, limit=TOKENS_SHOWN
         )
-        ticket = tokens.newest_ticket(connection, command.workspace_id)
+        ticket = tokens.newest_ticket(tx, command.workspace_id)
         forecasts = tuple(
-            _forecast(
-                evidence, forecasting.standing(connection, workspace, evidence, command.policy)
-            )
-            for evidence in forecasting.held(connection, workspace)
+            _forecast(evidence, forecasting.standing(tx, workspace, evidence, command.policy))
+            for evidence in forecasting.held(tx, workspace)
         )
     return Diagnosis(
         registration=registration,

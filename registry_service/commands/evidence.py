@@ -38,12 +38,12 @@ class Presented:
     request_id: RequestId | None = None
 
 
-def standing(connection: Connection, presented: Presented) -> Standing:
+def standing(tx: Connection, presented: Presented) -> Standing:
     """One statement, whatever was presented."""
     bearer, ticket = hash_of(presented.bearer), hash_of(presented.ticket)
     wanted = presented.token_sha256
     seen = standings.snapshot(
-        connection,
+        tx,
         presented.workspace_id,
         hashes=[item for item in (bearer, ticket, wanted) if item is not None],
         ticket_sha256=ticket,
@@ -92,31 +92,31 @@ class Box:
 
 
 def locked_box(
-    connection: Connection, workspace_id: WorkspaceId, secret: Secret | None, origin: Origin
+    tx: Connection, workspace_id: WorkspaceId, secret: Secret | None, origin: Origin
 ) -> Box:
     """The box that holds this live instance token. A stranger is refused before any lock.
 
     Refusals: WORKSPACE_UNKNOWN, BEARER_MISSING, BEARER_REJECTED.
     """
     presented_hash = hash_of(secret)
-    if workspaces.read(connection, workspace_id) is None:
+    if workspaces.read(tx, workspace_id) is None:
         raise grounds.not_known_yet(workspace_id)
     if secret is None:
         raise grounds.bearer_missing()
     if presented_hash is None:
         raise grounds.bearer_rejected()
-    _live_instance(connection, workspace_id, presented_hash)
-    workspaces.lock(connection, workspace_id)
-    bearer, now = _live_instance(connection, workspace_id, presented_hash)
+    _live_instance(tx, workspace_id, presented_hash)
+    workspaces.lock(tx, workspace_id)
+    bearer, now = _live_instance(tx, workspace_id, presented_hash)
     use = first_use.Use(token=bearer.token, workspace=bearer.workspace, origin=origin)
-    written = first_use.write(connection, [use], now=now)
+    written = first_use.write(tx, [use], now=now)
     return Box(bearer=bearer, use=written, now=now)
 
 
 def _live_instance(
-    connection: Connection, workspace_id: WorkspaceId, presented_hash: bytes
+    tx: Connection, workspace_id: WorkspaceId, presented_hash: bytes
 ) -> tuple[Bearer, datetime]:
-    found = standings.bearers(connection, [presented_hash])
+    found = standings.bearers(tx, [presented_hash])
     bearer = found.by_hash.get(presented_hash)
     if bearer is None or not bearer.is_live(found.now):
         raise grounds.bearer_rejected(recognised=bearer is not None)

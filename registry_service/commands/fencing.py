@@ -33,23 +33,23 @@ class Ended:
         self.gone += other.gone
 
 
-def raise_fence(connection: Connection, known: Known, fence: Fence, note: str) -> Ended:
+def raise_fence(tx: Connection, known: Known, fence: Fence, note: str) -> Ended:
     """Set it, end every token of a box that is not ended yet, void the outstanding ticket."""
     workspace, reason = known.workspace, REASON[fence]
     ended = Ended()
     if fence not in workspace.fences:
-        workspaces.set_fence(connection, workspace.workspace_id, fence)
+        workspaces.set_fence(tx, workspace.workspace_id, fence)
         ended.changes.append(
             recording.change(workspace, "workspace.fenced", details={"fence": fence})
         )
     ended.gone += revocation.revoke_kinds(
-        connection, workspace.workspace_id, _OF_A_BOX, reason=reason, now=known.now, note=note
+        tx, workspace.workspace_id, _OF_A_BOX, reason=reason, now=known.now, note=note
     )
-    ticket = tokens.newest_ticket(connection, workspace.workspace_id)
+    ticket = tokens.newest_ticket(tx, workspace.workspace_id)
     if ticket and ticket.is_outstanding(known.now):
         ended.gone += revocation.revoke(
-            connection, [ticket.token_id], reason=reason, now=known.now, note=note
+            tx, [ticket.token_id], reason=reason, now=known.now, note=note
         )
-    registrations.note_change(connection, workspace.workspace_id)
+    registrations.note_change(tx, workspace.workspace_id)
     ended.changes += recording.revoked(workspace, ended.gone, reason, note)
     return ended

@@ -36,9 +36,7 @@ class Written:
     news: tuple[Entry, ...] = ()
 
 
-def write(
-    connection: Connection, uses: Iterable[Use], *, now: datetime, patient: bool = True
-) -> Written:
+def write(tx: Connection, uses: Iterable[Use], *, now: datetime, patient: bool = True) -> Written:
     """Of those that were never used before. Locks the workspaces of those that replace another.
 
     Without patience nothing is waited for: one busy workspace must not hold up many callers.
@@ -47,33 +45,31 @@ def write(
     if not first:
         return Written()
     replacing = {token_id: use for token_id, use in first.items() if use.token.replaces}
-    busy = _busy(connection, replacing, patient=patient)
+    busy = _busy(tx, replacing, patient=patient)
     free = sorted(first.keys() - busy)
-    marked = token_uses.mark_first_use(connection, free, now, patient=patient)
+    marked = token_uses.mark_first_use(tx, free, now, patient=patient)
     news: list[Entry] = []
     for token_id in sorted(replacing.keys() & marked.marked):
-        news += _end_predecessor(connection, replacing[token_id], now)
+        news += _end_predecessor(tx, replacing[token_id], now)
     return Written(died=marked.dead, busy=busy | marked.busy, news=tuple(news))
 
 
-def _busy(
-    connection: Connection, replacing: Mapping[TokenId, Use], *, patient: bool
-) -> frozenset[TokenId]:
+def _busy(tx: Connection, replacing: Mapping[TokenId, Use], *, patient: bool) -> frozenset[TokenId]:
     """Those whose workspace could not be locked."""
     if not replacing:
         return frozenset()
     wanted = sorted({use.workspace.workspace_id for use in replacing.values()})
-    locked = workspaces.lock_all(connection, wanted, patient=patient)
+    locked = workspaces.lock_all(tx, wanted, patient=patient)
     return frozenset(
         token_id for token_id, use in replacing.items() if use.workspace.workspace_id not in locked
     )
 
 
-def _end_predecessor(connection: Connection, use: Use, now: datetime) -> list[Entry]:
+def _end_predecessor(tx: Connection, use: Use, now: datetime) -> list[Entry]:
     replaced = use.token.dies_at_first_use()
-    predecessor = revocation.supersede(connection, replaced, now) if replaced else None
+    predecessor = revocation.supersede(tx, replaced, now) if replaced else None
     if predecessor is None:
         return []
     changes = recording.revoked(use.workspace, [predecessor], RevokeReason.ROTATED)
-    recording.record(connection, use.origin, changes)
+    recording.record(tx, use.origin, changes)
     return recording.entries(use.workspace, [predecessor], RevokeReason.ROTATED)

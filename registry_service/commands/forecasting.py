@@ -24,20 +24,18 @@ NOTHING = Evidence(words="nothing")
 UNKNOWN = Evidence(words="a bearer nobody knows", bearer_presented=True)
 
 
-def held(connection: Connection, workspace: Workspace) -> list[Evidence]:
+def held(tx: Connection, workspace: Workspace) -> list[Evidence]:
     """One of each kind; the newest stands for its kind."""
-    specimens = tokens.specimens(connection, workspace.workspace_id, workspace.incarnation)
+    specimens = tokens.specimens(tx, workspace.workspace_id, workspace.incarnation)
     return [NOTHING, *map(_evidence, specimens), UNKNOWN]
 
 
 def standing(
-    connection: Connection, workspace: Workspace, evidence: Evidence, policy: BootstrapPolicy
+    tx: Connection, workspace: Workspace, evidence: Evidence, policy: BootstrapPolicy
 ) -> Standing:
     """As Register would see it, without token_sha256 and request_id."""
     ticket_sha256 = evidence.ticket.token_sha256 if evidence.ticket else None
-    seen = standings.snapshot(
-        connection, workspace.workspace_id, hashes=[], ticket_sha256=ticket_sha256
-    )
+    seen = standings.snapshot(tx, workspace.workspace_id, hashes=[], ticket_sha256=ticket_sha256)
     return Standing(
         workspace=seen.workspace,
         policy=policy,

@@ -23,12 +23,12 @@ class GetRegistration:
 
 def run(store: Store, command: GetRegistration) -> Registration:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN."""
-    with store.reading() as connection:
+    with store.reading() as tx:
         grounds.known_to(
             command.caller,
-            workspaces.read(connection, command.workspace_id),
+            workspaces.read(tx, command.workspace_id),
             command.workspace_id,
         )
         return registration_view.read(
-            connection, command.workspace_id, heartbeat_interval=command.heartbeat_interval
+            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
         )

@@ -69,8 +69,8 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
     """
     hashes = [evidence.hash_of(command.bearer) for command in commands]
     beating: dict[WorkspaceId, tuple[int, Principal]] = {}
-    with store.transaction() as connection:
-        found = checks.known(connection, [item for item in hashes if item is not None])
+    with store.transaction() as tx:
+        found = checks.known(tx, [item for item in hashes if item is not None])
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
             known = found.by_hash.get(item) if item else None
             if known is None or known.kind is not TokenKind.INSTANCE:
@@ -78,7 +78,7 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
             if known.workspace_id == command.workspace_id:
                 beating.setdefault(command.workspace_id, (place, known))
         beats = [_beat(commands[place], known.incarnation) for place, known in beating.values()]
-        written = registrations.beat(connection, beats) if beats else frozenset()
+        written = registrations.beat(tx, beats) if beats else frozenset()
     return {
         place: Heartbeaten(
             next_action=NextAction.NONE,
@@ -93,15 +93,15 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
 
 def _run_others(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refusal]:
     answers: dict[int, Heartbeaten | Refusal] = {}
-    with store.transaction() as connection:
-        round_ = _Round.read(connection, commands)
+    with store.transaction() as tx:
+        round_ = _Round.read(tx, commands)
         written = round_.write()
         for place, command in enumerate(commands):
             if place in round_.live:
                 if command.workspace_id in written and place in round_.beating:
                     answers[place] = round_.going_on(place)
             else:
-                answers[place] = _answer_dead(connection, command)
+                answers[place] = _answer_dead(tx, command)
         round_.publish()
     for place, command in enumerate(commands):
         if place not in answers:
@@ -113,11 +113,11 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
     """One that was skipped: its row was busy, or its box had just been replaced or had left."""
 
     def once() -> Heartbeaten | Refusal:
-        with store.at_most(ALONE_AT_MOST).transaction() as connection:
-            workspaces.lock(connection, command.workspace_id)
-            round_ = _Round.read(connection, [command])
+        with store.at_most(ALONE_AT_MOST).transaction() as tx:
+            workspaces.lock(tx, command.workspace_id)
+            round_ = _Round.read(tx, [command])
             round_.write(alone=True)
-            answer = round_.going_on(0) if round_.live else _answer_dead(connection, command)
+            answer = round_.going_on(0) if round_.live else _answer_dead(tx, command)
             round_.publish()
             return answer
 
@@ -127,12 +127,12 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
         return refusal
 
 
-def _answer_dead(connection: Connection, command: Heartbeat) -> Heartbeaten | Refusal:
+def _answer_dead(tx: Connection, command: Heartbeat) -> Heartbeaten | Refusal:
     """By the admission table, and changing nothing."""
     presented = Presented(
         workspace_id=command.workspace_id, policy=command.policy, bearer=command.bearer
     )
-    standing = evidence.standing(connection, presented)
+    standing = evidence.standing(tx, presented)
     action = next_action(standing)
     if isinstance(action, Denied):
         return action.refusal()
@@ -148,7 +148,7 @@ def _answer_dead(connection: Connection, command: Heartbeat) -> Heartbeaten | Re
 class _Round:
     """Several heartbeats at the database together."""
 
-    connection: Connection
+    tx: Connection
     commands: Sequence[Heartbeat]
     now: datetime
     # By place: those with a live instance token of the workspace they name.
@@ -158,9 +158,9 @@ class _Round:
     news: tuple[Entry, ...] = ()
 
     @classmethod
-    def read(cls, connection: Connection, commands: Sequence[Heartbeat]) -> _Round:
+    def read(cls, tx: Connection, commands: Sequence[Heartbeat]) -> _Round:
         hashes = [evidence.hash_of(command.bearer) for command in commands]
-        found = standings.bearers(connection, [item for item in hashes if item is not None])
+        found = standings.bearers(tx, [item for item in hashes if item is not None])
         live: dict[int, Bearer] = {}
         first_of: dict[WorkspaceId, int] = {}
         for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
@@ -172,7 +172,7 @@ class _Round:
                 live[place] = bearer
                 first_of.setdefault(command.workspace_id, place)
         return cls(
-            connection=connection,
+            tx=tx,
             commands=commands,
             now=found.now,
             live=live,
@@ -189,7 +189,7 @@ class _Round:
             )
             for place, bearer in self.live.items()
         ]
-        used = first_use.write(self.connection, uses, now=self.now, patient=alone)
+        used = first_use.write(self.tx, uses, now=self.now, patient=alone)
         self.news = used.news
         for place, bearer in list(self.live.items()):
             if bearer.token.token_id in used.died:
@@ -202,8 +202,8 @@ class _Round:
         if not beats:
             return frozenset()
         if alone:
-            registrations.lock(self.connection, beats[0].workspace_id)
-        return registrations.beat(self.connection, beats, alone=alone)
+            registrations.lock(self.tx, beats[0].workspace_id)
+        return registrations.beat(self.tx, beats, alone=alone)
 
     def going_on(self, place: int) -> Heartbeaten:
         bearer = self.live[place]
@@ -216,7 +216,7 @@ class _Round:
 
     def publish(self) -> None:
         if self.news:
-            recording.publish(self.connection, self.news)
+            recording.publish(self.tx, self.news)
 
 
 def _beat(command: Heartbeat, incarnation: int) -> Beat:

@@ -79,27 +79,27 @@ class Replayed:
         return self.issued.delivery is Delivery.ENCLOSED
 
 
-def earlier_answer(connection: Connection, claim: Claim) -> Answered | None:
+def earlier_answer(tx: Connection, claim: Claim) -> Answered | None:
     """What this request_id was answered. Refusal REQUEST_ID_REUSED for other parameters."""
     key = claim.key()
-    answered = requests.find(connection, key) if key else None
+    answered = requests.find(tx, key) if key else None
     if key and answered and answered.params_digest != claim.digest():
         raise grounds.request_id_reused(key.request_id)
     return answered
 
 
-def earlier_token(connection: Connection, claim: Claim) -> Token | None:
+def earlier_token(tx: Connection, claim: Claim) -> Token | None:
     """The token this request got before, found by request_id or by hash.
 
     Refusals: REQUEST_ID_REUSED, TOKEN_HASH_IN_USE.
     """
-    answered = earlier_answer(connection, claim)
+    answered = earlier_answer(tx, claim)
     if answered:
         token_id = TokenId(answered.result["token_id"])
-        return tokens.present(connection, claim.workspace_id, token_id).token
+        return tokens.present(tx, claim.workspace_id, token_id).token
     if claim.token_sha256 is None:
         return None
-    owner = tokens.by_hash(connection, claim.token_sha256)
+    owner = tokens.by_hash(tx, claim.token_sha256)
     if owner is None:
         return None
     mine = owner.token.workspace_id == claim.workspace_id and owner.created_by == claim.caller
@@ -109,16 +109,16 @@ def earlier_token(connection: Connection, claim: Claim) -> Token | None:
 
 
 def fresh(
-    connection: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
+    tx: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
 ) -> Issued:
     """Store the token and remember the request. Refusal TOKEN_HASH_IN_USE."""
-    token, secret = store(connection, claim, draft, now=now, new_secret=new_secret)
-    remember(connection, claim, {"token_id": token.token_id}, now=now)
+    token, secret = store(tx, claim, draft, now=now, new_secret=new_secret)
+    remember(tx, claim, {"token_id": token.token_id}, now=now)
     return _issued(token, secret)
 
 
 def store(
-    connection: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
+    tx: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
 ) -> tuple[Token, Secret | None]:
     secret = None if claim.token_sha256 else new_secret(draft.kind)
     new = NewToken(
@@ -137,28 +137,26 @@ def store(
         created_by=claim.caller,
         issue_digest=claim.digest(),
     )
-    token = tokens.insert(connection, new)
+    token = tokens.insert(tx, new)
     if token is None:
         raise grounds.token_hash_in_use()
     return token, secret
 
 
-def remember(
-    connection: Connection, claim: Claim, result: Mapping[str, object], *, now: datetime
-) -> None:
+def remember(tx: Connection, claim: Claim, result: Mapping[str, object], *, now: datetime) -> None:
     key = claim.key()
     if key:
-        requests.write(connection, key, params_digest=claim.digest(), result=result, now=now)
+        requests.write(tx, key, params_digest=claim.digest(), result=result, now=now)
 
 
 def again(
-    connection: Connection, claim: Claim, token: Token, *, now: datetime, new_secret: NewSecret
+    tx: Connection, claim: Claim, token: Token, *, now: datetime, new_secret: NewSecret
 ) -> Replayed:
     """Answer once more. A server-made secret nobody ever used counts as lost and is replaced."""
     if token.client_made:
         return Replayed(issued=_issued(token, None), lost=None)
     if token.is_live(now) and not token.is_used():
-        replaced = replace_lost(connection, claim, token, now=now, new_secret=new_secret)
+        replaced = replace_lost(tx, claim, token, now=now, new_secret=new_secret)
         if replaced:
             return replaced
     delivered = Issued(token=token, plaintext=None, delivery=Delivery.ALREADY_DELIVERED)
@@ -166,7 +164,7 @@ def again(
 
 
 def replace_lost(
-    connection: Connection,
+    tx: Connection,
     claim: Claim,
     token: Token,
     *,
@@ -178,7 +176,7 @@ def replace_lost(
     already, and never used, is replaced as it is.
     """
     lost = revocation.revoke(
-        connection, [token.token_id], reason=RevokeReason.ROTATED, now=now, only_unused=True
+        tx, [token.token_id], reason=RevokeReason.ROTATED, now=now, only_unused=True
     )
     if not lost and not token.is_revoked():
         return None
@@ -190,15 +188,15 @@ def replace_lost(
         expire_time=expire_time or token.expire_time,
         minted_on=token.minted_on,
     )
-    replacement, secret = store(connection, claim, draft, now=now, new_secret=new_secret)
-    key, answered = claim.key(), earlier_answer(connection, claim)
+    replacement, secret = store(tx, claim, draft, now=now, new_secret=new_secret)
+    key, answered = claim.key(), earlier_answer(tx, claim)
     if key and answered:
         result = dict(answered.result) | {"token_id": replacement.token_id}
-        requests.rewrite(connection, key, result)
+        requests.rewrite(tx, key, result)
     return Replayed(issued=_issued(replacement, secret), lost=next(iter(lost), None))
 
 
-def note(connection: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
+def note(tx: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
     """The audit of a replay that replaced a lost token."""
     if replayed.replaced:
         changes = recording.revoked(
@@ -208,17 +206,15 @@ def note(connection: Connection, origin: Origin, workspace: Workspace, replayed:
             "lost before its first use",
         )
         changes.append(recording.minted(workspace, replayed.issued.token))
-        recording.record(connection, origin, changes)
+        recording.record(tx, origin, changes)
 
 
-def finish(
-    connection: Connection, origin: Origin, workspace: Workspace, replayed: Replayed
-) -> None:
+def finish(tx: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
     """As `note`, and the lost token's place in the feed; last."""
-    note(connection, origin, workspace, replayed)
+    note(tx, origin, workspace, replayed)
     if replayed.lost:
         news = recording.entries(workspace, [replayed.lost], RevokeReason.ROTATED)
-        recording.publish(connection, news)
+        recording.publish(tx, news)
 
 
 def expiry(now: datetime, ttl: timedelta | None) -> datetime | None:

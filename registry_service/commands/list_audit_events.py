@@ -42,9 +42,9 @@ def run(store: Store, command: ListAuditEvents) -> AuditPage:
         "action": command.action,
     }
     before = paging.decode(filters, command.page_token)
-    with store.reading() as connection:
+    with store.reading() as tx:
         rows = audit.page(
-            connection,
+            tx,
             tenants=listed_tenants(command.caller, command.tenant_id),
             workspace_id=command.workspace_id,
             action=command.action,

@@ -75,10 +75,10 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
         return _changed(store, command, filters, tenants, after=command.changed_after)
     before = paging.decode(filters, command.page_token)
     found: list[Registration] = []
-    with store.reading() as connection:
-        uptime = pulse.read(connection)
+    with store.reading() as tx:
+        uptime = pulse.read(tx)
         while len(found) <= command.page_size:
-            rows = _rows(connection, command, tenants, uptime.now, before)
+            rows = _rows(tx, command, tenants, uptime.now, before)
             found += _wanted_of(command, rows, uptime)
             if len(rows) < _CHUNK:
                 break
@@ -104,17 +104,17 @@ def _changed(
     filters["changed_after"] = after
     going_on = paging.decode_change(filters, command.page_token)
     found: list[Registration] = []
-    with store.reading() as connection:
-        newest = registration_reads.revision(connection)
+    with store.reading() as tx:
+        newest = registration_reads.revision(tx)
         # One from the future is of a database that was set back: begin anew.
         after = after if after <= newest else 0
         # The whole look ends where its first page began.
         revision = going_on.revision if going_on else newest
         beyond = (going_on.change, going_on.row_id) if going_on else None
-        uptime = pulse.read(connection)
+        uptime = pulse.read(tx)
         while len(found) <= command.page_size:
             rows = registration_reads.changed(
-                connection, after=after, tenants=tenants, beyond=beyond, limit=_CHUNK
+                tx, after=after, tenants=tenants, beyond=beyond, limit=_CHUNK
             )
             found += _wanted_of(command, rows, uptime)
             if len(rows) < _CHUNK:
@@ -145,7 +145,7 @@ def listed_tenants(caller: Caller, tenant_id: TenantId | None) -> list[str] | No
 
 
 def _rows(
-    connection: Connection,
+    tx: Connection,
     command: ListRegistrations,
     tenants: list[str] | None,
     now: datetime,
@@ -153,7 +153,7 @@ def _rows(
 ) -> Sequence[Any]:
     """A chunk that holds every wanted one; the rules of liveness sort out the rest."""
     return registration_reads.page(
-        connection,
+        tx,
         tenants=tenants,
         workspace_ids=command.workspace_ids or None,
         states=_STORED_AS.get(command.state) if command.state else None,

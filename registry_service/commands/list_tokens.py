@@ -38,14 +38,14 @@ def run(store: Store, command: ListTokens) -> TokenPage:
     if command.include_proxy:
         filters["include_proxy"] = True
     before = paging.decode(filters, command.page_token)
-    with store.reading() as connection:
+    with store.reading() as tx:
         grounds.known_to(
             command.caller,
-            workspaces.read(connection, command.workspace_id),
+            workspaces.read(tx, command.workspace_id),
             command.workspace_id,
         )
         rows = tokens.page(
-            connection,
+            tx,
             command.workspace_id,
             include_dead=command.include_revoked,
             include_proxy=command.include_proxy,

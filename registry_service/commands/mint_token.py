@@ -39,20 +39,20 @@ def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
     INCARNATION_FENCED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     claim = claim_of(command)
-    with store.transaction() as connection:
+    with store.transaction() as tx:
         known = grounds.in_service(
             command.caller,
-            workspaces.lock(connection, command.workspace_id),
+            workspaces.lock(tx, command.workspace_id),
             command.workspace_id,
         )
         workspace, now = known.workspace, known.now
-        earlier = issuing.earlier_token(connection, claim)
+        earlier = issuing.earlier_token(tx, claim)
         if earlier:
-            replayed = issuing.again(connection, claim, earlier, now=now, new_secret=new_secret)
-            issuing.finish(connection, command.origin, workspace, replayed)
+            replayed = issuing.again(tx, claim, earlier, now=now, new_secret=new_secret)
+            issuing.finish(tx, command.origin, workspace, replayed)
             return replayed.issued
         if command.kind is TokenKind.INSTANCE:
-            _require_break_glass(connection, workspace, now)
+            _require_break_glass(tx, workspace, now)
         draft = issuing.Draft(
             kind=command.kind,
             label=command.label,
@@ -60,8 +60,8 @@ def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
             incarnation=workspace.incarnation if command.kind is TokenKind.INSTANCE else 0,
             expire_time=issuing.expiry(now, command.ttl),
         )
-        issued = issuing.fresh(connection, claim, draft, now=now, new_secret=new_secret)
-        recording.record(connection, command.origin, [recording.minted(workspace, issued.token)])
+        issued = issuing.fresh(tx, claim, draft, now=now, new_secret=new_secret)
+        recording.record(tx, command.origin, [recording.minted(workspace, issued.token)])
         return issued
 
 
@@ -81,9 +81,9 @@ def claim_of(command: MintToken) -> Claim:
     )
 
 
-def _require_break_glass(connection: Connection, workspace: Workspace, now: datetime) -> None:
+def _require_break_glass(tx: Connection, workspace: Workspace, now: datetime) -> None:
     # A first use cannot matter here, but a mint of a Register can: it waits for the workspace.
-    seen = standings.snapshot(connection, workspace.workspace_id, hashes=[], ticket_sha256=None)
+    seen = standings.snapshot(tx, workspace.workspace_id, hashes=[], ticket_sha256=None)
     standing = Standing(
         workspace=workspace,
         policy=BootstrapPolicy.STRICT,

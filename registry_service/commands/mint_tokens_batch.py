@@ -77,8 +77,8 @@ def _mint_together(store: Store, orders: Sequence[Order]) -> dict[bytes, Token]:
     if not orders:
         return {}
     try:
-        with store.transaction() as connection:
-            return minting.mint(connection, orders)
+        with store.transaction() as tx:
+            return minting.mint(tx, orders)
     except IntegrityError:
         return {}
 

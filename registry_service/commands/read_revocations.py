@@ -38,8 +38,8 @@ class Revocations:
 
 
 def run(store: Store, command: ReadRevocations) -> Revocations:
-    with store.reading() as connection:
-        excerpt = feed.read(connection, after=command.after_revision, limit=command.limit)
+    with store.reading() as tx:
+        excerpt = feed.read(tx, after=command.after_revision, limit=command.limit)
     events = tuple(
         Revocation(
             revision=revision,

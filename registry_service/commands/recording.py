@@ -18,9 +18,9 @@ from registry_service.storage.feed import Entry
 from registry_service.storage.models import SCHEMA
 
 
-def record(connection: Connection, origin: Origin, changes: Sequence[Change]) -> None:
+def record(tx: Connection, origin: Origin, changes: Sequence[Change]) -> None:
     audit.append(
-        connection,
+        tx,
         SCHEMA,
         changes,
         actor=origin.actor,
@@ -86,17 +86,17 @@ def entry_for_all(workspace: Workspace, reason: RevokeReason) -> Entry:
     return Entry(tenant_id=workspace.tenant_id, workspace_id=workspace.workspace_id, reason=reason)
 
 
-def publish(connection: Connection, news: Sequence[Entry]) -> int:
+def publish(tx: Connection, news: Sequence[Entry]) -> int:
     """The last statement of a revoking transaction. The revision that carries the news.
 
     What ends an instance token is news of the proxy token of its incarnation, too, which may rest
     from now on; it is told of even if it does not, and then asked for once more.
     """
     if not news:
-        return feed.revision(connection)
+        return feed.revision(tx)
     by_hash = {entry.token_sha256: entry for entry in news if entry.token_sha256}
-    proxies = revocation.proxies_of(connection, list(by_hash)) if by_hash else []
+    proxies = revocation.proxies_of(tx, list(by_hash)) if by_hash else []
     more = [
         replace(by_hash[of], token_sha256=proxy) for of, proxy in proxies if proxy not in by_hash
     ]
-    return feed.append(connection, [*news, *more])
+    return feed.append(tx, [*news, *more])

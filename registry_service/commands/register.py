@@ -108,11 +108,11 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
     presented = presented_by(command)
     card = agent_card.encode(command.agent_card)
     require_admissible(store, command)
-    with store.transaction() as connection:
-        workspaces.lock(connection, command.workspace_id)
+    with store.transaction() as tx:
+        workspaces.lock(tx, command.workspace_id)
         # Whether a token was ever used decides much: nobody uses one first from here on.
-        tokens.lock_instance_tokens(connection, command.workspace_id)
-        standing = evidence.standing(connection, presented)
+        tokens.lock_instance_tokens(tx, command.workspace_id)
+        standing = evidence.standing(tx, presented)
         admitted = _admitted(standing, command)
         arrival = arrival_of(
             command,
@@ -121,7 +121,7 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
             by_newest_ticket=standing.presented_current() is not None,
         )
         admission = Admission(
-            connection, standing, admitted, arrival, command.origin, ticket=command.ticket
+            tx, standing, admitted, arrival, command.origin, ticket=command.ticket
         )
         carried = admission.carry_out(new_secret)
         if carried is None:
@@ -142,8 +142,8 @@ def require_admissible(store: Store, command: Register) -> None:
     """RegisterRefused as `run` would raise it now: no lock taken, nothing written, so that a
     stranger can slow nobody.
     """
-    with store.reading() as connection:
-        _admitted(evidence.standing(connection, presented_by(command)), command)
+    with store.reading() as tx:
+        _admitted(evidence.standing(tx, presented_by(command)), command)
 
 
 def _hash_in_use(admitted: Admitted) -> Denied:

@@ -25,11 +25,11 @@ from registry_service.storage.pulse import Uptime
 
 
 def read(
-    connection: Connection, workspace_id: WorkspaceId, *, heartbeat_interval: timedelta
+    tx: Connection, workspace_id: WorkspaceId, *, heartbeat_interval: timedelta
 ) -> Registration:
     """Of a workspace that is known to be there."""
-    row = registration_reads.one(connection, workspace_id)
-    return view(row, pulse.read(connection), heartbeat_interval)
+    row = registration_reads.one(tx, workspace_id)
+    return view(row, pulse.read(tx), heartbeat_interval)
 
 
 def view(row: Any, uptime: Uptime, heartbeat_interval: timedelta) -> Registration:

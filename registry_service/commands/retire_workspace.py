@@ -37,35 +37,35 @@ class RetiredWorkspace:
 
 def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
     """Refusals: TENANT_FORBIDDEN, TENANT_MISMATCH."""
-    with store.transaction() as connection:
-        known = _found_or_buried(connection, command)
+    with store.transaction() as tx:
+        known = _found_or_buried(tx, command)
         workspace, reason = known.workspace, RevokeReason.REMOVED
-        ended = workspaces.retire(connection, workspace.workspace_id, known.now)
-        registrations.remove(connection, workspace.workspace_id)
+        ended = workspaces.retire(tx, workspace.workspace_id, known.now)
+        registrations.remove(tx, workspace.workspace_id)
         gone = revocation.revoke_kinds(
-            connection, workspace.workspace_id, frozenset(TokenKind), reason=reason, now=known.now
+            tx, workspace.workspace_id, frozenset(TokenKind), reason=reason, now=known.now
         )
         changes = recording.revoked(workspace, gone, reason)
         if ended:
             changes.append(recording.change(workspace, "workspace.retired"))
-        recording.record(connection, command.origin, changes)
+        recording.record(tx, command.origin, changes)
         news = [recording.entry_for_all(workspace, reason)] if gone else []
         return RetiredWorkspace(
             revoked_count=sum(token.kind in (TokenKind.INSTANCE, TokenKind.API) for token in gone),
-            revision=recording.publish(connection, news),
+            revision=recording.publish(tx, news),
         )
 
 
-def _found_or_buried(connection: Connection, command: RetireWorkspace) -> Known:
+def _found_or_buried(tx: Connection, command: RetireWorkspace) -> Known:
     """The workspace, locked; an unknown one leaves a tombstone."""
     tenant_id = command.tenant_id or TenantId("")
-    known = workspaces.lock(connection, command.workspace_id)
+    known = workspaces.lock(tx, command.workspace_id)
     if known is None:
         command.caller.require_owner(tenant_id, "workspace", command.workspace_id)
-        if workspaces.insert(connection, command.workspace_id, tenant_id, retired=True):
+        if workspaces.insert(tx, command.workspace_id, tenant_id, retired=True):
             buried = recording.change_of(command.workspace_id, tenant_id, "workspace.retired")
-            recording.record(connection, command.origin, [buried])
-        known = workspaces.lock_present(connection, command.workspace_id)
+            recording.record(tx, command.origin, [buried])
+        known = workspaces.lock_present(tx, command.workspace_id)
     workspace = known.workspace
     grounds.require_owner(command.caller, known, command.workspace_id)
     if tenant_id not in ("", workspace.tenant_id):

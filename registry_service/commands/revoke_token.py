@@ -56,21 +56,19 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
     """Refusals: WORKSPACE_UNKNOWN, TOKEN_UNKNOWN, TENANT_FORBIDDEN; of a bearer
     CREDENTIAL_REJECTED, ROLE_REQUIRED.
     """
-    with store.transaction() as connection:
-        target = _target(connection, command)
+    with store.transaction() as tx:
+        target = _target(tx, command)
         workspace, token = target.known.workspace, target.token
         # Who shows a dead token of its own ends nothing with it: it may be anybody by now.
         is_spent = command.caller is None and not token.is_live(target.known.now)
         stolen = command.reason is RevokeReason.COMPROMISED and not is_spent
-        ended = (
-            _stolen(connection, command, target) if stolen else _taken(connection, command, target)
-        )
+        ended = _stolen(tx, command, target) if stolen else _taken(tx, command, target)
         origin = command.origin
         if command.caller is None:
             origin = replace(origin, actor=f"workspace:{workspace.workspace_id}")
-        recording.record(connection, origin, ended.changes)
+        recording.record(tx, origin, ended.changes)
         news = recording.entries(workspace, ended.gone, command.reason)
-        revision = recording.publish(connection, news) if news else feed.revision(connection)
+        revision = recording.publish(tx, news) if news else feed.revision(tx)
         return RevokedToken(
             workspace_id=workspace.workspace_id,
             token_id=token.token_id,
@@ -79,45 +77,45 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
         )
 
 
-def _taken(connection: Connection, command: RevokeToken, target: _Target) -> Ended:
+def _taken(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
     """From its holder, who may come back."""
     known, token = target.known, target.token
     gone = revocation.revoke(
-        connection, [token.token_id], reason=command.reason, now=known.now, note=command.note
+        tx, [token.token_id], reason=command.reason, now=known.now, note=command.note
     )
     if gone and token.kind is TokenKind.TICKET:
-        registrations.note_change(connection, token.workspace_id)
+        registrations.note_change(tx, token.workspace_id)
     changes = recording.revoked(known.workspace, gone, command.reason, command.note)
     return Ended(changes, gone)
 
 
-def _stolen(connection: Connection, command: RevokeToken, target: _Target) -> Ended:
+def _stolen(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
     """With all that its holder could have made; of the newest launch, behind a fence."""
     known, token = target.known, target.token
     # Nobody uses one of them first from here on.
-    tokens.lock_instance_tokens(connection, token.workspace_id)
-    going = compromise.reach(token, tokens.all_of(connection, token.workspace_id))
-    condemned = revocation.condemn(connection, going, now=known.now, note=command.note)
+    tokens.lock_instance_tokens(tx, token.workspace_id)
+    going = compromise.reach(token, tokens.all_of(tx, token.workspace_id))
+    condemned = revocation.condemn(tx, going, now=known.now, note=command.note)
     ended = Ended(
         recording.revoked(known.workspace, condemned.found, command.reason, command.note),
         condemned.ended,
     )
     if compromise.fences(token, known.workspace.incarnation):
-        ended.add(fencing.raise_fence(connection, known, Fence.COMPROMISED, command.note))
+        ended.add(fencing.raise_fence(tx, known, Fence.COMPROMISED, command.note))
     return ended
 
 
-def _target(connection: Connection, command: RevokeToken) -> _Target:
+def _target(tx: Connection, command: RevokeToken) -> _Target:
     """The token and its workspace, locked. Whoever shows no credential of the platform is looked
     at before it may lock anything.
     """
-    named = _named(connection, command)
+    named = _named(tx, command)
     if command.caller is None:
-        _require_itself(connection, command, named)
+        _require_itself(tx, command, named)
     workspace_id = named.workspace_id if named else command.workspace_id
     if workspace_id is None:
         raise grounds.token_unknown(command.token_id)
-    known = workspaces.lock(connection, workspace_id)
+    known = workspaces.lock(tx, workspace_id)
     if command.caller is not None:
         _require_tenant(command.caller, known, command)
     if known is None:
@@ -125,7 +123,7 @@ def _target(connection: Connection, command: RevokeToken) -> _Target:
     if named is None:
         raise grounds.token_unknown(command.token_id)
     # As it is under the lock.
-    return _Target(known, tokens.present(connection, workspace_id, named.token_id).token)
+    return _Target(known, tokens.present(tx, workspace_id, named.token_id).token)
 
 
 def _require_tenant(caller: Caller, known: Known | None, command: RevokeToken) -> None:
@@ -136,22 +134,22 @@ def _require_tenant(caller: Caller, known: Known | None, command: RevokeToken) -
         grounds.require_owner(caller, known, command.workspace_id)
 
 
-def _named(connection: Connection, command: RevokeToken) -> Token | None:
+def _named(tx: Connection, command: RevokeToken) -> Token | None:
     if command.token is not None:
         digest = evidence.hash_of(command.token)
-        stored = tokens.by_hash(connection, digest) if digest else None
+        stored = tokens.by_hash(tx, digest) if digest else None
         if stored and command.workspace_id in (None, stored.token.workspace_id):
             return stored.token
         raise grounds.token_unknown(None)
     if command.workspace_id is None or command.token_id is None:
         raise AssertionError("parsed to name a token")
-    stored = tokens.by_id(connection, command.workspace_id, command.token_id)
+    stored = tokens.by_id(tx, command.workspace_id, command.token_id)
     return stored.token if stored else None
 
 
-def _require_itself(connection: Connection, command: RevokeToken, named: Token | None) -> None:
+def _require_itself(tx: Connection, command: RevokeToken, named: Token | None) -> None:
     digest = evidence.hash_of(command.bearer)
-    stored = tokens.by_hash(connection, digest) if digest else None
+    stored = tokens.by_hash(tx, digest) if digest else None
     if stored is None or stored.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
         raise grounds.credential_rejected(recognised=stored is not None)
     if command.workspace_id not in (None, stored.token.workspace_id):

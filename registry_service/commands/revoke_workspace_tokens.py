@@ -44,30 +44,30 @@ class RevokedWorkspaceTokens:
 
 def run(store: Store, command: RevokeWorkspaceTokens) -> RevokedWorkspaceTokens:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN."""
-    with store.transaction() as connection:
+    with store.transaction() as tx:
         known = grounds.known_to(
             command.caller,
-            workspaces.lock(connection, command.workspace_id),
+            workspaces.lock(tx, command.workspace_id),
             command.workspace_id,
         )
         if command.reason is RevokeReason.SUSPENDED:
-            ended = fencing.raise_fence(connection, known, Fence.SUSPENDED, command.note)
+            ended = fencing.raise_fence(tx, known, Fence.SUSPENDED, command.note)
         elif command.reason is RevokeReason.COMPROMISED:
-            ended = _stolen(connection, command, known)
+            ended = _stolen(tx, command, known)
         else:
-            ended = _taken(connection, command, known)
-        recording.record(connection, command.origin, ended.changes)
+            ended = _taken(tx, command, known)
+        recording.record(tx, command.origin, ended.changes)
         workspace_wide = recording.entry_for_all(known.workspace, command.reason)
-        revision = recording.publish(connection, [workspace_wide] if ended.gone else [])
+        revision = recording.publish(tx, [workspace_wide] if ended.gone else [])
         counted = command.kinds or USUAL_KINDS
         return RevokedWorkspaceTokens(
             revoked_count=sum(token.kind in counted for token in ended.gone), revision=revision
         )
 
 
-def _taken(connection: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
+def _taken(tx: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
     gone = revocation.revoke_kinds(
-        connection,
+        tx,
         command.workspace_id,
         command.kinds or USUAL_KINDS,
         reason=command.reason,
@@ -75,24 +75,24 @@ def _taken(connection: Connection, command: RevokeWorkspaceTokens, known: Known)
         note=command.note,
     )
     if any(token.kind is TokenKind.TICKET for token in gone):
-        registrations.note_change(connection, command.workspace_id)
+        registrations.note_change(tx, command.workspace_id)
     return Ended(recording.revoked(known.workspace, gone, command.reason, command.note), gone)
 
 
-def _stolen(connection: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
+def _stolen(tx: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
     """As of each token of these kinds; of any but api and proxy tokens alone, behind a fence."""
-    tokens.lock_instance_tokens(connection, command.workspace_id)
-    every = tokens.all_of(connection, command.workspace_id)
+    tokens.lock_instance_tokens(tx, command.workspace_id)
+    every = tokens.all_of(tx, command.workspace_id)
     kinds = command.kinds or USUAL_KINDS
     condemned = revocation.condemn(
-        connection, _reach(kinds, every, known), now=known.now, note=command.note
+        tx, _reach(kinds, every, known), now=known.now, note=command.note
     )
     ended = Ended(
         recording.revoked(known.workspace, condemned.found, command.reason, command.note),
         condemned.ended,
     )
     if kinds & {TokenKind.INSTANCE, TokenKind.TICKET}:
-        ended.add(fencing.raise_fence(connection, known, Fence.COMPROMISED, command.note))
+        ended.add(fencing.raise_fence(tx, known, Fence.COMPROMISED, command.note))
     return ended
 
 

@@ -40,34 +40,30 @@ def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
     """Refusals: TOKEN_UNKNOWN, TOKEN_KIND, TOKEN_NOT_LIVE, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED,
     WORKSPACE_REMOVED, TENANT_FORBIDDEN; of a bearer CREDENTIAL_REJECTED, ROLE_REQUIRED.
     """
-    with store.transaction() as connection:
+    with store.transaction() as tx:
         # Who shows no credential is looked at before it may lock anything, and again after.
-        _holder(connection, command)
-        known = workspaces.lock(connection, command.workspace_id)
-        holder = _holder(connection, command)
+        _holder(tx, command)
+        known = workspaces.lock(tx, command.workspace_id)
+        holder = _holder(tx, command)
         if command.caller is not None:
             grounds.require_owner(command.caller, known, command.workspace_id)
         if known is None:
             raise grounds.token_unknown(command.token_id)
         if known.workspace.retired:
             raise grounds.workspace_removed(command.workspace_id)
-        old = _rotatable(connection, command)
+        old = _rotatable(tx, command)
         claim = _claim(command, holder)
-        earlier = issuing.earlier_token(connection, claim)
+        earlier = issuing.earlier_token(tx, claim)
         if earlier:
-            replayed = issuing.again(
-                connection, claim, earlier, now=known.now, new_secret=new_secret
-            )
-            issuing.finish(connection, command.origin, known.workspace, replayed)
+            replayed = issuing.again(tx, claim, earlier, now=known.now, new_secret=new_secret)
+            issuing.finish(tx, command.origin, known.workspace, replayed)
             return replayed.issued
         if not old.is_live(known.now):
             raise _not_live(command, by_itself=holder is not None)
-        return _rotate(
-            connection, command, claim=claim, old=old, known=known, new_secret=new_secret
-        )
+        return _rotate(tx, command, claim=claim, old=old, known=known, new_secret=new_secret)
 
 
-def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
+def _holder(tx: Connection, command: RotateToken) -> TokenId | None:
     """The token that rotates itself; None when a caller with a role does it.
 
     One that was rotated out may still ask for the answer it did not get.
@@ -75,7 +71,7 @@ def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
     if command.caller is not None:
         return None
     presented = evidence.hash_of(command.bearer)
-    stored = tokens.by_hash(connection, presented) if presented else None
+    stored = tokens.by_hash(tx, presented) if presented else None
     if stored is None or stored.token.workspace_id != command.workspace_id:
         raise grounds.credential_rejected(recognised=stored is not None)
     if stored.token.revoke_reason not in (None, RevokeReason.ROTATED):
@@ -85,8 +81,8 @@ def _holder(connection: Connection, command: RotateToken) -> TokenId | None:
     return stored.token.token_id
 
 
-def _rotatable(connection: Connection, command: RotateToken) -> Token:
-    stored = tokens.by_id(connection, command.workspace_id, command.token_id)
+def _rotatable(tx: Connection, command: RotateToken) -> Token:
+    stored = tokens.by_id(tx, command.workspace_id, command.token_id)
     if stored is None or stored.token.kind in (TokenKind.TICKET, TokenKind.PROXY):
         raise grounds.token_unknown(command.token_id)
     if stored.token.kind is not TokenKind.API:
@@ -111,7 +107,7 @@ def _claim(command: RotateToken, holder: TokenId | None) -> Claim:
 
 
 def _rotate(
-    connection: Connection,
+    tx: Connection,
     command: RotateToken,
     *,
     claim: Claim,
@@ -121,7 +117,7 @@ def _rotate(
 ) -> Issued:
     workspace, now = known.workspace, known.now
     # The overlap shortened the life of one that was rotated before; its heir still has it.
-    heir = tokens.newest_heir(connection, old.token_id)
+    heir = tokens.newest_heir(tx, old.token_id)
     draft = issuing.Draft(
         kind=TokenKind.API,
         label=old.label,
@@ -129,18 +125,18 @@ def _rotate(
         expire_time=heir.token.expire_time if heir else old.expire_time,
         minted_on=old.token_id,
     )
-    issued = issuing.fresh(connection, claim, draft, now=now, new_secret=new_secret)
+    issued = issuing.fresh(tx, claim, draft, now=now, new_secret=new_secret)
     if command.caller is None:
-        token_uses.mark_first_use(connection, [old.token_id], now)
+        token_uses.mark_first_use(tx, [old.token_id], now)
     if command.overlap > timedelta(0):
-        revocation.expire_by(connection, old.token_id, now + command.overlap)
+        revocation.expire_by(tx, old.token_id, now + command.overlap)
     else:
-        revocation.revoke(connection, [old.token_id], reason=RevokeReason.ROTATED, now=now)
+        revocation.revoke(tx, [old.token_id], reason=RevokeReason.ROTATED, now=now)
     facts = {"replaces": old.token_id, "overlap_seconds": int(command.overlap.total_seconds())}
     rotated = recording.change(workspace, "token.rotated", issued.token.token_id, facts)
-    recording.record(connection, command.origin, [rotated])
+    recording.record(tx, command.origin, [rotated])
     # With an overlap too: what a verifier cached does not know of the earlier end.
-    recording.publish(connection, recording.entries(workspace, [old], RevokeReason.ROTATED))
+    recording.publish(tx, recording.entries(workspace, [old], RevokeReason.ROTATED))
     return issued
 
 

@@ -26,10 +26,8 @@ class UpdateCard:
 def run(store: Store, command: UpdateCard) -> None:
     """Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN."""
     card = agent_card.encode(command.agent_card)
-    with store.transaction() as connection:
-        box = evidence.locked_box(connection, command.workspace_id, command.bearer, command.origin)
-        registrations.update_card(
-            connection, command.workspace_id, agent_card=card, url=command.url
-        )
+    with store.transaction() as tx:
+        box = evidence.locked_box(tx, command.workspace_id, command.bearer, command.origin)
+        registrations.update_card(tx, command.workspace_id, agent_card=card, url=command.url)
         if box.use.news:
-            recording.publish(connection, box.use.news)
+            recording.publish(tx, box.use.news)

@@ -111,8 +111,8 @@ def _ask_together(store: Store, questions: Sequence[ValidateToken], *, known_fir
     if not known_first:
         return _ask(store, questions, patient=False)
     hashes = [evidence.hash_of(question.token) for question in questions]
-    with store.glance() as connection:
-        found = checks.known(connection, [item for item in hashes if item is not None])
+    with store.glance() as tx:
+        found = checks.known(tx, [item for item in hashes if item is not None])
     answers = answer_known(questions, hashes, found)
     unknown = [place for place, answer in enumerate(answers) if answer is None]
     if unknown:
@@ -152,8 +152,8 @@ def _answer_known(question: ValidateToken, known: Principal) -> Principal | Reje
 
 def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> _Asked:
     hashes = [evidence.hash_of(question.token) for question in questions]
-    with store.transaction() as connection:
-        found = standings.bearers(connection, [item for item in hashes if item is not None])
+    with store.transaction() as tx:
+        found = standings.bearers(tx, [item for item in hashes if item is not None])
         # In order; None where nothing acceptable was presented.
         matches = [
             _match(question, found.by_hash.get(item) if item else None, found.now)
@@ -164,9 +164,9 @@ def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> 
             for question, match in zip(questions, matches, strict=True)
             if match is not None
         ]
-        used = first_use.write(connection, uses, now=found.now, patient=patient)
+        used = first_use.write(tx, uses, now=found.now, patient=patient)
         if used.news:
-            recording.publish(connection, used.news)
+            recording.publish(tx, used.news)
     answers = (
         _answer(question, match, used) for question, match in zip(questions, matches, strict=True)
     )

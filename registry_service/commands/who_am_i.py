@@ -37,8 +37,8 @@ def run(store: Store, command: WhoAmI) -> Identified:
     presented = evidence.hash_of(command.bearer)
     if presented is None:
         raise grounds.bearer_rejected()
-    with store.transaction() as connection:
-        found = standings.bearers(connection, [presented])
+    with store.transaction() as tx:
+        found = standings.bearers(tx, [presented])
         bearer = found.by_hash.get(presented)
         if bearer is None or not bearer.is_live(found.now):
             raise grounds.bearer_rejected(recognised=bearer is not None)
@@ -50,9 +50,9 @@ def run(store: Store, command: WhoAmI) -> Identified:
             correlation_id=command.correlation_id,
         )
         use = first_use.Use(token=bearer.token, workspace=bearer.workspace, origin=origin)
-        written = first_use.write(connection, [use], now=found.now)
+        written = first_use.write(tx, [use], now=found.now)
         if written.news:
-            recording.publish(connection, written.news)
+            recording.publish(tx, written.news)
     if written.died:
         raise grounds.bearer_rejected(recognised=True)
     return Identified(principal=principal_of(bearer), time=found.now)

@@ -21,7 +21,7 @@ ORDER BY time DESC, event_id DESC LIMIT %(limit)s
 
 
 def page(
-    connection: Connection,
+    tx: Connection,
     *,
     tenants: Sequence[str] | None,
     workspace_id: str | None,
@@ -52,5 +52,5 @@ def page(
             details=row.details,
             correlation_id=row.correlation_id,
         )
-        for row in connection.exec_driver_sql(_PAGE, parameters)
+        for row in tx.exec_driver_sql(_PAGE, parameters)
     ]

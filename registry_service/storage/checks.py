@@ -57,9 +57,9 @@ class Checked(NamedTuple):
     newest: dict[WorkspaceId, int]
 
 
-def known(connection: Connection, hashes: Iterable[bytes]) -> Checked:
+def known(tx: Connection, hashes: Iterable[bytes]) -> Checked:
     """Those of these that are live and were used before; never a ticket or a proxy token."""
-    return checked(KNOWN.run(connection, parameters(hashes)).all())
+    return checked(KNOWN.run(tx, parameters(hashes)).all())
 
 
 def parameters(hashes: Iterable[bytes]) -> dict[str, str]:

@@ -74,7 +74,7 @@ class Excerpt:
     swept: int
 
 
-def append(connection: Connection, entries: Sequence[Entry]) -> int:
+def append(tx: Connection, entries: Sequence[Entry]) -> int:
     """The revision that carries the last of them. Nothing may follow but the commit."""
     parameters = {
         "tenant_ids": [entry.tenant_id for entry in entries],
@@ -82,17 +82,17 @@ def append(connection: Connection, entries: Sequence[Entry]) -> int:
         "workspace_ids": [entry.workspace_id for entry in entries],
         "reasons": [entry.reason.value for entry in entries],
     }
-    number: int = connection.exec_driver_sql(_APPEND, parameters).one().revision
+    number: int = tx.exec_driver_sql(_APPEND, parameters).one().revision
     return number
 
 
-def revision(connection: Connection) -> int:
-    number: int = connection.exec_driver_sql(_REVISION).scalar_one()
+def revision(tx: Connection) -> int:
+    number: int = tx.exec_driver_sql(_REVISION).scalar_one()
     return number
 
 
-def read(connection: Connection, *, after: int, limit: int) -> Excerpt:
-    rows = connection.exec_driver_sql(_READ, {"after": after, "limit": limit}).all()
+def read(tx: Connection, *, after: int, limit: int) -> Excerpt:
+    rows = tx.exec_driver_sql(_READ, {"after": after, "limit": limit}).all()
     entries = tuple(
         (
             row.revision,
@@ -109,8 +109,8 @@ def read(connection: Connection, *, after: int, limit: int) -> Excerpt:
     return Excerpt(entries=entries, newest=rows[0].newest, swept=rows[0].swept_revision)
 
 
-def sweep(connection: Connection, *, keep: object, limit: int) -> int:
+def sweep(tx: Connection, *, keep: object, limit: int) -> int:
     """How many entries were older than `keep` and are gone now."""
     parameters = {"keep": keep, "limit": limit}
-    count: int = connection.exec_driver_sql(_SWEEP, parameters).scalar_one()
+    count: int = tx.exec_driver_sql(_SWEEP, parameters).scalar_one()
     return count

@@ -89,7 +89,7 @@ class Order:
     correlation_id: str
 
 
-def mint(connection: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
+def mint(tx: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
     """By hash, those that were minted. IntegrityError: somebody else came between; none was."""
     parameters = {
         "workspace_ids": [order.workspace_id for order in orders],
@@ -110,7 +110,7 @@ def mint(connection: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
     }
     ordered = {order.token_sha256: order for order in orders}
     minted: dict[bytes, Token] = {}
-    for row in _MINT.run(connection, parameters):
+    for row in _MINT.run(tx, parameters):
         order = ordered[bytes(row.token_sha256)]
         minted[order.token_sha256] = Token(
             token_id=row.token_id,

@@ -36,11 +36,11 @@ class Uptime:
     up_since: datetime
 
 
-def write(connection: Connection) -> Uptime:
-    row = connection.exec_driver_sql(_WRITE, {"longest_gap": LONGEST_GAP}).one()
+def write(tx: Connection) -> Uptime:
+    row = tx.exec_driver_sql(_WRITE, {"longest_gap": LONGEST_GAP}).one()
     return Uptime(now=row.last_time, up_since=row.up_since)
 
 
-def read(connection: Connection) -> Uptime:
-    row = connection.exec_driver_sql(_READ, {"longest_gap": LONGEST_GAP}).one()
+def read(tx: Connection) -> Uptime:
+    row = tx.exec_driver_sql(_READ, {"longest_gap": LONGEST_GAP}).one()
     return Uptime(now=row.now, up_since=row.up_since)

@@ -79,7 +79,7 @@ class RefusalCount:
     refused_last: datetime | None = None
 
 
-def count_refused(connection: Connection, counts: Sequence[RefusalCount]) -> frozenset[WorkspaceId]:
+def count_refused(tx: Connection, counts: Sequence[RefusalCount]) -> frozenset[WorkspaceId]:
     """Those another transaction holds; at most one a workspace may be passed."""
     ids = [item.workspace_id for item in counts]
     parameters = {
@@ -95,10 +95,10 @@ def count_refused(connection: Connection, counts: Sequence[RefusalCount]) -> fro
         "refused_lasts": [item.refused_last for item in counts],
         "gap": REFUSED_GAP,
     }
-    written = _ids(connection.exec_driver_sql(_COUNT_REFUSED, parameters))
+    written = _ids(tx.exec_driver_sql(_COUNT_REFUSED, parameters))
     if len(written) == len(ids):
         return frozenset()
-    return _ids(connection.exec_driver_sql(_KNOWN, {"workspace_ids": ids})) - written
+    return _ids(tx.exec_driver_sql(_KNOWN, {"workspace_ids": ids})) - written
 
 
 def _ids(rows: Iterable[Any]) -> frozenset[WorkspaceId]:

@@ -62,13 +62,13 @@ _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _REVISION: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
-def one(connection: Connection, workspace_id: WorkspaceId) -> Any:
+def one(tx: Connection, workspace_id: WorkspaceId) -> Any:
     """A row of registration and workspace together, of a workspace that is known to be there."""
-    return connection.exec_driver_sql(_ONE, {"workspace_id": workspace_id}).one()
+    return tx.exec_driver_sql(_ONE, {"workspace_id": workspace_id}).one()
 
 
 def page(
-    connection: Connection,
+    tx: Connection,
     *,
     tenants: Sequence[str] | None,
     workspace_ids: Sequence[WorkspaceId] | None,
@@ -92,11 +92,11 @@ def page(
         "before_id": before_id,
         "limit": limit,
     }
-    return connection.exec_driver_sql(_PAGE, parameters).all()
+    return tx.exec_driver_sql(_PAGE, parameters).all()
 
 
 def changed(
-    connection: Connection,
+    tx: Connection,
     *,
     after: int,
     tenants: Sequence[str] | None,
@@ -112,10 +112,10 @@ def changed(
         "from_id": from_id,
         "limit": limit,
     }
-    return connection.exec_driver_sql(_CHANGED, parameters).all()
+    return tx.exec_driver_sql(_CHANGED, parameters).all()
 
 
-def revision(connection: Connection) -> int:
+def revision(tx: Connection) -> int:
     """What to ask for the changes after; to be read before the changes themselves are."""
-    number: int = connection.exec_driver_sql(_REVISION).scalar_one()
+    number: int = tx.exec_driver_sql(_REVISION).scalar_one()
     return number

@@ -149,7 +149,7 @@ class Silence:
 
 
 def arrive(
-    connection: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
+    tx: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
 ) -> frozenset[WorkspaceId]:
     """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
     parameters = {
@@ -163,12 +163,10 @@ def arrive(
         "runtime_versions": [arrival.runtime_version for arrival in arrivals],
         "by_newest_tickets": [arrival.by_newest_ticket for arrival in arrivals],
     }
-    return _ids(_REGISTER.run(connection, parameters))
+    return _ids(_REGISTER.run(tx, parameters))
 
 
-def beat(
-    connection: Connection, beats: Sequence[Beat], *, alone: bool = False
-) -> frozenset[WorkspaceId]:
+def beat(tx: Connection, beats: Sequence[Beat], *, alone: bool = False) -> frozenset[WorkspaceId]:
     """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
     parameters = {
         "alone": alone,
@@ -178,37 +176,37 @@ def beat(
         "sample_errors": [item.sample_error for item in beats],
         "degradeds": [item.degraded for item in beats],
     }
-    return _ids(_BEAT.run(connection, parameters))
+    return _ids(_BEAT.run(tx, parameters))
 
 
-def lock(connection: Connection, workspace_id: WorkspaceId) -> None:
+def lock(tx: Connection, workspace_id: WorkspaceId) -> None:
     """Wait for it, so that the statements above do not skip it."""
-    connection.exec_driver_sql(_LOCK, {"workspace_id": workspace_id})
+    tx.exec_driver_sql(_LOCK, {"workspace_id": workspace_id})
 
 
 def update_card(
-    connection: Connection, workspace_id: WorkspaceId, *, agent_card: str | None, url: str
+    tx: Connection, workspace_id: WorkspaceId, *, agent_card: str | None, url: str
 ) -> None:
     parameters = {"workspace_id": workspace_id, "agent_card": agent_card, "url": url}
-    connection.exec_driver_sql(_UPDATE_CARD, parameters)
+    tx.exec_driver_sql(_UPDATE_CARD, parameters)
 
 
-def leave(connection: Connection, workspace_id: WorkspaceId) -> None:
+def leave(tx: Connection, workspace_id: WorkspaceId) -> None:
     """OFFLINE, with an excuse."""
-    connection.exec_driver_sql(_LEAVE, {"workspace_id": workspace_id})
+    tx.exec_driver_sql(_LEAVE, {"workspace_id": workspace_id})
 
 
-def remove(connection: Connection, workspace_id: WorkspaceId) -> None:
-    connection.exec_driver_sql(_REMOVE, {"workspace_id": workspace_id})
+def remove(tx: Connection, workspace_id: WorkspaceId) -> None:
+    tx.exec_driver_sql(_REMOVE, {"workspace_id": workspace_id})
 
 
-def note_change(connection: Connection, workspace_id: WorkspaceId) -> None:
+def note_change(tx: Connection, workspace_id: WorkspaceId) -> None:
     """Something happened to the workspace that a watcher would look at."""
-    connection.exec_driver_sql(_CHANGE, {"workspace_id": workspace_id})
+    tx.exec_driver_sql(_CHANGE, {"workspace_id": workspace_id})
 
 
 def mark_offline(
-    connection: Connection,
+    tx: Connection,
     *,
     up_since: datetime,
     now: datetime,
@@ -224,7 +222,7 @@ def mark_offline(
             incarnation=row.incarnation,
             last_heartbeat_time=row.last_heartbeat_time,
         )
-        for row in connection.exec_driver_sql(_MARK_OFFLINE, parameters)
+        for row in tx.exec_driver_sql(_MARK_OFFLINE, parameters)
     ]
 
 

@@ -64,14 +64,14 @@ class Answered:
     result: Mapping[str, Any]
 
 
-def find(connection: Connection, key: RequestKey) -> Answered | None:
+def find(tx: Connection, key: RequestKey) -> Answered | None:
     """Under the workspace's lock, which makes find and write one step."""
-    row = connection.exec_driver_sql(_FIND, key.parameters()).one_or_none()
+    row = tx.exec_driver_sql(_FIND, key.parameters()).one_or_none()
     return Answered(params_digest=bytes(row.params_digest), result=row.result) if row else None
 
 
 def write(
-    connection: Connection,
+    tx: Connection,
     key: RequestKey,
     *,
     params_digest: bytes,
@@ -83,13 +83,13 @@ def write(
         "result": json.dumps(result),
         "create_time": now,
     }
-    connection.exec_driver_sql(_WRITE, parameters)
+    tx.exec_driver_sql(_WRITE, parameters)
 
 
-def rewrite(connection: Connection, key: RequestKey, result: Mapping[str, object]) -> None:
+def rewrite(tx: Connection, key: RequestKey, result: Mapping[str, object]) -> None:
     """The answer now names a token that took the place of a lost one; its age stays."""
-    connection.exec_driver_sql(_REWRITE, key.parameters() | {"result": json.dumps(result)})
+    tx.exec_driver_sql(_REWRITE, key.parameters() | {"result": json.dumps(result)})
 
 
-def sweep(connection: Connection, *, keep: timedelta, limit: int) -> int:
-    return connection.exec_driver_sql(_SWEEP, {"keep": keep, "limit": limit}).rowcount
+def sweep(tx: Connection, *, keep: timedelta, limit: int) -> int:
+    return tx.exec_driver_sql(_SWEEP, {"keep": keep, "limit": limit}).rowcount

@@ -84,7 +84,7 @@ RETURNING *
 
 
 def revoke(
-    connection: Connection,
+    tx: Connection,
     token_ids: Sequence[TokenId],
     *,
     reason: RevokeReason,
@@ -100,11 +100,11 @@ def revoke(
         "now": now,
         "only_unused": only_unused,
     }
-    return [to_token(row) for row in connection.exec_driver_sql(_REVOKE, parameters)]
+    return [to_token(row) for row in tx.exec_driver_sql(_REVOKE, parameters)]
 
 
 def revoke_kinds(
-    connection: Connection,
+    tx: Connection,
     workspace_id: WorkspaceId,
     kinds: frozenset[TokenKind],
     *,
@@ -122,17 +122,17 @@ def revoke_kinds(
         "now": now,
         "spared": list(spared),
     }
-    return [to_token(row) for row in connection.exec_driver_sql(_REVOKE_KINDS, parameters)]
+    return [to_token(row) for row in tx.exec_driver_sql(_REVOKE_KINDS, parameters)]
 
 
-def supersede(connection: Connection, token_id: TokenId, now: datetime) -> Token | None:
+def supersede(tx: Connection, token_id: TokenId, now: datetime) -> Token | None:
     """Mark as rotated out; the token, if it was accepted until now."""
-    row = connection.exec_driver_sql(_SUPERSEDE, {"token_id": token_id, "now": now}).one_or_none()
+    row = tx.exec_driver_sql(_SUPERSEDE, {"token_id": token_id, "now": now}).one_or_none()
     return to_token(row) if row and row.unrevoked else None
 
 
 def replace_others(
-    connection: Connection,
+    tx: Connection,
     workspace_id: WorkspaceId,
     *,
     up_to: int,
@@ -148,7 +148,7 @@ def replace_others(
         "spared": list(spared),
         "now": now,
     }
-    rows = connection.exec_driver_sql(_REPLACE, parameters)
+    rows = tx.exec_driver_sql(_REPLACE, parameters)
     return [to_token(row) for row in rows if row.unrevoked]
 
 
@@ -160,25 +160,21 @@ class Condemned:
     ended: list[Token]
 
 
-def condemn(
-    connection: Connection, token_ids: Iterable[TokenId], *, now: datetime, note: str
-) -> Condemned:
+def condemn(tx: Connection, token_ids: Iterable[TokenId], *, now: datetime, note: str) -> Condemned:
     """End these as COMPROMISED, whatever they were ended for before."""
     parameters = {"token_ids": sorted(token_ids), "now": now, "note": note}
-    rows = [
-        (to_token(row), row.unrevoked) for row in connection.exec_driver_sql(_CONDEMN, parameters)
-    ]
+    rows = [(to_token(row), row.unrevoked) for row in tx.exec_driver_sql(_CONDEMN, parameters)]
     return Condemned(
         found=[token for token, _ in rows], ended=[token for token, fresh in rows if fresh]
     )
 
 
-def proxies_of(connection: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+def proxies_of(tx: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """Pairs of one of these hashes, if it is an instance token's, and that of its proxy token."""
-    rows = connection.exec_driver_sql(_PROXIES, {"hashes": list(hashes)})
+    rows = tx.exec_driver_sql(_PROXIES, {"hashes": list(hashes)})
     return [(bytes(row.of), bytes(row.proxy)) for row in rows]
 
 
-def expire_by(connection: Connection, token_id: TokenId, expire_time: datetime) -> Token:
+def expire_by(tx: Connection, token_id: TokenId, expire_time: datetime) -> Token:
     parameters = {"token_id": token_id, "expire_time": expire_time}
-    return to_token(connection.exec_driver_sql(_EXPIRE, parameters).one())
+    return to_token(tx.exec_driver_sql(_EXPIRE, parameters).one())

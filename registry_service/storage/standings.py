@@ -107,7 +107,7 @@ class Bearers:
 
 
 def snapshot(
-    connection: Connection,
+    tx: Connection,
     workspace_id: WorkspaceId,
     *,
     hashes: Sequence[bytes],
@@ -119,7 +119,7 @@ def snapshot(
         "hashes": bytea_array(hashes),
         "ticket_sha256": ticket_sha256,
     }
-    rows = _SNAPSHOT.run(connection, parameters).all()
+    rows = _SNAPSHOT.run(tx, parameters).all()
     parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "current": [], "of_ticket": []}
     for row in rows:
         if row.part is not None:
@@ -139,9 +139,9 @@ def snapshot(
     )
 
 
-def bearers(connection: Connection, hashes: Sequence[bytes]) -> Bearers:
+def bearers(tx: Connection, hashes: Sequence[bytes]) -> Bearers:
     """Whom these belong to: one statement, however many."""
-    rows = _BEARERS.run(connection, {"hashes": bytea_array(hashes)}).all()
+    rows = _BEARERS.run(tx, {"hashes": bytea_array(hashes)}).all()
     found = (_bearer(row) for row in rows if row.token_id is not None)
     return Bearers(
         now=rows[0].now,

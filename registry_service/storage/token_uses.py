@@ -57,16 +57,16 @@ class FirstUses:
 
 
 def mark_first_use(
-    connection: Connection, token_ids: Sequence[TokenId], now: datetime, *, patient: bool = True
+    tx: Connection, token_ids: Sequence[TokenId], now: datetime, *, patient: bool = True
 ) -> FirstUses:
     """`patient`: wait for tokens that another transaction holds."""
     parameters = {"token_ids": list(token_ids), "now": now}
     statement = _FIRST_USE if patient else _FIRST_USE_IF_FREE
-    marked = _ids(connection.exec_driver_sql(statement, parameters))
+    marked = _ids(tx.exec_driver_sql(statement, parameters))
     missed = [token_id for token_id in token_ids if token_id not in marked]
     if not missed:
         return FirstUses(marked=marked)
-    states = connection.exec_driver_sql(_STATES, {"token_ids": missed}).all()
+    states = tx.exec_driver_sql(_STATES, {"token_ids": missed}).all()
     return FirstUses(
         marked=marked,
         dead=_ids(row for row in states if row.revoked),
@@ -74,15 +74,15 @@ def mark_first_use(
     )
 
 
-def redeem(connection: Connection, ticket_id: TokenId, now: datetime) -> bool:
+def redeem(tx: Connection, ticket_id: TokenId, now: datetime) -> bool:
     parameters = {"token_id": ticket_id, "now": now}
-    return connection.exec_driver_sql(_REDEEM, parameters).one_or_none() is not None
+    return tx.exec_driver_sql(_REDEEM, parameters).one_or_none() is not None
 
 
-def write_last_uses(connection: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
+def write_last_uses(tx: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
     """Those that were written; another transaction holds the rest, or they do not exist."""
     parameters = {"token_ids": list(uses), "times": list(uses.values())}
-    rows = connection.exec_driver_sql(_LAST_USES, parameters)
+    rows = tx.exec_driver_sql(_LAST_USES, parameters)
     return _ids(rows)
 
 

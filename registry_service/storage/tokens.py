@@ -134,63 +134,61 @@ class Specimen:
     earlier: bool
 
 
-def by_hash(connection: Connection, token_sha256: bytes) -> StoredToken | None:
-    return _one(connection, _BY_HASH, {"token_sha256": token_sha256})
+def by_hash(tx: Connection, token_sha256: bytes) -> StoredToken | None:
+    return _one(tx, _BY_HASH, {"token_sha256": token_sha256})
 
 
-def by_id(
-    connection: Connection, workspace_id: WorkspaceId, token_id: TokenId
-) -> StoredToken | None:
-    return _one(connection, _BY_ID, {"workspace_id": workspace_id, "token_id": token_id})
+def by_id(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken | None:
+    return _one(tx, _BY_ID, {"workspace_id": workspace_id, "token_id": token_id})
 
 
-def present(connection: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken:
+def present(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken:
     """As `by_id`, of one that is certain to be there: tokens are never deleted."""
-    found = by_id(connection, workspace_id, token_id)
+    found = by_id(tx, workspace_id, token_id)
     if found is None:
         raise LookupError(f"token {token_id} is gone")
     return found
 
 
-def newest_heir(connection: Connection, token_id: TokenId) -> StoredToken | None:
+def newest_heir(tx: Connection, token_id: TokenId) -> StoredToken | None:
     """The api token that this one was rotated into last."""
-    return _one(connection, _HEIR, {"token_id": token_id})
+    return _one(tx, _HEIR, {"token_id": token_id})
 
 
-def newest_ticket(connection: Connection, workspace_id: WorkspaceId) -> Token | None:
+def newest_ticket(tx: Connection, workspace_id: WorkspaceId) -> Token | None:
     """The newest of the newest incarnation, void or not."""
-    found = _one(connection, _NEWEST_TICKET, {"workspace_id": workspace_id})
+    found = _one(tx, _NEWEST_TICKET, {"workspace_id": workspace_id})
     return found.token if found else None
 
 
-def insert(connection: Connection, new: NewToken) -> Token | None:
+def insert(tx: Connection, new: NewToken) -> Token | None:
     """None when the hash belongs to a token already."""
     parameters = {name: getattr(new, name) for name in NewToken.__slots__}
     parameters["scopes"] = list(new.scopes)
-    found = _one(connection, _INSERT, parameters)
+    found = _one(tx, _INSERT, parameters)
     return found.token if found else None
 
 
-def pending_of(connection: Connection, token_id: TokenId) -> list[Token]:
+def pending_of(tx: Connection, token_id: TokenId) -> list[Token]:
     """Never used tokens that would replace this one."""
-    rows = connection.exec_driver_sql(_PENDING_OF, {"token_id": token_id})
+    rows = tx.exec_driver_sql(_PENDING_OF, {"token_id": token_id})
     return [to_token(row) for row in rows]
 
 
-def all_of(connection: Connection, workspace_id: WorkspaceId) -> list[Token]:
+def all_of(tx: Connection, workspace_id: WorkspaceId) -> list[Token]:
     """Every token and ticket it ever had. After the workspace, so that none is added meanwhile."""
-    rows = connection.exec_driver_sql(_ALL, {"workspace_id": workspace_id})
+    rows = tx.exec_driver_sql(_ALL, {"workspace_id": workspace_id})
     return [to_token(row) for row in rows]
 
 
-def lock_instance_tokens(connection: Connection, workspace_id: WorkspaceId) -> list[TokenId]:
+def lock_instance_tokens(tx: Connection, workspace_id: WorkspaceId) -> list[TokenId]:
     """Those not revoked. After the workspace: from here on nobody uses one for the first time."""
-    rows = connection.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
+    rows = tx.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
     return [TokenId(str(row.token_id)) for row in rows]
 
 
 def page(
-    connection: Connection,
+    tx: Connection,
     workspace_id: WorkspaceId,
     *,
     include_dead: bool,
@@ -208,11 +206,11 @@ def page(
         "before_id": before_id,
         "limit": limit,
     }
-    return [_stored(row) for row in connection.exec_driver_sql(_PAGE, parameters)]
+    return [_stored(row) for row in tx.exec_driver_sql(_PAGE, parameters)]
 
 
-def specimens(connection: Connection, workspace_id: WorkspaceId, newest: int) -> list[Specimen]:
-    rows = connection.exec_driver_sql(_SPECIMENS, {"workspace_id": workspace_id, "newest": newest})
+def specimens(tx: Connection, workspace_id: WorkspaceId, newest: int) -> list[Specimen]:
+    rows = tx.exec_driver_sql(_SPECIMENS, {"workspace_id": workspace_id, "newest": newest})
     return [Specimen(token=to_token(row), dead=row.dead, earlier=row.earlier) for row in rows]
 
 
@@ -256,8 +254,6 @@ def _stored(row: Any) -> StoredToken:
     )
 
 
-def _one(
-    connection: Connection, statement: str, parameters: Mapping[str, object]
-) -> StoredToken | None:
-    row = connection.exec_driver_sql(statement, dict(parameters)).one_or_none()
+def _one(tx: Connection, statement: str, parameters: Mapping[str, object]) -> StoredToken | None:
+    row = tx.exec_driver_sql(statement, dict(parameters)).one_or_none()
     return _stored(row) if row else None

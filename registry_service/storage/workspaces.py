@@ -90,34 +90,34 @@ class Known:
     now: datetime
 
 
-def read(connection: Connection, workspace_id: WorkspaceId) -> Known | None:
-    return _known(connection, _READ, workspace_id)
+def read(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
+    return _known(tx, _READ, workspace_id)
 
 
-def lock(connection: Connection, workspace_id: WorkspaceId) -> Known | None:
+def lock(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
     """Until the transaction ends nobody else decides anything about this workspace."""
-    return _known(connection, _LOCK, workspace_id)
+    return _known(tx, _LOCK, workspace_id)
 
 
-def lock_present(connection: Connection, workspace_id: WorkspaceId) -> Known:
+def lock_present(tx: Connection, workspace_id: WorkspaceId) -> Known:
     """As `lock`, of one that is certain to be there: workspaces are never deleted."""
-    known = lock(connection, workspace_id)
+    known = lock(tx, workspace_id)
     if known is None:
         raise LookupError(f"workspace {workspace_id} is gone")
     return known
 
 
 def lock_all(
-    connection: Connection, workspace_ids: Sequence[WorkspaceId], *, patient: bool = True
+    tx: Connection, workspace_ids: Sequence[WorkspaceId], *, patient: bool = True
 ) -> frozenset[WorkspaceId]:
     """Those locked: all, unless without patience for those another transaction holds."""
     statement = _LOCK_ALL if patient else _LOCK_FREE
-    rows = connection.exec_driver_sql(statement, {"workspace_ids": list(workspace_ids)})
+    rows = tx.exec_driver_sql(statement, {"workspace_ids": list(workspace_ids)})
     return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
 
 
 def insert(
-    connection: Connection,
+    tx: Connection,
     workspace_id: WorkspaceId,
     tenant_id: TenantId,
     *,
@@ -133,46 +133,42 @@ def insert(
         "evidence_required": evidence_required,
         "retired": retired,
     }
-    return connection.exec_driver_sql(_INSERT, parameters).one_or_none() is not None
+    return tx.exec_driver_sql(_INSERT, parameters).one_or_none() is not None
 
 
-def require(
-    connection: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool
-) -> None:
+def require(tx: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool) -> None:
     """From now on; what was required before stays so."""
     parameters = {"workspace_id": workspace_id, "ticket": ticket, "evidence": evidence}
-    connection.exec_driver_sql(_REQUIRE, parameters)
+    tx.exec_driver_sql(_REQUIRE, parameters)
 
 
-def launch(
-    connection: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum: int = 0
-) -> int:
+def launch(tx: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum: int = 0) -> int:
     """Count the incarnation up beyond `minimum` too, lift every fence; the new number."""
     parameters = {"workspace_id": workspace_id, "now": now, "minimum": minimum}
-    number: int = connection.exec_driver_sql(_LAUNCH, parameters).scalar_one()
+    number: int = tx.exec_driver_sql(_LAUNCH, parameters).scalar_one()
     return number
 
 
-def note_admitted(connection: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:
+def note_admitted(tx: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:
     """A box of this incarnation was let in, so that nobody has left any more."""
     parameters = {"workspace_id": workspace_id, "incarnation": incarnation}
-    connection.exec_driver_sql(_ADMITTED, parameters)
+    tx.exec_driver_sql(_ADMITTED, parameters)
 
 
-def note_left(connection: Connection, workspace_id: WorkspaceId) -> None:
-    connection.exec_driver_sql(_LEFT, {"workspace_id": workspace_id})
+def note_left(tx: Connection, workspace_id: WorkspaceId) -> None:
+    tx.exec_driver_sql(_LEFT, {"workspace_id": workspace_id})
 
 
-def set_fence(connection: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
+def set_fence(tx: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
     """Beside the other one, if that stands."""
     parameters = {"workspace_id": workspace_id, "fence": fence.value}
-    connection.exec_driver_sql(_FENCE, parameters)
+    tx.exec_driver_sql(_FENCE, parameters)
 
 
-def retire(connection: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
+def retire(tx: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
     """False when it was retired before."""
     parameters = {"workspace_id": workspace_id, "now": now}
-    return connection.exec_driver_sql(_RETIRE, parameters).one_or_none() is not None
+    return tx.exec_driver_sql(_RETIRE, parameters).one_or_none() is not None
 
 
 def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspace:
@@ -192,8 +188,8 @@ def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspac
     )
 
 
-def _known(connection: Connection, statement: str, workspace_id: WorkspaceId) -> Known | None:
-    row = connection.exec_driver_sql(statement, {"workspace_id": workspace_id}).one_or_none()
+def _known(tx: Connection, statement: str, workspace_id: WorkspaceId) -> Known | None:
+    row = tx.exec_driver_sql(statement, {"workspace_id": workspace_id}).one_or_none()
     if row is None:
         return None
     workspace = of_row(workspace_id, row, incarnation=row.incarnation)

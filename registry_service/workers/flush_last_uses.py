@@ -14,5 +14,5 @@ def run(store: Store, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
     """`uses`: the newest of each, by the database's clock. Returns what was busy: keep those."""
     if not uses:
         return frozenset()
-    with store.transaction() as connection:
-        return frozenset(uses) - token_uses.write_last_uses(connection, uses)
+    with store.transaction() as tx:
+        return frozenset(uses) - token_uses.write_last_uses(tx, uses)

@@ -40,8 +40,8 @@ def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[Workspac
     """At most one entry a workspace. Returns what was busy: count those on."""
     if not refused:
         return frozenset()
-    with store.transaction() as connection:
-        return refused_registers.count_refused(connection, [_count(item) for item in refused])
+    with store.transaction() as tx:
+        return refused_registers.count_refused(tx, [_count(item) for item in refused])
 
 
 def _count(item: RefusedRegisters) -> RefusalCount:

@@ -24,10 +24,10 @@ class MarkOffline:
 
 def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
     """Those that this call, and nobody else, marked. Call again while `limit` came back."""
-    with store.transaction() as connection:
-        uptime = pulse.read(connection)
+    with store.transaction() as tx:
+        uptime = pulse.read(tx)
         silent = registrations.mark_offline(
-            connection,
+            tx,
             up_since=uptime.up_since,
             now=uptime.now,
             patience=MISSED_UNTIL_OFFLINE * command.heartbeat_interval,
@@ -42,5 +42,5 @@ def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
             )
             for item in silent
         ]
-        recording.record(connection, command.origin, changes)
+        recording.record(tx, command.origin, changes)
     return tuple(silent)

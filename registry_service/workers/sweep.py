@@ -28,7 +28,7 @@ class Swept:
 
 
 def run(store: Store, command: Sweep) -> Swept:
-    with store.transaction() as connection:
-        swept_requests = requests.sweep(connection, keep=command.keep_requests, limit=command.limit)
-        swept_feed = feed.sweep(connection, keep=command.keep_feed, limit=command.limit)
+    with store.transaction() as tx:
+        swept_requests = requests.sweep(tx, keep=command.keep_requests, limit=command.limit)
+        swept_feed = feed.sweep(tx, keep=command.keep_feed, limit=command.limit)
     return Swept(requests=swept_requests, revocations=swept_feed)

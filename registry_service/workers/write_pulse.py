@@ -19,8 +19,8 @@ class PulseWritten:
 
 def run(store: Store) -> PulseWritten:
     """Call every 2 s, and once before serving."""
-    with store.transaction() as connection:
-        written = pulse.write(connection)
+    with store.transaction() as tx:
+        written = pulse.write(tx)
     return PulseWritten(
         time=written.now,
         up_since=written.up_since,
