@@ -10,18 +10,18 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands.call import Call
 from provision_service.domain.records import Provision
 from provision_service.domain.refusals import Reason
-from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage import provisions, workspaces
 from provision_service.storage.workspace_records import Held
 
 
 def read_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
     """Raises WORKSPACE_UNKNOWN or TENANT_FORBIDDEN; a removed one is still read."""
-    return _admitted(call, workspace_id, workspace_rows.find(tx, workspace_id))
+    return _admitted(call, workspace_id, workspaces.find(tx, workspace_id))
 
 
 def lock_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
     """As `read_workspace`, and the row stays locked."""
-    return _admitted(call, workspace_id, workspace_rows.lock(tx, workspace_id))
+    return _admitted(call, workspace_id, workspaces.lock(tx, workspace_id))
 
 
 def lock_living_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
@@ -48,7 +48,7 @@ def removed(workspace_id: str) -> Refusal:
 
 def read_provision(tx: Connection, call: Call, provision_id: str) -> tuple[Provision, datetime]:
     """A launch and the database's clock. Raises PROVISION_UNKNOWN or TENANT_FORBIDDEN."""
-    found = provision_rows.find(tx, provision_id)
+    found = provisions.find(tx, provision_id)
     tenant_id = None if found is None else found[0].tenant_id
     call.caller.require_owner(tenant_id, "provision", provision_id)
     if found is None:

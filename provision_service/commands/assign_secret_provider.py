@@ -12,8 +12,8 @@ from provision_service.domain import guards
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
-from provision_service.storage import secret_rows, workspace_rows
-from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage import secrets, workspaces
+from provision_service.storage.secrets import SecretPlace
 from provision_service.storage.store import Store
 
 
@@ -48,13 +48,11 @@ def run(
         place = SecretPlace(
             tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key
         )
-        secret = secret_rows.assign(
-            tx, place, command.provider, updated_by=command.call.caller.name
-        )
+        secret = secrets.assign(tx, place, command.provider, updated_by=command.call.caller.name)
         if secret is None:
             refuse_shape([Violation("key", "this workspace has no secret of its own by that name")])
             raise AssertionError("a violation is refused")
-        workspace_rows.count_input(tx, workspace.id)
+        workspaces.count_input(tx, workspace.id)
         record(
             tx,
             command.call,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provision_service.commands.call import Call, require_every_tenant
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import SecretHolder, SharedGroup
-from provision_service.storage import platform_rows
+from provision_service.storage import platform_credentials
 from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store
 
@@ -41,12 +41,12 @@ def run(
     for runtime in catalogue.runtimes:
         names |= catalogue.bypass_credentials(runtime)
     with store.reading() as tx:
-        found = platform_rows.shared_holders(tx, sorted(names))
+        found = platform_credentials.shared_holders(tx, sorted(names))
         grouped: dict[bytes, list[SecretHolder]] = {}
         for fingerprint, holder in found:
             grouped.setdefault(fingerprint, []).append(holder)
-        named = platform_rows.names_by_fingerprint(tx, list(grouped))
-        compared = platform_rows.count_compared(tx, sorted(names))
+        named = platform_credentials.names_by_fingerprint(tx, list(grouped))
+        compared = platform_credentials.count_compared(tx, sorted(names))
     groups = tuple(
         SharedGroup(
             fingerprint=shown(fingerprint),

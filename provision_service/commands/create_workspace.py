@@ -22,8 +22,8 @@ from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import outbox_rows, secret_rows, tenant_rows, workspace_rows
-from provision_service.storage.request_rows import RequestKey
+from provision_service.storage import outbox, secrets, tenants, workspaces
+from provision_service.storage.requests import RequestKey
 from provision_service.storage.store import Store, Transaction
 
 METHOD: Final = "CreateWorkspace"
@@ -132,7 +132,7 @@ def _store(
         return _replay(tx, command, deployment, files=files, earlier=earlier)
     decided = new_workspace.decide_new(tx, deployment, files, wanted)
     if decided.is_new_tenant:
-        tenant_rows.ensure(tx, wanted.tenant_id)
+        tenants.ensure(tx, wanted.tenant_id)
     refusal = decide.take_usage_token(
         tx,
         deployment,
@@ -157,10 +157,10 @@ def _write(
     wanted: Draft,
     decided: Decided,
 ) -> Workspace:
-    workspace = workspace_rows.add(
+    workspace = workspaces.add(
         tx, workspace_id=wanted.workspace_id, tenant=decided.tenant, spec=wanted.spec
     )
-    secret_rows.add_all(
+    secrets.add_all(
         tx,
         tenant_id=wanted.tenant_id,
         workspace_id=wanted.workspace_id,
@@ -168,7 +168,7 @@ def _write(
         providers=wanted.providers,
         updated_by=command.call.caller.name,
     )
-    outbox_rows.add_admit(
+    outbox.add_admit(
         tx,
         _admission(deployment, workspace, decided.decision),
         first_token_sha256=command.auth_token_sha256,
@@ -246,7 +246,7 @@ def _validate(
     """Everything but writing: the workspace as it would be, without an id."""
     with store.reading() as tx:
         decided = new_workspace.decide_new(tx, deployment, files, wanted)
-        now = workspace_rows.now(tx)
+        now = workspaces.now(tx)
     probed = new_workspace.probe(deployment, files, decided.inputs, decided.decision, prober)
     return CreateWorkspaceResult(
         workspace=Workspace(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision_service.commands.call import Call, record
-from provision_service.storage import secret_rows, tenant_rows
-from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage import secrets, tenants
+from provision_service.storage.secrets import SecretPlace
 from provision_service.storage.store import Store
 
 
@@ -31,10 +31,10 @@ def run(store: Store, command: DeleteGlobalSecret) -> DeleteGlobalSecretResult:
     command.call.caller.require_tenant(command.tenant_id)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
     with store.transaction() as tx:
-        tenant = tenant_rows.find(tx, command.tenant_id, lock_it=True)
-        deleted = tenant is not None and secret_rows.remove(tx, place)
+        tenant = tenants.find(tx, command.tenant_id, lock_it=True)
+        deleted = tenant is not None and secrets.remove(tx, place)
         if deleted:
-            tenant_rows.count_input(tx, command.tenant_id)
+            tenants.count_input(tx, command.tenant_id)
             record(
                 tx,
                 command.call,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from provision_service.commands import access
 from provision_service.commands.call import Call, record
-from provision_service.storage import secret_rows, workspace_rows
-from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage import secrets, workspaces
+from provision_service.storage.secrets import SecretPlace
 from provision_service.storage.store import Store
 
 
@@ -34,9 +34,9 @@ def run(store: Store, command: DeleteWorkspaceSecret) -> DeleteWorkspaceSecretRe
         place = SecretPlace(
             tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key
         )
-        deleted = secret_rows.remove(tx, place)
+        deleted = secrets.remove(tx, place)
         if deleted:
-            workspace_rows.count_input(tx, workspace.id)
+            workspaces.count_input(tx, workspace.id)
             record(
                 tx,
                 command.call,

@@ -12,7 +12,7 @@ from provision_service.domain.decision import Inputs, decide
 from provision_service.domain.ownership import unsaid_as_anyones
 from provision_service.domain.refusals import Reason
 from provision_service.launch.decide import Files, with_template
-from provision_service.storage import secret_rows, unassigned_rows
+from provision_service.storage import secrets, unassigned_secrets
 from provision_service.storage.store import Store
 
 _PAGE = 200
@@ -46,17 +46,17 @@ def run(store: Store, deployment: Deployment) -> Iterator[Unassigned]:
     after = ""
     while True:
         with store.reading() as tx:
-            page = unassigned_rows.holders(tx, keys=shared, after=after, limit=_PAGE)
+            page = unassigned_secrets.holders(tx, keys=shared, after=after, limit=_PAGE)
             found = []
             for held in page:
                 workspace = held.workspace
-                secrets = secret_rows.read_merged(
+                merged = secrets.read_merged(
                     tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
                 )
                 inputs = Inputs(
                     workspace_id=workspace.id,
                     spec=with_template(workspace.spec, files),
-                    secrets=secrets,
+                    secrets=merged,
                     catalogue=files.catalogue,
                     platform=deployment.platform,
                 )

@@ -22,7 +22,7 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.storage import outbox_rows
+from provision_service.storage import outbox
 from provision_service.storage.store import Store
 
 LABEL: Final = "first"
@@ -88,12 +88,12 @@ def ask(
     except RegistryRefused as refused:
         if refused.reason == TOKEN_HASH_IN_USE:
             with store.transaction() as tx:
-                outbox_rows.drop_first_token(tx, workspace_id)
+                outbox.drop_first_token(tx, workspace_id)
         return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
     # The token is made, and only this answer carries it: a database that fails now must not
     # swallow it. The message then stays in the outbox, and admitting again changes nothing.
     with contextlib.suppress(SQLAlchemyError), store.after_the_call().noting() as tx:
-        outbox_rows.confirm_admission(tx, workspace_id)
+        outbox.confirm_admission(tx, workspace_id)
     if admitted.delivery is Delivery.ALREADY_DELIVERED:
         return FirstTokenAnswer(
             error="ALREADY_DELIVERED: an earlier answer carried the first token and it was used",
@@ -110,7 +110,7 @@ def ask(
 
 def admit_pending(
     registry: Registry,
-    message: outbox_rows.Message,
+    message: outbox.Message,
     *,
     timeout: timedelta,
 ) -> None:

@@ -22,7 +22,7 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
 )
 from provision_service.launch import decide
-from provision_service.storage import workspace_rows
+from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
 
@@ -61,7 +61,7 @@ def run(
     bearer = _check(command, registry)
     files = decide.Files(deployment)
     with store.reading() as tx:
-        held = workspace_rows.find(tx, command.workspace_id)
+        held = workspaces.find(tx, command.workspace_id)
         if held is None or held.workspace.tenant_id != bearer.tenant_id:
             raise _rejected(recognised=True)
         access.require_living(held)

@@ -10,7 +10,7 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import Registry
 from provision_service.launch import observation
-from provision_service.storage import provision_rows
+from provision_service.storage import provisions
 from provision_service.storage.store import Store
 
 
@@ -35,7 +35,7 @@ def run(
     """Read it; a launch on its way is asked after at the registry, briefly, and stored."""
     with store.reading() as tx:
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
-        launch = provision_rows.newest(tx, command.workspace_id)
+        launch = provisions.newest(tx, command.workspace_id)
     if workspace.remove_time is not None or launch is None:
         return GetWorkspaceResult(workspace=workspace)
     is_on_its_way = launch.state in observation.ON_ITS_WAY

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call
-from provision_service.storage import request_rows
-from provision_service.storage.request_rows import RequestKey
+from provision_service.storage import requests
+from provision_service.storage.requests import RequestKey
 from provision_service.storage.store import Store
 
 
@@ -31,7 +31,7 @@ def claim(
     tx: Connection, key: RequestKey, *, digest: bytes, result: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Take the id, or return the first answer. Raises REQUEST_ID_REUSED."""
-    answered = request_rows.claim(tx, key, params_digest=digest, result=result)
+    answered = requests.claim(tx, key, params_digest=digest, result=result)
     if answered is None:
         return None
     if answered.params_digest != digest:
@@ -41,7 +41,7 @@ def claim(
 
 def find(tx: Connection, key: RequestKey, *, digest: bytes) -> dict[str, Any] | None:
     """The first answer, or None, without taking the id. Raises REQUEST_ID_REUSED."""
-    answered = request_rows.find(tx, key)
+    answered = requests.find(tx, key)
     if answered is not None and answered.params_digest != digest:
         raise reused(key.request_id)
     return answered.result if answered is not None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provision_service.commands import paging
 from provision_service.commands.call import Call, require_every_tenant
 from provision_service.domain.records import PlatformCredential
-from provision_service.storage import platform_rows
+from provision_service.storage import platform_credentials
 from provision_service.storage.store import Store
 
 
@@ -37,7 +37,7 @@ def run(store: Store, command: ListPlatformCredentials) -> ListPlatformCredentia
     if place is not None:
         after = (paging.time_of(place[0]), place[1], paging.bytes_of(place[2]))
     with store.reading() as tx:
-        found = platform_rows.page(tx, after=after, limit=command.page_size + 1)
+        found = platform_credentials.page(tx, after=after, limit=command.page_size + 1)
     shown = found[: command.page_size]
     token = ""
     if len(found) > command.page_size:

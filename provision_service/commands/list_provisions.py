@@ -8,7 +8,7 @@ from provision_service.commands import paging
 from provision_service.commands.call import Call, visible_tenants
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
-from provision_service.storage import provision_rows
+from provision_service.storage import provisions
 from provision_service.storage.store import Store
 
 
@@ -38,7 +38,7 @@ def run(store: Store, command: ListProvisions) -> ListProvisionsResult:
     listing = ("provisions", command.tenant_id, command.workspace_id, command.state)
     place = paging.read_token(listing, command.page_token, 2)
     with store.reading() as tx:
-        found = provision_rows.page(
+        found = provisions.page(
             tx,
             tenants=tenants,
             workspace_id=command.workspace_id,

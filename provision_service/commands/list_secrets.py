@@ -8,7 +8,7 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import access, paging
 from provision_service.commands.call import Call
 from provision_service.domain.records import SecretEntry
-from provision_service.storage import secret_rows
+from provision_service.storage import secrets
 from provision_service.storage.store import Store
 
 
@@ -41,7 +41,7 @@ def run(store: Store, command: ListSecrets) -> ListSecretsResult:
             workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
             tenant_id = _same_tenant(command, workspace.tenant_id)
         command.call.caller.require_tenant(tenant_id)
-        found = secret_rows.page(
+        found = secrets.page(
             tx,
             tenant_id=tenant_id,
             workspace_id=command.workspace_id or None,

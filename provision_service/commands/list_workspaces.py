@@ -8,7 +8,7 @@ from provision_service.commands import paging
 from provision_service.commands.call import Call, visible_tenants
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import Workspace
-from provision_service.storage import workspace_rows
+from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
 
@@ -45,7 +45,7 @@ def run(store: Store, command: ListWorkspaces) -> ListWorkspacesResult:
     )
     place = paging.read_token(listing, command.page_token, 2)
     with store.reading() as tx:
-        found = workspace_rows.page(
+        found = workspaces.page(
             tx,
             tenants=tenants,
             status=command.status,

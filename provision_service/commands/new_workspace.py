@@ -20,9 +20,9 @@ from provision_service.domain.spec import WorkspaceSpec, complete, spec_violatio
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import secret_rows, secret_sizes, tenant_rows
+from provision_service.storage import secret_sizes, secrets, tenants
 from provision_service.storage.store import Store, Transaction
-from provision_service.storage.tenant_rows import TenantFacts
+from provision_service.storage.tenants import TenantFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
-    known = tenant_rows.find(tx, wanted.tenant_id)
+    known = tenants.find(tx, wanted.tenant_id)
     tenant = known or _new_tenant(wanted.tenant_id)
     parents.check(
         tx,
@@ -108,8 +108,8 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
         tenant_id=wanted.tenant_id,
         parent_id=wanted.spec.parent_id,
     )
-    shared = secret_rows.read_merged(tx, tenant_id=wanted.tenant_id, workspace_id=None)
-    comingled = secret_rows.comingled_keys(tx, wanted.secrets)
+    shared = secrets.read_merged(tx, tenant_id=wanted.tenant_id, workspace_id=None)
+    comingled = secrets.comingled_keys(tx, wanted.secrets)
     own = [
         StoredSecret(key, Scope.WORKSPACE, value, key in comingled, wanted.providers.get(key, ""))
         for key, value in wanted.secrets.items()

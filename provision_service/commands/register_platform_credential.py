@@ -8,7 +8,7 @@ from agentworkspace.core.refusal import Violation, refuse_shape
 from agentworkspace.core.secret import Secret
 from provision_service.commands.call import Call, record, require_every_tenant
 from provision_service.domain.records import PlatformCredential, SecretHolder
-from provision_service.storage import platform_rows, workspace_rows
+from provision_service.storage import platform_credentials, workspaces
 from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store
 
@@ -38,18 +38,18 @@ def run(store: Store, command: RegisterPlatformCredential) -> RegisterPlatformCr
     fingerprint = store.fingerprints.of(command.value)
     if command.validate_only:
         with store.reading() as tx:
-            matches = platform_rows.holders_of(tx, fingerprint)
+            matches = platform_credentials.holders_of(tx, fingerprint)
             credential = PlatformCredential(
                 name=command.name,
                 fingerprint=shown(fingerprint),
-                source=platform_rows.REGISTERED,
-                create_time=workspace_rows.now(tx),
+                source=platform_credentials.REGISTERED,
+                create_time=workspaces.now(tx),
             )
         return _result(credential, matches)
     with store.transaction() as tx:
-        platform_rows.register(tx, name=command.name, fingerprint=fingerprint)
-        found = platform_rows.find(tx, name=command.name, fingerprint=fingerprint)
-        matches = platform_rows.holders_of(tx, fingerprint)
+        platform_credentials.register(tx, name=command.name, fingerprint=fingerprint)
+        found = platform_credentials.find(tx, name=command.name, fingerprint=fingerprint)
+        matches = platform_credentials.holders_of(tx, fingerprint)
         record(tx, command.call, "platform_credential.register", subject=command.name)
     if found is None:
         raise AssertionError("what was registered in a transaction is found in it")
@@ -58,9 +58,11 @@ def run(store: Store, command: RegisterPlatformCredential) -> RegisterPlatformCr
 
 def _check(command: RegisterPlatformCredential) -> None:
     violations = []
-    if command.name.startswith(platform_rows.USAGE_TOKEN_PREFIX):
+    if command.name.startswith(platform_credentials.USAGE_TOKEN_PREFIX):
         violations.append(
-            Violation("name", f"`{platform_rows.USAGE_TOKEN_PREFIX}` names belong to the service")
+            Violation(
+                "name", f"`{platform_credentials.USAGE_TOKEN_PREFIX}` names belong to the service"
+            )
         )
     if command.value.is_blank():
         violations.append(Violation("value", "must not be blank"))

@@ -16,10 +16,10 @@ from provision_service.domain.launch import WorkspaceEvent, status_after
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import Registry, RegistryRefused, RegistryUnavailable
 from provision_service.storage import (
-    claim_rows,
-    outbox_rows,
-    secret_rows,
-    workspace_rows,
+    claims,
+    outbox,
+    secrets,
+    workspaces,
 )
 from provision_service.storage.store import Store
 
@@ -59,9 +59,9 @@ def run(
 def _remove(
     tx: Connection, command: RemoveWorkspace, deployment: Deployment, workspace: Workspace
 ) -> Workspace:
-    claim_rows.supersede_all(tx, workspace.id)
-    secret_rows.remove_all(tx, workspace.id)
-    workspace_rows.change(
+    claims.supersede_all(tx, workspace.id)
+    secrets.remove_all(tx, workspace.id)
+    workspaces.change(
         tx,
         workspace.id,
         status=status_after(workspace.status, WorkspaceEvent.REMOVED).value,
@@ -69,7 +69,7 @@ def _remove(
         needs_launch_reason=None,
         needs_launch_since=None,
     )
-    outbox_rows.add_retire(
+    outbox.add_retire(
         tx,
         workspace_id=workspace.id,
         tenant_id=workspace.tenant_id,
@@ -94,4 +94,4 @@ def _retire(store: Store, deployment: Deployment, registry: Registry, workspace:
             timeout=deployment.admit_budget,
         )
         with store.transaction() as tx:
-            outbox_rows.forget_workspace(tx, workspace.id)
+            outbox.forget_workspace(tx, workspace.id)

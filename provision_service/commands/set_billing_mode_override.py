@@ -11,7 +11,7 @@ from provision_service.domain.billing import BillingMode
 from provision_service.domain.records import Billing
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
-from provision_service.storage import workspace_rows
+from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
 
@@ -41,7 +41,7 @@ def run(
     with store.transaction() as tx:
         held = access.lock_living_workspace(tx, command.call, command.workspace_id)
         if held.workspace.spec.billing_mode_override != wanted:
-            workspace_rows.change_spec(
+            workspaces.change_spec(
                 tx, command.workspace_id, {"billing_mode_override": wanted or None}
             )
             record(

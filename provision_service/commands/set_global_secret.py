@@ -11,8 +11,8 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
-from provision_service.storage import secret_rows, secret_sizes, tenant_rows
-from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage import secret_sizes, secrets, tenants
+from provision_service.storage.secrets import SecretPlace
 from provision_service.storage.store import Store
 
 
@@ -43,12 +43,12 @@ def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGl
     guards.refuse_global_route(catalogue, command.key)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
     with store.transaction() as tx:
-        tenant_rows.count_input(tx, command.tenant_id)
-        tenant = tenant_rows.find(tx, command.tenant_id)
+        tenants.count_input(tx, command.tenant_id)
+        tenant = tenants.find(tx, command.tenant_id)
         writing.refuse_comingled(tx, command.key, command.value)
         default = tenant.default_billing if tenant is not None else None
         guards.refuse_global_bypass(catalogue, command.key, default or deployment.default_billing)
-        secret = secret_rows.put(tx, place, command.value, updated_by=command.call.caller.name)
+        secret = secrets.put(tx, place, command.value, updated_by=command.call.caller.name)
         guards.refuse_too_much(
             secret_sizes.largest_workspace_bytes(tx, tenant_id=command.tenant_id)
         )

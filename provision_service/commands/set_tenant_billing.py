@@ -11,7 +11,7 @@ from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.refusals import Reason
-from provision_service.storage import platform_rows, tenant_rows
+from provision_service.storage import platform_credentials, tenants
 from provision_service.storage.encryption import Sealed, usage_token_place
 from provision_service.storage.store import Store, Transaction
 
@@ -47,8 +47,8 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
     command.call.caller.require_tenant(command.tenant_id)
     with store.transaction() as tx:
         if command.create:
-            tenant_rows.ensure(tx, command.tenant_id)
-        if tenant_rows.find(tx, command.tenant_id, lock_it=True) is None:
+            tenants.ensure(tx, command.tenant_id)
+        if tenants.find(tx, command.tenant_id, lock_it=True) is None:
             raise Refusal(
                 Reason.TENANT_UNKNOWN,
                 f"tenant `{command.tenant_id}` has nothing here; is it spelled as meant? For a new"
@@ -61,8 +61,8 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
         if command.platform_usage_token is not None:
             values |= _usage_token(tx, command, deployment)
         if values:
-            tenant_rows.change(tx, command.tenant_id, values)
-            tenant_rows.count_input(tx, command.tenant_id)
+            tenants.change(tx, command.tenant_id, values)
+            tenants.count_input(tx, command.tenant_id)
             record(
                 tx,
                 command.call,
@@ -70,7 +70,7 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
                 tenant_id=command.tenant_id,
                 details={"changed": ",".join(sorted(_changed(command)))},
             )
-        tenant = tenant_rows.find(tx, command.tenant_id)
+        tenant = tenants.find(tx, command.tenant_id)
     default = tenant.default_billing if tenant is not None else None
     return SetTenantBillingResult(
         tenant_id=command.tenant_id,
@@ -84,23 +84,24 @@ def _usage_token(
 ) -> dict[str, Any]:
     """The columns of the new token; the registered credential follows it."""
     token = command.platform_usage_token
-    name = platform_rows.tenant_token_name(command.tenant_id)
+    name = platform_credentials.tenant_token_name(command.tenant_id)
     if token is None or token.is_blank():
-        platform_rows.set_usage_token(tx, name=name, fingerprint=None, tenant_id=None)
+        platform_credentials.set_usage_token(tx, name=name, fingerprint=None, tenant_id=None)
         return _columns(None)
     fingerprint = tx.fingerprints.of(token)
-    platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
-    others = platform_rows.tenants_served_by(tx, fingerprint=fingerprint) - {command.tenant_id}
+    platform_credentials.lock_usage_token(tx, fingerprint=fingerprint)
+    served = platform_credentials.tenants_served_by(tx, fingerprint=fingerprint)
+    others = served - {command.tenant_id}
     if others and not deployment.usage_token_shared:
         raise Refusal(
             Reason.PLATFORM_CREDENTIAL_COMINGLED,
             "this usage token serves another tenant already; each tenant needs one of its own",
             metadata={"key": "platform_usage_token", "tenant_id": command.tenant_id},
         )
-    platform_rows.set_usage_token(
+    platform_credentials.set_usage_token(
         tx, name=name, fingerprint=fingerprint, tenant_id=command.tenant_id
     )
-    platform_rows.release_deployment_token(tx, tenant_id=command.tenant_id)
+    platform_credentials.release_deployment_token(tx, tenant_id=command.tenant_id)
     place = usage_token_place(command.tenant_id)
     return _columns(tx.vault.seal(place, token.reveal().encode("utf-8")))
 

@@ -18,8 +18,8 @@ from provision_service.domain.secrets import MODEL_NAMES, StoredSecret
 from provision_service.domain.spec import spec_violations
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
-from provision_service.storage import secret_rows, secret_sizes, workspace_rows
-from provision_service.storage.secret_rows import SecretPlace
+from provision_service.storage import secret_sizes, secrets, workspaces
+from provision_service.storage.secrets import SecretPlace
 from provision_service.storage.store import Store, Transaction
 from provision_service.storage.workspace_records import Held
 
@@ -95,7 +95,7 @@ def _no_longer_said(replaced: StoredSecret | None, row: StoredSecret) -> tuple[N
 def _put(tx: Transaction, command: SetWorkspaceSecret, held: Held) -> SecretEntry:
     workspace = held.workspace
     place = SecretPlace(tenant_id=workspace.tenant_id, workspace_id=workspace.id, key=command.key)
-    secret = secret_rows.put(
+    secret = secrets.put(
         tx,
         place,
         command.value,
@@ -106,7 +106,7 @@ def _put(tx: Transaction, command: SetWorkspaceSecret, held: Held) -> SecretEntr
         tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
     )
     guards.refuse_too_much(sum(sizes.values()))
-    workspace_rows.count_input(tx, workspace.id)
+    workspaces.count_input(tx, workspace.id)
     said = {"provider": command.provider} if command.provider else {}
     _record(tx, command, held, {"scope": "workspace", **said})
     return secret
@@ -130,7 +130,7 @@ def _set_model(
     refuse_shape(spec_violations(replace(workspace.spec, model=model)))
     _, before = decide.decide_stored(tx, deployment, files, held)
     if model != workspace.spec.model:
-        workspace_rows.change_spec(tx, workspace.id, {"model": model})
+        workspaces.change_spec(tx, workspace.id, {"model": model})
         _record(tx, command, held, {"became": "spec.model"})
     now = access.read_workspace(tx, command.call, workspace.id)
     _, after = decide.decide_stored(tx, deployment, files, now)

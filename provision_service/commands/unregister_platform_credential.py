@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision_service.commands.call import Call, record, require_every_tenant
-from provision_service.storage import platform_rows
+from provision_service.storage import platform_credentials
 from provision_service.storage.store import Store
 
 
@@ -28,7 +28,7 @@ def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatfo
     """Forget every value registered under the name."""
     require_every_tenant(command.call)
     with store.transaction() as tx:
-        deleted = platform_rows.unregister(tx, name=command.name) > 0
+        deleted = platform_credentials.unregister(tx, name=command.name) > 0
         if deleted:
             record(tx, command.call, "platform_credential.unregister", subject=command.name)
     return UnregisterPlatformCredentialResult(deleted=deleted)

@@ -16,7 +16,7 @@ from provision_service.domain.refusals import Reason
 from provision_service.domain.spec import WorkspaceSpec, spec_violations
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
-from provision_service.storage import tenant_rows, workspace_records, workspace_rows
+from provision_service.storage import tenants, workspace_records, workspaces
 from provision_service.storage.store import Store
 from provision_service.storage.workspace_records import Held
 
@@ -74,7 +74,7 @@ def _lock(tx: Connection, command: UpdateWorkspace) -> Held:
     """The tenant first when a parent changes, so that two changes never close a cycle."""
     if "parent_id" in command.mask and command.spec.parent_id:
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
-        tenant_rows.find(tx, workspace.tenant_id, lock_it=True)
+        tenants.find(tx, workspace.tenant_id, lock_it=True)
     return access.lock_workspace(tx, command.call, command.workspace_id)
 
 
@@ -101,7 +101,7 @@ def _change(
     changes = {name: value for name, value in after.items() if before[name] != value}
     if not changes:
         return held
-    workspace_rows.change_spec(tx, workspace.id, changes)
+    workspaces.change_spec(tx, workspace.id, changes)
     record(
         tx,
         command.call,

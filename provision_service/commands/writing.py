@@ -7,13 +7,13 @@ from agentworkspace.core.secret import Secret
 from provision_service.domain.decision import Decision
 from provision_service.domain.refusals import Reason
 from provision_service.domain.step import Notice
-from provision_service.storage import secret_rows
+from provision_service.storage import secrets
 from provision_service.storage.store import Transaction
 
 
 def refuse_comingled(tx: Transaction, key: str, value: Secret) -> None:
     """Raise PLATFORM_CREDENTIAL_COMINGLED for a value that is the platform's own."""
-    if secret_rows.comingled_keys(tx, {key: value}):
+    if secrets.comingled_keys(tx, {key: value}):
         raise Refusal(
             Reason.PLATFORM_CREDENTIAL_COMINGLED,
             f"the value given for {key} is a credential of the platform; use the tenant's own",

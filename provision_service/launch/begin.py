@@ -20,7 +20,7 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
 )
 from provision_service.launch.claim import Claimed
-from provision_service.storage import claim_rows, outbox_rows
+from provision_service.storage import claims, outbox
 from provision_service.storage.store import Store
 
 _UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
@@ -55,7 +55,7 @@ def begin(
         refusal = _refusal(taken, refused)
     else:
         return begun
-    close = claim_rows.refuse if refusal.reason in _FENCED else claim_rows.release
+    close = claims.refuse if refusal.reason in _FENCED else claims.release
     with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
         code = f"ERROR_REASON_{refusal.reason}"
@@ -66,7 +66,7 @@ def begin(
 def _withdrawn(store: Store, call: Call, taken: Claimed) -> bool:
     with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
-        return claim_rows.withdraw(tx, taken.provision_id)
+        return claims.withdraw(tx, taken.provision_id)
 
 
 def _launch(deployment: Deployment, taken: Claimed) -> Launch:
@@ -106,7 +106,7 @@ def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarn
     return registry.begin_incarnation(again, timeout=deployment.launch_budget)
 
 
-def _admit(deployment: Deployment, registry: Registry, pending: outbox_rows.Message) -> None:
+def _admit(deployment: Deployment, registry: Registry, pending: outbox.Message) -> None:
     try:
         first_token.admit_pending(registry, pending, timeout=deployment.admit_budget)
     except RegistryRefused as refused:
@@ -114,7 +114,7 @@ def _admit(deployment: Deployment, registry: Registry, pending: outbox_rows.Mess
             raise
         first_token.admit_pending(
             registry,
-            outbox_rows.without_first_token(pending),
+            outbox.without_first_token(pending),
             timeout=deployment.admit_budget,
         )
 

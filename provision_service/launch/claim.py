@@ -18,9 +18,9 @@ from provision_service.domain.records import Provision, Workspace
 from provision_service.domain.refusals import Reason
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import claim_rows, lapsed_rows, outbox_rows
-from provision_service.storage.claim_rows import Claims
-from provision_service.storage.provision_rows import OPEN
+from provision_service.storage import claims, lapsed, outbox
+from provision_service.storage.claims import Claims
+from provision_service.storage.provisions import OPEN
 from provision_service.storage.store import Transaction
 
 _ASK_AGAIN = timedelta(seconds=5)
@@ -71,7 +71,7 @@ class Claimed:
     workspace: Workspace
     inputs: Inputs
     decision: Decision
-    pending: outbox_rows.Message | None
+    pending: outbox.Message | None
 
 
 def claim(
@@ -80,7 +80,7 @@ def claim(
     """Join, go on, or claim. Raises the gates' refusals, and the transaction rolls back."""
     held = access.lock_living_workspace(tx, request.call, request.workspace_id)
     workspace = held.workspace
-    met = claim_rows.claims(
+    met = claims.met(
         tx,
         workspace_id=workspace.id,
         caller=request.call.caller.name,
@@ -89,7 +89,7 @@ def claim(
     joined = _join(met, request)
     if joined is not None:
         if request.reason is not ProvisionReason.AUTO_RESTART:
-            claim_rows.want(tx, joined.provision.id)
+            claims.want(tx, joined.provision.id)
         return joined
     inputs, decision = decide.decide_stored(tx, deployment, files, held)
     if decision.refusal is not None:
@@ -109,13 +109,13 @@ def claim(
         workspace=workspace,
         inputs=inputs,
         decision=decision,
-        pending=None if workspace.admitted else outbox_rows.pending_admission(tx, workspace.id),
+        pending=None if workspace.admitted else outbox.pending_admission(tx, workspace.id),
     )
 
 
 def has_live_claim(tx: Connection, workspace_id: str) -> bool:
     """Whether somebody is launching the workspace right now."""
-    return bool(lapsed_rows.with_live_claim(tx, [workspace_id]))
+    return bool(lapsed.with_live_claim(tx, [workspace_id]))
 
 
 def _join(met: Claims, request: Request) -> Joined | None:
@@ -158,7 +158,7 @@ def _goes_before(request: Request, rival: Provision) -> bool:
 
 def _was_not_needed(provision: Provision) -> bool:
     """Whether the registry said of an AUTO_RESTART that nothing needs it any more."""
-    return provision.error is not None and provision.error.code == claim_rows.NOT_NEEDED
+    return provision.error is not None and provision.error.code == claims.NOT_NEEDED
 
 
 def _is_live(provision: Provision, met: Claims) -> bool:
@@ -192,18 +192,18 @@ def _hold(
     rival, own = met.open_claim, met.own
     if rival is not None and (own is None or rival.id != own.id) and rival.state in OPEN:
         if _is_live(rival, met):
-            claim_rows.supersede(tx, rival.id)
+            claims.supersede(tx, rival.id)
         else:
-            claim_rows.end(tx, rival.id)
+            claims.end(tx, rival.id)
     if own is not None:
-        claim_rows.renew(
+        claims.renew(
             tx,
             own.id,
             input_revision=workspace.input_revision,
             lease=deployment.provision_lease,
         )
         return own.id
-    claim_rows.add(
+    claims.add(
         tx,
         provision_id=request.provision_id,
         workspace_id=workspace.id,

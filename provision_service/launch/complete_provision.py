@@ -13,7 +13,7 @@ from provision_service.domain.launch import WorkspaceEvent, status_after
 from provision_service.domain.lifecycle import ProvisionOutcome, ProvisionState
 from provision_service.domain.records import Provision, ProvisionError
 from provision_service.launch import holding
-from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage import provisions, workspaces
 from provision_service.storage.store import Store
 
 
@@ -61,7 +61,7 @@ def _complete(tx: Connection, command: CompleteProvision, provision: Provision) 
     if not failed and provision.state is ProvisionState.CLAIMED:
         raise access.superseded(provision.id, "its environment was not handed out yet")
     error = (command.error or _UNEXPLAINED) if failed else None
-    provision_rows.complete(
+    provisions.complete(
         tx,
         provision.id,
         state=_state_after(provision, failed=failed),
@@ -93,9 +93,9 @@ def _state_after(provision: Provision, *, failed: bool) -> ProvisionState:
 
 
 def _tell_workspace(tx: Connection, provision: Provision, error: ProvisionError) -> None:
-    held = workspace_rows.lock(tx, provision.workspace_id)
+    held = workspaces.lock(tx, provision.workspace_id)
     if held is None:
         return
     status = status_after(held.workspace.status, WorkspaceEvent.PROVISION_FAILED)
-    workspace_rows.change(tx, provision.workspace_id, status=status.value)
-    workspace_rows.record_error(tx, held.workspace, code=error.code, message=error.message)
+    workspaces.change(tx, provision.workspace_id, status=status.value)
+    workspaces.record_error(tx, held.workspace, code=error.code, message=error.message)

@@ -18,10 +18,10 @@ from provision_service.domain.records import Billing
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
-from provision_service.storage import platform_rows, secret_rows
+from provision_service.storage import platform_credentials, secrets
 from provision_service.storage.encryption import usage_token_place
 from provision_service.storage.store import Transaction
-from provision_service.storage.tenant_rows import TenantFacts
+from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import Held
 
 
@@ -40,7 +40,7 @@ def decide_stored(
 ) -> tuple[Inputs, Decision]:
     """Decide a workspace as it is stored."""
     workspace = held.workspace
-    secrets = secret_rows.read_merged(tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id)
+    merged = secrets.read_merged(tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id)
     return decide_on(
         tx,
         deployment,
@@ -48,7 +48,7 @@ def decide_stored(
         tenant=held.tenant,
         workspace_id=workspace.id,
         spec=workspace.spec,
-        secrets=secrets,
+        secrets=merged,
     )
 
 
@@ -129,9 +129,9 @@ def take_usage_token(
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return None
     fingerprint = tx.fingerprints.of(token)
-    platform_rows.lock_usage_token(tx, fingerprint=fingerprint)
-    served = platform_rows.tenants_served_by(tx, fingerprint=fingerprint)
-    if served <= {tenant.tenant_id} and platform_rows.bind_deployment_token(
+    platform_credentials.lock_usage_token(tx, fingerprint=fingerprint)
+    served = platform_credentials.tenants_served_by(tx, fingerprint=fingerprint)
+    if served <= {tenant.tenant_id} and platform_credentials.bind_deployment_token(
         tx, fingerprint=fingerprint, tenant_id=tenant.tenant_id
     ):
         return None
@@ -155,5 +155,5 @@ def _usage_token_of_the_deployment(
     token = deployment.platform.usage_token
     if token is None or token.is_blank() or deployment.usage_token_shared:
         return token
-    served = platform_rows.tenants_served_by(tx, fingerprint=tx.fingerprints.of(token))
+    served = platform_credentials.tenants_served_by(tx, fingerprint=tx.fingerprints.of(token))
     return token if served <= {tenant.tenant_id} else None

@@ -12,7 +12,7 @@ from provision_service.domain.plan import EnvironmentPlan, LaunchFacts, material
 from provision_service.domain.records import ManifestEntry, Provision
 from provision_service.launch import decide
 from provision_service.launch.claim import Claimed
-from provision_service.storage import claim_rows, outbox_rows
+from provision_service.storage import claims, outbox
 from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store
 
@@ -37,7 +37,7 @@ def deliver(
         held = access.lock_living_workspace(tx, call, workspace.id)
         if held.workspace.incarnation > incarnation:
             raise _lost(taken)
-        provision = claim_rows.deliver(
+        provision = claims.deliver(
             tx,
             taken.provision_id,
             incarnation=incarnation,
@@ -48,7 +48,7 @@ def deliver(
         )
         if provision is None:
             raise _lost(taken)
-        claim_rows.launch(
+        claims.launch(
             tx,
             workspace.id,
             provision_id=taken.provision_id,
@@ -56,7 +56,7 @@ def deliver(
             status=status_after(held.workspace.status, WorkspaceEvent.PROVISION_CLAIMED),
         )
         if not held.workspace.admitted:
-            outbox_rows.confirm_admission(tx, workspace.id)
+            outbox.confirm_admission(tx, workspace.id)
         record(
             tx,
             call,

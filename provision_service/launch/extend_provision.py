@@ -9,7 +9,7 @@ from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Provision
 from provision_service.launch import holding
-from provision_service.storage import claim_rows
+from provision_service.storage import claims
 from provision_service.storage.store import Store
 
 
@@ -38,6 +38,6 @@ def run(store: Store, command: ExtendProvision, deployment: Deployment) -> Exten
         provision, now = holding.lock(tx, command.call, command.provision_id)
         if provision.state not in holding.PAST_THE_CLAIM:
             holding.require_claim(provision, now)
-            claim_rows.extend(tx, provision.id, deployment.provision_lease)
+            claims.extend(tx, provision.id, deployment.provision_lease)
             provision, _ = access.read_provision(tx, command.call, provision.id)
     return ExtendProvisionResult(provision=provision)

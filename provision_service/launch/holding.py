@@ -12,7 +12,7 @@ from provision_service.commands.call import Call
 from provision_service.domain.launch import claim_is_live
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
-from provision_service.storage import workspace_rows
+from provision_service.storage import workspaces
 
 # A box came, or the launcher said that it was started: no claim is needed any more.
 PAST_THE_CLAIM: Final = frozenset(
@@ -23,7 +23,7 @@ PAST_THE_CLAIM: Final = frozenset(
 def lock(tx: Connection, call: Call, provision_id: str) -> tuple[Provision, datetime]:
     """The launch and the database's clock, with its workspace's row locked."""
     provision, _ = access.read_provision(tx, call, provision_id)
-    workspace_rows.lock(tx, provision.workspace_id)
+    workspaces.lock(tx, provision.workspace_id)
     return access.read_provision(tx, call, provision_id)
 
 

@@ -18,8 +18,8 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from provision_service.storage import provision_rows, workspace_rows
-from provision_service.storage.provision_rows import Progress
+from provision_service.storage import provisions, workspaces
+from provision_service.storage.provisions import Progress
 from provision_service.storage.store import Store
 
 # While a launch is in one of these, a read asks the registry whether it got any further.
@@ -55,7 +55,7 @@ def peek(store: Store, deployment: Deployment, registry: Registry, workspace_id:
 
 def apply(tx: Connection, seen: Registration) -> bool:
     """Move the workspace and its newest launch to what was seen; True when anything moved."""
-    held = workspace_rows.lock(tx, seen.workspace_id)
+    held = workspaces.lock(tx, seen.workspace_id)
     if held is None or held.workspace.remove_time is not None:
         return False
     moved = _move_launch(tx, seen)
@@ -77,17 +77,17 @@ def is_over(workspace: Workspace, seen: Registration) -> bool:
 
 
 def _move_launch(tx: Connection, seen: Registration) -> bool:
-    launch = provision_rows.progress(tx, [seen.workspace_id]).get(seen.workspace_id)
+    launch = provisions.progress(tx, [seen.workspace_id]).get(seen.workspace_id)
     if launch is None:
         return False
     steps = _steps(launch, seen)
     for state in steps:
-        now = workspace_rows.now(tx)
+        now = workspaces.now(tx)
         times = {
             ProvisionState.REGISTERED: {"register_time": seen.register_time or now},
             ProvisionState.PROVEN: {"prove_time": now},
         }
-        provision_rows.set_state(tx, launch.provision_id, state, **times.get(state, {}))
+        provisions.set_state(tx, launch.provision_id, state, **times.get(state, {}))
     return bool(steps)
 
 
@@ -112,7 +112,7 @@ def _ticket_ran_out(incarnation: int, seen: Registration) -> bool:
 def _move_workspace(tx: Connection, workspace: Workspace, seen: Registration) -> bool:
     changes = _changes(workspace, seen)
     if changes:
-        workspace_rows.change(tx, workspace.id, **changes)
+        workspaces.change(tx, workspace.id, **changes)
     return bool(changes)
 
 

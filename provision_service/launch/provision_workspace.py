@@ -31,7 +31,7 @@ from provision_service.launch.claim import (
     has_live_claim,
 )
 from provision_service.launch.decide import Files
-from provision_service.storage import workspace_rows
+from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
 # What says nothing about the workspace, or is answered the same again, leaves no last_error.
@@ -206,9 +206,9 @@ def _probe(
 def _remember(store: Store, command: ProvisionWorkspace, refusal: Refusal) -> None:
     """`last_error`, in a transaction of its own: the refused one was rolled back."""
     with store.after_the_call().transaction() as tx:
-        held = workspace_rows.lock(tx, command.workspace_id)
+        held = workspaces.lock(tx, command.workspace_id)
         if held is not None and held.workspace.remove_time is None:
-            workspace_rows.record_error(
+            workspaces.record_error(
                 tx,
                 held.workspace,
                 code=f"ERROR_REASON_{refusal.reason}",

@@ -7,7 +7,7 @@ from sqlalchemy.orm import aliased
 
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.storage.models import SecretRow
-from provision_service.storage.secret_rows import reaches
+from provision_service.storage.secrets import reaches
 
 _S = SecretRow
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from provision_service.domain.lifecycle import NeedsLaunchReason, WorkspaceStatus
 from provision_service.domain.records import LastError, NeedsLaunch, Workspace
 from provision_service.domain.spec import WorkspaceSpec
-from provision_service.storage.tenant_rows import TenantFacts, tenant_facts
+from provision_service.storage.tenants import TenantFacts, tenant_facts
 
 _SPEC_COLUMNS: Final = (
     "name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentworkspace.core.secret import Secret
-from provision_service.storage import platform_rows
+from provision_service.storage import platform_credentials
 from provision_service.storage.store import Store
 
 
@@ -25,6 +25,6 @@ def run(store: Store, command: AdoptUsageToken) -> None:
     given = token is not None and not token.is_blank()
     fingerprint = store.fingerprints.of(token) if given and token is not None else None
     with store.transaction() as tx:
-        platform_rows.set_usage_token(
-            tx, name=platform_rows.DEPLOYMENT_TOKEN, fingerprint=fingerprint, tenant_id=None
+        platform_credentials.set_usage_token(
+            tx, name=platform_credentials.DEPLOYMENT_TOKEN, fingerprint=fingerprint, tenant_id=None
         )

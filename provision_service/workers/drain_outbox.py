@@ -10,8 +10,8 @@ from typing import Final
 from provision_service.commands import first_token
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry, RegistryRefused, RegistryUnavailable
-from provision_service.storage import outbox_rows
-from provision_service.storage.outbox_rows import Message, Op
+from provision_service.storage import outbox
+from provision_service.storage.outbox import Message, Op
 from provision_service.storage.store import Store
 
 
@@ -44,7 +44,7 @@ def run(
     each of them any number of times.
     """
     with store.reading() as tx:
-        messages = outbox_rows.due(tx, command.limit)
+        messages = outbox.due(tx, command.limit)
     delivered = 0
     for message in messages:
         try:
@@ -52,7 +52,7 @@ def run(
         except (RegistryUnavailable, RegistryRefused) as error:
             wait = _wait(message.attempts, command.jitter())
             with store.transaction() as tx:
-                outbox_rows.postpone(tx, message.seq, wait=wait, why=_why(error))
+                outbox.postpone(tx, message.seq, wait=wait, why=_why(error))
         else:
             delivered += 1
     return DrainOutboxResult(
@@ -70,7 +70,7 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
             timeout=deployment.admit_budget,
         )
         with store.transaction() as tx:
-            outbox_rows.forget(tx, message.seq)
+            outbox.forget(tx, message.seq)
         return
     try:
         first_token.admit_pending(registry, message, timeout=deployment.admit_budget)
@@ -78,14 +78,14 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
         if refused.reason == _REMOVED:
             # Retired before it was ever admitted: there is nothing left to tell.
             with store.transaction() as tx:
-                outbox_rows.forget(tx, message.seq)
+                outbox.forget(tx, message.seq)
             return
         if refused.reason == first_token.TOKEN_HASH_IN_USE:
             with store.transaction() as tx:
-                outbox_rows.drop_first_token(tx, message.admission.workspace_id)
+                outbox.drop_first_token(tx, message.admission.workspace_id)
         raise
     with store.transaction() as tx:
-        outbox_rows.confirm_admission(tx, message.admission.workspace_id)
+        outbox.confirm_admission(tx, message.admission.workspace_id)
 
 
 def _wait(attempts: int, jitter: float) -> timedelta:

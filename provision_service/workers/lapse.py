@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from provision_service.commands.call import SYSTEM, record
 from provision_service.domain.launch import WorkspaceEvent, status_after
-from provision_service.storage import lapsed_rows, workspace_rows
+from provision_service.storage import lapsed, workspaces
 from provision_service.storage.store import Store
 
 
@@ -31,13 +31,13 @@ def run(store: Store, command: Lapse) -> LapseResult:
     one whose old box still runs stays as it is.
     """
     with store.transaction() as tx:
-        ended = lapsed_rows.lapse(tx, command.limit)
+        ended = lapsed.lapse(tx, command.limit)
         for provision_id, workspace_id in ended:
-            held = workspace_rows.lock(tx, workspace_id)
+            held = workspaces.lock(tx, workspace_id)
             if held is None:
                 continue
             status = status_after(held.workspace.status, WorkspaceEvent.PROVISION_LAPSED)
-            workspace_rows.change(tx, workspace_id, status=status.value)
+            workspaces.change(tx, workspace_id, status=status.value)
             record(
                 tx,
                 SYSTEM,

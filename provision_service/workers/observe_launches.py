@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registration, Registry
 from provision_service.launch import observation
-from provision_service.storage import provision_rows, workspace_rows
+from provision_service.storage import provisions, workspaces
 from provision_service.storage.store import Store
 
 
@@ -43,7 +43,7 @@ def run(
 ) -> ObserveLaunchesResult:
     """Look and apply. RegistryUnavailable and RegistryRefused change nothing and are raised."""
     with store.reading() as tx:
-        watched = provision_rows.watched_workspaces(tx, command.limit)
+        watched = provisions.watched_workspaces(tx, command.limit)
     page = registry.list_changed_registrations(
         after=command.revision, page_token=command.page_token, timeout=deployment.launch_budget
     )
@@ -56,7 +56,7 @@ def run(
             changed += observation.apply(tx, each)
     if watched:
         with store.noting() as tx:
-            provision_rows.mark_observed(tx, watched)
+            provisions.mark_observed(tx, watched)
     return ObserveLaunchesResult(
         changed=changed,
         revision=command.revision if page.next_page_token else page.revision,
@@ -83,8 +83,8 @@ def _news(
     each would cost more than all the rest.
     """
     by_id = {each.workspace_id: each for each in seen}
-    stored = workspace_rows.find_many(tx, list(by_id))
-    launches = provision_rows.progress(tx, watched) if watched else {}
+    stored = workspaces.find_many(tx, list(by_id))
+    launches = provisions.progress(tx, watched) if watched else {}
     news = [
         by_id[workspace_id]
         for workspace_id, workspace in stored.items()

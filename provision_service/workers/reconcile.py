@@ -16,7 +16,7 @@ from provision_service.domain.reconciliation import Marking, choose_marks
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import Registration, Registry, RelaunchReason
 from provision_service.launch import observation
-from provision_service.storage import lapsed_rows, reconciler_rows, workspace_rows
+from provision_service.storage import lapsed, reconciler, workspaces
 from provision_service.storage.store import Store
 
 _REASON: Final = {
@@ -61,13 +61,13 @@ def run(
     """
     needing = _needing(registry, deployment)
     with store.reading() as tx:
-        marked_before = reconciler_rows.marked(tx)
+        marked_before = reconciler.marked(tx)
         # Read before the registry is asked: a launch that begins in between proves nothing.
-        counted = workspace_rows.find_many(tx, sorted(command.behind))
+        counted = workspaces.find_many(tx, sorted(command.behind))
     known = _of(registry, deployment, (command.behind | marked_before) - needing.keys())
     catalogue = deployment.catalogue()
     with store.transaction() as tx:
-        recent = reconciler_rows.take(tx)
+        recent = reconciler.take(tx)
         if recent is None:
             return ReconcileResult(held_back=command.behind)
         unmarked = [each for each in sorted(marked_before) if _unmark(tx, each, known)]
@@ -79,12 +79,12 @@ def run(
         wanted = _candidates(tx, catalogue, {**behind, **needing})
         marking = choose_marks(
             list(wanted),
-            workspaces=workspace_rows.count_alive(tx),
+            workspaces=workspaces.count_alive(tx),
             marked_last_minute=recent.used,
         )
         marked = [each for each in marking.workspace_ids if _mark(tx, catalogue, wanted[each])]
         paused = _paused(marking, len(marked))
-        reconciler_rows.settle(tx, recent, marked=len(marked), paused_reason=paused)
+        reconciler.settle(tx, recent, marked=len(marked), paused_reason=paused)
     return ReconcileResult(
         marked=tuple(marked),
         unmarked=tuple(unmarked),
@@ -125,8 +125,8 @@ def _candidates(
     tx: Connection, catalogue: Catalogue, needing: Mapping[str, Registration]
 ) -> dict[str, Registration]:
     """Whom to mark, the one that waits longest first."""
-    stored = workspace_rows.find_many(tx, list(needing))
-    busy = lapsed_rows.with_live_claim(tx, list(stored))
+    stored = workspaces.find_many(tx, list(needing))
+    busy = lapsed.with_live_claim(tx, list(stored))
     found = [
         each
         for each in needing.values()
@@ -157,14 +157,14 @@ def _reason(
 
 
 def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> bool:
-    held = workspace_rows.lock(tx, seen.workspace_id)
+    held = workspaces.lock(tx, seen.workspace_id)
     reason = _reason(held.workspace if held is not None else None, catalogue, seen)
-    if held is None or reason is None or lapsed_rows.with_live_claim(tx, [seen.workspace_id]):
+    if held is None or reason is None or lapsed.with_live_claim(tx, [seen.workspace_id]):
         return False
-    reconciler_rows.mark(tx, seen.workspace_id, reason, seen.relaunch_since)
+    reconciler.mark(tx, seen.workspace_id, reason, seen.relaunch_since)
     failure = seen.last_register_failure
     if failure is not None:
-        workspace_rows.record_error(
+        workspaces.record_error(
             tx,
             held.workspace,
             code=f"ERROR_REASON_{failure.reason}",
@@ -181,11 +181,11 @@ def _unmark(tx: Connection, workspace_id: str, known: Mapping[str, Registration]
     seen = known.get(workspace_id)
     if seen is None:
         return False
-    held = workspace_rows.lock(tx, workspace_id)
+    held = workspaces.lock(tx, workspace_id)
     mark = held.workspace.needs_launch if held is not None else None
     if held is None or mark is None or not observation.is_over(held.workspace, seen):
         return False
-    workspace_rows.change(tx, workspace_id, needs_launch_reason=None, needs_launch_since=None)
+    workspaces.change(tx, workspace_id, needs_launch_reason=None, needs_launch_since=None)
     _record(tx, held.workspace, "workspace.needs_no_launch", mark.reason)
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.storage import rekey_rows
+from provision_service.storage import rekeying
 from provision_service.storage.store import Store
 
 
@@ -31,13 +31,13 @@ def run(store: Store, command: Rekey) -> RekeyResult:
     """Re-encrypt; safe to interrupt and to run in several replicas at once."""
     keyring = store.vault.keyring
     with store.transaction() as tx:
-        rekey_rows.ensure_canary(tx, keyring)
+        rekeying.ensure_canary(tx, keyring)
         rewritten = (
-            rekey_rows.rekey_fingerprint_key(tx, keyring)
-            + rekey_rows.rekey_usage_tokens(tx, keyring, command.limit)
-            + rekey_rows.rekey_secrets(tx, keyring, command.limit)
+            rekeying.rekey_fingerprint_key(tx, keyring)
+            + rekeying.rekey_usage_tokens(tx, keyring, command.limit)
+            + rekeying.rekey_secrets(tx, keyring, command.limit)
         )
-        remaining, undecryptable = rekey_rows.remaining(tx, keyring)
+        remaining, undecryptable = rekeying.remaining(tx, keyring)
     return RekeyResult(
         key_id=keyring.current,
         rewritten=rewritten,

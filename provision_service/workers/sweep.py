@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from provision_service.storage import request_rows
+from provision_service.storage import requests
 from provision_service.storage.store import Store
 
 
@@ -28,5 +28,5 @@ class SweepResult:
 def run(store: Store, command: Sweep) -> SweepResult:
     """Forget them."""
     with store.transaction() as tx:
-        forgotten = request_rows.sweep(tx, keep=command.keep, limit=command.limit)
+        forgotten = requests.sweep(tx, keep=command.keep, limit=command.limit)
     return SweepResult(forgotten=forgotten, full=forgotten >= command.limit)

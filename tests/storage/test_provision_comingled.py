@@ -35,8 +35,8 @@ from provision_service.commands.unregister_platform_credential import (
 )
 from provision_service.domain.records import PlatformCredential
 from provision_service.domain.refusals import Reason
-from provision_service.storage import platform_rows
-from provision_service.storage.secret_rows import add_all
+from provision_service.storage import platform_credentials
+from provision_service.storage.secrets import add_all
 from tests.storage.provision_world import (
     ADMIN,
     LAUNCHER,
@@ -145,7 +145,7 @@ def test_a_credential_is_not_forgotten_while_it_is_registered_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(world)
-    find = platform_rows.find
+    find = platform_credentials.find
 
     def forgotten_meanwhile(tx: Connection, **named: Any) -> PlatformCredential | None:
         with pytest.raises(OperationalError, match="lock timeout"):
@@ -155,7 +155,7 @@ def test_a_credential_is_not_forgotten_while_it_is_registered_again(
             )
         return find(tx, **named)
 
-    monkeypatch.setattr(platform_rows, "find", forgotten_meanwhile)
+    monkeypatch.setattr(platform_credentials, "find", forgotten_meanwhile)
     register(world)
 
 

@@ -23,7 +23,7 @@ from provision_service.domain.probing import (
 )
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused
-from provision_service.storage import outbox_rows
+from provision_service.storage import outbox
 from provision_service.workers import drain_outbox
 from provision_service.workers.drain_outbox import DrainOutbox
 from tests.storage.provision_doubles import USED_HASH, new_id
@@ -362,7 +362,7 @@ def test_a_database_that_fails_after_the_token_was_made_does_not_swallow_it(
         raise OperationalError("UPDATE", {}, Exception("connection lost"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(outbox_rows, "confirm_admission", lost)
+        broken.setattr(outbox, "confirm_admission", lost)
         created = world.try_create()
     assert created.auth_token is not None
     make_due(world)

@@ -14,7 +14,7 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import set_tenant_billing
 from provision_service.commands.set_tenant_billing import SetTenantBilling
-from provision_service.storage import rekey_rows
+from provision_service.storage import rekeying
 from provision_service.storage.encryption import (
     Fingerprints,
     Place,
@@ -294,7 +294,7 @@ def test_a_rotation_that_stops_anywhere_goes_on_where_it_stopped(world: World) -
 
 def _rekey_and_die(world: World) -> None:
     with world.store.transaction() as tx:
-        assert rekey_rows.rekey_secrets(tx, tx.vault.keyring, 4) == 4
+        assert rekeying.rekey_secrets(tx, tx.vault.keyring, 4) == 4
         raise RuntimeError
 
 

@@ -25,7 +25,7 @@ from provision_service.domain.lifecycle import ProvisionReason, ProvisionState, 
 from provision_service.domain.records import Billing, ManifestEntry, Provision
 from provision_service.storage.documents import billing_document, manifest_document
 from provision_service.storage.models import ProvisionRow
-from provision_service.storage.provision_rows import (
+from provision_service.storage.provisions import (
     OPEN,
     UNFINISHED,
     provision_of,
@@ -127,7 +127,7 @@ WHERE workspace_id = %(workspace_id)s
 """
 
 
-def claims(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> Claims:
+def met(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> Claims:
     """What a new request meets. The workspace's row is locked."""
     asked = {"workspace_id": workspace_id, "caller": caller, "request_id": request_id}
     rows = tx.execute(_CLAIMS, asked).all()

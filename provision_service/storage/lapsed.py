@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select, update
 
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.storage.models import ProvisionRow, WorkspaceRow
-from provision_service.storage.provision_rows import OPEN
+from provision_service.storage.provisions import OPEN
 
 _P = ProvisionRow
 _S = ProvisionState

@@ -26,7 +26,7 @@ from provision_service.domain.records import LastError, Workspace
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.storage.documents import last_error_document
 from provision_service.storage.models import TenantRow, WorkspaceRow
-from provision_service.storage.tenant_rows import TenantFacts
+from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import (
     Held,
     held_of,
