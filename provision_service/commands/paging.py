@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from agentworkspace.core.ids import is_canonical_uuid
-from agentworkspace.core.refusal import Refusal, Violation, refuse_shape
+from agentworkspace.core.refusal import Refusal, Violation, wrong_shape
 
 Place = list[str]
 
@@ -76,11 +76,8 @@ def number_of(text: str) -> int:
 
 def bad_token() -> Refusal:
     """The refusal of a token that is not one of this list."""
-    try:
-        refuse_shape([Violation("page_token", "must come from an earlier answer to the same list")])
-    except Refusal as refusal:
-        return refusal
-    raise AssertionError("a violation always refuses")
+    said = "must be the next_page_token of an earlier answer to the same request"
+    return wrong_shape([Violation("page_token", said)])
 
 
 def _is_storable(part: object) -> bool:

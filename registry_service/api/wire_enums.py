@@ -14,7 +14,7 @@ from agentworkspace.registry.v1 import (
     token_service_pb2,
     workspace_registry_service_pb2,
 )
-from agentworkspace.rpc.wire_enums import numbers
+from agentworkspace.rpc.wire_enums import numbers, words
 from registry_service.commands.issued import Delivery
 from registry_service.commands.validate_tokens import Rejection
 from registry_service.domain.admission import NextAction
@@ -49,11 +49,7 @@ BEARER_KIND_OF: Final[dict[int, TokenKind]] = {
 CHECKED_KIND_OF: Final[dict[int, TokenKind]] = BEARER_KIND_OF | {
     KIND[TokenKind.PROXY]: TokenKind.PROXY
 }
-KIND_OF: Final[dict[int, TokenKind]] = {number: kind for kind, number in KIND.items()}
-REVOKE_REASON_OF: Final[dict[int, RevokeReason]] = {
-    number: reason for reason, number in REVOKE_REASON.items()
-}
-RELAUNCH_REASON_OF: Final[dict[int, RelaunchReason]] = {
-    number: reason for reason, number in RELAUNCH_REASON.items()
-}
-STATE_OF: Final[dict[int, RegistrationState]] = {number: state for state, number in STATE.items()}
+KIND_OF: Final = words(KIND)
+REVOKE_REASON_OF: Final = words(REVOKE_REASON)
+RELAUNCH_REASON_OF: Final = words(RELAUNCH_REASON)
+STATE_OF: Final = words(STATE)

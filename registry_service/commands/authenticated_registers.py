@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agentworkspace.core.ids import WorkspaceId
-from agentworkspace.core.refusal import Refusal
-from registry_service.commands import agent_card, evidence, first_use
+from registry_service.commands import evidence, first_use
 from registry_service.commands.register import Register, Registered, arrival_of
 from registry_service.domain.admission import decide
 from registry_service.domain.admission_line import AdmissionLine
@@ -48,7 +47,6 @@ def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
             arrival_of(
                 commands[place],
                 bearer.token.incarnation,
-                agent_card.encode(commands[place].agent_card),
                 by_newest_ticket=_is_newest_ticket(
                     found.by_hash.get(tickets[place] or b""), bearer
                 ),
@@ -82,7 +80,7 @@ def _hash(command: Register) -> bytes | None:
 def _is_simple(command: Register, bearer: Bearer, now: datetime) -> bool:
     """A live token, nothing minted, and nothing to write that needs the workspace's lock."""
     token, workspace = bearer.token, bearer.workspace
-    if token.workspace_id != command.workspace_id or not _storable(command):
+    if token.workspace_id != command.workspace_id:
         return False
     if token.dies_at_first_use() or workspace.registered_incarnation < token.incarnation:
         return False
@@ -98,14 +96,6 @@ def _is_simple(command: Register, bearer: Bearer, now: datetime) -> bool:
         )
     )
     return isinstance(verdict, Admitted) and isinstance(verdict.act, Keep)
-
-
-def _storable(command: Register) -> bool:
-    try:
-        agent_card.encode(command.agent_card)
-    except Refusal:
-        return False
-    return True
 
 
 def _registered(bearer: Bearer, now: datetime) -> Registered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
-from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation, wrong_shape
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Workspace
 from registry_service.storage.workspaces import Known
@@ -143,9 +143,4 @@ def only_for_itself() -> Refusal:
 
 
 def invalid(field: str, description: str) -> Refusal:
-    return Refusal(
-        SharedReason.INVALID_REQUEST,
-        "the request has the wrong shape",
-        metadata={"fields": field},
-        violations=[Violation(field, description)],
-    )
+    return wrong_shape([Violation(field, description)])

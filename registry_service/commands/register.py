@@ -9,7 +9,7 @@ from datetime import datetime
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
-from registry_service.commands import agent_card, evidence
+from registry_service.commands import evidence
 from registry_service.commands.admitting import Admission
 from registry_service.commands.evidence import Presented
 from registry_service.commands.issued import NewSecret
@@ -106,7 +106,6 @@ class RegisterRefused(Refusal):
 def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered:
     """Refusals: RegisterRefused only; the reasons are those of the admission table."""
     presented = presented_by(command)
-    card = agent_card.encode(command.agent_card)
     require_admissible(store, command)
     with store.transaction() as tx:
         workspaces.lock(tx, command.workspace_id)
@@ -117,7 +116,6 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
         arrival = arrival_of(
             command,
             admitted.incarnation,
-            card,
             by_newest_ticket=standing.presented_current() is not None,
         )
         admission = Admission(
@@ -164,15 +162,13 @@ def presented_by(command: Register) -> Presented:
     )
 
 
-def arrival_of(
-    command: Register, incarnation: int, card: str | None, *, by_newest_ticket: bool
-) -> Arrival:
+def arrival_of(command: Register, incarnation: int, *, by_newest_ticket: bool) -> Arrival:
     return Arrival(
         workspace_id=command.workspace_id,
         incarnation=incarnation,
         url=command.url,
         delivery_mode=command.delivery_mode,
-        agent_card=card,
+        agent_card=command.agent_card,
         runtime=command.runtime,
         runtime_version=command.runtime_version,
         by_newest_ticket=by_newest_ticket,

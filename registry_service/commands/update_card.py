@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.secret import Secret
-from registry_service.commands import agent_card, evidence, recording
+from registry_service.commands import evidence, recording
 from registry_service.commands.origin import Origin
 from registry_service.storage import registrations
 from registry_service.storage.store import Store
@@ -25,9 +25,10 @@ class UpdateCard:
 
 def run(store: Store, command: UpdateCard) -> None:
     """Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN."""
-    card = agent_card.encode(command.agent_card)
     with store.transaction() as tx:
         box = evidence.locked_box(tx, command.workspace_id, command.bearer, command.origin)
-        registrations.update_card(tx, command.workspace_id, agent_card=card, url=command.url)
+        registrations.update_card(
+            tx, command.workspace_id, agent_card=command.agent_card, url=command.url
+        )
         if box.use.news:
             recording.publish(tx, box.use.news)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -115,6 +116,10 @@ RETURNING r.workspace_id, w.tenant_id, w.incarnation, r.last_heartbeat_time
 """
 
 
+# What was parsed of a request: plain JSON, which the database takes.
+Card = Mapping[str, object]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A box that was let in. Empty or None keeps what was known."""
@@ -123,8 +128,7 @@ class Arrival:
     incarnation: int
     url: str
     delivery_mode: str
-    # JSON text.
-    agent_card: str | None
+    agent_card: Card | None
     runtime: str
     runtime_version: str
     # The ticket of the newest launch was shown, too.
@@ -158,7 +162,7 @@ def arrive(
         "incarnations": [arrival.incarnation for arrival in arrivals],
         "urls": [arrival.url for arrival in arrivals],
         "delivery_modes": [arrival.delivery_mode for arrival in arrivals],
-        "agent_cards": [arrival.agent_card for arrival in arrivals],
+        "agent_cards": [_json(arrival.agent_card) for arrival in arrivals],
         "runtimes": [arrival.runtime for arrival in arrivals],
         "runtime_versions": [arrival.runtime_version for arrival in arrivals],
         "by_newest_tickets": [arrival.by_newest_ticket for arrival in arrivals],
@@ -185,9 +189,9 @@ def lock(tx: Connection, workspace_id: WorkspaceId) -> None:
 
 
 def update_card(
-    tx: Connection, workspace_id: WorkspaceId, *, agent_card: str | None, url: str
+    tx: Connection, workspace_id: WorkspaceId, *, agent_card: Card | None, url: str
 ) -> None:
-    parameters = {"workspace_id": workspace_id, "agent_card": agent_card, "url": url}
+    parameters = {"workspace_id": workspace_id, "agent_card": _json(agent_card), "url": url}
     tx.exec_driver_sql(_UPDATE_CARD, parameters)
 
 
@@ -228,3 +232,7 @@ def mark_offline(
 
 def _ids(rows: Iterable[Any]) -> frozenset[WorkspaceId]:
     return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
+
+
+def _json(card: Card | None) -> str | None:
+    return None if card is None else json.dumps(card)

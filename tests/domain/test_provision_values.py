@@ -84,7 +84,7 @@ def test_a_wrong_shape_is_refused_with_every_violation() -> None:
         refuse_shape(violations)
     assert caught.value.reason is SharedReason.INVALID_REQUEST
     assert caught.value.violations == tuple(violations)
-    assert caught.value.message == "the request has 3 invalid field value(s): a, b"
+    assert caught.value.message == "the request is not well-formed: a, b"
 
 
 def test_a_reason_is_its_own_short_name() -> None:
@@ -99,6 +99,9 @@ def test_a_reason_is_its_own_short_name() -> None:
         ("6b66de8d000040008000000000000001", False),
         ("{6b66de8d-0000-4000-8000-000000000001}", False),
         ("6b66de8d-0000-4000-8000-000000000001\n", False),
+        (" 6b66de8d-0000-4000-8000-000000000001", False),
+        ("urn:uuid:6b66de8d-0000-4000-8000-000000000001", False),
+        ("6b66de8d-0000-4000-8000-00000000000٣", False),
         ("", False),
     ],
 )
@@ -109,7 +112,8 @@ def test_a_uuid_has_one_accepted_spelling(text: str, canonical: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "good"),
     [("acme", True), ("a.b_c-1", True), ("A" * 128, True), ("A" * 129, False), ("", False),
-     ("-a", False), ("a b", False), ("a\n", False), ("*", False)],
+     ("-a", False), ("a b", False), ("a\n", False), ("*", False),
+     (".a", False), ("_a", False), ("a/b", False), ("é", False)],
 )  # fmt: skip
 def test_a_tenant_id_is_plain_text(text: str, good: bool) -> None:
     assert is_tenant_id(text) is good
@@ -117,7 +121,15 @@ def test_a_tenant_id_is_plain_text(text: str, good: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "good"),
-    [("0" * 64, True), ("a" * 64, True), ("A" * 64, False), ("0" * 63, False), ("g" * 64, False)],
+    [
+        ("0" * 64, True),
+        ("a" * 64, True),
+        ("A" * 64, False),
+        ("0" * 63, False),
+        ("g" * 64, False),
+        ("", False),
+        ("0" * 64 + "\n", False),
+    ],
 )
 def test_a_token_hash_is_64_lower_case_hex_digits(text: str, good: bool) -> None:
     assert is_sha256_hex(text) is good

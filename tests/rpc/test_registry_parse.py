@@ -10,8 +10,9 @@ from google.protobuf.struct_pb2 import Struct
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.registry.v1 import registration_service_pb2 as box
 from agentworkspace.rpc.calls import Call
+from agentworkspace.server.request_fields import DEFAULT_PAGE, LARGEST_PAGE
 from registry_service.api.parse import registration
-from registry_service.api.parse.fields import DEFAULT_PAGE, LARGEST_PAGE, Fields
+from registry_service.api.parse.fields import Fields
 from registry_service.api.render.workspaces import _card
 from registry_service.domain.standing import BootstrapPolicy
 

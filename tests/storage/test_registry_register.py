@@ -330,12 +330,10 @@ def test_the_policy_decides_about_a_workspace_without_a_ticket(
         )
 
 
-def test_a_card_that_no_database_can_hold_is_a_shape_error(world: World) -> None:
+def test_a_card_may_quote_the_name_of_a_character_that_it_may_not_hold(world: World) -> None:
     workspace_id = world.workspace()
-    for card in ({"x": float("nan")}, {"x": "a\0b"}):
-        with pytest.raises(Exception, match="INVALID_REQUEST"):
-            world.register(workspace_id, agent_card=card)
-    assert world.live_instances(workspace_id) == []
+    world.box(workspace_id, agent_card={"hint": "write \\u0000 for NUL"})
+    assert world.registration(workspace_id).agent_card == {"hint": "write \\u0000 for NUL"}
 
 
 # The authenticated path, many at once

@@ -1,20 +1,13 @@
-"""Identifiers as types of their own, and the shapes they must have.
-
-Each `parse_*` returns the value, or the violation that says what is wrong with it; a caller
-collects the violations of all fields before it refuses.
-"""
+"""Identifiers as types of their own, the shapes they must have, and what to say of other ones."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, NewType, TypeGuard
 
-from agentworkspace.core.refusal import Violation
-
 WorkspaceId = NewType("WorkspaceId", str)
 TenantId = NewType("TenantId", str)
 TokenId = NewType("TokenId", str)
-ProvisionId = NewType("ProvisionId", str)
 RequestId = NewType("RequestId", str)
 
 # fullmatch, not `$`, which would let a trailing newline through.
@@ -33,8 +26,8 @@ def is_canonical_uuid(text: str) -> bool:
 
 
 def is_workspace_id(text: str) -> TypeGuard[WorkspaceId]:
-    """As `parse_workspace_id`, for those who word what is wrong themselves."""
-    return _UUID.fullmatch(text) is not None
+    """Whether `text` can name a workspace; a type checker takes it for one from then on."""
+    return is_canonical_uuid(text)
 
 
 def is_tenant_id(text: str) -> bool:
@@ -45,28 +38,3 @@ def is_tenant_id(text: str) -> bool:
 def is_sha256_hex(text: str) -> bool:
     """Whether `text` is 64 lower-case hex digits."""
     return _SHA256.fullmatch(text) is not None
-
-
-def parse_workspace_id(text: str, field: str = "workspace_id") -> WorkspaceId | Violation:
-    """The id, or what is wrong with it."""
-    return text if is_workspace_id(text) else Violation(field, UUID_WANTED)
-
-
-def parse_token_id(text: str, field: str = "token_id") -> TokenId | Violation:
-    """The id, or what is wrong with it."""
-    return TokenId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
-
-
-def parse_request_id(text: str, field: str = "request_id") -> RequestId | Violation:
-    """The id, or what is wrong with it."""
-    return RequestId(text) if _UUID.fullmatch(text) else Violation(field, UUID_WANTED)
-
-
-def parse_tenant_id(text: str, field: str = "tenant_id") -> TenantId | Violation:
-    """The id, or what is wrong with it."""
-    return TenantId(text) if _TENANT.fullmatch(text) else Violation(field, TENANT_WANTED)
-
-
-def parse_sha256(text: str, field: str = "token_sha256") -> bytes | Violation:
-    """The 32 bytes of the digest, or what is wrong with its text."""
-    return bytes.fromhex(text) if _SHA256.fullmatch(text) else Violation(field, SHA256_WANTED)

@@ -101,12 +101,17 @@ class Refusal(Exception):
         return f"Refusal({self.reason}, {self.message!r})"
 
 
+def wrong_shape(violations: Sequence[Violation]) -> Refusal:
+    """INVALID_REQUEST with every violation; the edge puts their fields into the metadata."""
+    fields = ", ".join(dict.fromkeys(violation.field for violation in violations))
+    return Refusal(
+        SharedReason.INVALID_REQUEST,
+        f"the request is not well-formed: {fields}",
+        violations=violations,
+    )
+
+
 def refuse_shape(violations: Sequence[Violation]) -> None:
     """Raise INVALID_REQUEST with every violation, if there is any."""
     if violations:
-        fields = ", ".join(dict.fromkeys(violation.field for violation in violations))
-        raise Refusal(
-            SharedReason.INVALID_REQUEST,
-            f"the request has {len(violations)} invalid field value(s): {fields}",
-            violations=violations,
-        )
+        raise wrong_shape(violations)

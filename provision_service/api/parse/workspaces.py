@@ -8,8 +8,8 @@ from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.server import documents
 from provision_service.api import wire_enums
-from provision_service.api.parse import documents
 from provision_service.api.parse.fields import Fields
 from provision_service.commands.call import Call
 from provision_service.commands.create_workspace import CreateWorkspace
@@ -23,6 +23,7 @@ LONGEST_NAME: Final = 200
 LONGEST_WORD: Final = 128
 LONGEST_MODEL: Final = 256
 LONGEST_ETAG: Final = 64
+DEEPEST_COMPUTE: Final = 32
 MOST_TASKS: Final = 10_000
 LARGEST_BUDGET: Final = 2**63 - 1
 DELIVERY_MODES: Final = ("push", "poll")
@@ -66,7 +67,7 @@ def create_workspace(
         secrets={key: Secret(value) for key, value in secrets.items()},
         secret_providers=dict(request.secret_providers),
         validate_only=request.validate_only,
-        auth_token_sha256=fields.sha256(request.auth_token_sha256, "auth_token_sha256"),
+        auth_token_sha256=fields.sha256_hex(request.auth_token_sha256, "auth_token_sha256"),
     )
     fields.finish()
     return command
@@ -158,7 +159,7 @@ def _spec(fields: Fields, wire: workspace_pb2.Workspace, mask: frozenset[str]) -
             seen.max_concurrent_tasks, "workspace.max_concurrent_tasks", at_most=MOST_TASKS
         ),
         budget_limit_micros=budget or None,
-        compute=documents.document(fields, seen.compute, "workspace.compute"),
+        compute=documents.read(fields, seen.compute, "workspace.compute", deepest=DEEPEST_COMPUTE),
         delivery_mode=fields.one_of(seen.delivery_mode, "workspace.delivery_mode", DELIVERY_MODES),
         url=_url(fields, seen.url),
         workspace_access=fields.one_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentworkspace.core.audit import AuditEvent
 from agentworkspace.provision.v1 import audit_service_pb2 as pb
-from provision_service.api.render.times import timestamp
+from agentworkspace.rpc.wire_times import timestamp
 from provision_service.commands.list_audit_events import ListAuditEventsResult
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
 from provision_service.api.render.launch import launch
-from provision_service.api.render.times import timestamp
 from provision_service.commands.list_provisions import ListProvisionsResult
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
+from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import warnings
-from provision_service.api.render.times import timestamp
 from provision_service.commands.assign_secret_provider import AssignSecretProviderResult
 from provision_service.commands.audit_shared_secrets import AuditSharedSecretsResult
 from provision_service.commands.check_credentials import CheckCredentialsResult

@@ -6,9 +6,9 @@ from google.protobuf import json_format
 
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
-from provision_service.api.render.times import timestamp
 from provision_service.commands.create_workspace import CreateWorkspaceResult
 from provision_service.commands.list_workspaces import ListWorkspacesResult
 from provision_service.commands.update_workspace import UpdateWorkspaceResult

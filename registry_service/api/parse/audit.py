@@ -7,7 +7,6 @@ from typing import Final
 from agentworkspace.registry.v1 import audit_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from registry_service.api.parse.fields import Fields
-from registry_service.api.parse.tokens import LONGEST_PAGE_TOKEN
 from registry_service.commands.list_audit_events import ListAuditEvents
 
 LONGEST_ACTION: Final = 100
@@ -21,7 +20,7 @@ def list_audit_events(request: pb.ListAuditEventsRequest, call: Call) -> ListAud
         workspace_id=fields.optional_workspace_id(request.workspace_id),
         action=fields.text(request.action, "action", at_most=LONGEST_ACTION) or None,
         page_size=fields.page_size(request.page_size),
-        page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+        page_token=fields.page_token(request.page_token),
     )
     fields.finish()
     return command

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.protobuf.struct_pb2 import Struct
+
 from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
+from agentworkspace.server import documents
 from registry_service.api import asking
-from registry_service.api.parse import documents
 from registry_service.api.parse.fields import Fields
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.heartbeats import Heartbeat
@@ -20,6 +22,7 @@ from registry_service.domain.standing import BootstrapPolicy
 
 LONGEST_RUNTIME: Final = 100
 LONGEST_ERROR: Final = 1000
+DEEPEST_CARD: Final = 24
 DELIVERY_MODES: Final = ("push", "poll")
 
 
@@ -35,9 +38,7 @@ def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy
         request_id=fields.request_id(request.request_id),
         url=_url(fields, request.url),
         delivery_mode=_delivery_mode(fields, request.delivery_mode),
-        agent_card=documents.card(fields, request.agent_card)
-        if request.HasField("agent_card")
-        else None,
+        agent_card=_card(fields, request.agent_card) if request.HasField("agent_card") else None,
         runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_RUNTIME),
         runtime_version=fields.text(
             request.runtime_version, "runtime_version", at_most=LONGEST_RUNTIME
@@ -68,9 +69,7 @@ def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
         origin=asking.origin(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=call.bearer,
-        agent_card=documents.card(fields, request.agent_card)
-        if request.HasField("agent_card")
-        else None,
+        agent_card=_card(fields, request.agent_card) if request.HasField("agent_card") else None,
         url=_url(fields, request.url),
     )
     fields.finish()
@@ -92,6 +91,10 @@ def who_am_i(call: Call) -> WhoAmI:
     return WhoAmI(bearer=call.bearer, method=call.method, correlation_id=call.correlation_id)
 
 
+def _card(fields: Fields, document: Struct) -> documents.Json:
+    return documents.read(fields, document, "agent_card", deepest=DEEPEST_CARD)
+
+
 def _url(fields: Fields, text: str) -> str:
     """Its shape; where it leads is looked at later."""
     if text:
@@ -102,4 +105,4 @@ def _url(fields: Fields, text: str) -> str:
 
 
 def _delivery_mode(fields: Fields, text: str) -> str:
-    return fields.one_of(text, "delivery_mode", DELIVERY_MODES) if text else ""
+    return fields.one_of(text, "delivery_mode", DELIVERY_MODES)

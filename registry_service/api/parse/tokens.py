@@ -27,7 +27,6 @@ from registry_service.domain.tokens import RevokeReason
 
 LONGEST_LABEL: Final = 200
 LONGEST_NOTE: Final = 500
-LONGEST_PAGE_TOKEN: Final = 1024
 LARGEST_BATCH: Final = 1000
 SHORTEST_TTL: Final = timedelta(seconds=1)
 LONGEST_TTL: Final = timedelta(days=3653)
@@ -88,7 +87,7 @@ def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
         include_revoked=request.include_revoked,
         include_proxy=request.include_proxy,
         page_size=fields.page_size(request.page_size),
-        page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+        page_token=fields.page_token(request.page_token),
     )
     fields.finish()
     return command

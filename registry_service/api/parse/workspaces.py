@@ -11,7 +11,7 @@ from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from registry_service.api import asking, wire_enums
 from registry_service.api.parse.fields import Fields
-from registry_service.api.parse.tokens import LONGEST_LABEL, LONGEST_PAGE_TOKEN, ttl
+from registry_service.api.parse.tokens import LONGEST_LABEL, ttl
 from registry_service.commands.admit_workspace import AdmitWorkspace, FirstToken
 from registry_service.commands.begin_incarnation import TICKET_TTL, BeginIncarnation
 from registry_service.commands.diagnose import Diagnose
@@ -96,18 +96,16 @@ def list_registrations(
     command = ListRegistrations(
         caller=call.require_caller(),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
-        state=fields.named(request.state, "state", wire_enums.STATE_OF) if request.state else None,
+        state=fields.optional_named(request.state, "state", wire_enums.STATE_OF),
         needs_relaunch=request.needs_relaunch,
-        relaunch_reason=fields.named(
+        relaunch_reason=fields.optional_named(
             request.relaunch_reason, "relaunch_reason", wire_enums.RELAUNCH_REASON_OF
-        )
-        if request.relaunch_reason
-        else None,
+        ),
         changed_after=fields.at_least_zero(request.changed_after, "changed_after")
         if request.HasField("changed_after")
         else None,
         page_size=fields.page_size(request.page_size),
-        page_token=fields.text(request.page_token, "page_token", at_most=LONGEST_PAGE_TOKEN),
+        page_token=fields.page_token(request.page_token),
         workspace_ids=fields.workspace_ids(request.workspace_ids),
         heartbeat_interval=heartbeat_interval,
     )

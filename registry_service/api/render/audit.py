@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentworkspace.registry.v1 import audit_service_pb2 as pb
-from registry_service.api.render.times import timestamp
+from agentworkspace.rpc.wire_times import timestamp
 from registry_service.commands.list_audit_events import AuditEvent, AuditPage
 
 

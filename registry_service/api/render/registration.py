@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
+from agentworkspace.rpc.wire_times import duration
 from registry_service.api import wire_enums
 from registry_service.api.render import tokens
-from registry_service.api.render.times import duration
 from registry_service.commands.heartbeats import Heartbeaten
 from registry_service.commands.register import Registered
 from registry_service.commands.who_am_i import Identified

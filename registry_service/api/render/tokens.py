@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.rpc.wire_enums import number
+from agentworkspace.rpc.wire_times import timestamp
 from registry_service.api import wire_enums
-from registry_service.api.render.times import timestamp
 from registry_service.commands.issued import Issued
 from registry_service.commands.list_tokens import TokenPage
 from registry_service.commands.read_revocations import Revocation

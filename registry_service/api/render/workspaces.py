@@ -11,9 +11,9 @@ from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.registry.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED
 from agentworkspace.registry.v1.registration_service_pb2 import REGISTER_OUTCOME_UNSPECIFIED
 from agentworkspace.rpc.wire_enums import number
+from agentworkspace.rpc.wire_times import timestamp
 from registry_service.api import wire_enums
 from registry_service.api.render import tokens
-from registry_service.api.render.times import timestamp
 from registry_service.commands.admit_workspace import AdmittedWorkspace
 from registry_service.commands.begin_incarnation import BegunIncarnation, NotNeeded
 from registry_service.commands.diagnose import Diagnosis, Forecast, TicketStatus

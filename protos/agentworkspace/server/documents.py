@@ -1,4 +1,4 @@
-"""Agent cards: google.protobuf.Struct as plain JSON that PostgreSQL can hold."""
+"""Documents: google.protobuf.Struct as plain JSON that PostgreSQL can hold."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any, Final
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from registry_service.api.parse.fields import Fields
+from agentworkspace.server.request_fields import RequestFields
 
 Json = dict[str, "JsonValue"]
 JsonValue = None | bool | float | int | str | list[Any] | Json
 
-LARGEST_CARD_BYTES: Final = 64 * 1024
-# protobuf reads 100 messages deep, a level of a card takes three, and answers wrap it deeper.
-DEEPEST_CARD: Final = 24
+LARGEST_BYTES: Final = 64 * 1024
 # Beyond this a double no longer holds every whole number.
 _EXACT: Final = 2**53
 
@@ -23,16 +21,25 @@ class _NotJson(ValueError):
     """The document has no form that a JSON column keeps."""
 
 
-def card(fields: Fields, document: Struct, field: str = "agent_card") -> Json:
-    """The card as JSON. Too large, too deep, or with a value that JSON lacks: a violation."""
-    if document.ByteSize() > LARGEST_CARD_BYTES:
-        fields.refuse(field, f"must be at most {LARGEST_CARD_BYTES} bytes")
+class _TooDeep(ValueError):
+    """The document nests deeper than is allowed."""
+
+
+def read(fields: RequestFields, document: Struct, field: str, *, deepest: int) -> Json:
+    """The document as JSON. Too large, too deep, or with a value that JSON lacks: a violation.
+
+    protobuf reads 100 messages deep, and a level of a document takes three of them.
+    """
+    if document.ByteSize() > LARGEST_BYTES:
+        fields.refuse(field, f"must be at most {LARGEST_BYTES} bytes")
         return {}
     try:
-        return _object(document, DEEPEST_CARD)
+        return _object(document, deepest)
+    except _TooDeep:
+        fields.refuse(field, f"must not nest deeper than {deepest}")
     except _NotJson as wrong:
         fields.refuse(field, str(wrong))
-        return {}
+    return {}
 
 
 def _object(document: Struct, depth: int) -> Json:
@@ -45,7 +52,7 @@ def _array(items: ListValue, depth: int) -> list[JsonValue]:
 
 def _value(value: Value, depth: int) -> JsonValue:
     if depth < 0:
-        raise _NotJson(f"must not nest deeper than {DEEPEST_CARD}")
+        raise _TooDeep
     match value.WhichOneof("kind"):
         case "string_value":
             return _text(value.string_value)

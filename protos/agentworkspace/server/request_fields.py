@@ -1,0 +1,98 @@
+"""Reads the fields of one request and collects what is wrong with them.
+
+A method that finds a violation notes it and returns a placeholder, so that the remaining
+fields are read too; `finish` then refuses with all of them. Nothing may be done with what was
+read before `finish` has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+from agentworkspace.core import ids
+from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.refusal import Violation, refuse_shape
+
+T = TypeVar("T")
+
+DEFAULT_PAGE: Final = 50
+LARGEST_PAGE: Final = 200
+LONGEST_PAGE_TOKEN: Final = 1024
+
+
+class RequestFields:
+    """What requests of both services have; each service adds fields of its own kinds."""
+
+    def __init__(self) -> None:
+        self._violations: list[Violation] = []
+
+    def refuse(self, field: str, description: str) -> None:
+        self._violations.append(Violation(field, description))
+
+    def finish(self) -> None:
+        """Raise INVALID_REQUEST if anything was wrong."""
+        refuse_shape(self._violations)
+
+    # Ids
+
+    def uuid(self, text: str, field: str) -> str:
+        if not ids.is_canonical_uuid(text):
+            self.refuse(field, ids.UUID_WANTED)
+        return text
+
+    def workspace_id(self, text: str, field: str = "workspace_id") -> WorkspaceId:
+        return WorkspaceId(self.uuid(text, field))
+
+    def tenant_id(self, text: str, field: str = "tenant_id") -> TenantId:
+        if not ids.is_tenant_id(text):
+            self.refuse(field, ids.TENANT_WANTED)
+        return TenantId(text)
+
+    def sha256_hex(self, text: str, field: str) -> str | None:
+        """None when the server shall make the secret."""
+        if text and not ids.is_sha256_hex(text):
+            self.refuse(field, ids.SHA256_WANTED)
+            return None
+        return text or None
+
+    # Text and numbers
+
+    def text(self, text: str, field: str, *, at_most: int) -> str:
+        if len(text) > at_most:
+            self.refuse(field, f"must be at most {at_most} characters")
+        if "\0" in text:
+            self.refuse(field, "must not contain a NUL character")
+        return text
+
+    def page_token(self, text: str) -> str:
+        return self.text(text, "page_token", at_most=LONGEST_PAGE_TOKEN)
+
+    def one_of(self, text: str, field: str, allowed: Iterable[str]) -> str:
+        """Empty means not given."""
+        allowed = tuple(allowed)
+        if text and text not in allowed:
+            self.refuse(field, f"must be one of: {', '.join(allowed)}")
+        return text
+
+    def at_least_zero(self, number: int, field: str) -> int:
+        if number < 0:
+            self.refuse(field, "must not be negative")
+        return max(number, 0)
+
+    def page_size(self, number: int) -> int:
+        """The default for 0; a larger page than allowed is cut, not refused."""
+        return min(self.at_least_zero(number, "page_size"), LARGEST_PAGE) or DEFAULT_PAGE
+
+    # Enums
+
+    def named(self, number: int, field: str, names: Mapping[int, T]) -> T:
+        """The domain's word for an enum number; unspecified and unknown numbers are refused."""
+        if number not in names:
+            wanted = ", ".join(str(name) for name in names.values())
+            self.refuse(field, f"must be one of: {wanted}")
+            return next(iter(names.values()))
+        return names[number]
+
+    def optional_named(self, number: int, field: str, names: Mapping[int, T]) -> T | None:
+        return self.named(number, field, names) if number else None
