@@ -1,6 +1,8 @@
-"""CatalogueService: answered from the catalogue in force, without store or command."""
+"""CatalogueService: the lists are answered from the catalogue in force, without the store."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
 
 from typing_extensions import override
 
@@ -8,12 +10,14 @@ from agentworkspace.core.refusal import AnyReason, Refusal
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
 from agentworkspace.provision.v1 import catalogue_service_pb2_grpc
 from agentworkspace.rpc import calls
+from provision_service.api import asking
 from provision_service.api.box_bearers import BoxBearers
 from provision_service.api.core import Core
 from provision_service.api.parse import catalogue as parse
 from provision_service.api.render import catalogue as render
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.derivation import PresentNames, derive
+from provision_service.commands import preview_catalogue
 from provision_service.domain.refusals import Reason
 
 
@@ -65,6 +69,21 @@ class Catalogues(catalogue_service_pb2_grpc.CatalogueServiceServicer):
             names = tuple(provider.name for provider in derivation.candidates)
             raise _refused(catalogue, derivation.reason, asked.runtime, asked.model, names)
         return render.derived(catalogue, derivation)
+
+    @override
+    async def PreviewCatalogue(
+        self, request: pb.PreviewCatalogueRequest, context: object
+    ) -> AsyncIterator[pb.PreviewCatalogueResponse]:
+        core, command = self._core, parse.preview_catalogue(request, asking.call(calls.current()))
+        preview = await core.run(
+            lambda store: preview_catalogue.begin(store, command, core.deployment)
+        )
+        yield render.begun(preview.begun)
+        while not preview.finished:
+            for changed in await core.run(preview.next_page):
+                yield render.changed(changed)
+            yield render.progress(preview)
+        yield render.summary(preview)
 
 
 def _refused(

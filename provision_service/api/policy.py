@@ -71,6 +71,7 @@ _LINES: Final[dict[str, dict[str, Rule]]] = {
         "ListRuntimes": ANYBODY,
         "ListModels": ANYBODY,
         "DeriveProvider": ANYBODY,
+        "PreviewCatalogue": ADMIN,
     },
     "AuditService": {"ListAuditEvents": ADMIN},
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from agentworkspace.provision.v1 import (
+    catalogue_service_pb2,
     error_reason_pb2,
     provision_pb2,
     secret_service_pb2,
     workspace_pb2,
 )
 from agentworkspace.rpc.wire_enums import numbers, words
+from provision_service.domain.catalogue_change import Aspect
 from provision_service.domain.lifecycle import (
     NeedsLaunchReason,
     ProvisionOutcome,
@@ -33,6 +35,9 @@ LAUNCH_REASON: Final = numbers(ProvisionReason, provision_pb2.ProvisionReason, "
 STATE: Final = numbers(ProvisionState, provision_pb2.ProvisionState, "PROVISION_STATE_")
 OUTCOME: Final = numbers(ProvisionOutcome, provision_pb2.ProvisionOutcome, "PROVISION_OUTCOME_")
 VERDICT: Final = numbers(Verdict, secret_service_pb2.ProbeVerdict, "PROBE_VERDICT_")
+CATALOGUE_ASPECT: Final = numbers(
+    Aspect, catalogue_service_pb2.CatalogueAspect, "CATALOGUE_ASPECT_"
+)
 
 STATUS_OF: Final = words(STATUS)
 LAUNCH_REASON_OF: Final = words(LAUNCH_REASON)

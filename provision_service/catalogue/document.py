@@ -56,6 +56,9 @@ class Reader:
             line = mark.line + 1 if mark is not None else 1
             self.at(line, f"not valid YAML: {error.problem}", "correct the syntax there")
             return None
+        except RecursionError:
+            self.at(1, "it is nested too deeply", "write it like the shipped catalogue")
+            return None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             self.at(line, f"not valid YAML: {error.reason}", "remove that character")

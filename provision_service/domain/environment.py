@@ -87,7 +87,15 @@ def plan_environment(
         plan, steps = expansion.run(), tuple(expansion.steps)
     keys = _platform_keys(variables, platform)
     pays_per_box = platform.per_box and launch.mode is BillingMode.PLATFORM_MANAGED
-    return EnvironmentPlan(variables, tuple(removed), plan, steps, keys, pays_per_box)
+    return EnvironmentPlan(
+        variables,
+        tuple(removed),
+        plan,
+        steps,
+        keys,
+        pays_per_box,
+        payer.name if payer is not None else "",
+    )
 
 
 def _passed_on(

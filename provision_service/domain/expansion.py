@@ -135,6 +135,7 @@ class Expansion:
         return LaunchPlan(
             model=self.payer.model,
             endpoint=endpoint.url,
+            endpoint_name=endpoint.name,
             endpoint_missing="" if ready else " or ".join(way.endpoint_from),
             names_workspace=self._names_workspace(),
             names=tuple(way.env),

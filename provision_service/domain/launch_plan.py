@@ -32,14 +32,17 @@ class LaunchFile:
 class LaunchPlan:
     """The recipe of a runtime, expanded for one launch.
 
-    `model` is the model id as the program spells it, `names` the variables that the recipe
-    set, `unset` the names that must not reach the program from anywhere else.
+    `model` is the model id as the program spells it. `endpoint_name` is the tenant's variable
+    that `endpoint` was taken from, empty where it is not the tenant's. `names` are the
+    variables that the recipe set, `unset` the names that must not reach the program from
+    anywhere else.
     `endpoint_missing` is the name to set where nobody knows an endpoint, else empty;
     `names_workspace`: the proxy learns which workspace calls.
     """
 
     model: str
     endpoint: str = field(repr=False)
+    endpoint_name: str
     endpoint_missing: str
     names_workspace: bool
     names: tuple[str, ...]

@@ -94,6 +94,7 @@ class EnvironmentPlan:
     `launch` is what the runtime's recipe wants beside the environment, None without one.
     `steps` say what the recipe did to names of the platform. `platform_keys` are the names
     that the platform's key stands under; `per_box`: it is not known before the launch.
+    `pays_with` is the name that the paying credential is stored under, empty for none.
     """
 
     variables: Mapping[str, Variable]
@@ -102,6 +103,7 @@ class EnvironmentPlan:
     steps: tuple[Step, ...] = ()
     platform_keys: frozenset[str] = frozenset()
     per_box: bool = False
+    pays_with: str = ""
 
     def manifest(self) -> Iterator[tuple[str, Origin, Secret]]:
         """Name, origin and value (for a keyed fingerprint) in name order."""

@@ -71,7 +71,7 @@ def decide_on(
         spec=with_template(spec, files),
         secrets=secrets,
         catalogue=files.catalogue,
-        platform=_platform(tx, deployment, tenant),
+        platform=platform_of(tx, deployment, tenant),
         at_create=at_create,
     )
     return inputs, decide(inputs)
@@ -139,7 +139,8 @@ def take_usage_token(
     return decide(without).refusal
 
 
-def _platform(tx: Transaction, deployment: Deployment, tenant: TenantFacts) -> PlatformProxy:
+def platform_of(tx: Transaction, deployment: Deployment, tenant: TenantFacts) -> PlatformProxy:
+    """The platform's side as this tenant gets it: with its own usage token, or the deployment's."""
     if deployment.platform.per_box:
         return deployment.platform
     if tenant.usage_token is None:

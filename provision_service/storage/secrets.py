@@ -16,6 +16,7 @@ from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
 from provision_service.storage.encryption import Sealed, secret_place
+from provision_service.storage.keyring import Keyring
 from provision_service.storage.models import SecretRow
 from provision_service.storage.models_internal import PlatformCredentialRow
 from provision_service.storage.store import Transaction
@@ -38,6 +39,18 @@ _TENANTS_OWN = _OF_TENANT.where(_S.workspace_id.is_(None))
 _MERGED = _OF_TENANT.where(
     or_(_S.workspace_id.is_(None), _S.workspace_id == bindparam("workspace_id"))
 )
+# Each branch has an index of its own; one condition for both would have none.
+_SEEN_BY_MANY: Final = """
+SELECT key, tenant_id, workspace_id, ciphertext, nonce, key_id, provider, EXISTS (
+    SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
+) AS comingled
+FROM provision.secrets AS s WHERE tenant_id = ANY(%(tenants)s) AND workspace_id IS NULL
+UNION ALL
+SELECT key, tenant_id, workspace_id, ciphertext, nonce, key_id, provider, EXISTS (
+    SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
+) AS comingled
+FROM provision.secrets AS s WHERE workspace_id = ANY(%(workspaces)s::uuid[])
+"""
 # Arrays: SQLAlchemy would write, and compile, a parameter for each column of each secret.
 _ADD_ALL: Final = """
 INSERT INTO provision.secrets (
@@ -75,15 +88,29 @@ def read_merged(tx: Transaction, *, tenant_id: str, workspace_id: str | None) ->
         query = _MERGED
     keyring = tx.vault.keyring
     rows: dict[Scope, list[StoredSecret]] = {Scope.GLOBAL: [], Scope.WORKSPACE: []}
-    for key, owner, ciphertext, nonce, key_id, provider, comingled in tx.execute(query, place):
-        scope = Scope.GLOBAL if owner is None else Scope.WORKSPACE
-        value = tx.vault.open_text(
-            secret_place(tenant_id, owner, key),
-            Sealed(ciphertext, nonce, key_id),
-            keyring=keyring,
-        )
-        rows[scope].append(StoredSecret(key, scope, value, comingled, provider or ""))
+    for row in tx.execute(query, place):
+        opened = _opened(tx, keyring, tenant_id, row)
+        rows[opened.scope].append(opened)
     return merge(rows[Scope.GLOBAL], rows[Scope.WORKSPACE])
+
+
+def read_merged_of_many(tx: Transaction, workspaces: Mapping[str, str]) -> dict[str, MergedSecrets]:
+    """What each of these workspaces sees, decrypted, by its id; given with their tenants' ids."""
+    tenants = sorted(set(workspaces.values()))
+    asked = {"tenants": tenants, "workspaces": list(workspaces)}
+    keyring = tx.vault.keyring
+    of_tenants: dict[str, list[StoredSecret]] = {tenant_id: [] for tenant_id in tenants}
+    own: dict[str, list[StoredSecret]] = {workspace_id: [] for workspace_id in workspaces}
+    for row in tx.exec_driver_sql(_SEEN_BY_MANY, asked):
+        opened = _opened(tx, keyring, row.tenant_id, row)
+        if row.workspace_id is None:
+            of_tenants[row.tenant_id].append(opened)
+        elif workspaces[row.workspace_id] == row.tenant_id:
+            own[row.workspace_id].append(opened)
+    return {
+        workspace_id: merge(of_tenants[tenant_id], own[workspace_id])
+        for workspace_id, tenant_id in workspaces.items()
+    }
 
 
 def put(
@@ -261,6 +288,16 @@ def reaches(workspace_id: str | None) -> Any:
     if workspace_id is None:
         return _S.workspace_id.is_(None)
     return or_(_S.workspace_id.is_(None), _S.workspace_id == workspace_id)
+
+
+def _opened(tx: Transaction, keyring: Keyring, tenant_id: str, row: Any) -> StoredSecret:
+    scope = Scope.GLOBAL if row.workspace_id is None else Scope.WORKSPACE
+    value = tx.vault.open_text(
+        secret_place(tenant_id, row.workspace_id, row.key),
+        Sealed(row.ciphertext, row.nonce, row.key_id),
+        keyring=keyring,
+    )
+    return StoredSecret(row.key, scope, value, row.comingled, row.provider or "")
 
 
 def _columns(

@@ -103,6 +103,20 @@ def page(
     return [held_of(row).workspace for row in tx.execute(query)]
 
 
+def living(tx: Connection, *, after: str, limit: int) -> list[Held]:
+    """Workspaces that were not removed, in the order of their ids, after one (empty: all)."""
+    query = _query().where(_W.remove_time.is_(None))
+    if after:
+        query = query.where(_W.workspace_id > after)
+    return [held_of(row) for row in tx.execute(query.order_by(_W.workspace_id).limit(limit))]
+
+
+def count_living(tx: Connection) -> int:
+    """How many were not removed."""
+    counted = select(func.count()).select_from(_W).where(_W.remove_time.is_(None))
+    return tx.execute(counted).scalar_one()
+
+
 def add(
     tx: Connection, *, workspace_id: str, tenant: TenantFacts, spec: WorkspaceSpec
 ) -> Workspace:

@@ -28,6 +28,7 @@ CHANGES_NOTHING: Final = frozenset(
         f"{_PROVISION}CatalogueService/ListModels",
         f"{_PROVISION}CatalogueService/ListProviders",
         f"{_PROVISION}CatalogueService/ListRuntimes",
+        f"{_PROVISION}CatalogueService/PreviewCatalogue",
         f"{_PROVISION}SecretService/AuditSharedSecrets",
         f"{_PROVISION}SecretService/CheckCredentials",
         f"{_PROVISION}SecretService/GetSecretValues",

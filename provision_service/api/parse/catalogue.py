@@ -8,7 +8,10 @@ from typing import Final, Protocol
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
 from provision_service.api.parse.fields import Fields
 from provision_service.api.parse.workspaces import LONGEST_MODEL, LONGEST_WORD
+from provision_service.commands.call import Call
+from provision_service.commands.preview_catalogue import PreviewCatalogue
 
+LARGEST_CATALOGUE_BYTES: Final = 1024 * 1024
 _DIGITS: Final = 9
 
 
@@ -58,6 +61,15 @@ def derive_provider(request: pb.DeriveProviderRequest) -> Derive:
     )
     fields.finish()
     return question
+
+
+def preview_catalogue(request: pb.PreviewCatalogueRequest, call: Call) -> PreviewCatalogue:
+    fields = Fields()
+    size = len(request.text.encode())
+    if not 1 <= size <= LARGEST_CATALOGUE_BYTES:
+        fields.refuse("text", f"must be 1 to {LARGEST_CATALOGUE_BYTES} bytes, a whole catalogue")
+    fields.finish()
+    return PreviewCatalogue(call=call, text=request.text)
 
 
 def _page(fields: Fields, request: _Paged) -> Page:

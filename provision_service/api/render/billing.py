@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agentworkspace.core.refusal import AnyReason
 from agentworkspace.provision.v1 import billing_service_pb2 as pb
 from agentworkspace.provision.v1 import error_reason_pb2, resolution_pb2
 from provision_service.api import wire_enums
@@ -11,6 +12,13 @@ from provision_service.commands.set_billing_mode_override import SetBillingModeO
 from provision_service.commands.set_tenant_billing import SetTenantBillingResult
 from provision_service.domain.records import Billing
 from provision_service.domain.step import Notice, Step
+
+
+def reason(refusal: AnyReason | None) -> error_reason_pb2.ErrorReason.ValueType:
+    """The reason of a refusal; unspecified where there is none."""
+    if refusal is None:
+        return error_reason_pb2.ERROR_REASON_UNSPECIFIED
+    return wire_enums.REASON[refusal]
 
 
 def resolution(billing: Billing | None) -> resolution_pb2.Resolution | None:
@@ -24,11 +32,7 @@ def resolution(billing: Billing | None) -> resolution_pb2.Resolution | None:
         provider_selection=decided.provider_selection or "",
         effective_model=decided.effective_model,
         effective_model_source=decided.effective_model_source,
-        refusal=(
-            wire_enums.REASON[decided.refusal]
-            if decided.refusal is not None
-            else error_reason_pb2.ERROR_REASON_UNSPECIFIED
-        ),
+        refusal=reason(decided.refusal),
         refusal_message=billing.refusal_message,
         steps=steps(decided.steps),
         catalogue_version=decided.catalogue_version,

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
+from provision_service.api import wire_enums
 from provision_service.api.parse.catalogue import Page
-from provision_service.api.render.billing import steps
+from provision_service.api.render.billing import reason, steps
 from provision_service.catalogue.catalogue import Catalogue, Provider, Runtime
 from provision_service.catalogue.derivation import Derivation
+from provision_service.commands.preview_catalogue import Begun, Changed, Preview
 from provision_service.domain.billing import BillingMode
+from provision_service.domain.catalogue_change import Aspect, Outcome
 
 T = TypeVar("T")
 
@@ -54,6 +57,60 @@ def derived(catalogue: Catalogue, derivation: Derivation) -> pb.DeriveProviderRe
         provider=derivation.provider.name if derivation.provider else "",
         steps=steps(derivation.steps),
         catalogue_version=catalogue.version,
+    )
+
+
+def begun(begun: Begun) -> pb.PreviewCatalogueResponse:
+    return pb.PreviewCatalogueResponse(
+        begun=pb.CataloguePreviewBegun(
+            current_version=begun.current_version,
+            proposed_version=begun.proposed_version,
+            workspace_count=begun.workspace_count,
+            refused_for=begun.refused_for,
+        )
+    )
+
+
+def changed(changed: Changed) -> pb.PreviewCatalogueResponse:
+    change = changed.change
+    return pb.PreviewCatalogueResponse(
+        changed=pb.CatalogueChange(
+            workspace_id=changed.workspace_id,
+            tenant_id=changed.tenant_id,
+            runtime=changed.runtime,
+            before=_outcome(change.before, changed.workspace_id),
+            after=_outcome(change.after, changed.workspace_id),
+            payer_changed=Aspect.PAYER in change.aspects,
+            aspects=[wire_enums.CATALOGUE_ASPECT[aspect] for aspect in change.aspects],
+        )
+    )
+
+
+def progress(preview: Preview) -> pb.PreviewCatalogueResponse:
+    return pb.PreviewCatalogueResponse(
+        progress=pb.CataloguePreviewProgress(examined_count=preview.examined_count)
+    )
+
+
+def summary(preview: Preview) -> pb.PreviewCatalogueResponse:
+    return pb.PreviewCatalogueResponse(
+        summary=pb.CataloguePreviewSummary(
+            examined_count=preview.examined_count,
+            changed_count=preview.changed_count,
+            payer_changed_count=preview.payer_changed_count,
+        )
+    )
+
+
+def _outcome(outcome: Outcome, workspace_id: str) -> pb.CatalogueOutcome:
+    return pb.CatalogueOutcome(
+        payer=outcome.payer,
+        provider=outcome.provider,
+        endpoint=outcome.shown_endpoint(workspace_id),
+        credential=outcome.credential,
+        model=outcome.model,
+        refusal=reason(outcome.refusal),
+        refusal_message=outcome.refusal_message,
     )
 
 

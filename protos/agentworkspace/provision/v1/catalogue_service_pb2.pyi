@@ -3,11 +3,13 @@
 isort:skip_file
 """
 
+from agentworkspace.provision.v1 import error_reason_pb2 as _error_reason_pb2
 from agentworkspace.provision.v1 import resolution_pb2 as _resolution_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +20,46 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CatalogueAspect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CatalogueAspectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CatalogueAspect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CATALOGUE_ASPECT_UNSPECIFIED: _CatalogueAspect.ValueType  # 0
+    """Not said."""
+    CATALOGUE_ASPECT_PAYER: _CatalogueAspect.ValueType  # 1
+    """Who pays."""
+    CATALOGUE_ASPECT_PROVIDER: _CatalogueAspect.ValueType  # 2
+    """The derived provider."""
+    CATALOGUE_ASPECT_ENDPOINT: _CatalogueAspect.ValueType  # 3
+    """Where the program is pointed at."""
+    CATALOGUE_ASPECT_CREDENTIAL: _CatalogueAspect.ValueType  # 4
+    """Which secret pays."""
+    CATALOGUE_ASPECT_MODEL: _CatalogueAspect.ValueType  # 5
+    """The model id as the program spells it."""
+    CATALOGUE_ASPECT_REFUSAL: _CatalogueAspect.ValueType  # 6
+    """Whether, or why, the launch would be refused."""
+
+class CatalogueAspect(_CatalogueAspect, metaclass=_CatalogueAspectEnumTypeWrapper):
+    """What about a launch can change; the fields of CatalogueOutcome."""
+
+CATALOGUE_ASPECT_UNSPECIFIED: CatalogueAspect.ValueType  # 0
+"""Not said."""
+CATALOGUE_ASPECT_PAYER: CatalogueAspect.ValueType  # 1
+"""Who pays."""
+CATALOGUE_ASPECT_PROVIDER: CatalogueAspect.ValueType  # 2
+"""The derived provider."""
+CATALOGUE_ASPECT_ENDPOINT: CatalogueAspect.ValueType  # 3
+"""Where the program is pointed at."""
+CATALOGUE_ASPECT_CREDENTIAL: CatalogueAspect.ValueType  # 4
+"""Which secret pays."""
+CATALOGUE_ASPECT_MODEL: CatalogueAspect.ValueType  # 5
+"""The model id as the program spells it."""
+CATALOGUE_ASPECT_REFUSAL: CatalogueAspect.ValueType  # 6
+"""Whether, or why, the launch would be refused."""
+Global___CatalogueAspect: _TypeAlias = CatalogueAspect  # noqa: Y015
 
 @_typing.final
 class ListProvidersRequest(_message.Message):
@@ -390,3 +432,261 @@ class DeriveProviderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeriveProviderResponse: _TypeAlias = DeriveProviderResponse  # noqa: Y015
+
+@_typing.final
+class PreviewCatalogueRequest(_message.Message):
+    """Asks what a catalogue would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The whole text of a catalogue file (PROVISION_CATALOGUE_FILE), UTF-8; 1 byte to 1 MiB."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewCatalogueRequest: _TypeAlias = PreviewCatalogueRequest  # noqa: Y015
+
+@_typing.final
+class PreviewCatalogueResponse(_message.Message):
+    """One piece of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGUN_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def begun(self) -> Global___CataloguePreviewBegun:
+        """The first one."""
+
+    @_builtins.property
+    def changed(self) -> Global___CatalogueChange:
+        """A workspace that would be launched otherwise."""
+
+    @_builtins.property
+    def progress(self) -> Global___CataloguePreviewProgress:
+        """How far it has come."""
+
+    @_builtins.property
+    def summary(self) -> Global___CataloguePreviewSummary:
+        """The last one."""
+
+    def __init__(
+        self,
+        *,
+        begun: Global___CataloguePreviewBegun | None = ...,
+        changed: Global___CatalogueChange | None = ...,
+        progress: Global___CataloguePreviewProgress | None = ...,
+        summary: Global___CataloguePreviewSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begun", b"begun", "changed", b"changed", "piece", b"piece", "progress", b"progress", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun", b"begun", "changed", b"changed", "piece", b"piece", "progress", b"progress", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_piece: _TypeAlias = _typing.Literal["begun", "changed", "progress", "summary"]  # noqa: Y015
+    _WhichOneofArgType_piece: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_piece) -> _WhichOneofReturnType_piece | None: ...
+
+Global___PreviewCatalogueResponse: _TypeAlias = PreviewCatalogueResponse  # noqa: Y015
+
+@_typing.final
+class CataloguePreviewBegun(_message.Message):
+    """What is compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_VERSION_FIELD_NUMBER: _builtins.int
+    PROPOSED_VERSION_FIELD_NUMBER: _builtins.int
+    WORKSPACE_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_FOR_FIELD_NUMBER: _builtins.int
+    current_version: _builtins.str
+    """Version of the catalogue in force; every resolution and list reports the same text."""
+    proposed_version: _builtins.str
+    """Version that the proposed catalogue will report once it is in force: its own label and a
+    digest of its text.
+    """
+    workspace_count: _builtins.int
+    """Workspaces that are not removed, when the comparison began."""
+    @_builtins.property
+    def refused_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the running service would not take this catalogue over, one sentence each: what stored
+        workspaces use and it lacks. Empty: it would.
+        """
+
+    def __init__(
+        self,
+        *,
+        current_version: _builtins.str = ...,
+        proposed_version: _builtins.str = ...,
+        workspace_count: _builtins.int = ...,
+        refused_for: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_version", b"current_version", "proposed_version", b"proposed_version", "refused_for", b"refused_for", "workspace_count", b"workspace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CataloguePreviewBegun: _TypeAlias = CataloguePreviewBegun  # noqa: Y015
+
+@_typing.final
+class CatalogueOutcome(_message.Message):
+    """What a workspace would be launched with. Names and addresses, never a value of a secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYER_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    REFUSAL_MESSAGE_FIELD_NUMBER: _builtins.int
+    payer: _builtins.str
+    """Who would pay: `platform_managed`, `byok` or `disabled`; `nobody` where the launch is refused."""
+    provider: _builtins.str
+    """The derived provider; empty when none could be derived."""
+    endpoint: _builtins.str
+    """Where its program is pointed at. A tenant's own address is shown as the name of the variable
+    that has it, such as `${OPENAI_BASE_URL}`. Empty: the program knows it, or it is not launched.
+    """
+    credential: _builtins.str
+    """Name of the secret that pays; `MOLECULE_LLM_USAGE_TOKEN` where the platform does; or empty."""
+    model: _builtins.str
+    """The model id as the program spells it; empty when there is none."""
+    refusal: _error_reason_pb2.ErrorReason.ValueType
+    """Why a launch would be refused; unspecified: it would not."""
+    refusal_message: _builtins.str
+    """The refusal in a sentence, with the remedy; empty when there is none."""
+    def __init__(
+        self,
+        *,
+        payer: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        model: _builtins.str = ...,
+        refusal: _error_reason_pb2.ErrorReason.ValueType = ...,
+        refusal_message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "endpoint", b"endpoint", "model", b"model", "payer", b"payer", "provider", b"provider", "refusal", b"refusal", "refusal_message", b"refusal_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogueOutcome: _TypeAlias = CatalogueOutcome  # noqa: Y015
+
+@_typing.final
+class CatalogueChange(_message.Message):
+    """A workspace that would be launched otherwise than now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAYER_CHANGED_FIELD_NUMBER: _builtins.int
+    ASPECTS_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    tenant_id: _builtins.str
+    """Its tenant."""
+    runtime: _builtins.str
+    """Its runtime."""
+    payer_changed: _builtins.bool
+    """Whether somebody else would pay, or nobody any more, or somebody at last."""
+    @_builtins.property
+    def before(self) -> Global___CatalogueOutcome:
+        """By the catalogue in force."""
+
+    @_builtins.property
+    def after(self) -> Global___CatalogueOutcome:
+        """By the proposed one."""
+
+    @_builtins.property
+    def aspects(self) -> _containers.RepeatedScalarFieldContainer[Global___CatalogueAspect.ValueType]:
+        """What differs, each once."""
+
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+        runtime: _builtins.str = ...,
+        before: Global___CatalogueOutcome | None = ...,
+        after: Global___CatalogueOutcome | None = ...,
+        payer_changed: _builtins.bool = ...,
+        aspects: _abc.Iterable[Global___CatalogueAspect.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "aspects", b"aspects", "before", b"before", "payer_changed", b"payer_changed", "runtime", b"runtime", "tenant_id", b"tenant_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogueChange: _TypeAlias = CatalogueChange  # noqa: Y015
+
+@_typing.final
+class CataloguePreviewProgress(_message.Message):
+    """How far a comparison has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMINED_COUNT_FIELD_NUMBER: _builtins.int
+    examined_count: _builtins.int
+    """Workspaces looked at so far."""
+    def __init__(
+        self,
+        *,
+        examined_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined_count", b"examined_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CataloguePreviewProgress: _TypeAlias = CataloguePreviewProgress  # noqa: Y015
+
+@_typing.final
+class CataloguePreviewSummary(_message.Message):
+    """The end of a comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMINED_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    PAYER_CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    examined_count: _builtins.int
+    """Workspaces looked at."""
+    changed_count: _builtins.int
+    """Those for which anything changes."""
+    payer_changed_count: _builtins.int
+    """Those for which the payer changes."""
+    def __init__(
+        self,
+        *,
+        examined_count: _builtins.int = ...,
+        changed_count: _builtins.int = ...,
+        payer_changed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "examined_count", b"examined_count", "payer_changed_count", b"payer_changed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CataloguePreviewSummary: _TypeAlias = CataloguePreviewSummary  # noqa: Y015

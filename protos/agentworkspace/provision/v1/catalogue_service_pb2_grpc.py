@@ -55,6 +55,11 @@ class CatalogueServiceStub(object):
                 request_serializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderRequest.SerializeToString,
                 response_deserializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderResponse.FromString,
                 _registered_method=True)
+        self.PreviewCatalogue = channel.unary_stream(
+                '/agentworkspace.provision.v1.CatalogueService/PreviewCatalogue',
+                request_serializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueRequest.SerializeToString,
+                response_deserializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogueServiceServicer(object):
@@ -105,6 +110,22 @@ class CatalogueServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewCatalogue(self, request, context):
+        """Says what another catalogue would change for every stored workspace, before it is put into
+        force. The one decision is made for each with the catalogue in force and with this one; those
+        for which nothing changes are only counted. The answer is a stream: `begun`, then `changed`
+        and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
+        page by page, so that what is written meanwhile is seen or not.
+
+        Caller: an admin of all tenants.
+        Idempotency: read only.
+        Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
+        problem is a field violation with line and remedy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +148,11 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
                     servicer.DeriveProvider,
                     request_deserializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderRequest.FromString,
                     response_serializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderResponse.SerializeToString,
+            ),
+            'PreviewCatalogue': grpc.unary_stream_rpc_method_handler(
+                    servicer.PreviewCatalogue,
+                    request_deserializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueRequest.FromString,
+                    response_serializer=agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -238,6 +264,33 @@ class CatalogueService(object):
             '/agentworkspace.provision.v1.CatalogueService/DeriveProvider',
             agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderRequest.SerializeToString,
             agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.DeriveProviderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewCatalogue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/agentworkspace.provision.v1.CatalogueService/PreviewCatalogue',
+            agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueRequest.SerializeToString,
+            agentworkspace_dot_provision_dot_v1_dot_catalogue__service__pb2.PreviewCatalogueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,18 @@ class CatalogueServiceStub:
     Idempotency: read only.
     Errors: RUNTIME_UNKNOWN, MODEL_REQUIRED, MODEL_UNREGISTERED, PROVIDER_AMBIGUOUS.
     """
+    PreviewCatalogue: _grpc.UnaryStreamMultiCallable[_catalogue_service_pb2.PreviewCatalogueRequest, _catalogue_service_pb2.PreviewCatalogueResponse]
+    """Says what another catalogue would change for every stored workspace, before it is put into
+    force. The one decision is made for each with the catalogue in force and with this one; those
+    for which nothing changes are only counted. The answer is a stream: `begun`, then `changed`
+    and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
+    page by page, so that what is written meanwhile is seen or not.
+
+    Caller: an admin of all tenants.
+    Idempotency: read only.
+    Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
+    problem is a field violation with line and remedy.
+    """
 
 @_typing.type_check_only
 class CatalogueServiceAsyncStub(CatalogueServiceStub):
@@ -94,6 +106,18 @@ class CatalogueServiceAsyncStub(CatalogueServiceStub):
     Caller: anybody who is authenticated, boxes too.
     Idempotency: read only.
     Errors: RUNTIME_UNKNOWN, MODEL_REQUIRED, MODEL_UNREGISTERED, PROVIDER_AMBIGUOUS.
+    """
+    PreviewCatalogue: _aio.UnaryStreamMultiCallable[_catalogue_service_pb2.PreviewCatalogueRequest, _catalogue_service_pb2.PreviewCatalogueResponse]  # type: ignore[assignment]
+    """Says what another catalogue would change for every stored workspace, before it is put into
+    force. The one decision is made for each with the catalogue in force and with this one; those
+    for which nothing changes are only counted. The answer is a stream: `begun`, then `changed`
+    and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
+    page by page, so that what is written meanwhile is seen or not.
+
+    Caller: an admin of all tenants.
+    Idempotency: read only.
+    Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
+    problem is a field violation with line and remedy.
     """
 
 class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -149,6 +173,24 @@ class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
         Caller: anybody who is authenticated, boxes too.
         Idempotency: read only.
         Errors: RUNTIME_UNKNOWN, MODEL_REQUIRED, MODEL_UNREGISTERED, PROVIDER_AMBIGUOUS.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewCatalogue(
+        self,
+        request: _catalogue_service_pb2.PreviewCatalogueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_catalogue_service_pb2.PreviewCatalogueResponse], _abc.AsyncIterator[_catalogue_service_pb2.PreviewCatalogueResponse]]:
+        """Says what another catalogue would change for every stored workspace, before it is put into
+        force. The one decision is made for each with the catalogue in force and with this one; those
+        for which nothing changes are only counted. The answer is a stream: `begun`, then `changed`
+        and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
+        page by page, so that what is written meanwhile is seen or not.
+
+        Caller: an admin of all tenants.
+        Idempotency: read only.
+        Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
+        problem is a field violation with line and remedy.
         """
 
 def add_CatalogueServiceServicer_to_server(servicer: CatalogueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
