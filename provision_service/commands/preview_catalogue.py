@@ -21,7 +21,8 @@ from provision_service.domain.catalogue_change import Aspect, Change, Comparison
 from provision_service.domain.ownership import unsaid_as_anyones
 from provision_service.domain.secrets import MergedSecrets
 from provision_service.launch.decide import Files, platform_of, with_template
-from provision_service.storage import catalogue_use, secret_rows, workspace_rows
+from provision_service.storage import catalogue_use, workspaces
+from provision_service.storage import secrets as stored_secrets
 from provision_service.storage.store import Store
 
 _PAGE: Final = 500
@@ -75,9 +76,9 @@ class Preview:
     def next_page(self, store: Store) -> list[Changed]:
         """The changes among the next workspaces; then `finished` says whether that was all."""
         with store.reading() as tx:
-            page = workspace_rows.living(tx, after=self._after, limit=_PAGE)
+            page = workspaces.living(tx, after=self._after, limit=_PAGE)
             whose = {held.workspace.id: held.workspace.tenant_id for held in page}
-            secrets = secret_rows.read_merged_of_many(tx, whose)
+            secrets = stored_secrets.read_merged_of_many(tx, whose)
             tenants = {held.tenant.tenant_id: held.tenant for held in page}
             platforms = {
                 tenant_id: platform_of(tx, self.deployment, facts)
@@ -114,7 +115,7 @@ def begin(store: Store, command: PreviewCatalogue, deployment: Deployment) -> Pr
     files = Files(deployment)
     proposed = _parsed(command.text)
     with store.reading() as tx:
-        count = workspace_rows.count_living(tx)
+        count = workspaces.count_living(tx)
         used = catalogue_use.used_models(tx)
     removed = removed_ids(files.catalogue, proposed, used)
     return Preview(

@@ -30,14 +30,14 @@ NOBODY: Final = "nobody"
 
 @unique
 class Aspect(StrEnum):
-    """What about a launch can change."""
+    """What about a launch can change: the fields of `Outcome`."""
 
-    PAYER = "payer"
-    PROVIDER = "provider"
-    ENDPOINT = "endpoint"
-    CREDENTIAL = "credential"
-    MODEL = "model"
-    REFUSAL = "refusal"
+    PAYER = "PAYER"
+    PROVIDER = "PROVIDER"
+    ENDPOINT = "ENDPOINT"
+    CREDENTIAL = "CREDENTIAL"
+    MODEL = "MODEL"
+    REFUSAL = "REFUSAL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,10 @@ def outcome_of(decision: Decision) -> Outcome:
 
 
 def _aspects(before: Outcome, after: Outcome) -> tuple[Aspect, ...]:
-    return tuple(aspect for aspect in Aspect if getattr(before, aspect) != getattr(after, aspect))
+    def differs(name: str) -> bool:
+        return bool(getattr(before, name) != getattr(after, name))
+
+    return tuple(aspect for aspect in Aspect if differs(aspect.value.lower()))
 
 
 def _read_names(catalogue: Catalogue) -> frozenset[str]:

@@ -41,12 +41,12 @@ _MERGED = _OF_TENANT.where(
 )
 # Each branch has an index of its own; one condition for both would have none.
 _SEEN_BY_MANY: Final = """
-SELECT key, tenant_id, workspace_id, ciphertext, nonce, key_id, provider, EXISTS (
+SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE tenant_id = ANY(%(tenants)s) AND workspace_id IS NULL
 UNION ALL
-SELECT key, tenant_id, workspace_id, ciphertext, nonce, key_id, provider, EXISTS (
+SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE workspace_id = ANY(%(workspaces)s::uuid[])

@@ -72,33 +72,24 @@ def changed(
     return comparison.of(spec, secrets(workspace=own), platform)
 
 
-def outcome(**fields: object) -> Outcome:
-    default: dict[str, object] = {
-        "payer": "byok",
-        "provider": "",
-        "endpoint": "",
-        "endpoint_name": "",
-        "credential": "",
-        "model": "",
-        "refusal": None,
-        "refusal_message": "",
-    }
-    return Outcome(**(default | fields))  # type: ignore[arg-type] -- by name, checked by equality
+def shown(outcome: Outcome) -> tuple[object, ...]:
+    where = outcome.shown_endpoint(WORKSPACE)
+    who = (outcome.payer, outcome.provider)
+    return (*who, where, outcome.credential, outcome.model, outcome.refusal)
 
 
 def test_another_payer_is_a_change_of_payer_provider_endpoint_and_credential() -> None:
     found = changed(HAIKU_AT_THE_PLATFORM, "haiku", OAUTH)
-    assert found.before == outcome(
-        provider="anthropic-oauth",
-        credential="CLAUDE_CODE_OAUTH_TOKEN",
-        model="haiku",
+    assert shown(found.before) == (
+        ("byok", "anthropic-oauth", "", "CLAUDE_CODE_OAUTH_TOKEN", "haiku", None)
     )
-    assert found.after == outcome(
-        payer="platform_managed",
-        provider="platform",
-        endpoint="https://llm.platform.test/anthropic",
-        credential="MOLECULE_LLM_USAGE_TOKEN",
-        model="haiku",
+    assert shown(found.after) == (
+        "platform_managed",
+        "platform",
+        "https://llm.platform.test/anthropic",
+        "MOLECULE_LLM_USAGE_TOKEN",
+        "haiku",
+        None,
     )
     assert found.aspects == (Aspect.PAYER, Aspect.PROVIDER, Aspect.ENDPOINT, Aspect.CREDENTIAL)
 
@@ -128,8 +119,8 @@ def test_a_tenants_own_address_is_shown_by_its_name_alone() -> None:
     assert found.before.shown_endpoint(WORKSPACE) == "${ANTHROPIC_BASE_URL}"
     assert "pass" not in repr(found)
     codex = {"OPENAI_API_KEY": "key", "OPENAI_BASE_URL": "https://user:pass@gateway.tenant.test"}
-    shown = changed(CATALOGUE, "gpt-5.5", codex, runtime="codex").before
-    assert shown.shown_endpoint(WORKSPACE) == "${OPENAI_BASE_URL}"
+    before = changed(CATALOGUE, "gpt-5.5", codex, runtime="codex").before
+    assert before.shown_endpoint(WORKSPACE) == "${OPENAI_BASE_URL}"
 
 
 def test_the_workspaces_own_id_is_in_the_address_of_its_proxy() -> None:
@@ -175,10 +166,7 @@ def test_a_kind_is_decided_as_each_of_its_workspaces_is(
                 )
             )
         )
-        assert each.shown_endpoint(WORKSPACE) == alone.shown_endpoint(WORKSPACE)
-        assert (each.payer, each.provider, each.credential, each.model, each.refusal) == (
-            (alone.payer, alone.provider, alone.credential, alone.model, alone.refusal)
-        )
+        assert shown(each) == shown(alone)
 
 
 def _another(value: str) -> str:

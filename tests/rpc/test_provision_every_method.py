@@ -241,6 +241,7 @@ def _fill(method: MethodDescriptor, theirs: Theirs) -> Message:
         "key": "SOME_KEY",
         "value": "some-value",
         "name": "some-name",
+        "text": "schema: 1",
         "reason": provision_pb2.PROVISION_REASON_RESTART,
         "outcome": provision_pb2.PROVISION_OUTCOME_SUCCEEDED,
     }

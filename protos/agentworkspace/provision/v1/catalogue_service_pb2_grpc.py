@@ -117,10 +117,10 @@ class CatalogueServiceServicer(object):
         and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
         page by page, so that what is written meanwhile is seen or not.
 
-        Caller: an admin of all tenants.
+        Caller: admin of all tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
-        problem is a field violation with line and remedy.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (the service would refuse the catalogue: every
+        problem is a field violation, with line and remedy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

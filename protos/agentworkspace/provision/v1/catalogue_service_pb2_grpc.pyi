@@ -68,10 +68,10 @@ class CatalogueServiceStub:
     and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
     page by page, so that what is written meanwhile is seen or not.
 
-    Caller: an admin of all tenants.
+    Caller: admin of all tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
-    problem is a field violation with line and remedy.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (the service would refuse the catalogue: every
+    problem is a field violation, with line and remedy).
     """
 
 @_typing.type_check_only
@@ -114,10 +114,10 @@ class CatalogueServiceAsyncStub(CatalogueServiceStub):
     and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
     page by page, so that what is written meanwhile is seen or not.
 
-    Caller: an admin of all tenants.
+    Caller: admin of all tenants.
     Idempotency: read only.
-    Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
-    problem is a field violation with line and remedy.
+    Errors: TENANT_FORBIDDEN, INVALID_REQUEST (the service would refuse the catalogue: every
+    problem is a field violation, with line and remedy).
     """
 
 class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -187,10 +187,10 @@ class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
         and `progress` as it goes, at the end `summary`; without a summary it was not complete. Read
         page by page, so that what is written meanwhile is seen or not.
 
-        Caller: an admin of all tenants.
+        Caller: admin of all tenants.
         Idempotency: read only.
-        Errors: TENANT_FORBIDDEN. INVALID_REQUEST: the service would refuse the catalogue; every
-        problem is a field violation with line and remedy.
+        Errors: TENANT_FORBIDDEN, INVALID_REQUEST (the service would refuse the catalogue: every
+        problem is a field violation, with line and remedy).
         """
 
 def add_CatalogueServiceServicer_to_server(servicer: CatalogueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,126 @@
+"""PreviewCatalogue on the wire: a stream from `begun` to `summary`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from agentworkspace.provision.v1 import (
+    billing_service_pb2,
+    catalogue_service_pb2,
+    error_reason_pb2,
+    workspace_pb2,
+)
+from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.rpc.errors import failure_from
+from tests.domain.provision_launches import CATALOGUE_TEXT, edited
+from tests.rpc.provision_server import ADMIN, LAUNCHER
+from tests.services import Pair, both
+
+_MENU = "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
+HAIKU_AT_THE_PLATFORM = edited(
+    ("          - haiku\n          - anthropic:sonnet\n", "          - anthropic:sonnet\n"),
+    (_MENU, f"          - haiku\n{_MENU}"),
+)
+
+
+@pytest.fixture(scope="module")
+def pair(
+    registry_database_of_module: str,
+    provision_database_of_module: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    directory = tmp_path_factory.mktemp("pair")
+    with both(registry_database_of_module, provision_database_of_module, directory) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def workspaces(pair: Pair) -> dict[str, str]:
+    """Ids by model."""
+    return {model: create(pair, model) for model in ("opus", "haiku")}
+
+
+def create(pair: Pair, model: str) -> str:
+    answer = pair.provision.workspaces.CreateWorkspace(
+        pb.CreateWorkspaceRequest(
+            tenant_id="acme",
+            workspace=workspace_pb2.Workspace(name=model, model=model),
+            secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"},
+        ),
+        metadata=LAUNCHER,
+    )
+    return str(answer.workspace.id)
+
+
+def preview(pair: Pair, text: str, credential: Any = ADMIN) -> list[Any]:
+    request = catalogue_service_pb2.PreviewCatalogueRequest(text=text)
+    return list(pair.provision.catalogue.PreviewCatalogue(request, metadata=credential, timeout=20))
+
+
+def test_a_catalogue_that_moves_a_bill_names_whose(pair: Pair, workspaces: dict[str, str]) -> None:
+    pieces = preview(pair, HAIKU_AT_THE_PLATFORM)
+    assert [each.WhichOneof("piece") for each in pieces] == [
+        "begun", "changed", "progress", "summary",
+    ]  # fmt: skip
+    begun, changed, progress, summary = (getattr(p, p.WhichOneof("piece")) for p in pieces)
+    assert begun.workspace_count == 2
+    assert begun.current_version != begun.proposed_version
+    assert list(begun.refused_for) == []
+    assert (changed.workspace_id, changed.tenant_id) == (workspaces["haiku"], "acme")
+    assert changed.runtime == "claude-code"
+    assert changed.payer_changed
+    assert (changed.before.payer, changed.after.payer) == ("byok", "platform_managed")
+    assert (changed.before.provider, changed.after.provider) == ("anthropic-oauth", "platform")
+    assert changed.after.endpoint == "http://127.0.0.1:9/anthropic"
+    assert changed.before.credential == "CLAUDE_CODE_OAUTH_TOKEN"
+    assert changed.after.credential == "MOLECULE_LLM_USAGE_TOKEN"
+    assert changed.after.refusal == error_reason_pb2.ERROR_REASON_UNSPECIFIED
+    assert list(changed.aspects) == [
+        catalogue_service_pb2.CATALOGUE_ASPECT_PAYER,
+        catalogue_service_pb2.CATALOGUE_ASPECT_PROVIDER,
+        catalogue_service_pb2.CATALOGUE_ASPECT_ENDPOINT,
+        catalogue_service_pb2.CATALOGUE_ASPECT_CREDENTIAL,
+    ]
+    assert progress.examined_count == 2
+    assert (summary.examined_count, summary.changed_count, summary.payer_changed_count) == (2, 1, 1)
+    assert "sk-ant" not in str(pieces)
+
+
+def test_its_digest_is_the_one_that_a_catalogue_in_force_reports(
+    pair: Pair, workspaces: dict[str, str]
+) -> None:
+    begun = preview(pair, CATALOGUE_TEXT)[0].begun
+    resolved = pair.provision.billing.ResolveBillingMode(
+        billing_service_pb2.ResolveBillingModeRequest(workspace_id=workspaces["opus"]),
+        metadata=LAUNCHER,
+    )
+    assert begun.proposed_version == resolved.resolution.catalogue_version
+    assert begun.current_version == resolved.resolution.catalogue_version
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must be 1 to 1048576 bytes, a whole catalogue"),
+        ("#" * (1024 * 1024 + 1), "must be 1 to 1048576 bytes, a whole catalogue"),
+        ("schema: [", "text:1: not valid YAML"),
+    ],
+    ids=["empty", "too long", "no YAML"],
+)
+def test_a_text_that_is_no_catalogue_is_refused(pair: Pair, text: str, said: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        preview(pair, text)
+    failure = failure_from(caught.value)
+    assert failure.reason == "ERROR_REASON_INVALID_REQUEST"
+    assert failure.violations[0].field == "text"
+    assert said in failure.violations[0].description
+
+
+def test_a_launcher_may_not_ask(pair: Pair) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        preview(pair, CATALOGUE_TEXT, LAUNCHER)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
