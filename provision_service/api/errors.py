@@ -14,10 +14,9 @@ from agentworkspace.server.meanings import (
     Meaning,
     failure_of,
     fix,
-    internal,
     retry,
 )
-from agentworkspace.service.store_faults import refusal_of
+from agentworkspace.service.store_faults import what_a_client_may_see
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused, RegistryUnavailable
 
@@ -60,7 +59,7 @@ def _unobserved(_reason: str) -> None:
 
 
 def translate(error: Exception, observe: Callable[[str], None] = _unobserved) -> RpcFailure:
-    """Whatever a servicer let out, worded for the client; the exception's own text never is."""
+    """The failure that answers a call out of which a servicer let this."""
     refusal = _refusal_of(error)
     observe(refusal.reason)
     failure = failure_of(refusal, DOMAIN, MEANINGS)
@@ -69,11 +68,6 @@ def translate(error: Exception, observe: Callable[[str], None] = _unobserved) ->
 
 
 def _refusal_of(error: Exception) -> Refusal:
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, TimeoutError):
-        return Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
     if isinstance(error, RegistryUnavailable | RegistryRefused):
         return Refusal(Reason.REGISTRY_UNAVAILABLE, "the registry did not answer; call again")
-    # A command's store faults were worded where it ran; this is for work outside of commands.
-    return refusal_of(error) or internal()
+    return what_a_client_may_see(error)

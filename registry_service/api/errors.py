@@ -7,17 +7,16 @@ from typing import Final
 
 import grpc
 
-from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
+from agentworkspace.core.refusal import AnyReason, Recovery
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.server.meanings import (
     SHARED_MEANINGS,
     Meaning,
     failure_of,
     fix,
-    internal,
     retry,
 )
-from agentworkspace.service.store_faults import refusal_of
+from agentworkspace.service.store_faults import what_a_client_may_see
 from registry_service.domain.refusals import Reason
 
 DOMAIN: Final = "agentworkspace.registry"
@@ -38,14 +37,5 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
 
 
 def translate(error: Exception) -> RpcFailure:
-    """What the client may see of anything a servicer let out. Its own text only of a Refusal."""
-    return failure_of(_refusal_of(error), DOMAIN, MEANINGS)
-
-
-def _refusal_of(error: Exception) -> Refusal:
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, TimeoutError):
-        return Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
-    # A command's store faults were worded where it ran; this is for work outside of commands.
-    return refusal_of(error) or internal()
+    """The failure that answers a call out of which a servicer let this."""
+    return failure_of(what_a_client_may_see(error), DOMAIN, MEANINGS)

@@ -101,6 +101,13 @@ class Refusal(Exception):
         return f"Refusal({self.reason}, {self.message!r})"
 
 
+def internal() -> Refusal:
+    """What a client may know of a fault that nobody expected."""
+    return Refusal(
+        SharedReason.INTERNAL, "a fault of the service; its log has it under the correlation id"
+    )
+
+
 def wrong_shape(violations: Sequence[Violation]) -> Refusal:
     """INVALID_REQUEST with every violation; the edge puts their fields into the metadata."""
     fields = ", ".join(dict.fromkeys(violation.field for violation in violations))

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.refusal import Refusal, SharedReason, internal
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of, internal
+from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of
 
 _SHARE_RETRY_AFTER: Final = timedelta(seconds=1)
 

@@ -81,10 +81,3 @@ def failure_of(refusal: Refusal, domain: str, meanings: Mapping[AnyReason, Meani
         retry_after=refusal.retry_after,
         recovery=refusal.recovery or meaning.recovery,
     )
-
-
-def internal() -> Refusal:
-    """What a client may know of a fault that nobody expected."""
-    return Refusal(
-        SharedReason.INTERNAL, "a fault of the service; its log has it under the correlation id"
-    )

@@ -10,7 +10,7 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
+from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, internal
 
 T = TypeVar("T")
 
@@ -62,6 +62,16 @@ def attempt(work: Callable[[], T], *, tries: int = TRIES) -> T:
                 raise refusal from None
             raise StoreFault(described(error)).with_traceback(error.__traceback__) from None
     raise AssertionError("the last try returns or raises")
+
+
+def what_a_client_may_see(error: Exception) -> Refusal:
+    """The refusal for anything that a servicer let out: its own text is only that of a Refusal."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, TimeoutError):
+        return Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
+    # A command's store faults were worded where it ran; this is for work outside of commands.
+    return refusal_of(error) or internal()
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
