@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.core.watched_files import Observe, unobserved
 from agentworkspace.service.declared_settings import BadSettings
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
@@ -20,7 +21,7 @@ from provision_service.config import Settings
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy
-from provision_service.storage.keyring import KeysFile, Observe
+from provision_service.storage.keyring import KeysFile
 from provision_service.workers.files import DeploymentFiles
 
 _CERTIFICATE: Final = re.compile(
@@ -40,11 +41,7 @@ def certificates_of(path: Path) -> str:
     return "\n".join(found) + "\n"
 
 
-def _unobserved(*, refused: bool) -> None:
-    del refused
-
-
-def keys_file(settings: Settings, observe: Observe = _unobserved) -> KeysFile:
+def keys_file(settings: Settings, observe: Observe = unobserved) -> KeysFile:
     """The keys file of the settings. BadKeys when it is refused."""
     if settings.secrets_keys_file is None:
         raise ValueError("no keys file: config.require_for_serving was not asked")

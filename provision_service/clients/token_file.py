@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.core.watched_files import signature
 
 _CHECK_EVERY_SECONDS: Final = 1.0
 _LONGEST: Final = 4096
@@ -31,7 +32,7 @@ class TokenFile:
         self._path = path
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._signature = _signature(path)
+        self._signature = signature(path)
         self._secret = _read(path)
         self._checked_at = monotonic()
 
@@ -46,13 +47,10 @@ class TokenFile:
 
     def _reload_if_changed(self) -> None:
         log = structlog.get_logger("provision_service")
-        try:
-            signature = _signature(self._path)
-        except OSError:
-            signature = None
-        if signature == self._signature:
+        seen = signature(self._path)
+        if seen == self._signature:
             return
-        self._signature = signature
+        self._signature = seen
         try:
             self._secret = _read(self._path)
         except (OSError, ValueError):
@@ -66,8 +64,3 @@ def _read(path: Path) -> Secret:
     if not text or len(text) > _LONGEST or not text.isascii() or not text.isprintable():
         raise TokenFileInvalid(f"{path}: must hold one line with the credential and nothing else")
     return Secret(text)
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    status = path.stat()
-    return (status.st_mtime_ns, status.st_size, status.st_ino)

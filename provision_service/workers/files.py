@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
+from agentworkspace.core.watched_files import Observe, Signature, signature
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.document import CatalogueInvalid
 from provision_service.catalogue.parse import parse_catalogue
@@ -22,15 +23,8 @@ from provision_service.domain.probing import Template
 from provision_service.templates.parse import TemplatesInvalid, parse_templates
 
 SHIPPED_CATALOGUE: Final = Path(__file__).parent.parent / "catalogue" / "catalogue.yaml"
-_Signature = tuple[int, int, int] | None
 # What stored workspaces rely on; asked only when there is a new catalogue to compare with.
 UsedModels = Callable[[], Iterable[UsedModel]]
-
-
-class Report(Protocol):
-    """Told whether a changed file was refused."""
-
-    def __call__(self, *, refused: bool) -> None: ...
 
 
 class FileRefused(Exception):
@@ -84,7 +78,7 @@ class DeploymentFiles:
         self,
         catalogue_file: Path | None,
         templates_file: Path | None,
-        report: Report,
+        report: Observe,
     ) -> None:
         self._catalogue_file = catalogue_file
         self._templates_file = templates_file
@@ -134,16 +128,5 @@ class DeploymentFiles:
             problems = [f"stored workspaces need it: {one.what}; {one.remedy}" for one in removed]
             raise FileRefused("\n".join(f"{path}: {problem}" for problem in problems))
 
-    def _signatures(self) -> tuple[_Signature, _Signature]:
-        return _signature(self._catalogue_file), _signature(self._templates_file)
-
-
-def _signature(path: Path | None) -> _Signature:
-    """None for a file that is not there; the next reading then says so."""
-    if path is None:
-        return None
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
+    def _signatures(self) -> tuple[Signature, Signature]:
+        return signature(self._catalogue_file), signature(self._templates_file)

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from agentworkspace.core.caller import Caller
+from agentworkspace.core.watched_files import Observe, signature, unobserved
 from agentworkspace.rpc.policy import ROLES, effective_roles
 from agentworkspace.rpc.redaction import Clean, is_token_shaped
 
@@ -42,16 +43,6 @@ class _Entry:
 
 
 _Table = dict[bytes, _Entry]
-
-
-class Observe(Protocol):
-    """Told of every changed file whether it was refused."""
-
-    def __call__(self, *, refused: bool) -> None: ...
-
-
-def _unobserved(*, refused: bool) -> None:
-    del refused
 
 
 def parse(text: str) -> _Table:
@@ -95,14 +86,14 @@ class CredentialsFile:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         logger: Any = None,
-        observe: Observe = _unobserved,
+        observe: Observe = unobserved,
     ) -> None:
         self._path = path
         self._observe = observe
         self._monotonic = monotonic
         self._now = now
         self._logger = logger or structlog.get_logger("agentworkspace.rpc")
-        self._signature = _signature(path)
+        self._signature = signature(path)
         try:
             self._table = parse(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
@@ -133,35 +124,22 @@ class CredentialsFile:
         return entry.caller
 
     def _reload_if_changed(self) -> None:
-        try:
-            signature = _signature(self._path)
-        except OSError as error:
-            signature = None
-            fault: Exception | None = error
-        else:
-            fault = None
-        if signature == self._signature:
+        seen = signature(self._path)
+        if seen == self._signature:
             return
-        self._signature = signature
-        if fault is None:
-            try:
-                self._table = parse(self._path.read_text(encoding="utf-8"))
-                self._latest = self._now()
-            except (OSError, ValueError) as error:
-                fault = error
-        self._observe(refused=fault is not None)
-        if fault is not None:
+        self._signature = seen
+        try:
+            self._table = parse(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as fault:
+            self._observe(refused=True)
             self._logger.error("credentials file not usable, keeping the last", fault=str(fault))
-        else:
-            self._logger.info("credentials file read again", callers=self._count())
+            return
+        self._latest = self._now()
+        self._observe(refused=False)
+        self._logger.info("credentials file read again", callers=self._count())
 
     def _count(self) -> int:
         return len({entry.caller.name for entry in self._table.values()})
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    status = path.stat()
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _parse_caller(each: Any, place: str) -> tuple[_Entry, list[bytes]]:

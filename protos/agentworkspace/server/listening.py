@@ -9,6 +9,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from agentworkspace.core.watched_files import Signature, signature
+
 
 class ListenRefused(ValueError):
     """The listener would be open to strangers, or the address is not one."""
@@ -28,14 +30,14 @@ class ServerTls:
 
     def credentials(self) -> grpc.ServerCredentials:
         """OSError when a file cannot be read."""
-        seen = self._signature()
+        seen = self._signatures()
         first = self._configuration()
 
         def changed() -> grpc.ServerCertificateConfiguration | None:
             # Called by threads of gRPC, for each handshake; None keeps what is in force.
             nonlocal seen
             try:
-                now = self._signature()
+                now = self._signatures()
                 if now == seen:
                     return None
                 newer = self._configuration()
@@ -55,10 +57,8 @@ class ServerTls:
         client_ca = _read(self.client_ca_file) if self.client_ca_file else None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
 
-    def _signature(self) -> list[tuple[int, int, int]]:
-        paths = (self.key_file, self.certificate_file, self.client_ca_file)
-        statuses = [path.stat() for path in paths if path is not None]
-        return [(each.st_mtime_ns, each.st_size, each.st_ino) for each in statuses]
+    def _signatures(self) -> list[Signature]:
+        return list(map(signature, (self.key_file, self.certificate_file, self.client_ca_file)))
 
 
 def _read(path: Path) -> bytes:
