@@ -16,7 +16,7 @@ import psycopg2
 import structlog
 from psycopg2 import extensions
 
-from agentworkspace.service.connecting import Link, Pauses, finish
+from agentworkspace.service.connecting import Link, finish, reconnecting
 from agentworkspace.service.database import Database
 from agentworkspace.service.store_faults import ends_connection
 from registry_service.storage.prepared import Prepared
@@ -89,7 +89,7 @@ class Lines:
         await asyncio.gather(*(self._keep() for _ in range(self._count)))
 
     async def _keep(self) -> None:
-        pauses = Pauses()
+        pauses = reconnecting()
         while True:
             try:
                 link = await self._database.connecting.run(self._connect)
@@ -97,15 +97,15 @@ class Lines:
                 # The text may quote the URL.
                 tell = self._log.debug if pauses.began else self._log.warning
                 tell("no line, threads ask instead", fault=type(fault).__name__)
-                await asyncio.sleep(pauses.failed())
+                await asyncio.sleep(pauses.seconds())
                 continue
-            pauses.succeeded()
+            pauses.reset()
             line = _Line(link, self._statement, self._patience_seconds)
             await self._hold(line)
             if line.broke:
                 self._database.lost(link)
             self._log.warning("lost a line, threads ask instead")
-            await asyncio.sleep(pauses.failed())
+            await asyncio.sleep(pauses.seconds())
 
     async def _hold(self, line: _Line) -> None:
         """Offer it until it is lost."""

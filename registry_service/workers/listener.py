@@ -13,7 +13,7 @@ from typing import Final
 import psycopg2
 import structlog
 
-from agentworkspace.service.connecting import Connector, Link, Pauses
+from agentworkspace.service.connecting import Connector, Link, reconnecting
 from agentworkspace.service.database import Database
 
 CHANNEL: Final = "registry_revocations"
@@ -43,7 +43,7 @@ class Listener:
                 loop.call_soon_threadsafe(self._lost.set)
 
         self._database.on_lost(lost)
-        pauses = Pauses()
+        pauses = reconnecting()
         while True:
             self._lost.clear()
             try:
@@ -53,7 +53,7 @@ class Listener:
                 tell = self._log.debug if pauses.began else self._log.warning
                 tell("cannot listen, polling goes on", fault=type(fault).__name__)
             else:
-                pauses.succeeded()
+                pauses.reset()
                 self._log.debug("listening")
                 try:
                     self._wake()  # whatever came while nobody listened
@@ -61,7 +61,7 @@ class Listener:
                 finally:
                     link.close()
                 self._log.warning("lost the listening connection, polling goes on")
-            await asyncio.sleep(pauses.failed())
+            await asyncio.sleep(pauses.seconds())
 
     def _connect(self) -> Link:
         link = self._connector.connect(purpose="listener")

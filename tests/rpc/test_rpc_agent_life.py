@@ -25,7 +25,7 @@ from agentworkspace.client.agent.steps import (
     Stopped,
     Wait,
 )
-from agentworkspace.client.backoff import Backoff
+from agentworkspace.core.backoff import Backoff
 from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, derive_instance_token, new_token, sha256_hex

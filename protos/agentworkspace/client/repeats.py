@@ -8,7 +8,7 @@ from typing import Final
 
 import grpc
 
-from agentworkspace.client.backoff import Backoff
+from agentworkspace.core.backoff import Backoff
 from agentworkspace.rpc.errors import RpcFailure
 
 MOST_ATTEMPTS: Final = 4

@@ -6,7 +6,6 @@ acknowledge within seconds instead of the kernel's quarter of an hour (`tcp_user
 
 from __future__ import annotations
 
-import random
 import select
 import socket
 import threading
@@ -20,6 +19,7 @@ from typing import Any, Final
 import psycopg2
 from psycopg2 import extensions
 
+from agentworkspace.core.backoff import Backoff
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database_url import connection_parameters
 
@@ -77,26 +77,9 @@ class Link(extensions.connection):
         self.close()
 
 
-class Pauses:
-    """How long to wait before the next attempt: it doubles, with chance in it, up to a second."""
-
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self._chance = chance
-        self._failures = 0
-
-    def failed(self) -> float:
-        """Another attempt failed: the seconds until the next."""
-        grown = FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 16)
-        self._failures += 1
-        return min(LONGEST_PAUSE_SECONDS, grown) * (0.5 + 0.5 * self._chance())
-
-    def succeeded(self) -> None:
-        self._failures = 0
-
-    @property
-    def began(self) -> bool:
-        """Whether the last attempt failed, so that there is a pause to keep."""
-        return self._failures > 0
+def reconnecting() -> Backoff:
+    """How long to wait before the next attempt to connect."""
+    return Backoff(first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
 
 
 class Gate:
@@ -108,7 +91,7 @@ class Gate:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._pauses = Pauses()
+        self._pauses = reconnecting()
         self._next_attempt = 0.0
         self._trying = False
         self._successes = 0
@@ -129,12 +112,12 @@ class Gate:
                 self._trying = False
                 # Unless another got through meanwhile: this failure is older news than that.
                 if self._successes == before:
-                    self._next_attempt = self._monotonic() + self._pauses.failed()
+                    self._next_attempt = self._monotonic() + self._pauses.seconds()
             raise
         with self._lock:
             self._trying = False
             self._successes += 1
-            self._pauses.succeeded()
+            self._pauses.reset()
 
 
 class Connector:

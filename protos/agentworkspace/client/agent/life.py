@@ -33,7 +33,7 @@ from agentworkspace.client.agent.steps import (
     Stopped,
     Wait,
 )
-from agentworkspace.client.backoff import LONGEST_SECONDS, Backoff
+from agentworkspace.core.backoff import LONGEST_SECONDS, Backoff
 from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_instance_token, sha256_hex

@@ -22,7 +22,6 @@ from typing import Any, Final, Self
 import grpc
 import grpc.aio
 
-from agentworkspace.client.backoff import Backoff
 from agentworkspace.client.verifier.cache import Known, VerifierCache
 from agentworkspace.client.verifier.lookups import Found, Lookup, Lookups
 from agentworkspace.client.verifier.principals import (
@@ -33,6 +32,7 @@ from agentworkspace.client.verifier.principals import (
     Requirement,
     require,
 )
+from agentworkspace.core.backoff import Backoff
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import is_well_formed
 from agentworkspace.registry.v1 import token_service_pb2 as pb

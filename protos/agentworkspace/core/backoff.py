@@ -43,5 +43,10 @@ class Backoff:
             wait = max(wait, min(asked, spread_ceiling))
         return wait
 
+    @property
+    def began(self) -> bool:
+        """Whether the last try failed, so that there is a wait to keep."""
+        return self._times > 0
+
     def reset(self) -> None:
         self._times = 0
