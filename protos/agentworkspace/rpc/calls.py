@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -70,6 +71,11 @@ def current_correlation_id() -> str | None:
 def enter(call: Call) -> None:
     """Make this the current call of the running task (and of contexts copied from it)."""
     _current.set(call)
+
+
+def correlation_id_of(arrived: str | None, fresh: Callable[[], str]) -> str:
+    """The id that a call came with, when it is acceptable; a fresh one otherwise."""
+    return arrived if arrived is not None and is_correlation_id(arrived) else fresh()
 
 
 def is_correlation_id(text: str) -> bool:

@@ -129,10 +129,7 @@ class EdgeMethod:
         if self._registered:
             call_metadata.arrive(context.invocation_metadata() or ())
         secret, given = call_metadata.read()
-        if given is not None and calls.is_correlation_id(given):
-            correlation_id = given
-        else:
-            correlation_id = self._around.new_correlation_id()
+        correlation_id = calls.correlation_id_of(given, self._around.new_correlation_id)
         # None or astronomically large, by version of grpcio, when the client set none.
         budget: float | None = context.time_remaining()
         if budget is None or budget > ceiling_seconds:

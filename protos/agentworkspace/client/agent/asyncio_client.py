@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -116,12 +115,7 @@ class AgentClient(Box):
         self, agent_card: Mapping[str, Any] | None = None, *, url: str = ""
     ) -> None:
         """Replace card and url, now and at later registrations. RpcFailure when refused."""
-        said = self._announcement
-        changed = replace(
-            said,
-            agent_card=said.agent_card if agent_card is None else agent_card,
-            url=url or said.url,
-        )
+        changed = self._announcement.changed(agent_card, url)
         request = messages.update_card_request(self._launch, changed)
         await self._once(self._stub().UpdateCard, request)
         self._announcement = changed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -112,12 +111,7 @@ class BlockingAgentClient(Box):
 
     def update_card(self, agent_card: Mapping[str, Any] | None = None, *, url: str = "") -> None:
         """Replace card and url, now and at later registrations. RpcFailure when refused."""
-        said = self._announcement
-        changed = replace(
-            said,
-            agent_card=said.agent_card if agent_card is None else agent_card,
-            url=url or said.url,
-        )
+        changed = self._announcement.changed(agent_card, url)
         request = messages.update_card_request(self._launch, changed)
         self._once("UpdateCard", request, self._own_bearer())
         self._announcement = changed

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +11,13 @@ import grpc
 from typing_extensions import override
 
 from agentworkspace.client.channel import ClientTls
+from agentworkspace.core.ids import is_canonical_uuid
 from agentworkspace.core.secret import Secret
 
 TICKET: Final = "WORKSPACE_BOOTSTRAP_TICKET"
 API_TOKEN: Final = "WORKSPACE_API_TOKEN"
 STATE_FILE: Final = "WORKSPACE_STATE_FILE"
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PEM: Final = "-----BEGIN"
 _LONGEST_ERROR: Final = 1000
 
@@ -43,7 +42,7 @@ class Launch:
     api_token: Secret | None = None
 
     def __post_init__(self) -> None:
-        if not _UUID.fullmatch(self.workspace_id):
+        if not is_canonical_uuid(self.workspace_id):
             raise ValueError("WORKSPACE_ID must be a canonical lower-case UUID")
         if not self.address:
             raise ValueError("WORKSPACE_REGISTRY_ADDRESS must be host:port")
@@ -93,6 +92,11 @@ class Announcement:
     agent_card: Mapping[str, Any] | None = None
     runtime: str = ""
     runtime_version: str = ""
+
+    def changed(self, agent_card: Mapping[str, Any] | None, url: str) -> Announcement:
+        """This one with another card and url; None, or empty, keeps what was said before."""
+        card = self.agent_card if agent_card is None else agent_card
+        return replace(self, agent_card=card, url=url or self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ import grpc.aio
 from agentworkspace.client.verifier.asyncio_verifier import DOMAIN, Verifier
 from agentworkspace.client.verifier.gate import Gate
 from agentworkspace.client.verifier.http_answers import Answer, Paths, answer_to, presented
-from agentworkspace.client.verifier.principals import Principal, Rejected, Requirement
+from agentworkspace.client.verifier.principals import Principal, Requirement
 from agentworkspace.client.verifier.serving import principal, served_as
 from agentworkspace.rpc.errors import RpcFailure
 
@@ -88,10 +88,8 @@ class BearerMiddleware:
     async def _check(self, gate: Gate, bearer: str | None) -> Principal:
         token, requirement = gate.begin(bearer)
         verifier = self._verifier or await self._open()
-        try:
+        with gate.refusing():
             return await verifier.check(token, requirement)
-        except Rejected as rejected:
-            raise gate.refused(rejected) from None
 
     async def _open(self) -> Verifier:
         async with self._opening:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
@@ -10,6 +13,7 @@ import grpc
 from agentworkspace.client.verifier.principals import Rejected, Rejection, Requirement
 from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
+from agentworkspace.rpc import calls
 from agentworkspace.rpc.errors import RpcFailure
 
 # An answer that says why must reach the caller before its deadline does: so much of what is left
@@ -44,8 +48,15 @@ class Gate:
             )
         return Secret(bearer), self.requirement
 
-    def refused(self, rejected: Rejected) -> RpcFailure:
-        """The answer to a caller whose token is not accepted here."""
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Where a token is checked: RpcFailure, the answer to its caller, when it is rejected."""
+        try:
+            yield
+        except Rejected as rejected:
+            raise self._refused(rejected) from None
+
+    def _refused(self, rejected: Rejected) -> RpcFailure:
         denied = grpc.StatusCode.PERMISSION_DENIED
         if rejected.reason is Rejection.TOKEN_KIND:
             return self._refusal(denied, "TOKEN_KIND", "the token is of another kind")
@@ -78,6 +89,11 @@ class Gate:
         recovery: Recovery = Recovery.FIX_REQUEST,
     ) -> RpcFailure:
         return RpcFailure(code, self._domain, f"ERROR_REASON_{reason}", message, recovery=recovery)
+
+
+def correlation_id_of(arrived: str | None) -> str:
+    """The id that a refused call came with, when it is acceptable; a fresh one otherwise."""
+    return calls.correlation_id_of(arrived, lambda: uuid.uuid4().hex)
 
 
 def seconds_to_check(remaining: float | None) -> float | None:

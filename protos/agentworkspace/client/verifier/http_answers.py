@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,9 +10,9 @@ from typing import Final
 
 import grpc
 
-from agentworkspace.client.verifier.gate import Gate
+from agentworkspace.client.verifier.gate import Gate, correlation_id_of
 from agentworkspace.client.verifier.principals import LIVE, Requirement
-from agentworkspace.rpc import call_metadata, calls
+from agentworkspace.rpc import call_metadata
 from agentworkspace.rpc.errors import (
     CORRELATION_KEY,
     REASON_KEY,
@@ -83,8 +82,6 @@ def presented(headers: Iterable[tuple[str, str]]) -> tuple[str | None, str | Non
 
 def answer_to(failure: RpcFailure, gate: Gate, correlation_id: str | None) -> Answer:
     """The answer to a refused request."""
-    if correlation_id is None or not calls.is_correlation_id(correlation_id):
-        correlation_id = uuid.uuid4().hex
     status = _STATUS.get(failure.code, HTTPStatus.SERVICE_UNAVAILABLE)
     told = {
         "code": failure.code.name,
@@ -99,7 +96,7 @@ def answer_to(failure: RpcFailure, gate: Gate, correlation_id: str | None) -> An
         ("www-authenticate", _challenge(failure, gate.requirement or LIVE)),
         (REASON_KEY, failure.reason),
         (RECOVERY_KEY, str(failure.recovery)),
-        (CORRELATION_KEY, correlation_id),
+        (CORRELATION_KEY, correlation_id_of(correlation_id)),
     ]
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(("retry-after", str(_RETRY_AFTER_SECONDS)))

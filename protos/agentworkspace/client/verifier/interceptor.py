@@ -16,7 +16,6 @@ Inside a method, `principal()` says who calls. A method that is not in the mappi
 from __future__ import annotations
 
 import inspect
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -26,10 +25,10 @@ from typing_extensions import override
 
 from agentworkspace.client.verifier.asyncio_verifier import DOMAIN, Verifier
 from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
-from agentworkspace.client.verifier.gate import Gate, seconds_to_check
-from agentworkspace.client.verifier.principals import LIVE, Principal, Rejected, Requirement
+from agentworkspace.client.verifier.gate import Gate, correlation_id_of, seconds_to_check
+from agentworkspace.client.verifier.principals import LIVE, Principal, Requirement
 from agentworkspace.client.verifier.serving import context_of, principal, serve_as
-from agentworkspace.rpc import call_metadata, calls
+from agentworkspace.rpc import call_metadata
 from agentworkspace.rpc.errors import RpcFailure, Trailing, public_message, to_trailing
 from agentworkspace.rpc.policy import INFRASTRUCTURE
 
@@ -154,18 +153,16 @@ class _AioDoor:
         return guarded
 
     async def _admit(self, request: Any, context: Any) -> None:
-        call_metadata.arrive(context.invocation_metadata() or ())
-        bearer, correlation_id = call_metadata.read()
+        bearer, correlation_id = call_metadata.read_from(context.invocation_metadata() or ())
         try:
-            token, requirement = self._gate.begin(bearer)
-            found = await self._verifier.check(
-                token,
-                requirement,
-                workspace_id=self._gate.workspace_of(request),
-                seconds=seconds_to_check(context.time_remaining()),
-            )
-        except Rejected as rejected:
-            await context.abort(*_answer(self._gate.refused(rejected), correlation_id))
+            with self._gate.refusing():
+                token, requirement = self._gate.begin(bearer)
+                found = await self._verifier.check(
+                    token,
+                    requirement,
+                    workspace_id=self._gate.workspace_of(request),
+                    seconds=seconds_to_check(context.time_remaining()),
+                )
         except RpcFailure as failure:
             await context.abort(*_answer(failure, correlation_id))
         serve_as(found)
@@ -201,18 +198,16 @@ class _BlockingDoor:
     def _admit(self, request: Any, context: Any) -> Principal:
         bearer, correlation_id = call_metadata.read_from(context.invocation_metadata() or ())
         try:
-            token, requirement = self._gate.begin(bearer)
-            return self._verifier.check(
-                token,
-                requirement,
-                workspace_id=self._gate.workspace_of(request),
-                seconds=seconds_to_check(context.time_remaining()),
-            )
-        except Rejected as rejected:
-            failure = self._gate.refused(rejected)
-        except RpcFailure as refusal:
-            failure = refusal
-        code, message, trailing = _answer(failure, correlation_id)
+            with self._gate.refusing():
+                token, requirement = self._gate.begin(bearer)
+                return self._verifier.check(
+                    token,
+                    requirement,
+                    workspace_id=self._gate.workspace_of(request),
+                    seconds=seconds_to_check(context.time_remaining()),
+                )
+        except RpcFailure as failure:
+            code, message, trailing = _answer(failure, correlation_id)
         context.set_trailing_metadata(trailing)
         context.abort(code, message)
         raise AssertionError("abort raises")
@@ -221,6 +216,5 @@ class _BlockingDoor:
 def _answer(
     failure: RpcFailure, correlation_id: str | None
 ) -> tuple[grpc.StatusCode, str, Trailing]:
-    if correlation_id is None or not calls.is_correlation_id(correlation_id):
-        correlation_id = uuid.uuid4().hex
-    return failure.code, public_message(failure), to_trailing(failure, correlation_id)
+    trailing = to_trailing(failure, correlation_id_of(correlation_id))
+    return failure.code, public_message(failure), trailing

@@ -23,7 +23,7 @@ from agentworkspace.client.verifier.asyncio_verifier import DOMAIN, Verifier
 from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
 from agentworkspace.client.verifier.gate import Gate
 from agentworkspace.client.verifier.http_answers import Paths, answer_to, presented
-from agentworkspace.client.verifier.principals import Principal, Rejected, Requirement
+from agentworkspace.client.verifier.principals import Principal, Requirement
 from agentworkspace.client.verifier.serving import context_of, principal
 from agentworkspace.rpc import call_metadata
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure
@@ -85,10 +85,8 @@ class BearerWrapper:
     def _check(self, gate: Gate, bearer: str | None) -> Principal:
         token, requirement = gate.begin(bearer)
         verifier = self._verifier or self._start()
-        try:
+        with gate.refusing():
             return verifier.check(token, requirement)
-        except Rejected as rejected:
-            raise gate.refused(rejected) from None
 
     def _start(self) -> BlockingVerifier:
         with self._starting:
