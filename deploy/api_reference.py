@@ -19,6 +19,8 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
+from deploy.pages import write_or_check
+
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 PAGE = PROTOS / "API.md"
 HEAD = """# API reference
@@ -133,15 +135,5 @@ def _cell(comment: str) -> str:
     return " ".join(comment.split()).replace("|", "\\|")
 
 
-def main() -> int:
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-    elif not PAGE.is_file() or PAGE.read_text() != wanted:
-        print("protos/API.md is out of date; run: python -m deploy.api_reference")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), module="deploy.api_reference"))

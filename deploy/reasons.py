@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from deploy.pages import spliced, write_or_check
 from provision_service.api.errors import MEANINGS as PROVISION
 from registry_service.api.errors import MEANINGS as REGISTRY
 
@@ -48,22 +49,11 @@ def table() -> str:
     note = (
         "The recovery is the usual one: a refusal that knows more about its case may name another."
     )
-    return "\n".join([BEGIN, note, "", *rows, END])
+    return "\n".join([note, "", *rows])
 
 
 def main() -> int:
-    page = PAGE.read_text()
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    wanted = head + table() + tail
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-    elif page != wanted:
-        print(
-            "protos/README.md: the table of reasons is out of date; run: python -m deploy.reasons"
-        )
-        return 1
-    return 0
+    return write_or_check(PAGE, spliced(PAGE, BEGIN, END, table()), module="deploy.reasons")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.pages import spliced, write_or_check
 from tests.runtimes.cases import CASES, MODES
 from tests.runtimes.programs import HERE, ROOT, programs
 
@@ -96,28 +97,13 @@ def _cell(launches: list[Proof]) -> str:
 
 def write_table() -> None:
     """Bring the README's table up to date."""
-    PAGE.write_text(_page()[1], "utf-8")
+    PAGE.write_text(page(), "utf-8")
 
 
-def _page() -> tuple[str, str]:
-    """The README as it is, and as it should be."""
-    page = PAGE.read_text("utf-8")
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return page, f"{head}{BEGIN}\n{table(*read())}\n{END}{tail}"
-
-
-def main() -> int:
-    page, wanted = _page()
-    if "--check" not in sys.argv:
-        write_table()
-    elif page != wanted:
-        print(
-            "README.md: the table of runtimes is out of date; run: python -m tests.runtimes.results"
-        )
-        return 1
-    return 0
+def page() -> str:
+    """The README as it should be."""
+    return spliced(PAGE, BEGIN, END, table(*read()))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), module="tests.runtimes.results"))
