@@ -7,7 +7,6 @@ import random
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -67,8 +66,8 @@ from provision_service.workers.files import DeploymentFiles
 
 # The workers' own, so that neither they nor the calls wait for each other.
 BACKGROUND_THREADS: Final = 4
-# Twice as many as may wait for a thread.
-MAX_IN_FLIGHT: Final = 1024
+# Or twice as many as may wait for a thread, when that is more.
+LEAST_IN_FLIGHT: Final = 1024
 OPENING_SECONDS: Final = 0.5
 
 
@@ -80,7 +79,6 @@ class Provisioning:
         settings: Settings,
         database_url: Secret,
         *,
-        listen: str | None = None,
         reuse_port: bool = False,
         collectors: CollectorRegistry = REGISTRY,
     ) -> None:
@@ -143,11 +141,15 @@ class Provisioning:
                 observe=partial(metrics.file, "credentials"),
             ).identify,
             translate=partial(errors.translate, observe=metrics.refused),
-            settings=edge_settings(settings, errors.DOMAIN, max_in_flight=MAX_IN_FLIGHT),
+            settings=edge_settings(
+                settings,
+                errors.DOMAIN,
+                max_in_flight=max(LEAST_IN_FLIGHT, 2 * settings.max_waiting),
+            ),
             metrics=EdgeMetrics(collectors),
         )
         self._server = RpcServer(
-            server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
+            server_settings(settings, reuse_port=reuse_port),
             edge,
             _mounts(core, bearers),
         )
@@ -240,17 +242,15 @@ async def serve(
     settings: Settings,
     database_url: Secret,
     *,
-    listen: str | None = None,
     reuse_port: bool = False,
     process: int = 0,
-    announce: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
 
     ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey or OSError when it cannot.
     """
-    service = Provisioning(settings, database_url, listen=listen, reuse_port=reuse_port)
-    await serve_until_told(service, settings, process=process, announce=announce)
+    service = Provisioning(settings, database_url, reuse_port=reuse_port)
+    await serve_until_told(service, settings, process=process)
 
 
 def new_id() -> str:

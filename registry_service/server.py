@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -71,7 +70,6 @@ class Registry:
         settings: Settings,
         database_url: Secret,
         *,
-        listen: str | None = None,
         reuse_port: bool = False,
         collectors: CollectorRegistry = REGISTRY,
     ) -> None:
@@ -128,7 +126,7 @@ class Registry:
             metrics=EdgeMetrics(collectors),
         )
         self._server = RpcServer(
-            server_settings(settings, listen or settings.listen, reuse_port=reuse_port),
+            server_settings(settings, reuse_port=reuse_port),
             edge,
             _mounts(core, self._feed),
         )
@@ -225,17 +223,15 @@ async def serve(
     settings: Settings,
     database_url: Secret,
     *,
-    listen: str | None = None,
     reuse_port: bool = False,
     process: int = 0,
-    announce: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
 
     ListenRefused, CredentialsInvalid or OSError when it cannot begin.
     """
-    registry = Registry(settings, database_url, listen=listen, reuse_port=reuse_port)
-    await serve_until_told(registry, settings, process=process, announce=announce)
+    registry = Registry(settings, database_url, reuse_port=reuse_port)
+    await serve_until_told(registry, settings, process=process)
 
 
 def new_secret(kind: TokenKind) -> Secret:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import grpc.aio
-import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -149,19 +148,6 @@ class RpcServer:
 
     async def _stop_all(self, grace_seconds: float | None) -> None:
         await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers))
-
-    async def serve_until_signalled(self, ready: Callable[[int], None] | None = None) -> None:
-        """Start, say SERVING, and stop on SIGTERM or SIGINT; `ready` is told the port."""
-        with stop_event() as stop:
-            port = await self.start()
-            try:
-                await self.set_health(serving=True)
-                if ready is not None:
-                    ready(port)
-                await stop.wait()
-                structlog.get_logger("agentworkspace.rpc").info("stopping")
-            finally:
-                await self.stop()
 
     def _make(self, listener: Listener | None) -> grpc.aio.Server:
         """A server of the methods that this listener answers; None: of all."""

@@ -51,7 +51,6 @@ class Serve(Protocol[S_contra]):
         settings: S_contra,
         database_url: Secret,
         *,
-        listen: str | None = None,
         reuse_port: bool = False,
         process: int = 0,
     ) -> Coroutine[Any, Any, None]: ...
@@ -182,20 +181,20 @@ class CommandLine(Generic[S]):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
         with ExitStack() as stack:
-            listen = stack.enter_context(reserved(settings.listen))
+            settings = replace(settings, listen=stack.enter_context(reserved(settings.listen)))
             if settings.control_listen is not None:
                 control = stack.enter_context(reserved(settings.control_listen))
                 settings = replace(settings, control_listen=control)
 
             def work(index: int) -> int:
-                return self._serve_one(settings, url, listen, index)
+                return self._serve_one(settings, url, index)
 
             return Supervisor(self.name, work, processes).run()
 
-    def _serve_one(self, settings: S, url: Secret, listen: str, index: int) -> int:
+    def _serve_one(self, settings: S, url: Secret, index: int) -> int:
         """One of several processes; what it says on the way out is its own last word."""
         try:
-            run(self.serve(settings, url, listen=listen, reuse_port=True, process=index))
+            run(self.serve(settings, url, reuse_port=True, process=index))
         except self._cannot_start as wrong:
             self._say(str(wrong))
             return MISCONFIGURED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from prometheus_client import start_http_server
@@ -75,11 +74,11 @@ def edge_settings(settings: ServiceSettings, domain: str, *, max_in_flight: int)
     )
 
 
-def server_settings(settings: ServiceSettings, listen: str, *, reuse_port: bool) -> ServerSettings:
+def server_settings(settings: ServiceSettings, *, reuse_port: bool) -> ServerSettings:
     """How the gRPC server of a service listens, and ends."""
     grace = settings.stop_grace.total_seconds()
     return ServerSettings(
-        listen=listen,
+        listen=settings.listen,
         tls=tls_of(settings),
         control_listen=settings.control_listen,
         control_tls=control_tls_of(settings),
@@ -114,20 +113,13 @@ class Served(Protocol):
         """Finish what runs, close. Twice is once."""
 
 
-async def serve_until_told(
-    service: Served,
-    settings: ServiceSettings,
-    *,
-    process: int,
-    announce: Callable[[int], None],
-) -> None:
+async def serve_until_told(service: Served, settings: ServiceSettings, *, process: int) -> None:
     """Serve until SIGTERM or SIGINT, or until the service says that it cannot."""
     with stop_event() as stop:
         serve_metrics(settings, process)
-        port = await service.start()
+        await service.start()
         stopping = asyncio.create_task(stop.wait())
         try:
-            announce(port)
             ends: set[asyncio.Future[Any]] = {stopping, service.cannot_serve}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if service.cannot_serve.done():
