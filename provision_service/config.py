@@ -49,8 +49,8 @@ class Settings(ServiceSettings):
     registry_address: str = setting(
         "PROVISION_REGISTRY_ADDRESS",
         "127.0.0.1:7101",
-        values.target,
-        "where registry-service is reached from here",
+        values.servers_target,
+        "where registry-service is reached from here; dns:///host:port for all replicas of a name",
     )
     registry_token_file: Path | None = setting(
         "PROVISION_REGISTRY_TOKEN_FILE",
@@ -194,7 +194,7 @@ class Settings(ServiceSettings):
 
         Without the authorities as text it is the address that tells a box to speak TLS.
         """
-        address = self.box_registry_address or self.registry_address
+        address = self.box_registry_address or self.registry_address.removeprefix("dns:///")
         bare = self.registry_tls and self.registry_ca_file is None
         return f"https://{address}" if bare and "://" not in address else address
 

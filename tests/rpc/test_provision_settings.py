@@ -94,6 +94,9 @@ def test_boxes_are_sent_to_the_registry_address_unless_told_otherwise() -> None:
     assert Settings.load(inside).address_for_boxes == "registry.internal:7101"
     both = {**inside, "PROVISION_BOX_REGISTRY_ADDRESS": "registry.example:443"}
     assert Settings.load(both).address_for_boxes == "registry.example:443"
+    replicas = Settings.load({"PROVISION_REGISTRY_ADDRESS": "dns:///registry.internal:7101"})
+    assert replicas.registry_address == "dns:///registry.internal:7101"
+    assert replicas.address_for_boxes == "registry.internal:7101"
 
 
 @pytest.mark.parametrize(

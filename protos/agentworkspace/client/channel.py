@@ -2,11 +2,15 @@
 
 Every request that takes a request_id leaves with one. A call that may be made twice (see
 `agentworkspace.rpc.idempotency`) is made again when nobody answered; any other call is made once.
+
+An address that begins with `dns:` (`dns:///registry-headless:7101`) means every server that the
+name leads to: calls go to each in turn, and to none that says that it does not serve.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +33,11 @@ Metadata = tuple[tuple[str, str], ...]
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _MAX_METADATA_BYTES: Final = 32 * 1024
+_ALL_SERVERS: Final = "dns:"
+# gRPC's own words for it; `serviceName` empty asks for the health of all that a server serves.
+_EACH_IN_TURN: Final = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,7 @@ def aio_channel(
         _AioUnaryUnary(bearer, correlation_id, repeats=retries),
         _AioUnaryStream(bearer, correlation_id),
     ]
-    options = _options(tls, retries=retries)
+    options = _options(address, tls, retries=retries)
     if tls is None:
         return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     return grpc.aio.secure_channel(
@@ -89,7 +98,7 @@ def blocking_channel(
     """The same for threads. Contexts do not follow into a pool by themselves: a service that
     calls from one passes its own `correlation_id`, or copies the context. What was begun with
     `.future()` is made once."""
-    options = _options(tls, retries=retries)
+    options = _options(address, tls, retries=retries)
     if tls is None:
         channel = grpc.insecure_channel(address, options=options)
     else:
@@ -107,7 +116,7 @@ def call_metadata(*, bearer: Secret | None = None, correlation_id: str | None = 
     return tuple(pairs)
 
 
-def _options(tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
+def _options(address: str, tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
@@ -124,6 +133,10 @@ def _options(tls: ClientTls | None, *, retries: bool) -> list[tuple[str, Any]]:
         ("grpc.enable_retries", int(retries)),
         ("grpc.service_config_disable_resolution", 1),
     ]
+    if address.startswith(_ALL_SERVERS):
+        options.append(("grpc.service_config", _EACH_IN_TURN))
+        # gRPC's 30 s would leave a new replica without calls for as long after each change.
+        options.append(("grpc.dns_min_time_between_resolutions_ms", 5_000))
     if tls is not None and tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
     return options
