@@ -172,7 +172,10 @@ def test_migrate_and_check_migrations(
 ) -> None:
     monkeypatch.setenv("PROVISION_DATABASE_URL", empty_database)
     assert main(["check-migrations"]) == FAILED
+    assert main(["check-migrations", "--wait", "0"]) == FAILED
+    assert "run `provision-service migrate`" in capsys.readouterr().err
     assert main(["migrate"]) == 0
+    assert main(["check-migrations", "--wait"]) == 0
     assert main(["migrate"]) == 0
     assert main(["check-migrations"]) == 0
     assert "agree" in capsys.readouterr().out

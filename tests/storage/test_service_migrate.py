@@ -16,7 +16,7 @@ from sqlalchemy import MetaData
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import migrate
-from agentworkspace.service.migrate import LocksHeld, Schema
+from agentworkspace.service.migrate import LocksHeld, NotApplied, Schema
 
 SECONDS: Final = 30.0
 TURN: Final = 4_711
@@ -172,3 +172,42 @@ def test_a_statement_that_fails_is_no_lock(schema: Schema, empty_database: str) 
     with pytest.raises(Exception, match="does not exist") as failed:
         migrate.upgrade(schema, Secret(empty_database))
     assert not isinstance(failed.value, LocksHeld)
+
+
+def test_whoever_waits_for_the_migrations_goes_on_once_somebody_has_applied_them(
+    schema: Schema, empty_database: str
+) -> None:
+    said, url = Said(), Secret(empty_database)
+    with ThreadPoolExecutor(1) as callers:
+        waiting = callers.submit(
+            migrate.wait_until_applied, schema, url, patience=timedelta(seconds=SECONDS), say=said
+        )
+        said.wait_for("waits: the database is at revision 1, this version needs 2")
+        migrate.upgrade(schema, url)
+        waiting.result(SECONDS)
+    assert len(said.sentences) == 1
+
+
+def test_an_earlier_version_does_not_wait_on_a_database_of_a_later_one(
+    schema: Schema, empty_database: str
+) -> None:
+    url = Secret(empty_database)
+    migrate.upgrade(schema, url)
+    with closing(connect(empty_database, "later")) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE things.alembic_version SET version_num = '9999'")
+        connection.commit()
+    migrate.wait_until_applied(schema, url, patience=timedelta(0))
+
+
+def test_whoever_waits_in_vain_is_told_what_is_missing_and_the_next_step(
+    schema: Schema, empty_database: str
+) -> None:
+    with pytest.raises(NotApplied) as failure:
+        migrate.wait_until_applied(schema, Secret(empty_database), patience=timedelta(0))
+    assert "the database is at revision 1, this version needs 2" in str(failure.value)
+    assert str(failure.value).endswith(f"run `{schema.name}-service migrate`")
+    away = Secret("postgresql://user:hunter2@127.0.0.1:1/none")
+    with pytest.raises(NotApplied, match="the database does not answer") as failure:
+        migrate.wait_until_applied(schema, away, patience=timedelta(0))
+    assert "hunter2" not in str(failure.value)

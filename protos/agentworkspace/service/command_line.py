@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import structlog
@@ -28,6 +29,7 @@ from agentworkspace.server.listening import ListenRefused
 from agentworkspace.server.server import run
 from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
 from agentworkspace.service import health_check, migrate
+from agentworkspace.service import settings_values as values
 from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
 from agentworkspace.service.ending import leave
@@ -38,6 +40,7 @@ from agentworkspace.service.store_faults import StoreFault, described
 
 FAILED: Final = 1
 MISCONFIGURED: Final = CANNOT_SERVE
+_WAIT: Final = timedelta(minutes=5)
 
 S = TypeVar("S", bound=ServiceSettings)
 S_contra = TypeVar("S_contra", bound=ServiceSettings, contravariant=True)
@@ -147,7 +150,18 @@ class CommandLine(Generic[S]):
         processes = f"default: {self.settings.SERVICE}_PROCESSES, or 1"
         serving.add_argument("--processes", type=_processes, help=processes)
         add("migrate", self._migrate, "bring the schema of the database up to date")
-        add("check-migrations", self._check_migrations, "compare the schema with the models")
+        checking = add(
+            "check-migrations", self._check_migrations, "compare the schema with the models"
+        )
+        checking.add_argument(
+            "--wait",
+            type=_seconds,
+            nargs="?",
+            const=_WAIT,
+            metavar="SECONDS",
+            help="wait until `migrate` has run elsewhere, and compare no more than the revision;"
+            f" default {_WAIT.total_seconds():.0f}",
+        )
         add("check-config", self._check_config, "list every setting, and what is wrong with it")
         asking = add(
             "health",
@@ -211,6 +225,10 @@ class CommandLine(Generic[S]):
 
     def _check_migrations(self, chosen: argparse.Namespace) -> int:
         with self._database(self.settings.load(os.environ), embedded=chosen.embedded) as url:
+            if chosen.wait is not None:
+                migrate.wait_until_applied(self.schema, url, patience=chosen.wait, say=self._say)
+                print("the migrations that this version needs are applied")
+                return 0
             differences = migrate.check(self.schema, url)
         self._say(*differences)
         if differences:
@@ -272,6 +290,13 @@ class CommandLine(Generic[S]):
     def _say(self, *sentences: str) -> None:
         for sentence in sentences:
             print(f"{self.name}-service: {sentence}", file=sys.stderr)
+
+
+def _seconds(text: str) -> timedelta:
+    try:
+        return values.seconds(0, 86_400)(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from None
 
 
 def _processes(text: str) -> int:

@@ -28,6 +28,7 @@ from sqlalchemy.exc import OperationalError
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database import open_once
 from agentworkspace.service.lock_waits import Holder, watched
+from agentworkspace.service.store_faults import described
 
 _PID: Final = "SELECT pg_backend_pid()"
 _ENVIRONMENT: Final = Path(__file__).with_name("migrations")
@@ -36,6 +37,7 @@ _TURN: Final = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 
 # Whoever asks for a table that a migration waits for waits behind it: never longer than this.
 _LIMITS: Final = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'"
 _PAUSE_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.5
 PATIENCE: Final = timedelta(minutes=2)
 # lock_not_available, deadlock_detected: those who serve take the same tables, in another order.
 _IN_THE_WAY: Final = frozenset({"55P03", "40P01"})
@@ -43,6 +45,10 @@ _IN_THE_WAY: Final = frozenset({"55P03", "40P01"})
 
 class LocksHeld(CommandError):
     """Somebody holds what a migration needs, for longer than it waits; nothing has changed."""
+
+
+class NotApplied(CommandError):
+    """The database never came to the revision that was waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +124,47 @@ def check(schema: Schema, url: Secret) -> list[str]:
         if current != head:
             return [f"the database is at revision {current}, this version needs {head}"]
         return [repr(difference) for difference in compare_metadata(context, schema.tables)]
+
+
+def wait_until_applied(
+    schema: Schema,
+    url: Secret,
+    *,
+    patience: timedelta,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Wait until somebody else has applied what this version needs, be the database away or not.
+
+    A revision that this version does not know is a later one's, which an earlier one can work on.
+    `say` is told what it waits for, once. Raises NotApplied after `patience`.
+    """
+    give_up = time.monotonic() + patience.total_seconds()
+    told = ""
+    while (waits_for := _still_missing(schema, url)) != "":
+        if waits_for != told:
+            say(f"waits: {waits_for}")
+            told = waits_for
+        if time.monotonic() >= give_up:
+            waited = f"gave up after {patience.total_seconds():.0f} s"
+            raise NotApplied(f"{waited}: {waits_for}; run `{schema.name}-service migrate`")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _still_missing(schema: Schema, url: Secret) -> str:
+    """A sentence on what this version needs and does not find; empty when it can work."""
+    try:
+        with _engine(schema, url) as engine, engine.connect() as connection:
+            options = _options(schema)
+            current = MigrationContext.configure(connection, opts=options).get_current_revision()
+            scripts = ScriptDirectory.from_config(configuration(schema, connection))
+    except OperationalError as error:
+        return f"the database does not answer ({described(error)})"
+    head = scripts.get_current_head()
+    known = {each.revision for each in scripts.walk_revisions()}
+    if current == head or (current is not None and current not in known):
+        return ""
+    found = "has no revision yet" if current is None else f"is at revision {current}"
+    return f"the database {found}, this version needs {head}"
 
 
 def configuration(schema: Schema, connection: Connection) -> Config:
