@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import settings_values as values
-from agentworkspace.service.declared_settings import setting
+from agentworkspace.service.declared_settings import secret_setting, setting
 from agentworkspace.service.settings import ServiceSettings
 
 _LONGEST: Final = timedelta(hours=24)
@@ -175,10 +175,9 @@ class Settings(ServiceSettings):
         "what a box shows at the proxy: its tenant's usage token, or a token of its own (box) that"
         " the proxy checks at the registry and that ends with its launch",
     )
-    platform_usage_token: Secret | None = setting(
+    platform_usage_token: Secret | None = secret_setting(
         "PLATFORM_LLM_USAGE_TOKEN",
-        "",
-        values.optional(values.secret),
+        values.secret,
         "usage token of the deployment; serves a single tenant",
     )
     platform_usage_token_shared: bool = setting(

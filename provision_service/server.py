@@ -121,6 +121,7 @@ class Provisioning:
             jitter=random.random,
             reconciler=settings.reconciler,
             trial=registry.trial,
+            usage_token=settings.platform_usage_token,
         )
         core = Core(
             store=self._store,

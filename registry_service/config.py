@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import settings_values as values
-from agentworkspace.service.declared_settings import setting
+from agentworkspace.service.declared_settings import secret_setting, setting
 from agentworkspace.service.settings import ServiceSettings
 from registry_service.domain.standing import BootstrapPolicy
 
@@ -24,10 +24,9 @@ class Settings(ServiceSettings):
     listen: str = setting(
         "REGISTRY_LISTEN", "127.0.0.1:7101", values.address, "where gRPC is served"
     )
-    database_listen_url: Secret | None = setting(
+    database_listen_url: Secret | None = secret_setting(
         "REGISTRY_DATABASE_LISTEN_URL",
-        "",
-        values.optional(values.database_url),
+        values.database_url,
         "direct URL for LISTEN; default the database URL, or polling only when that is pooled",
     )
     bootstrap_policy: BootstrapPolicy = setting(

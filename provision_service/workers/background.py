@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 import structlog
 
+from agentworkspace.core.secret import Secret
+from agentworkspace.service.secret_file import SecretFile
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
@@ -19,7 +21,16 @@ from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
 from provision_service.storage.store import Store
-from provision_service.workers import drain_outbox, lapse, observe_launches, reconcile, rekey, sweep
+from provision_service.workers import (
+    adopt_usage_token,
+    drain_outbox,
+    lapse,
+    observe_launches,
+    reconcile,
+    rekey,
+    sweep,
+)
+from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.files import DeploymentFiles
 from provision_service.workers.lapse import Lapse
@@ -64,6 +75,7 @@ class Background:
         jitter: Callable[[], float],
         reconciler: bool,
         trial: Callable[[], None],
+        usage_token: Secret | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -75,6 +87,8 @@ class Background:
         self._jitter = jitter
         self._reconciler = reconciler
         self._trial = trial
+        self._usage_token = usage_token
+        self._adopted = b""
         self._outbox_waits = asyncio.Event()
         self._revision = 0
         self._page_token = ""
@@ -99,6 +113,8 @@ class Background:
             Task("keys", FILES_SECONDS, self.look_at_keys),
             Task("registry-trial", TRIAL_SECONDS, self.try_registry),
         ]
+        if isinstance(self._usage_token, SecretFile):
+            every.append(Task("usage-token", FILES_SECONDS, self.adopt_usage_token))
         if self._reconciler:
             every.append(Task("reconciler", RECONCILE_SECONDS, self.reconcile))
         return every
@@ -180,6 +196,15 @@ class Background:
 
     async def look_at_keys(self) -> bool:
         await self._pool.run(self._keys.look_again, self._needed_keys)
+        return False
+
+    async def adopt_usage_token(self) -> bool:
+        """The deployment's own, when its file holds another one than the last time."""
+        token = self._usage_token
+        if isinstance(token, SecretFile) and (digest := token.digest()) != self._adopted:
+            command = AdoptUsageToken(usage_token=token)
+            await self._do(lambda store: adopt_usage_token.run(store, command))
+            self._adopted = digest
         return False
 
     async def try_registry(self) -> bool:

@@ -200,5 +200,5 @@ def test_secrets_are_listed_as_set_and_never_shown() -> None:
 
 def test_every_setting_is_listed_once_with_a_meaning() -> None:
     rows = Settings.shown({})
-    assert len({row.name for row in rows}) == len(rows) == len(Settings.declared())
+    assert len({row.name for row in rows}) == len(rows) == len(Settings.names())
     assert all(row.meaning for row in rows)

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from agentworkspace.core.installation import version_of
+from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.settings import ServiceSettings
 from provision_service.config import Settings as ProvisionSettings
 from registry_service.config import Settings as RegistrySettings
@@ -168,3 +169,55 @@ def test_a_command_says_its_version(settings: type[ServiceSettings]) -> None:
         0,
         version_of(f"{settings.SERVICE.lower()}-service"),
     )
+
+
+def test_a_secret_may_lie_in_a_file_and_is_read_again_when_it_was_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "database-url"
+    file.write_text("postgresql://registry:first@db/registry\n")
+    settings = RegistrySettings.load({"REGISTRY_DATABASE_URL_FILE": str(file)})
+    url = settings.database_url
+    assert url is not None
+    assert url.reveal() == "postgresql://registry:first@db/registry"
+    renewed = tmp_path / "renewed"
+    renewed.write_text("postgresql://registry:second@db/registry\n")
+    renewed.rename(file)
+    assert url.reveal() == "postgresql://registry:second@db/registry"
+    file.write_text("no url at all")
+    assert url.reveal() == "postgresql://registry:second@db/registry"
+    file.unlink()
+    assert url.reveal() == "postgresql://registry:second@db/registry"
+    assert repr(url) == "<secret>"
+
+
+@pytest.mark.parametrize("content", ["", "hunter2", "  \n"])
+def test_a_secrets_file_without_the_secret_is_refused_and_never_quoted(
+    tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "database-url"
+    file.write_text(content)
+    with pytest.raises(BadSettings) as refused:
+        RegistrySettings.load({"REGISTRY_DATABASE_URL_FILE": str(file)})
+    assert str(refused.value).startswith("REGISTRY_DATABASE_URL_FILE must ")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_secret_is_set_once_as_a_variable_or_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one")
+    both = {"PLATFORM_LLM_USAGE_TOKEN": "two", "PLATFORM_LLM_USAGE_TOKEN_FILE": str(file)}
+    with pytest.raises(BadSettings, match="PLATFORM_LLM_USAGE_TOKEN_FILE: set one of them"):
+        ProvisionSettings.load(both)
+    with pytest.raises(BadSettings, match="must be the path of a readable file"):
+        ProvisionSettings.load({"PLATFORM_LLM_USAGE_TOKEN_FILE": str(tmp_path / "nothing")})
+
+
+def test_a_file_of_a_secret_is_a_known_setting_and_its_content_is_never_listed(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2")
+    environ = {"PLATFORM_LLM_USAGE_TOKEN_FILE": str(file)}
+    assert ProvisionSettings.misspelt({**environ, "PROVISION_DATABASE_URL_FILE": "x"}) == []
+    listed = {row.name: row.value for row in ProvisionSettings.shown(environ)}
+    assert listed["PLATFORM_LLM_USAGE_TOKEN_FILE"] == str(file)
+    assert "hunter2" not in listed.values()

@@ -285,7 +285,8 @@ class CommandLine(Generic[S]):
             with running_database(settings.home, self.name) as url:
                 yield Secret(url)
         else:
-            raise BadSettings([f"{settings.SERVICE}_DATABASE_URL must be set, or use --embedded"])
+            name = f"{settings.SERVICE}_DATABASE_URL"
+            raise BadSettings([f"{name} or {name}_FILE must be set, or use --embedded"])
 
     def _say(self, *sentences: str) -> None:
         for sentence in sentences:

@@ -125,7 +125,8 @@ class Connector:
 
     def __init__(self, url: Secret, *, name: str) -> None:
         """ValueError when the URL is malformed; its text is not repeated."""
-        self._parameters = connection_parameters(url.reveal())
+        connection_parameters(url.reveal())
+        self._url = url
         self._name = name
         self._gate = Gate()
         self._open: weakref.WeakSet[Link] = weakref.WeakSet()
@@ -146,7 +147,8 @@ class Connector:
         given = {
             **_DEFAULTS,
             "application_name": f"{self._name} {purpose}".strip(),
-            **self._parameters,
+            # Anew each time: a password in a file may have been changed.
+            **connection_parameters(self._url.reveal()),
         }
         if settings:
             options = " ".join(f"-c {key}={value}" for key, value in settings.items())

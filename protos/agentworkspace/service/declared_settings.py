@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar, cast
 
 from agentworkspace.service import settings_values as values
+from agentworkspace.service.secret_file import SecretFile
 
 T = TypeVar("T")
 _SETTING: Final = "setting"
@@ -44,6 +46,19 @@ class Setting:
     default: str
     meaning: str
     read: Callable[[str], object]
+    # Whether a file may hold it, named by the same variable with _FILE behind it.
+    in_file: bool = False
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}_FILE"
+
+    def read_file(self, path: str) -> SecretFile:
+        """ValueError with what is wrong, never with what the file holds."""
+        try:
+            return SecretFile(Path(path), self.read)
+        except OSError:
+            raise ValueError("must be the path of a readable file") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,14 @@ class Shown:
 def setting(name: str, default: str, read: Callable[[str], T], meaning: str) -> T:
     """Declares a field and its variable in one line; typed as what `read` returns."""
     return cast(T, field(metadata={_SETTING: Setting(name, default, meaning, read)}))
+
+
+def secret_setting(name: str, read: Callable[[str], T], meaning: str) -> T | None:
+    """Likewise for what is confidential: `NAME_FILE` names a file that holds it, which is read
+    again whenever it is needed.
+    """
+    optional = values.optional(read)
+    return cast(T, field(metadata={_SETTING: Setting(name, "", meaning, optional, in_file=True)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +104,17 @@ class DeclaredSettings:
         found: dict[str, Any] = {}
         problems: list[str] = []
         for attribute, declared in cls.declared().items():
+            path = _path(environ, declared)
+            if path and _text(environ, declared):
+                problems.append(f"{declared.name} and {declared.file_name}: set one of them")
             try:
-                found[attribute] = declared.read(_text(environ, declared))
+                if path:
+                    found[attribute] = declared.read_file(path)
+                else:
+                    found[attribute] = declared.read(_text(environ, declared))
             except ValueError as wrong:
-                problems.append(f"{declared.name} {wrong}")
+                name = declared.file_name if path else declared.name
+                problems.append(f"{name} {wrong}")
         if problems:
             raise BadSettings(problems)
         settings = cls(**found)
@@ -98,10 +128,21 @@ class DeclaredSettings:
         A password may stand in any variable by mistake: what its reader refuses is not shown,
         and of the rest only what cannot be one.
         """
-        return [
-            Shown(each.name, _visible(environ, each), each.default, each.meaning)
-            for each in cls.declared().values()
-        ]
+        rows = []
+        for each in cls.declared().values():
+            rows.append(Shown(each.name, _visible(environ, each), each.default, each.meaning))
+            if each.in_file:
+                meaning = f"file that holds {each.name}, read again whenever it is needed"
+                rows.append(Shown(each.file_name, _visible_file(environ, each), "", meaning))
+        return rows
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Every variable that says something."""
+        declared = cls.declared().values()
+        return frozenset(each.name for each in declared) | frozenset(
+            each.file_name for each in declared if each.in_file
+        )
 
     @classmethod
     def misspelt(cls, environ: Mapping[str, str]) -> list[str]:
@@ -110,7 +151,7 @@ class DeclaredSettings:
         `serve` logs them and starts all the same: a variable that a newer or older version knows
         must not take the service down when it is rolled back. `check-config` refuses them.
         """
-        ours = {declared.name for declared in cls.declared().values()}
+        ours = cls.names()
         sentences = []
         prefix = f"{cls.SERVICE}_"
         for name in sorted(set(environ) - ours - cls.NOT_OURS):
@@ -135,7 +176,7 @@ class DeclaredSettings:
     @classmethod
     def _of(cls, declared: Setting) -> Setting:
         name = declared.name.replace(_PREFIX, cls.SERVICE)
-        return Setting(name, declared.default, declared.meaning, declared.read)
+        return replace(declared, name=name)
 
 
 def refuse(problems: list[str]) -> None:
@@ -146,6 +187,15 @@ def refuse(problems: list[str]) -> None:
 
 def _text(environ: Mapping[str, str], declared: Setting) -> str:
     return environ.get(declared.name, "").strip() or declared.default
+
+
+def _path(environ: Mapping[str, str], declared: Setting) -> str:
+    return environ.get(declared.file_name, "").strip() if declared.in_file else ""
+
+
+def _visible_file(environ: Mapping[str, str], declared: Setting) -> str:
+    path = _path(environ, declared)
+    return values.visible(Path(path), path) if path else ""
 
 
 def _visible(environ: Mapping[str, str], declared: Setting) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import settings_values as values
-from agentworkspace.service.declared_settings import refuse, setting
+from agentworkspace.service.declared_settings import refuse, secret_setting, setting
 from agentworkspace.service.listener_settings import ListenerSettings
 
 MOST_PROCESSES: Final = 64
@@ -23,10 +23,9 @@ MOST_PROCESSES: Final = 64
 class ServiceSettings(ListenerSettings):
     """The settings that all services have, but for those of the listeners."""
 
-    database_url: Secret | None = setting(
+    database_url: Secret | None = secret_setting(
         "{SERVICE}_DATABASE_URL",
-        "",
-        values.optional(values.database_url),
+        values.database_url,
         "PostgreSQL 14 or newer, several hosts with commas; required unless serve --embedded",
     )
     database_pooled: bool = setting(
@@ -92,9 +91,9 @@ class ServiceSettings(ListenerSettings):
         """What `serve` cannot do without and was not told."""
         problems = []
         if self.database_url is None and not embedded:
+            name = f"{self.SERVICE}_DATABASE_URL"
             problems.append(
-                f"{self.SERVICE}_DATABASE_URL must be set; or serve --embedded starts a database"
-                " of its own"
+                f"{name} must be set, or {name}_FILE; serve --embedded starts a database of its own"
             )
         if self.credentials_file is None:
             problems.append(
