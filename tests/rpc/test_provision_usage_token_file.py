@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import grpc
-
 from agentworkspace.provision.v1 import secret_service_pb2
 from agentworkspace.rpc.errors import failure_from
 from tests.rpc.provision_server import LAUNCHER, Running, serving
@@ -19,12 +17,12 @@ def is_refused(running: Running, value: str) -> bool:
     request = secret_service_pb2.SetGlobalSecretRequest(
         tenant_id="acme", key="OPENAI_API_KEY", value=value
     )
-    try:
-        running.secrets.SetGlobalSecret(request, metadata=LAUNCHER, timeout=20)
-    except grpc.RpcError as error:
-        assert failure_from(error).reason == "ERROR_REASON_PLATFORM_CREDENTIAL_COMINGLED"
-        return True
-    return False
+    answer = running.secrets.SetGlobalSecret.future(request, metadata=LAUNCHER, timeout=20)
+    failure = answer.exception()
+    if failure is None:
+        return False
+    assert failure_from(failure).reason == "ERROR_REASON_PLATFORM_CREDENTIAL_COMINGLED"
+    return True
 
 
 def test_a_renewed_usage_token_becomes_the_platforms_own_while_serving(
