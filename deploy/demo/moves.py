@@ -104,11 +104,11 @@ def begun(
 
 
 def until_let_in(
-    stage: Stage, workspace: str, *, ticket: str = "", bearer: str = ""
+    stage: Stage, workspace: str, *, bearer: str
 ) -> Answer[registration_service_pb2.RegisterResponse]:
     """Register as a box does: a refusal that says RETRY is followed."""
     for _ in range(MOST_TRIES):
-        answer = register(stage, workspace, ticket=ticket, bearer=bearer)
+        answer = register(stage, workspace, bearer=bearer)
         if answer.ok or answer.recovery != "RETRY":
             break
         pause()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.credentials import credential_of
-from provision_service.domain.decision import Inputs, decide
+from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.ownership import unsaid_as_anyones
 from provision_service.domain.refusals import Reason
-from provision_service.launch.decide import Files, with_template
-from provision_service.storage import secrets, unassigned_secrets
+from provision_service.launch.decide import Files, decide_stored
+from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
 _PAGE = 200
@@ -41,28 +41,16 @@ class Unassigned:
 
 def run(store: Store, deployment: Deployment) -> Iterator[Unassigned]:
     """Every such workspace, a page at a time, so that no snapshot is held for long."""
+    deployment = replace(deployment, unsaid_secrets_count=False)
     files = Files(deployment)
     shared = sorted(files.catalogue.names.shared)
     after = ""
     while True:
         with store.reading() as tx:
-            page = unassigned_secrets.holders(tx, keys=shared, after=after, limit=_PAGE)
-            found = []
-            for held in page:
-                workspace = held.workspace
-                merged = secrets.read_merged(
-                    tx, tenant_id=workspace.tenant_id, workspace_id=workspace.id
-                )
-                inputs = Inputs(
-                    workspace_id=workspace.id,
-                    spec=with_template(workspace.spec, files),
-                    secrets=merged,
-                    catalogue=files.catalogue,
-                    platform=deployment.platform,
-                )
-                found.append((workspace.tenant_id, inputs))
-        for tenant_id, inputs in found:
-            missing = _missing(files.catalogue, inputs, tenant_id)
+            page = workspaces.living(tx, after=after, limit=_PAGE, unsaid=shared)
+            decided = [(held, decide_stored(tx, deployment, files, held)) for held in page]
+        for held, (inputs, decision) in decided:
+            missing = _missing(files.catalogue, inputs, decision, held.tenant.tenant_id)
             if missing is not None:
                 yield missing
         if len(page) < _PAGE:
@@ -70,8 +58,9 @@ def run(store: Store, deployment: Deployment) -> Iterator[Unassigned]:
         after = page[-1].workspace.id
 
 
-def _missing(catalogue: Catalogue, inputs: Inputs, tenant_id: str) -> Unassigned | None:
-    decision = decide(inputs)
+def _missing(
+    catalogue: Catalogue, inputs: Inputs, decision: Decision, tenant_id: str
+) -> Unassigned | None:
     refusal = decision.refusal
     if refusal is None or refusal.reason is not Reason.MISSING_BYOK_CREDENTIAL:
         return None

@@ -11,6 +11,7 @@ from typing import Final
 from provision_service.catalogue.catalogue import Catalogue, Provider
 from provision_service.catalogue.recipe import Routes
 from provision_service.domain.billing import BillingMode
+from provision_service.domain.credentials import credential_of
 from provision_service.domain.endpoints import leads_to_any
 from provision_service.domain.ownership import counts_for, owner_of
 from provision_service.domain.plan import RemovalCode, Removed
@@ -128,10 +129,7 @@ class RemovalRules:
         return provider.vendor is not None or not self._pays_with_nobodys_key(provider)
 
     def _pays_with_nobodys_key(self, provider: Provider) -> bool:
-        rows = [self.secrets.by_key[n] for n in provider.auth_env if n in self.secrets.present]
-        mine = next(
-            (r for r in rows if counts_for(self.catalogue, provider, r, self.secrets)), None
-        )
+        mine = credential_of(self.catalogue, provider, self.secrets)
         if mine is None or owner_of(self.catalogue, mine, self.secrets) is not None:
             return True
         others = (p for p in self.catalogue.providers.values() if p.vendor is not None)

@@ -88,7 +88,7 @@ def claim(
     )
     joined = _join(met, request)
     if joined is not None:
-        if request.reason is not ProvisionReason.AUTO_RESTART:
+        if request.reason is not ProvisionReason.AUTO_RESTART and _may_end_for_nothing(joined):
             claims.want(tx, joined.provision.id)
         return joined
     inputs, decision = decide.decide_stored(tx, deployment, files, held)
@@ -133,6 +133,12 @@ def _join(met: Claims, request: Request) -> Joined | None:
     if _was_released(own) and met.newest_id == own.id:
         return None
     raise access.superseded(own.id, _why_over(own))
+
+
+def _may_end_for_nothing(joined: Joined) -> bool:
+    """Whether the registry may still say of the launch that nothing needs it."""
+    launch = joined.provision
+    return launch.reason is ProvisionReason.AUTO_RESTART and launch.state is ProvisionState.CLAIMED
 
 
 def _goes_before(request: Request, rival: Provision) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    exists,
     func,
     literal,
     select,
@@ -25,7 +26,7 @@ from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import LastError, Workspace
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.storage.documents import last_error_document
-from provision_service.storage.models import TenantRow, WorkspaceRow
+from provision_service.storage.models import SecretRow, TenantRow, WorkspaceRow
 from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import (
     Held,
@@ -35,6 +36,7 @@ from provision_service.storage.workspace_records import (
 )
 
 _W = WorkspaceRow
+_S = SecretRow
 
 
 def _query() -> Select[Any]:
@@ -103,9 +105,21 @@ def page(
     return [held_of(row).workspace for row in tx.execute(query)]
 
 
-def living(tx: Connection, *, after: str, limit: int) -> list[Held]:
-    """Workspaces that were not removed, in the order of their ids, after one (empty: all)."""
+def living(
+    tx: Connection, *, after: str, limit: int, unsaid: Sequence[str] | None = None
+) -> list[Held]:
+    """Workspaces that were not removed, in the order of their ids, after one (empty: all).
+
+    With `unsaid`, only those with an own secret of one of these names of which nobody said whose
+    credential it is.
+    """
     query = _query().where(_W.remove_time.is_(None))
+    if unsaid is not None:
+        query = query.where(
+            exists().where(
+                _S.workspace_id == _W.workspace_id, _S.key.in_(unsaid), _S.provider.is_(None)
+            )
+        )
     if after:
         query = query.where(_W.workspace_id > after)
     return [held_of(row) for row in tx.execute(query.order_by(_W.workspace_id).limit(limit))]
@@ -210,9 +224,3 @@ def parent_problem(
     if parent_id == workspace_id or any(row.workspace_id == workspace_id for row in rows):
         return "works for this workspace itself: a cycle"
     return None
-
-
-def count_alive(tx: Connection) -> int:
-    """How many workspaces are not removed."""
-    query = select(func.count()).select_from(_W.__table__).where(_W.remove_time.is_(None))
-    return int(tx.execute(query).scalar_one())

@@ -79,7 +79,7 @@ def run(
         wanted = _candidates(tx, catalogue, {**behind, **needing})
         marking = choose_marks(
             list(wanted),
-            workspaces=workspaces.count_alive(tx),
+            workspaces=workspaces.count_living(tx) if wanted else 0,
             marked_last_minute=recent.used,
         )
         marked = [each for each in marking.workspace_ids if _mark(tx, catalogue, wanted[each])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -17,12 +16,8 @@ from provision_service.domain.launch import (
 )
 from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
 from provision_service.domain.reconciliation import (
-    BoxLife,
     allowed_a_minute,
     choose_marks,
-    is_silent,
-    needs_launch,
-    silence_limit,
 )
 
 NOW = datetime(2026, 5, 28, 12, 0, tzinfo=UTC)
@@ -110,72 +105,6 @@ def test_the_status_after_an_event(current: str, event: str, expected: str) -> N
 @pytest.mark.parametrize("status", ["PENDING", "PROVISIONING", "FAILED"])
 def test_only_a_register_makes_a_workspace_running(status: str, event: WorkspaceEvent) -> None:
     assert status_after(WorkspaceStatus(status), event) is not WorkspaceStatus.RUNNING
-
-
-BOX = BoxLife(
-    workspace_id="w",
-    status=WorkspaceStatus.RUNNING,
-    last_seen_time=NOW - timedelta(seconds=180),
-    heartbeat_interval=timedelta(seconds=30),
-)
-LONG_UP = NOW - timedelta(days=1)
-
-
-@pytest.mark.parametrize(("interval", "limit"), [(5, 180), (30, 180), (31, 186), (60, 360)])
-def test_silence_is_the_larger_of_180_seconds_and_six_intervals(interval: int, limit: int) -> None:
-    assert silence_limit(timedelta(seconds=interval)) == timedelta(seconds=limit)
-
-
-@pytest.mark.parametrize(("seconds", "silent"), [(179, False), (180, True), (100000, True)])
-def test_a_box_is_silent_after_the_limit(seconds: int, silent: bool) -> None:
-    box = replace(BOX, last_seen_time=NOW - timedelta(seconds=seconds))
-    assert is_silent(box, registry_up_since=LONG_UP, now=NOW) is silent
-
-
-@pytest.mark.parametrize(
-    ("up_seconds", "interval", "silent"),
-    [(299, 30, False), (300, 30, True), (300, 60, False), (359, 60, False), (360, 60, True)],
-)
-def test_silence_is_counted_in_registry_uptime_after_five_minutes_of_grace(
-    up_seconds: int, interval: int, silent: bool
-) -> None:
-    box = replace(
-        BOX,
-        last_seen_time=NOW - timedelta(days=2),
-        heartbeat_interval=timedelta(seconds=interval),
-    )
-    up_since = NOW - timedelta(seconds=up_seconds)
-    assert is_silent(box, registry_up_since=up_since, now=NOW) is silent
-
-
-def test_a_silent_box_needs_a_launch() -> None:
-    assert needs_launch(BOX, registry_up_since=LONG_UP, now=NOW)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"external_like": True},
-        {"deregistered": True},
-        {"retired": True},
-        {"suspended": True},
-        {"claim_live": True},
-        {"status": WorkspaceStatus.PENDING},
-        {"status": WorkspaceStatus.PROVISIONING},
-        {"status": WorkspaceStatus.FAILED},
-        {"status": WorkspaceStatus.REMOVED},
-        {"last_seen_time": NOW},
-    ],
-)
-def test_a_box_that_is_meant_to_be_silent_needs_none(change: dict[str, object]) -> None:
-    box = replace(BOX, **change)  # type: ignore[arg-type]  # one of many fields
-    assert not needs_launch(box, registry_up_since=LONG_UP, now=NOW)
-
-
-@pytest.mark.parametrize("status", ["RUNNING", "DEGRADED", "OFFLINE"])
-def test_a_box_that_was_seen_can_fall_silent(status: str) -> None:
-    box = replace(BOX, status=WorkspaceStatus(status))
-    assert needs_launch(box, registry_up_since=LONG_UP, now=NOW)
 
 
 @pytest.mark.parametrize(
