@@ -87,13 +87,11 @@ class Registrations(RegistrationServiceServicer):
         whose evidence was recognised: strangers must not keep it, and these threads, busy.
         """
         urls = self._core.urls
-        if not url:
-            return True
-        urls.refuse_at_sight(url, _URL)
-        if not urls.names_a_host(url):
+        host = urls.host_to_ask_about(url, _URL) if url else None
+        if host is None:
             return True
         await require_evidence()
-        return await urls.resolves(url, _URL)
+        return await urls.resolves(host, _URL)
 
     async def _require_evidence(self, command: register.Register) -> None:
         if not await self._core.is_in_use(command.bearer, command.workspace_id):

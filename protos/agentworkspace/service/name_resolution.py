@@ -114,39 +114,28 @@ class PublicUrls:
         self._names = names
         self._allow_private = allow_private
 
-    def refuse_at_sight(self, url: str, field: str) -> None:
-        """For what can be told without a name server. A url of the wrong shape is let through:
-        whoever parsed the request has said so.
+    def host_to_ask_about(self, url: str, field: str) -> str | None:
+        """The host of a url that a name server has to be asked about; refused is what can be told
+        without one. None also of a url of the wrong shape: whoever parsed the request has said so.
         """
         destination = parse_destination(url)
-        if not isinstance(destination, str):
-            public_urls.refuse_at_sight(destination, allow_private=self._allow_private, field=field)
+        if isinstance(destination, str):
+            return None
+        public_urls.refuse_at_sight(destination, allow_private=self._allow_private, field=field)
+        return destination.host if destination.address is None else None
 
-    def names_a_host(self, url: str) -> bool:
-        """Whether a name server has to be asked about this url."""
-        destination = parse_destination(url)
-        return not isinstance(destination, str) and destination.address is None
-
-    async def resolves(self, url: str, field: str) -> bool:
-        """False when its name has no address now. Refused when any address is forbidden."""
-        self.refuse_at_sight(url, field)
-        destination = parse_destination(url)
-        if isinstance(destination, str) or destination.address is not None:
-            return True
-        found = await self._names.addresses(destination.host)
-        public_urls.refuse_addresses(
-            destination.host, found, allow_private=self._allow_private, field=field
-        )
+    async def resolves(self, host: str, field: str) -> bool:
+        """False when the name has no address now. Refused when any address is forbidden."""
+        found = await self._names.addresses(host)
+        public_urls.refuse_addresses(host, found, allow_private=self._allow_private, field=field)
         return bool(found)
 
     async def refusal_of(self, url: str, field: str) -> Refusal | None:
         """The refusal of this url, if there is one; also of a name that does not resolve."""
-        destination = parse_destination(url)
-        if isinstance(destination, str):
-            return None
         try:
-            if not await self.resolves(url, field):
-                return public_urls.unresolved(destination.host, field)
+            host = self.host_to_ask_about(url, field)
+            if host is None or await self.resolves(host, field):
+                return None
         except Refusal as refusal:
             return refusal
-        return None
+        return public_urls.unresolved(host, field)
