@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.audit import Change
+from agentworkspace.core.ids import TokenId
 from registry_service.commands import recording
 from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
@@ -31,6 +33,17 @@ class Ended:
     def add(self, other: Ended) -> None:
         self.changes += other.changes
         self.gone += other.gone
+
+
+def condemn(tx: Connection, known: Known, going: Set[TokenId], *, fence: bool, note: str) -> Ended:
+    """End these tokens as stolen, and, if asked, the newest launch behind a fence."""
+    condemned = revocation.condemn(tx, going, now=known.now, note=note)
+    reason = RevokeReason.COMPROMISED
+    changes = recording.revoked(known.workspace, condemned.found, reason, note)
+    ended = Ended(changes, condemned.ended)
+    if fence:
+        ended.add(raise_fence(tx, known, Fence.COMPROMISED, note))
+    return ended
 
 
 def raise_fence(tx: Connection, known: Known, fence: Fence, note: str) -> Ended:

@@ -13,7 +13,6 @@ from registry_service.commands import evidence, fencing, grounds, recording
 from registry_service.commands.fencing import Ended
 from registry_service.commands.origin import Origin
 from registry_service.domain import compromise
-from registry_service.domain.standing import Fence
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import feed, registrations, revocation, tokens, workspaces
 from registry_service.storage.store import Store
@@ -95,14 +94,8 @@ def _stolen(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
     # Nobody uses one of them first from here on.
     tokens.lock_instance_tokens(tx, token.workspace_id)
     going = compromise.reach(token, tokens.all_of(tx, token.workspace_id))
-    condemned = revocation.condemn(tx, going, now=known.now, note=command.note)
-    ended = Ended(
-        recording.revoked(known.workspace, condemned.found, command.reason, command.note),
-        condemned.ended,
-    )
-    if compromise.fences(token, known.workspace.incarnation):
-        ended.add(fencing.raise_fence(tx, known, Fence.COMPROMISED, command.note))
-    return ended
+    fence = compromise.fences(token, known.workspace.incarnation)
+    return fencing.condemn(tx, known, going, fence=fence, note=command.note)
 
 
 def _target(tx: Connection, command: RevokeToken) -> _Target:

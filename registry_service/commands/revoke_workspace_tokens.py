@@ -84,16 +84,13 @@ def _stolen(tx: Connection, command: RevokeWorkspaceTokens, known: Known) -> End
     tokens.lock_instance_tokens(tx, command.workspace_id)
     every = tokens.all_of(tx, command.workspace_id)
     kinds = command.kinds or USUAL_KINDS
-    condemned = revocation.condemn(
-        tx, _reach(kinds, every, known), now=known.now, note=command.note
+    return fencing.condemn(
+        tx,
+        known,
+        _reach(kinds, every, known),
+        fence=bool(kinds & {TokenKind.INSTANCE, TokenKind.TICKET}),
+        note=command.note,
     )
-    ended = Ended(
-        recording.revoked(known.workspace, condemned.found, command.reason, command.note),
-        condemned.ended,
-    )
-    if kinds & {TokenKind.INSTANCE, TokenKind.TICKET}:
-        ended.add(fencing.raise_fence(tx, known, Fence.COMPROMISED, command.note))
-    return ended
 
 
 def _reach(kinds: frozenset[TokenKind], every: list[Token], known: Known) -> set[TokenId]:

@@ -104,28 +104,24 @@ class Background:
             raise
         self._refused.put_back(counted, busy)
 
-    async def mark_offline(self) -> None:
-        more = True
-        while more:
-            gone = await self._attempt(partial(mark_offline.run, command=self._offline))
-            for each in gone:
-                self._log.warning(
-                    "a box fell silent",
-                    workspace_id=each.workspace_id,
-                    tenant_id=each.tenant_id,
-                    incarnation=each.incarnation,
-                    last_heartbeat_time=each.last_heartbeat_time.isoformat(),
-                )
-            more = len(gone) == self._offline.limit
+    async def mark_offline(self) -> bool:
+        gone = await self._attempt(partial(mark_offline.run, command=self._offline))
+        for each in gone:
+            self._log.warning(
+                "a box fell silent",
+                workspace_id=each.workspace_id,
+                tenant_id=each.tenant_id,
+                incarnation=each.incarnation,
+                last_heartbeat_time=each.last_heartbeat_time.isoformat(),
+            )
+        return len(gone) == self._offline.limit
 
-    async def sweep(self) -> None:
+    async def sweep(self) -> bool:
         command = Sweep()
-        more = True
-        while more:
-            swept = await self._attempt(partial(sweep.run, command=command))
-            if swept.requests or swept.revocations:
-                self._log.debug("swept", requests=swept.requests, revocations=swept.revocations)
-            more = command.limit in (swept.requests, swept.revocations)
+        swept = await self._attempt(partial(sweep.run, command=command))
+        if swept.requests or swept.revocations:
+            self._log.debug("swept", requests=swept.requests, revocations=swept.revocations)
+        return command.limit in (swept.requests, swept.revocations)
 
     async def _attempt(self, command: Callable[[Store], T]) -> T:
         return await self._pool.run(attempt, partial(command, self._store))
