@@ -65,7 +65,7 @@ class Rule:
     @property
     def crowd(self) -> bool:
         """Boxes and verifiers come in crowds: each of their methods waits inside gRPC in a queue
-        of its own (see `doors`).
+        of its own (see `server/routing.py`).
         """
         return self.lane is not Lane.CONTROL and not self.public
 

@@ -102,11 +102,13 @@ class CallLog:
         inside = failure.__cause__ if error is None or error is failure else error
         try:
             self._metrics.observe(failure.code.name, failure.reason, seconds)
-            fields = self._fields(call, failure.code.name, failure.reason, seconds)
-            if failure.code in _FAULTS:
-                self._logger.error("call", **fields, exc_info=inside)
-            elif not self._is_sampled(failure.reason, fields):
+            is_fault = failure.code in _FAULTS
+            unlogged = {} if is_fault else self._sampled(failure.reason)
+            if unlogged is None:
                 return
+            fields = self._fields(call, failure.code.name, failure.reason, seconds) | unlogged
+            if is_fault:
+                self._logger.error("call", **fields, exc_info=inside)
             elif failure.code in _TROUBLES:
                 self._logger.warning("call", **fields, inside=_inside(inside))
             else:
@@ -118,8 +120,9 @@ class CallLog:
         seconds = time.monotonic() - started
         try:
             self._metrics.observe(code, "", seconds)
-            fields = self._fields(call, code, "", seconds)
-            if self._is_sampled(code, fields):
+            unlogged = self._sampled(code)
+            if unlogged is not None:
+                fields = self._fields(call, code, "", seconds) | unlogged
                 self._logger.info("call", **fields, ended_by=type(error).__name__)
         except Exception:  # noqa: BLE001, S110 - as above
             pass
@@ -130,14 +133,13 @@ class CallLog:
                 "translate failed", correlation_id=call.correlation_id, exc_info=error
             )
 
-    def _is_sampled(self, kind: str, fields: dict[str, Any]) -> bool:
+    def _sampled(self, kind: str) -> dict[str, int] | None:
+        """What the line says of those that had none; None when this one has none either."""
         sample = self._samples[kind]
         if not sample.wants(time.monotonic()):
-            return False
-        if sample.unlogged:
-            fields["unlogged"] = sample.unlogged
-            sample.unlogged = 0
-        return True
+            return None
+        unlogged, sample.unlogged = sample.unlogged, 0
+        return {"unlogged": unlogged} if unlogged else {}
 
     def _fields(self, call: Call, code: str, reason: str, seconds: float) -> dict[str, Any]:
         return {

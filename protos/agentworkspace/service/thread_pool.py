@@ -7,16 +7,14 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.service.store_faults import COME_BACK_AFTER
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-COME_BACK_AFTER: Final = timedelta(seconds=1)
 
 
 def overloaded() -> Refusal:
