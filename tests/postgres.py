@@ -59,25 +59,26 @@ class PostgresServer:
         return template
 
     def _exists(self, database: str) -> bool:
-        with self._cursor() as cursor:
+        with superuser(self.sockets) as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
             return cursor.fetchone() is not None
 
     def _execute(self, statement: str, *names: str) -> None:
-        with self._cursor() as cursor:
+        with superuser(self.sockets) as cursor:
             cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    @contextmanager
-    def _cursor(self) -> Iterator[psycopg2.extensions.cursor]:
-        user = embedded_postgres.SUPERUSER
-        connection = psycopg2.connect(host=str(self.sockets), user=user, dbname="postgres")
-        try:
-            # CREATE DATABASE must not run inside a transaction.
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
+
+@contextmanager
+def superuser(sockets: Path, database: str = "postgres") -> Iterator[psycopg2.extensions.cursor]:
+    """A cursor that commits every statement: CREATE DATABASE must not run in a transaction."""
+    user = embedded_postgres.SUPERUSER
+    connection = psycopg2.connect(host=str(sockets), user=user, dbname=database)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import hashlib
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import TokenKind, assemble
 from agentworkspace.service import embedded_postgres, migrate
 from registry_service.storage.schema import SCHEMA
+from tests.postgres import superuser
 
 # Durable as it comes: fsync and synchronous_commit stay on. Only room is given: for what is hot,
 # and for the log between two checkpoints.
@@ -90,18 +91,9 @@ class Server:
     def pid(self) -> int:
         return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
 
-    @contextmanager
-    def session(self, database: str) -> Iterator[psycopg2.extensions.cursor]:
-        """A cursor of a connection that commits every statement."""
-        connection = psycopg2.connect(
-            host=str(self.sockets), user=embedded_postgres.SUPERUSER, dbname=database
-        )
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
+    def session(self, database: str) -> AbstractContextManager[psycopg2.extensions.cursor]:
+        """A cursor that commits every statement."""
+        return superuser(self.sockets, database)
 
     def wal_bytes(self) -> int:
         """How much was ever written to the log."""

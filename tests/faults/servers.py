@@ -12,10 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg2
-
 from agentworkspace.service import embedded_postgres
-from tests.postgres import FASTER_BECAUSE_THROWN_AWAY
+from tests.postgres import FASTER_BECAUSE_THROWN_AWAY, superuser
 
 _GONE_SECONDS: Final = 30.0
 _SOCKET_LOCK: Final = ".s.PGSQL.5432.lock"
@@ -51,17 +49,10 @@ class Server:
         (self.sockets / _SOCKET_LOCK).unlink()
 
     def sql(self, statement: str, *, database: str = "postgres") -> list[Any]:
-        """Its rows; in a transaction of its own, as CREATE DATABASE wants it."""
-        connection = psycopg2.connect(
-            host=str(self.sockets), user=embedded_postgres.SUPERUSER, dbname=database
-        )
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        """Its rows; in a transaction of its own."""
+        with superuser(self.sockets, database) as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
     def url(self, database: str) -> str:
         user = embedded_postgres.SUPERUSER

@@ -20,12 +20,12 @@ import pytest
 
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as tokens_pb
-from tests.faults.pairs import DATABASES, Pair, make_databases, serving, until_not_serving
+from tests.faults.pairs import make_databases, until_not_serving
 from tests.faults.proxies import Proxy
 from tests.faults.servers import Server, reachable_directory, started
 from tests.lifecycle.launches import workspace_at
-from tests.lifecycle.lives import Lives, broken_promises
-from tests.lifecycle.processes import PASSING
+from tests.lifecycle.lives import Lives, Replicas, broken_promises
+from tests.lifecycle.processes import PASSING, Pair, pair
 from tests.rounds import TIMES
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import VERIFIER
@@ -57,7 +57,7 @@ class Stage:
     def keeps(self, lives: Lives) -> bool:
         """Whether all that was acknowledged holds."""
         self.until_served()
-        assert broken_promises(lives.ledger, self.pair.replicas(patient=False)) == []
+        assert broken_promises(lives.ledger, Replicas.of(self.pair)) == []
         return True
 
 
@@ -75,9 +75,8 @@ def stage(directory: Path, tmp_path: Path) -> Iterator[Stage]:
         closing(Proxy(primary.sockets)) as proxy,
     ):
         make_databases(primary)
-        urls = {name: proxy.url(name) for name in DATABASES}
-        with serving(urls, tmp_path / "services") as pair:
-            yield Stage(pair, proxy, primary)
+        with pair(proxy.url("registry"), proxy.url("provision"), tmp_path / "services") as both:
+            yield Stage(both, proxy, primary)
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def standby(stage: Stage, directory: Path) -> Iterator[Server]:
 
 def test_a_silent_primary_is_said_and_served_again_when_it_speaks(stage: Stage) -> None:
     lives = Lives(SEED)
-    with lives.going_on(stage.pair.replicas(patient=True)):
+    with lives.going_on(Replicas.of(stage.pair, patient=True)):
         for _ in range(ROUNDS):
             lives.until_more_have_lived(1)
             stage.proxy.hold()
@@ -124,7 +123,7 @@ def test_a_service_led_to_a_standby_writes_nothing_and_believes_nothing(
     until_replayed(stage.primary, standby)
     standby.sql("SELECT pg_wal_replay_pause()")
     workspace.revoke(issued.token.token_id, reason=token_pb2.REVOKE_REASON_OPERATOR)
-    with beating(stage.pair) as beats, lives.going_on(stage.pair.replicas(patient=True)):
+    with beating(stage.pair) as beats, lives.going_on(Replicas.of(stage.pair, patient=True)):
         for _ in range(ROUNDS):
             lives.until_more_have_lived(1)
             stage.proxy.lead_to(standby.sockets)
@@ -146,7 +145,7 @@ def test_a_promoted_standby_takes_over_and_nothing_acknowledged_is_lost(
 ) -> None:
     lives = Lives(SEED)
     stage.primary.follow_synchronously()
-    with lives.going_on(stage.pair.replicas(patient=True)):
+    with lives.going_on(Replicas.of(stage.pair, patient=True)):
         lives.until_more_have_lived(2)
         stage.proxy.hold()
         standby.promote()

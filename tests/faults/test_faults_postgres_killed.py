@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 
-from tests.faults.pairs import DATABASES, make_databases, serving
+from tests.faults.pairs import make_databases
 from tests.faults.servers import Server, reachable_directory, started
-from tests.lifecycle.lives import Lives, broken_promises
+from tests.lifecycle.lives import Lives, Replicas, broken_promises
+from tests.lifecycle.processes import pair
 from tests.rounds import TIMES
 
 pytestmark = pytest.mark.timeout(120 * TIMES)
@@ -32,14 +33,13 @@ def test_a_killed_database_takes_nothing_acknowledged_with_it(
 ) -> None:
     print(f"seed {SEED}")
     lives = Lives(SEED)
-    urls = {name: server.url(name) for name in DATABASES}
-    with serving(urls, tmp_path / "services") as pair:
-        with lives.going_on(pair.replicas(patient=True)):
+    with pair(server.url("registry"), server.url("provision"), tmp_path / "services") as both:
+        with lives.going_on(Replicas.of(both, patient=True)):
             for _ in range(DEATHS):
                 lives.until_more_have_lived(1)
                 server.kill()
                 server.start()
             lives.until_more_have_lived(1)
-        pair.registry.until_serving()
-        pair.provision.until_serving()
-        assert broken_promises(lives.ledger, pair.replicas(patient=False)) == []
+        both.registry.until_serving()
+        both.provision.until_serving()
+        assert broken_promises(lives.ledger, Replicas.of(both)) == []

@@ -27,7 +27,7 @@ from tests.lifecycle.launches import (
     workspace_at,
     workspace_of,
 )
-from tests.lifecycle.processes import PASSING, ProvisionProcess, RegistryProcess
+from tests.lifecycle.processes import PASSING, Pair, ProvisionProcess, RegistryProcess
 from tests.rounds import TIMES
 from tests.rpc.registry_server import ADMIN, bearer
 from tests.rpc.registry_story import SECONDS, Workspace, new_id
@@ -48,6 +48,10 @@ class Replicas:
     registries: Sequence[RegistryProcess]
     provisions: Sequence[ProvisionProcess]
     patient: bool = False
+
+    @classmethod
+    def of(cls, pair: Pair, *, patient: bool = False) -> Replicas:
+        return cls([pair.registry], pair.provisions, patient)
 
 
 @dataclass(frozen=True)

@@ -221,12 +221,14 @@ def pair(
     *,
     provisions: int = 1,
     settings: Mapping[str, str] | None = None,
+    root: Path = ROOT,
 ) -> Iterator[Pair]:
-    """A variable goes to the service that its prefix names."""
+    """A variable goes to the service that its prefix names; `root` is whose services they are."""
+    directory.mkdir(exist_ok=True)
     given = settings or {}
     of_registry = {name: text for name, text in given.items() if name.startswith("REGISTRY_")}
     of_provision = {name: given[name] for name in given.keys() - of_registry.keys()}
-    with nursery_of(directory) as nursery, ExitStack() as stack:
+    with nursery_of(directory, root) as nursery, ExitStack() as stack:
         registry = registry_process(nursery, stack, registry_database, of_registry)
         replicas = tuple(
             provision_process(nursery, stack, provision_database, registry.address, of_provision)

@@ -37,7 +37,6 @@ class Launched:
     workspace: str
     environment: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
-    warnings: tuple[str, ...] = ()
 
 
 class Launcher:
@@ -65,17 +64,9 @@ class Launcher:
     def launch(self, case: Case) -> Launched:
         """CreateWorkspace and ProvisionWorkspace. A refusal is grpc.RpcError."""
         tenant, token = self.new_tenant()
-        secrets = {
-            name: value_of(name, tenant, case.vendors.get(name, "")) for name in case.secrets
-        }
+        secrets = _secrets_of(case, tenant)
         created = self.call(self.workspaces.CreateWorkspace, self._request(case, tenant, secrets))
-        answer = self.provision(created.workspace.id)
-        return Launched(
-            workspace=created.workspace.id,
-            environment=dict(answer.env),
-            secrets=guarded({**secrets, USAGE_TOKEN: token}),
-            warnings=tuple(each.message for each in answer.warnings),
-        )
+        return self._launched(created.workspace.id, {**secrets, USAGE_TOKEN: token})
 
     def launch_with(self, case: Case, tempting: Mapping[str, str]) -> Launched:
         """The same, for a tenant who has set every tempting name at both scopes beforehand.
@@ -84,9 +75,7 @@ class Launcher:
         refused; what is refused even so cannot tempt anybody.
         """
         tenant, token = self.new_tenant()
-        secrets = {
-            name: value_of(name, tenant, case.vendors.get(name, "")) for name in case.secrets
-        }
+        secrets = _secrets_of(case, tenant)
         outside = Case(runtime="external", mode=case.mode, model="")
         created = self.call(self.workspaces.CreateWorkspace, self._request(outside, tenant, {}))
         workspace = created.workspace.id
@@ -108,13 +97,11 @@ class Launcher:
             )
             self.call(self._secrets.SetWorkspaceSecret, request)
         self.call(self.workspaces.UpdateWorkspace, self._become(case, workspace))
-        answer = self.provision(workspace)
-        return Launched(
-            workspace=workspace,
-            environment=dict(answer.env),
-            secrets=guarded({**secrets, USAGE_TOKEN: token}),
-            warnings=tuple(each.message for each in answer.warnings),
-        )
+        return self._launched(workspace, {**secrets, USAGE_TOKEN: token})
+
+    def _launched(self, workspace: str, secrets: Mapping[str, str]) -> Launched:
+        environment = dict(self.provision(workspace).env)
+        return Launched(workspace=workspace, environment=environment, secrets=guarded(secrets))
 
     def _become(self, case: Case, workspace: str) -> Any:
         if case.override is not None:
@@ -152,6 +139,10 @@ class Launcher:
             secrets=secrets,
             secret_providers=case.vendors if secrets else {},
         )
+
+
+def _secrets_of(case: Case, tenant: str) -> dict[str, str]:
+    return {name: value_of(name, tenant, case.vendors.get(name, "")) for name in case.secrets}
 
 
 def guarded(secrets: Mapping[str, str]) -> dict[str, str]:

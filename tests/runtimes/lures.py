@@ -33,10 +33,6 @@ class Lure:
     seconds: float = SECONDS
     rare: bool = False
 
-    @property
-    def name(self) -> str:
-        return f"{self.runtime}, {self.mode}, {' '.join(self.variables)}"
-
 
 def _claude(mode: str, **variables: str) -> Lure:
     return Lure(runtime="claude-code", mode=mode, variables=variables)

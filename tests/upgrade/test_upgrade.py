@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from tests.lifecycle.lives import Lives, Replicas, broken_promises
-from tests.lifecycle.processes import nursery_of, provision_process, registry_process
+from tests.lifecycle.processes import pair
 from tests.postgres import PostgresServer
 from tests.rounds import TIMES
 from tests.upgrade.releases import (
@@ -62,11 +62,8 @@ def databases(postgres: PostgresServer) -> Iterator[Databases]:
 @contextmanager
 def serving(release: Release, directory: Path, databases: Databases) -> Iterator[Replicas]:
     """One replica of each service, the provision service calling this registry."""
-    directory.mkdir()
-    with nursery_of(directory, release.root) as nursery, ExitStack() as stack:
-        registry = registry_process(nursery, stack, databases.registry, {})
-        provision = provision_process(nursery, stack, databases.provision, registry.address, {})
-        yield Replicas([registry], [provision])
+    with pair(databases.registry, databases.provision, directory, root=release.root) as running:
+        yield Replicas.of(running)
 
 
 def test_the_file_names_a_commit_by_its_whole_hash() -> None:
