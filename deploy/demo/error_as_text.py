@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from agentworkspace.provision.v1 import billing_service_pb2
-from deploy.demo.moves import create, launch
+from deploy.demo.moves import create, launch, metered_tenant
 from deploy.demo.narrative import Narrative
 from deploy.demo.recording_host import RecordingHost, question
 from deploy.demo.stage import Stage, fresh_id
@@ -59,13 +58,7 @@ def on_the_tenants_key(stage: Stage, tell: Narrative) -> None:
 
 def on_the_platforms_bill(stage: Stage, tell: Narrative) -> None:
     proxy = stage.outside.proxy
-    tenant, usage_token = f"metered-{fresh_id()[:8]}", f"demo-usage-{fresh_id()}"
-    stage.as_admin(
-        stage.billing.SetTenantBilling,
-        billing_service_pb2.SetTenantBillingRequest(
-            tenant_id=tenant, platform_usage_token=usage_token, create=True
-        ),
-    )
+    tenant, usage_token = metered_tenant(stage)
     created = create(stage, tenant, "anthropic/claude-opus-4-7", {}).message
     env = dict(launch(stage, created.workspace.id, "CREATE").message.env)
     tell.asked("the same with a model of the platform")

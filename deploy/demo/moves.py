@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
 
-from agentworkspace.provision.v1 import provision_pb2, workspace_pb2, workspace_service_pb2
+from agentworkspace.provision.v1 import (
+    billing_service_pb2,
+    provision_pb2,
+    workspace_pb2,
+    workspace_service_pb2,
+)
 from agentworkspace.registry.v1 import (
     registration_service_pb2,
     token_pb2,
@@ -40,6 +45,18 @@ def create(
             auth_token_sha256=auth_token_sha256,
         ),
     )
+
+
+def metered_tenant(stage: Stage) -> tuple[str, str]:
+    """A tenant for whose models the platform can pay, and its usage token."""
+    tenant, usage_token = f"metered-{fresh_id()[:8]}", f"demo-usage-{fresh_id()}"
+    stage.as_admin(
+        stage.billing.SetTenantBilling,
+        billing_service_pb2.SetTenantBillingRequest(
+            tenant_id=tenant, platform_usage_token=usage_token, create=True
+        ),
+    )
+    return tenant, usage_token
 
 
 def launch(

@@ -6,7 +6,7 @@ import json
 
 from agentworkspace.provision.v1 import billing_service_pb2, secret_service_pb2
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
-from deploy.demo.moves import create, launch, register, started
+from deploy.demo.moves import create, launch, metered_tenant, register, started
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
 
@@ -32,7 +32,7 @@ def play(stage: Stage, tell: Narrative) -> None:
 
 def no_name_leads_elsewhere(stage: Stage, tell: Narrative) -> None:
     model = "anthropic/claude-opus-4-7"
-    created = create(stage, tenant_with_usage_token(stage), model, ROUTES).message
+    created = create(stage, metered_tenant(stage)[0], model, ROUTES).message
     workspace = created.workspace.id
     tell.asked(f"a model of the platform, and the workspace's own {', '.join(ROUTES)}")
     answer = launch(stage, workspace, "CREATE").message
@@ -55,7 +55,7 @@ def no_name_leads_elsewhere(stage: Stage, tell: Narrative) -> None:
 
 
 def a_recipe_for_every_program(stage: Stage, tell: Narrative) -> None:
-    tenant = tenant_with_usage_token(stage)
+    tenant, _ = metered_tenant(stage)
     hermes = create(stage, tenant, "moonshot/kimi-k2.6", {}, runtime="hermes").message.workspace
     tell.asked("runtime hermes, a model of the platform, no secret at all")
     answer = launch(stage, hermes.id, "CREATE").message
@@ -112,14 +112,3 @@ def at_the_proxy(stage: Stage, key: str) -> str:
         ),
     ).message
     return answer.principal.workspace_id or "refused"
-
-
-def tenant_with_usage_token(stage: Stage) -> str:
-    tenant = f"door-{fresh_id()[:8]}"
-    stage.as_admin(
-        stage.billing.SetTenantBilling,
-        billing_service_pb2.SetTenantBillingRequest(
-            tenant_id=tenant, platform_usage_token=f"demo-usage-{fresh_id()}", create=True
-        ),
-    )
-    return tenant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentworkspace.provision.v1 import billing_service_pb2, secret_service_pb2
-from deploy.demo.moves import create, launch, started
+from deploy.demo.moves import create, launch, metered_tenant, started
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
 
@@ -101,14 +101,7 @@ def the_platform_pays_for_its_own_models(stage: Stage, tell: Narrative) -> None:
         "ANTHROPIC_API_KEY": f"demo-vendor-{fresh_id()}",
         "CLAUDE_CODE_OAUTH_TOKEN": f"demo-oauth-{fresh_id()}",
     }
-    tenant = f"metered-{fresh_id()[:8]}"
-    usage_token = f"demo-usage-{fresh_id()}"
-    stage.as_admin(
-        stage.billing.SetTenantBilling,
-        billing_service_pb2.SetTenantBillingRequest(
-            tenant_id=tenant, platform_usage_token=usage_token, create=True
-        ),
-    )
+    tenant, usage_token = metered_tenant(stage)
     created = create(stage, tenant, "anthropic/claude-opus-4-7", {})
     for key, value in vendor_keys.items():
         stage.as_admin(
