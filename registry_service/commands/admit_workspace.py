@@ -12,7 +12,7 @@ from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from registry_service.commands import grounds, issuing, recording, registration_view
 from registry_service.commands.issued import Issued, NewSecret
-from registry_service.commands.issuing import Claim, Replayed
+from registry_service.commands.issuing import Claim, Issuing, Replayed
 from registry_service.commands.origin import Origin
 from registry_service.commands.views import Registration
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
@@ -61,15 +61,10 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
         known, new = _introduce(tx, command)
         issued = None
         if command.first_token and claim:
-            issued = _first_token(
-                tx,
-                command,
-                wanted=command.first_token,
-                claim=claim,
-                known=known,
-                new=new,
-                new_secret=new_secret,
+            request = Issuing(
+                tx=tx, claim=claim, origin=command.origin, known=known, new_secret=new_secret
             )
+            issued = _first_token(request, command.first_token, new=new)
         registration = registration_view.read(
             tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
         )
@@ -136,35 +131,25 @@ def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace)
         recording.record(tx, command.origin, changes)
 
 
-def _first_token(
-    tx: Connection,
-    command: AdmitWorkspace,
-    *,
-    wanted: FirstToken,
-    claim: Claim,
-    known: Known,
-    new: bool,
-    new_secret: NewSecret,
-) -> Replayed | None:
+def _first_token(request: Issuing, wanted: FirstToken, *, new: bool) -> Replayed | None:
     """None of a workspace that was known: nobody mints by admitting twice, but for the answer
     that got lost.
     """
     # Nothing was ever asked for one that is new; a hash that is known is refused by the insert.
-    earlier = None if new else issuing.earlier_token(tx, claim)
-    if earlier is None and not new:
-        return None
-    if earlier:
-        replayed = issuing.again(tx, claim, earlier, now=known.now, new_secret=new_secret)
-        issuing.note(tx, command.origin, known.workspace, replayed)
+    if not new:
+        replayed = request.replayed()
+        if replayed:
+            request.note(replayed)
         return replayed
     draft = issuing.Draft(
         kind=TokenKind.API,
         label=wanted.label,
         scopes=wanted.scopes,
-        expire_time=issuing.expiry(known.now, wanted.ttl),
+        expire_time=issuing.expiry(request.known.now, wanted.ttl),
     )
-    issued = issuing.fresh(tx, claim, draft, now=known.now, new_secret=new_secret)
-    recording.record(tx, command.origin, [recording.minted(known.workspace, issued.token)])
+    issued = request.fresh(draft)
+    minted = recording.minted(request.known.workspace, issued.token)
+    recording.record(request.tx, request.origin, [minted])
     return Replayed(issued=issued, lost=None)
 
 

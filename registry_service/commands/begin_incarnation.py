@@ -12,9 +12,9 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
-from registry_service.commands import grounds, issuing, recording, registration_view
+from registry_service.commands import grounds, recording, registration_view
 from registry_service.commands.issued import Delivery, NewSecret
-from registry_service.commands.issuing import Claim
+from registry_service.commands.issuing import Claim, Draft, Issuing
 from registry_service.commands.origin import Origin
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.refusals import Reason
@@ -69,29 +69,24 @@ def run(
     INCARNATION_SUPERSEDED, INVALID_REQUEST (the minimum is out of reach), TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
-    claim = _claim(command)
     with store.transaction() as tx:
         known = grounds.in_service(
             command.caller,
             workspaces.lock(tx, command.workspace_id),
             command.workspace_id,
         )
-        answered = issuing.earlier_answer(tx, claim)
+        request = Issuing(
+            tx=tx, claim=_claim(command), origin=command.origin, known=known, new_secret=new_secret
+        )
+        answered = request.earlier_answer()
         if answered:
-            return _again(
-                tx,
-                command,
-                claim=claim,
-                known=known,
-                answered=answered,
-                new_secret=new_secret,
-            )
+            return _again(request, command, answered)
         _require_reach(command, known)
         if known.workspace.suspended and not command.lift_suspension:
             raise grounds.suspended(command.workspace_id)
         if command.only_if_needed and not _needed(tx, command, known):
             return NotNeeded(incarnation=known.workspace.incarnation)
-        return _begin(tx, command, claim=claim, known=known, new_secret=new_secret)
+        return _begin(request, command)
 
 
 def _require_reach(command: BeginIncarnation, known: Known) -> None:
@@ -127,15 +122,9 @@ def _claim(command: BeginIncarnation) -> Claim:
     )
 
 
-def _begin(
-    tx: Connection,
-    command: BeginIncarnation,
-    *,
-    claim: Claim,
-    known: Known,
-    new_secret: NewSecret,
-) -> BegunIncarnation:
-    workspace, now, reason = known.workspace, known.now, RevokeReason.RELAUNCHED
+def _begin(request: Issuing, command: BeginIncarnation) -> BegunIncarnation:
+    tx, reason = request.tx, RevokeReason.RELAUNCHED
+    workspace, now = request.known.workspace, request.known.now
     ended = revocation.revoke_kinds(
         tx,
         workspace.workspace_id,
@@ -149,12 +138,12 @@ def _begin(
         tx, workspace.workspace_id, now, minimum=command.minimum_incarnation
     )
     registrations.note_change(tx, workspace.workspace_id)
-    draft = issuing.Draft(
+    draft = Draft(
         kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
     )
-    ticket, secret = issuing.store(tx, claim, draft, now=now, new_secret=new_secret)
+    ticket, secret = request.store(draft)
     facts = {"token_id": ticket.token_id, "incarnation": incarnation, "revoked_count": len(gone)}
-    issuing.remember(tx, claim, facts, now=now)
+    request.remember(facts)
     changes = recording.revoked(workspace, [*gone, *void], reason)
     changes.append(
         recording.change(
@@ -172,18 +161,11 @@ def _begin(
     return _begun(ticket, secret, delivery, len(gone))
 
 
-def _again(
-    tx: Connection,
-    command: BeginIncarnation,
-    *,
-    claim: Claim,
-    known: Known,
-    answered: Answered,
-    new_secret: NewSecret,
-) -> BegunIncarnation:
+def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> BegunIncarnation:
     """The same launch; a ticket that got lost is replaced while nobody used it, also one that an
     operator voided meanwhile. A launch that was fenced since is over.
     """
+    tx, known = request.tx, request.known
     if known.workspace.incarnation > answered.result["incarnation"]:
         raise Refusal(
             Reason.INCARNATION_SUPERSEDED,
@@ -200,19 +182,12 @@ def _again(
         return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
     replayed = None
     if not ticket.is_used() and ticket.revoke_reason in (None, RevokeReason.OPERATOR):
-        replayed = issuing.replace_lost(
-            tx,
-            claim,
-            ticket,
-            now=known.now,
-            new_secret=new_secret,
-            # Whoever asks again launches only now.
-            expire_time=known.now + command.ticket_ttl,
-        )
+        # Whoever asks again launches only now.
+        replayed = request.replace_lost(ticket, expire_time=known.now + command.ticket_ttl)
     if replayed is None:
         return _begun(ticket, None, Delivery.ALREADY_DELIVERED, revoked_count)
     registrations.note_change(tx, command.workspace_id)
-    issuing.note(tx, command.origin, known.workspace, replayed)
+    request.note(replayed)
     fresh = replayed.issued
     return _begun(fresh.token, fresh.plaintext, fresh.delivery, revoked_count)
 

@@ -15,7 +15,6 @@ from agentworkspace.core.secret import Secret
 from registry_service.commands import grounds, recording
 from registry_service.commands.issued import Delivery, Issued, NewSecret
 from registry_service.commands.origin import Origin
-from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import (
     RevokeReason,
     Token,
@@ -26,6 +25,7 @@ from registry_service.domain.tokens import (
 from registry_service.storage import requests, revocation, tokens
 from registry_service.storage.requests import Answered, RequestKey
 from registry_service.storage.tokens import NewToken
+from registry_service.storage.workspaces import Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,142 +79,134 @@ class Replayed:
         return self.issued.delivery is Delivery.ENCLOSED
 
 
-def earlier_answer(tx: Connection, claim: Claim) -> Answered | None:
-    """What this request_id was answered. Refusal REQUEST_ID_REUSED for other parameters."""
-    key = claim.key()
-    answered = requests.find(tx, key) if key else None
-    if key and answered and answered.params_digest != claim.digest():
-        raise grounds.request_id_reused(key.request_id)
-    return answered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuing:
+    """One request for a token, in the transaction that answers it; the workspace is locked."""
 
+    tx: Connection
+    claim: Claim
+    origin: Origin
+    known: Known
+    new_secret: NewSecret
 
-def earlier_token(tx: Connection, claim: Claim) -> Token | None:
-    """The token this request got before, found by request_id or by hash.
+    def earlier_answer(self) -> Answered | None:
+        """What this request_id was answered. Refusal REQUEST_ID_REUSED for other parameters."""
+        key = self.claim.key()
+        answered = requests.find(self.tx, key) if key else None
+        if key and answered and answered.params_digest != self.claim.digest():
+            raise grounds.request_id_reused(key.request_id)
+        return answered
 
-    Refusals: REQUEST_ID_REUSED, TOKEN_HASH_IN_USE.
-    """
-    answered = earlier_answer(tx, claim)
-    if answered:
-        token_id = TokenId(answered.result["token_id"])
-        return tokens.present(tx, claim.workspace_id, token_id).token
-    if claim.token_sha256 is None:
-        return None
-    owner = tokens.by_hash(tx, claim.token_sha256)
-    if owner is None:
-        return None
-    mine = owner.token.workspace_id == claim.workspace_id and owner.created_by == claim.caller
-    if not mine or owner.issue_digest != claim.digest():
-        raise grounds.token_hash_in_use()
-    return owner.token
+    def replayed(self) -> Replayed | None:
+        """The answer to a request that was answered before, found by request_id or by hash.
 
+        Refusals: REQUEST_ID_REUSED, TOKEN_HASH_IN_USE.
+        """
+        token = self._earlier_token()
+        return None if token is None else self._again(token)
 
-def fresh(
-    tx: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
-) -> Issued:
-    """Store the token and remember the request. Refusal TOKEN_HASH_IN_USE."""
-    token, secret = store(tx, claim, draft, now=now, new_secret=new_secret)
-    remember(tx, claim, {"token_id": token.token_id}, now=now)
-    return _issued(token, secret)
+    def fresh(self, draft: Draft) -> Issued:
+        """Store the token and remember the request. Refusal TOKEN_HASH_IN_USE."""
+        token, secret = self.store(draft)
+        self.remember({"token_id": token.token_id})
+        return _issued(token, secret)
 
-
-def store(
-    tx: Connection, claim: Claim, draft: Draft, *, now: datetime, new_secret: NewSecret
-) -> tuple[Token, Secret | None]:
-    secret = None if claim.token_sha256 else new_secret(draft.kind)
-    new = NewToken(
-        workspace_id=claim.workspace_id,
-        kind=draft.kind,
-        token_sha256=claim.token_sha256 or token_sha256(secret.reveal() if secret else ""),
-        prefix=display_prefix(secret.reveal()) if secret else "",
-        label=draft.label,
-        scopes=tuple(sorted(set(draft.scopes))),
-        incarnation=draft.incarnation,
-        create_time=now,
-        expire_time=draft.expire_time,
-        minted_on=draft.minted_on,
-        client_made=secret is None,
-        request_id=claim.request_id,
-        created_by=claim.caller,
-        issue_digest=claim.digest(),
-    )
-    token = tokens.insert(tx, new)
-    if token is None:
-        raise grounds.token_hash_in_use()
-    return token, secret
-
-
-def remember(tx: Connection, claim: Claim, result: Mapping[str, object], *, now: datetime) -> None:
-    key = claim.key()
-    if key:
-        requests.write(tx, key, params_digest=claim.digest(), result=result, now=now)
-
-
-def again(
-    tx: Connection, claim: Claim, token: Token, *, now: datetime, new_secret: NewSecret
-) -> Replayed:
-    """Answer once more. A server-made secret nobody ever used counts as lost and is replaced."""
-    if token.client_made:
-        return Replayed(issued=_issued(token, None), lost=None)
-    if token.is_live(now) and not token.is_used():
-        replaced = replace_lost(tx, claim, token, now=now, new_secret=new_secret)
-        if replaced:
-            return replaced
-    delivered = Issued(token=token, plaintext=None, delivery=Delivery.ALREADY_DELIVERED)
-    return Replayed(issued=delivered, lost=None)
-
-
-def replace_lost(
-    tx: Connection,
-    claim: Claim,
-    token: Token,
-    *,
-    now: datetime,
-    new_secret: NewSecret,
-    expire_time: datetime | None = None,
-) -> Replayed | None:
-    """None when its first use came first: then it was not lost after all. One that is revoked
-    already, and never used, is replaced as it is.
-    """
-    lost = revocation.revoke(
-        tx, [token.token_id], reason=RevokeReason.ROTATED, now=now, only_unused=True
-    )
-    if not lost and not token.is_revoked():
-        return None
-    draft = Draft(
-        kind=token.kind,
-        label=token.label,
-        scopes=tuple(token.scopes),
-        incarnation=token.incarnation,
-        expire_time=expire_time or token.expire_time,
-        minted_on=token.minted_on,
-    )
-    replacement, secret = store(tx, claim, draft, now=now, new_secret=new_secret)
-    key, answered = claim.key(), earlier_answer(tx, claim)
-    if key and answered:
-        result = dict(answered.result) | {"token_id": replacement.token_id}
-        requests.rewrite(tx, key, result)
-    return Replayed(issued=_issued(replacement, secret), lost=next(iter(lost), None))
-
-
-def note(tx: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
-    """The audit of a replay that replaced a lost token."""
-    if replayed.replaced:
-        changes = recording.revoked(
-            workspace,
-            [replayed.lost] if replayed.lost else [],
-            RevokeReason.ROTATED,
-            "lost before its first use",
+    def store(self, draft: Draft) -> tuple[Token, Secret | None]:
+        claim = self.claim
+        secret = None if claim.token_sha256 else self.new_secret(draft.kind)
+        new = NewToken(
+            workspace_id=claim.workspace_id,
+            kind=draft.kind,
+            token_sha256=claim.token_sha256 or token_sha256(secret.reveal() if secret else ""),
+            prefix=display_prefix(secret.reveal()) if secret else "",
+            label=draft.label,
+            scopes=tuple(sorted(set(draft.scopes))),
+            incarnation=draft.incarnation,
+            create_time=self.known.now,
+            expire_time=draft.expire_time,
+            minted_on=draft.minted_on,
+            client_made=secret is None,
+            request_id=claim.request_id,
+            created_by=claim.caller,
+            issue_digest=claim.digest(),
         )
-        changes.append(recording.minted(workspace, replayed.issued.token))
-        recording.record(tx, origin, changes)
+        token = tokens.insert(self.tx, new)
+        if token is None:
+            raise grounds.token_hash_in_use()
+        return token, secret
 
+    def remember(self, result: Mapping[str, object]) -> None:
+        key = self.claim.key()
+        if key:
+            digest = self.claim.digest()
+            requests.write(self.tx, key, params_digest=digest, result=result, now=self.known.now)
 
-def finish(tx: Connection, origin: Origin, workspace: Workspace, replayed: Replayed) -> None:
-    """As `note`, and the lost token's place in the feed; last."""
-    note(tx, origin, workspace, replayed)
-    if replayed.lost:
-        news = recording.entries(workspace, [replayed.lost], RevokeReason.ROTATED)
-        recording.publish(tx, news)
+    def replace_lost(self, token: Token, *, expire_time: datetime | None = None) -> Replayed | None:
+        """None when its first use came first: then it was not lost after all. One that is revoked
+        already, and never used, is replaced as it is.
+        """
+        reason = RevokeReason.ROTATED
+        lost = revocation.revoke(
+            self.tx, [token.token_id], reason=reason, now=self.known.now, only_unused=True
+        )
+        if not lost and not token.is_revoked():
+            return None
+        draft = Draft(
+            kind=token.kind,
+            label=token.label,
+            scopes=tuple(token.scopes),
+            incarnation=token.incarnation,
+            expire_time=expire_time or token.expire_time,
+            minted_on=token.minted_on,
+        )
+        replacement, secret = self.store(draft)
+        key, answered = self.claim.key(), self.earlier_answer()
+        if key and answered:
+            result = dict(answered.result) | {"token_id": replacement.token_id}
+            requests.rewrite(self.tx, key, result)
+        return Replayed(issued=_issued(replacement, secret), lost=next(iter(lost), None))
+
+    def note(self, replayed: Replayed) -> None:
+        """The audit of a replay that replaced a lost token."""
+        if replayed.replaced:
+            lost = [replayed.lost] if replayed.lost else []
+            workspace, why = self.known.workspace, "lost before its first use"
+            changes = recording.revoked(workspace, lost, RevokeReason.ROTATED, why)
+            changes.append(recording.minted(workspace, replayed.issued.token))
+            recording.record(self.tx, self.origin, changes)
+
+    def finish(self, replayed: Replayed) -> Issued:
+        """As `note`, and the lost token's place in the feed; last."""
+        self.note(replayed)
+        if replayed.lost:
+            reason = RevokeReason.ROTATED
+            news = recording.entries(self.known.workspace, [replayed.lost], reason)
+            recording.publish(self.tx, news)
+        return replayed.issued
+
+    def _earlier_token(self) -> Token | None:
+        claim, answered = self.claim, self.earlier_answer()
+        if answered:
+            token_id = TokenId(answered.result["token_id"])
+            return tokens.present(self.tx, claim.workspace_id, token_id).token
+        owner = tokens.by_hash(self.tx, claim.token_sha256) if claim.token_sha256 else None
+        if owner is None:
+            return None
+        mine = owner.token.workspace_id == claim.workspace_id and owner.created_by == claim.caller
+        if not mine or owner.issue_digest != claim.digest():
+            raise grounds.token_hash_in_use()
+        return owner.token
+
+    def _again(self, token: Token) -> Replayed:
+        """A server-made secret that nobody ever used counts as lost and is replaced."""
+        if token.client_made:
+            return Replayed(issued=_issued(token, None), lost=None)
+        if token.is_live(self.known.now) and not token.is_used():
+            replaced = self.replace_lost(token)
+            if replaced:
+                return replaced
+        delivered = Issued(token=token, plaintext=None, delivery=Delivery.ALREADY_DELIVERED)
+        return Replayed(issued=delivered, lost=None)
 
 
 def expiry(now: datetime, ttl: timedelta | None) -> datetime | None:

@@ -12,7 +12,7 @@ from agentworkspace.core.ids import RequestId, WorkspaceId
 from agentworkspace.core.refusal import Refusal, SharedReason
 from registry_service.commands import grounds, issuing, recording
 from registry_service.commands.issued import Issued, NewSecret
-from registry_service.commands.issuing import Claim
+from registry_service.commands.issuing import Claim, Issuing
 from registry_service.commands.origin import Origin
 from registry_service.domain.admission import break_glass_refusal
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
@@ -38,7 +38,6 @@ def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
     """Refusals: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, INSTANCE_TOKEN_EXISTS, WORKSPACE_SUSPENDED,
     INCARNATION_FENCED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
-    claim = claim_of(command)
     with store.transaction() as tx:
         known = grounds.in_service(
             command.caller,
@@ -46,11 +45,16 @@ def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
             command.workspace_id,
         )
         workspace, now = known.workspace, known.now
-        earlier = issuing.earlier_token(tx, claim)
-        if earlier:
-            replayed = issuing.again(tx, claim, earlier, now=now, new_secret=new_secret)
-            issuing.finish(tx, command.origin, workspace, replayed)
-            return replayed.issued
+        request = Issuing(
+            tx=tx,
+            claim=claim_of(command),
+            origin=command.origin,
+            known=known,
+            new_secret=new_secret,
+        )
+        replayed = request.replayed()
+        if replayed:
+            return request.finish(replayed)
         if command.kind is TokenKind.INSTANCE:
             _require_break_glass(tx, workspace, now)
         draft = issuing.Draft(
@@ -60,7 +64,7 @@ def run(store: Store, command: MintToken, *, new_secret: NewSecret) -> Issued:
             incarnation=workspace.incarnation if command.kind is TokenKind.INSTANCE else 0,
             expire_time=issuing.expiry(now, command.ttl),
         )
-        issued = issuing.fresh(tx, claim, draft, now=now, new_secret=new_secret)
+        issued = request.fresh(draft)
         recording.record(tx, command.origin, [recording.minted(workspace, issued.token)])
         return issued
 

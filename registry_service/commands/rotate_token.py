@@ -11,15 +11,14 @@ from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
-from registry_service.commands import evidence, grounds, issuing, recording
+from registry_service.commands import evidence, grounds, recording
 from registry_service.commands.issued import Issued, NewSecret
-from registry_service.commands.issuing import Claim
+from registry_service.commands.issuing import Claim, Draft, Issuing
 from registry_service.commands.origin import Origin
 from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import revocation, token_uses, tokens, workspaces
 from registry_service.storage.store import Store
-from registry_service.storage.workspaces import Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +51,19 @@ def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
         if known.workspace.retired:
             raise grounds.workspace_removed(command.workspace_id)
         old = _rotatable(tx, command)
-        claim = _claim(command, holder)
-        earlier = issuing.earlier_token(tx, claim)
-        if earlier:
-            replayed = issuing.again(tx, claim, earlier, now=known.now, new_secret=new_secret)
-            issuing.finish(tx, command.origin, known.workspace, replayed)
-            return replayed.issued
+        request = Issuing(
+            tx=tx,
+            claim=_claim(command, holder),
+            origin=command.origin,
+            known=known,
+            new_secret=new_secret,
+        )
+        replayed = request.replayed()
+        if replayed:
+            return request.finish(replayed)
         if not old.is_live(known.now):
             raise _not_live(command, by_itself=holder is not None)
-        return _rotate(tx, command, claim=claim, old=old, known=known, new_secret=new_secret)
+        return _rotate(request, command, old)
 
 
 def _holder(tx: Connection, command: RotateToken) -> TokenId | None:
@@ -106,26 +109,18 @@ def _claim(command: RotateToken, holder: TokenId | None) -> Claim:
     )
 
 
-def _rotate(
-    tx: Connection,
-    command: RotateToken,
-    *,
-    claim: Claim,
-    old: Token,
-    known: Known,
-    new_secret: NewSecret,
-) -> Issued:
-    workspace, now = known.workspace, known.now
+def _rotate(request: Issuing, command: RotateToken, old: Token) -> Issued:
+    tx, workspace, now = request.tx, request.known.workspace, request.known.now
     # The overlap shortened the life of one that was rotated before; its heir still has it.
     heir = tokens.newest_heir(tx, old.token_id)
-    draft = issuing.Draft(
+    draft = Draft(
         kind=TokenKind.API,
         label=old.label,
         scopes=tuple(old.scopes),
         expire_time=heir.token.expire_time if heir else old.expire_time,
         minted_on=old.token_id,
     )
-    issued = issuing.fresh(tx, claim, draft, now=now, new_secret=new_secret)
+    issued = request.fresh(draft)
     if command.caller is None:
         token_uses.mark_first_use(tx, [old.token_id], now)
     if command.overlap > timedelta(0):
