@@ -52,7 +52,6 @@ from registry_service.storage.store import open_store
 from registry_service.workers.background import Background
 from registry_service.workers.feed import RevocationFeed
 from registry_service.workers.listener import Listener
-from registry_service.workers.mark_offline import MarkOffline
 from registry_service.workers.write_behind import LastUses, RefusedLedger
 
 # One thread for each kind of batch (checks that no line answered come in one of two kinds, as
@@ -86,6 +85,7 @@ class Registry:
         metrics = RegistryMetrics(collectors)
         self._store = open_store(
             database_url,
+            heartbeat_interval=settings.heartbeat_interval,
             pool_size=settings.threads + HOT_THREADS + BACKGROUND_THREADS,
             pooled=settings.database_pooled,
         )
@@ -114,7 +114,6 @@ class Registry:
             last_uses=core.last_uses,
             refused=core.refused,
             metrics=metrics,
-            offline=MarkOffline(heartbeat_interval=settings.heartbeat_interval),
             on_pulse=self._pulsed,
         )
         credentials = CredentialsFile(settings.credentials_file)

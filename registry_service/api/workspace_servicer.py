@@ -25,13 +25,12 @@ from registry_service.commands import (
 class Workspaces(WorkspaceRegistryServiceServicer):
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._interval = core.rules.heartbeat_interval
 
     @override
     async def AdmitWorkspace(
         self, request: pb.AdmitWorkspaceRequest, context: object
     ) -> pb.AdmitWorkspaceResponse:
-        command = parse.admit_workspace(request, calls.current(), heartbeat_interval=self._interval)
+        command = parse.admit_workspace(request, calls.current())
         answer = await self._core.run(
             admit_workspace.run, command, new_secret=self._core.sources.new_secret
         )
@@ -46,7 +45,6 @@ class Workspaces(WorkspaceRegistryServiceServicer):
             request,
             calls.current(),
             new_id=sources.new_id,
-            heartbeat_interval=self._interval,
         )
         answer = await self._core.run(begin_incarnation.run, command, new_secret=sources.new_secret)
         return render.begun(answer)
@@ -55,9 +53,7 @@ class Workspaces(WorkspaceRegistryServiceServicer):
     async def GetRegistration(
         self, request: pb.GetRegistrationRequest, context: object
     ) -> pb.GetRegistrationResponse:
-        command = parse.get_registration(
-            request, calls.current(), heartbeat_interval=self._interval
-        )
+        command = parse.get_registration(request, calls.current())
         found = await self._core.run(get_registration.run, command)
         return pb.GetRegistrationResponse(registration=render.registration(found))
 
@@ -65,9 +61,7 @@ class Workspaces(WorkspaceRegistryServiceServicer):
     async def ListRegistrations(
         self, request: pb.ListRegistrationsRequest, context: object
     ) -> pb.ListRegistrationsResponse:
-        command = parse.list_registrations(
-            request, calls.current(), heartbeat_interval=self._interval
-        )
+        command = parse.list_registrations(request, calls.current())
         return render.page(await self._core.run(list_registrations.run, command))
 
     @override
@@ -83,6 +77,5 @@ class Workspaces(WorkspaceRegistryServiceServicer):
             request,
             calls.current(),
             policy=self._core.rules.bootstrap_policy,
-            heartbeat_interval=self._interval,
         )
         return render.diagnosis(await self._core.run(diagnose.run, command))

@@ -15,7 +15,6 @@ from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim, Issuing, Replayed
 from registry_service.commands.origin import Origin
 from registry_service.commands.views import Registration
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, TokenKind
@@ -42,7 +41,6 @@ class AdmitWorkspace:
     first_token: FirstToken | None = None
     ticket_required: bool = False
     evidence_required: bool = False
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +63,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
                 tx=tx, claim=claim, origin=command.origin, known=known, new_secret=new_secret
             )
             issued = _first_token(request, command.first_token, new=new)
-        registration = registration_view.read(
-            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
-        )
+        registration = registration_view.read(tx, command.workspace_id)
         if issued and issued.lost:
             news = recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
             recording.publish(tx, news)

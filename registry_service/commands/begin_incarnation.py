@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
@@ -16,12 +14,11 @@ from registry_service.commands import grounds, recording, registration_view
 from registry_service.commands.issued import Delivery, NewSecret
 from registry_service.commands.issuing import Claim, Draft, Issuing
 from registry_service.commands.origin import Origin
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.refusals import Reason
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.requests import Answered
-from registry_service.storage.store import Store
+from registry_service.storage.store import Store, Transaction
 from registry_service.storage.workspaces import Known
 
 TICKET_TTL: Final = timedelta(minutes=45)
@@ -42,7 +39,6 @@ class BeginIncarnation:
     minimum_incarnation: int = 0
     # Begin only if `needs_relaunch` says so in the same transaction.
     only_if_needed: bool = False
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +95,11 @@ def _require_reach(command: BeginIncarnation, known: Known) -> None:
         )
 
 
-def _needed(tx: Connection, command: BeginIncarnation, known: Known) -> bool:
+def _needed(tx: Transaction, command: BeginIncarnation, known: Known) -> bool:
     if command.minimum_incarnation > known.workspace.incarnation:
         # Launches happened that are not stored here: these records stem from a backup.
         return True
-    registration = registration_view.read(
-        tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
-    )
+    registration = registration_view.read(tx, command.workspace_id)
     return registration.relaunch is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from agentworkspace.core.caller import Caller
@@ -14,7 +14,6 @@ from registry_service.commands.forecasting import Evidence
 from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.admission import decide, title_of
 from registry_service.domain.admission_line import AdmissionLine
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import Outcome, Token
 from registry_service.domain.verdicts import Denied
@@ -29,7 +28,6 @@ class Diagnose:
     caller: Caller
     workspace_id: WorkspaceId
     policy: BootstrapPolicy
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +67,7 @@ def run(store: Store, command: Diagnose) -> Diagnosis:
             workspaces.read(tx, command.workspace_id),
             command.workspace_id,
         ).workspace
-        registration = registration_view.read(
-            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
-        )
+        registration = registration_view.read(tx, command.workspace_id)
         rows = tokens.page(
             tx, command.workspace_id, include_dead=True, before=None, limit=TOKENS_SHOWN
         )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import WorkspaceId
 from registry_service.commands import grounds, registration_view
 from registry_service.commands.views import Registration
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.storage import workspaces
 from registry_service.storage.store import Store
 
@@ -18,7 +16,6 @@ from registry_service.storage.store import Store
 class GetRegistration:
     caller: Caller
     workspace_id: WorkspaceId
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 def run(store: Store, command: GetRegistration) -> Registration:
@@ -29,6 +26,4 @@ def run(store: Store, command: GetRegistration) -> Registration:
             workspaces.read(tx, command.workspace_id),
             command.workspace_id,
         )
-        return registration_view.read(
-            tx, command.workspace_id, heartbeat_interval=command.heartbeat_interval
-        )
+        return registration_view.read(tx, command.workspace_id)

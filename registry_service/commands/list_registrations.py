@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.commands import paging, registration_view
 from registry_service.commands.paging import ChangePlace
 from registry_service.commands.views import Registration
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL, RegistrationState
+from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.relaunch import SILENT_AT_LEAST, RelaunchReason
 from registry_service.storage import pulse, registration_reads
 from registry_service.storage.pulse import Uptime
@@ -47,7 +47,6 @@ class ListRegistrations:
     page_size: int = 50
     page_token: str = ""
     workspace_ids: tuple[WorkspaceId, ...] = ()
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +131,7 @@ def _wanted_of(
     command: ListRegistrations, rows: Sequence[Any], uptime: Uptime
 ) -> list[Registration]:
     """The rules have the last word on what the statement found."""
-    views = (registration_view.view(row, uptime, command.heartbeat_interval) for row in rows)
+    views = (registration_view.view(row, uptime) for row in rows)
     return [view for view in views if _wanted(command, view)]
 
 

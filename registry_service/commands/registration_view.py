@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
-
-from sqlalchemy import Connection
 
 from agentworkspace.core.ids import WorkspaceId
 from registry_service.commands.views import RegisterFailure, Registration, RejectedRegisters
@@ -22,23 +19,23 @@ from registry_service.domain.relaunch import (
 from registry_service.domain.standing import Workspace
 from registry_service.storage import pulse, registration_reads, workspaces
 from registry_service.storage.pulse import Uptime
+from registry_service.storage.store import Transaction
 
 
-def read(
-    tx: Connection, workspace_id: WorkspaceId, *, heartbeat_interval: timedelta
-) -> Registration:
-    """Of a workspace that is known to be there."""
+def read(tx: Transaction, workspace_id: WorkspaceId) -> Registration:
+    """How a workspace stands that is known to be there."""
     row = registration_reads.one(tx, workspace_id)
-    return view(row, pulse.read(tx), heartbeat_interval)
+    return view(row, pulse.read(tx))
 
 
-def view(row: Any, uptime: Uptime, heartbeat_interval: timedelta) -> Registration:
+def view(row: Any, uptime: Uptime) -> Registration:
     workspace_id = WorkspaceId(str(row.workspace_id))
     workspace = workspaces.of_row(workspace_id, row, incarnation=row.incarnation)
-    clock = Clock(now=uptime.now, up_since=uptime.up_since, interval=heartbeat_interval)
+    interval = uptime.heartbeat_interval
+    clock = Clock(now=uptime.now, up_since=uptime.up_since, interval=interval)
     situation = _situation(row, workspace)
     state = effective_state(
-        situation.pulse, up_since=uptime.up_since, now=uptime.now, interval=heartbeat_interval
+        situation.pulse, up_since=uptime.up_since, now=uptime.now, interval=interval
     )
     return Registration(
         workspace_id=workspace_id,

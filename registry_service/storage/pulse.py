@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
+from registry_service.storage.store import Transaction
 
 # A longer silence of all replicas counts as an outage.
 LONGEST_GAP: Final = timedelta(seconds=6)
@@ -34,13 +34,19 @@ FROM (SELECT clock_timestamp() AS now) clock LEFT JOIN registry.pulse p ON true
 class Uptime:
     now: datetime
     up_since: datetime
+    # How often boxes are asked to say that they live.
+    heartbeat_interval: timedelta
 
 
-def write(tx: Connection) -> Uptime:
+def write(tx: Transaction) -> Uptime:
     row = tx.exec_driver_sql(_WRITE, {"longest_gap": LONGEST_GAP}).one()
-    return Uptime(now=row.last_time, up_since=row.up_since)
+    return _uptime(tx, row.last_time, row.up_since)
 
 
-def read(tx: Connection) -> Uptime:
+def read(tx: Transaction) -> Uptime:
     row = tx.exec_driver_sql(_READ, {"longest_gap": LONGEST_GAP}).one()
-    return Uptime(now=row.now, up_since=row.up_since)
+    return _uptime(tx, row.now, row.up_since)
+
+
+def _uptime(tx: Transaction, now: datetime, up_since: datetime) -> Uptime:
+    return Uptime(now=now, up_since=up_since, heartbeat_interval=tx.heartbeat_interval)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -9,17 +11,31 @@ from sqlalchemy import Connection, Engine
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database import Database, Limits
 from agentworkspace.service.store import Store as AnyStore
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL
 from registry_service.storage.prepared import remember_plans
 
 LIMITS: Final = Limits()
 
 
-class Store(AnyStore[Connection]):
-    """Transactions of the registry need nothing but their connection."""
+class Transaction(Connection):
+    """A transaction that knows how often boxes say that they live."""
+
+    def __init__(self, engine: Engine, *, heartbeat_interval: timedelta) -> None:
+        super().__init__(engine)
+        self.heartbeat_interval = heartbeat_interval
+
+
+class Store(AnyStore[Transaction]):
+    """Transactions of one deployment."""
 
 
 def open_store(
-    url: Secret, *, pool_size: int = 8, pooled: bool = False, limits: Limits = LIMITS
+    url: Secret,
+    *,
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL,
+    pool_size: int = 8,
+    pooled: bool = False,
+    limits: Limits = LIMITS,
 ) -> Store:
     """Connects when first used. ValueError when the URL is malformed."""
     database = Database(
@@ -33,4 +49,4 @@ def open_store(
     )
     if not pooled:
         remember_plans(database.engine)
-    return Store(database, Engine.connect)
+    return Store(database, partial(Transaction, heartbeat_interval=heartbeat_interval))

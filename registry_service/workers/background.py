@@ -47,7 +47,6 @@ class Background:
         last_uses: LastUses,
         refused: RefusedLedger,
         metrics: RegistryMetrics,
-        offline: MarkOffline,
         on_pulse: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -55,7 +54,6 @@ class Background:
         self._last_uses = last_uses
         self._refused = refused
         self._metrics = metrics
-        self._offline = offline
         self._on_pulse = on_pulse
         self._log = structlog.get_logger("registry.background")
 
@@ -69,7 +67,7 @@ class Background:
         ]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; returns when every task has ended."""
+        """Run until `stop`; returns when every task has ended."""
         tasks = Tasks("registry", on_fault=self._metrics.background_fault)
         await tasks.run(self.tasks(), stop)
 
@@ -105,7 +103,8 @@ class Background:
         self._refused.put_back(counted, busy)
 
     async def mark_offline(self) -> bool:
-        gone = await self._attempt(partial(mark_offline.run, command=self._offline))
+        command = MarkOffline()
+        gone = await self._attempt(partial(mark_offline.run, command=command))
         for each in gone:
             self._log.warning(
                 "a box fell silent",
@@ -114,7 +113,7 @@ class Background:
                 incarnation=each.incarnation,
                 last_heartbeat_time=each.last_heartbeat_time.isoformat(),
             )
-        return len(gone) == self._offline.limit
+        return len(gone) == command.limit
 
     async def sweep(self) -> bool:
         command = Sweep()

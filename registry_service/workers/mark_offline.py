@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from registry_service.commands import recording
 from registry_service.commands.origin import SYSTEM, Origin
-from registry_service.domain.liveness import HEARTBEAT_INTERVAL, MISSED_UNTIL_OFFLINE
+from registry_service.domain.liveness import MISSED_UNTIL_OFFLINE
 from registry_service.storage import pulse, registrations
 from registry_service.storage.registrations import Silence as WentOffline
 from registry_service.storage.store import Store
@@ -18,19 +17,18 @@ __all__ = ["MarkOffline", "WentOffline", "run"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkOffline:
     origin: Origin = SYSTEM
-    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
     limit: int = 1000
 
 
 def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
-    """Those that this call, and nobody else, marked. Call again while `limit` came back."""
+    """Returns those that this call, and nobody else, marked; call again while `limit` came back."""
     with store.transaction() as tx:
         uptime = pulse.read(tx)
         silent = registrations.mark_offline(
             tx,
             up_since=uptime.up_since,
             now=uptime.now,
-            patience=MISSED_UNTIL_OFFLINE * command.heartbeat_interval,
+            patience=MISSED_UNTIL_OFFLINE * uptime.heartbeat_interval,
             limit=command.limit,
         )
         changes = [

@@ -24,9 +24,7 @@ SHORTEST_TICKET: Final = timedelta(seconds=1)
 LONGEST_TICKET: Final = timedelta(hours=24)
 
 
-def admit_workspace(
-    request: pb.AdmitWorkspaceRequest, call: Call, *, heartbeat_interval: timedelta
-) -> AdmitWorkspace:
+def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorkspace:
     fields = Fields()
     command = AdmitWorkspace(
         origin=asking.origin(call),
@@ -39,7 +37,6 @@ def admit_workspace(
         else None,
         ticket_required=request.ticket_required,
         evidence_required=request.evidence_required,
-        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
@@ -50,7 +47,6 @@ def begin_incarnation(
     call: Call,
     *,
     new_id: Callable[[], str],
-    heartbeat_interval: timedelta,
 ) -> BeginIncarnation:
     """A launch that named no request_id gets one of its own: it can only not be replayed."""
     fields = Fields()
@@ -70,28 +66,22 @@ def begin_incarnation(
             request.minimum_incarnation, "minimum_incarnation"
         ),
         only_if_needed=request.only_if_needed,
-        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
 
 
-def get_registration(
-    request: pb.GetRegistrationRequest, call: Call, *, heartbeat_interval: timedelta
-) -> GetRegistration:
+def get_registration(request: pb.GetRegistrationRequest, call: Call) -> GetRegistration:
     fields = Fields()
     command = GetRegistration(
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
-        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
 
 
-def list_registrations(
-    request: pb.ListRegistrationsRequest, call: Call, *, heartbeat_interval: timedelta
-) -> ListRegistrations:
+def list_registrations(request: pb.ListRegistrationsRequest, call: Call) -> ListRegistrations:
     fields = Fields()
     command = ListRegistrations(
         caller=call.require_caller(),
@@ -107,7 +97,6 @@ def list_registrations(
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
         workspace_ids=fields.workspace_ids(request.workspace_ids),
-        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
@@ -130,14 +119,12 @@ def diagnose(
     call: Call,
     *,
     policy: BootstrapPolicy,
-    heartbeat_interval: timedelta,
 ) -> Diagnose:
     fields = Fields()
     command = Diagnose(
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         policy=policy,
-        heartbeat_interval=heartbeat_interval,
     )
     fields.finish()
     return command
