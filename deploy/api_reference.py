@@ -118,7 +118,7 @@ def _type(message: DescriptorProto, field: FieldDescriptorProto) -> str:
 
 
 def _name(full_name: str) -> str:
-    """Without the package when it is ours: `Principal`, `google.protobuf.Timestamp`."""
+    """The name, without the package when it is ours: `Principal`, `google.protobuf.Timestamp`."""
     name = full_name.removeprefix(".")
     return name.partition(".v1.")[2] if name.startswith("agentworkspace.") else name
 

@@ -69,7 +69,7 @@ class Service:
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs."""
+        """How it ended; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def stop(self) -> None:

@@ -9,8 +9,8 @@ FAILURES_TO_OPEN: Final = 5
 
 
 class Breaker:
-    """Of one purpose. After some failures in a row nobody calls for it any more, until a trial of
-    our own, with all the time it needs, was answered.
+    """Guards the calls of one purpose. After some failures in a row nobody calls for it any more,
+    until a trial of our own, with all the time it needs, was answered.
 
     A call whose own caller gave it too little time says nothing about the registry: it only makes
     a trial worth while. Else anybody with short deadlines could have it opened.

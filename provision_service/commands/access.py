@@ -20,12 +20,12 @@ def read_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
 
 
 def lock_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
-    """As `read_workspace`, and the row stays locked."""
+    """The same as `read_workspace`, and the row stays locked."""
     return _admitted(call, workspace_id, workspaces.lock(tx, workspace_id))
 
 
 def lock_living_workspace(tx: Connection, call: Call, workspace_id: str) -> Held:
-    """As `lock_workspace`; a removed one is WORKSPACE_REMOVED."""
+    """The same as `lock_workspace`; a removed one is WORKSPACE_REMOVED."""
     held = lock_workspace(tx, call, workspace_id)
     require_living(held)
     return held

@@ -21,7 +21,7 @@ class DeleteGlobalSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteGlobalSecretResult:
-    """False when there was none."""
+    """`deleted` is False when there was none."""
 
     deleted: bool
 

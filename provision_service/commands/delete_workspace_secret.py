@@ -22,7 +22,7 @@ class DeleteWorkspaceSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteWorkspaceSecretResult:
-    """False when there was none."""
+    """`deleted` is False when there was none."""
 
     deleted: bool
 

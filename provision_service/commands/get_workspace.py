@@ -24,7 +24,7 @@ class GetWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetWorkspaceResult:
-    """As it stands."""
+    """The workspace as it stands."""
 
     workspace: Workspace
 

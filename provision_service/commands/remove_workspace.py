@@ -34,7 +34,7 @@ class RemoveWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveWorkspaceResult:
-    """As it stands."""
+    """The workspace as it stands."""
 
     workspace: Workspace
 

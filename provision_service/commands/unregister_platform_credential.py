@@ -19,7 +19,7 @@ class UnregisterPlatformCredential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnregisterPlatformCredentialResult:
-    """False when there was none."""
+    """`deleted` is False when there was none."""
 
     deleted: bool
 

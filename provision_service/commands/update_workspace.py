@@ -40,7 +40,7 @@ class UpdateWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateWorkspaceResult:
-    """As it stands, and who would pay now."""
+    """The workspace as it stands, and who would pay now."""
 
     workspace: Workspace
     billing: Billing

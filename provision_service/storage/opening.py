@@ -101,7 +101,7 @@ def _used_key_ids(tx: Connection) -> set[str]:
 
 
 def still_needed(tx: Connection, key_ids: frozenset[str]) -> frozenset[str]:
-    """Those of these keys that a row is under."""
+    """Which of these keys some row is under."""
     columns = (SecretRow.key_id, TenantRow.usage_token_key_id, FingerprintKeyRow.key_id)
     return frozenset(
         key_id

@@ -89,7 +89,7 @@ def newest(tx: Connection, workspace_id: str) -> Provision | None:
 
 
 def progress(tx: Connection, workspace_ids: list[str]) -> dict[str, Progress]:
-    """Of the newest launch of each workspace that has one, as `newest`."""
+    """How far the newest launch of each workspace is; one that was never launched is left out."""
     rows = tx.exec_driver_sql(_PROGRESS, {"workspace_ids": workspace_ids})
     return {
         row.workspace_id: Progress(row.provision_id, row.incarnation, _S(row.state)) for row in rows

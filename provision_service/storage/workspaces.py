@@ -66,7 +66,7 @@ def find(tx: Connection, workspace_id: str) -> Held | None:
 
 
 def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
-    """Those of these workspaces that exist, by id."""
+    """Which of these workspaces exist, by id."""
     if not workspace_ids:
         return {}
     rows = tx.execute(_FIND_MANY, {"workspace_ids": workspace_ids})
@@ -74,7 +74,7 @@ def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
 
 
 def lock(tx: Connection, workspace_id: str) -> Held | None:
-    """As `find`, and nobody else changes it until this transaction ends."""
+    """The same as `find`, and nobody else changes it until this transaction ends."""
     row = tx.execute(_LOCK, {"workspace_id": workspace_id}).one_or_none()
     return None if row is None else held_of(row)
 

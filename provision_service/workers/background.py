@@ -120,7 +120,7 @@ class Background:
         return every
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; returns when every task has ended."""
+        """Run until `stop`; returns when every task has ended."""
         tasks = Tasks(
             "provision", on_fault=self._metrics.background_fault, known=(RegistryUnavailable,)
         )

@@ -17,7 +17,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainOutbox:
-    """At most `limit` messages; `jitter` gives 0 to 1 and spreads the retries."""
+    """Delivers at most `limit` messages; `jitter` gives 0 to 1 and spreads the retries."""
 
     jitter: Callable[[], float]
     limit: int = 50

@@ -12,7 +12,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lapse:
-    """At most `limit` claims."""
+    """Ends at most `limit` claims."""
 
     limit: int = 100
 

@@ -10,7 +10,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rekey:
-    """At most `limit` rows of each kind."""
+    """Moves at most `limit` rows of each kind."""
 
     limit: int = 100
 

@@ -139,7 +139,7 @@ class Core:
         )
 
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
-        """As `validate`, for the questions of one call."""
+        """The same as `validate`, for the questions of one call."""
         hashes = [evidence.hash_of(question.token) for question in questions]
         try:
             found = await self.hot.many_known.ask(hashes)

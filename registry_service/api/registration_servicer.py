@@ -83,8 +83,8 @@ class Registrations(RegistrationServiceServicer):
         return render.identified(answer)
 
     async def _resolves(self, url: str, require_evidence: Callable[[], Awaitable[object]]) -> bool:
-        """False when the url's name has no address now. A name server is asked only for a box
-        whose evidence was recognised: strangers must not keep it, and these threads, busy.
+        """Whether the url's name, if it has one, has an address now. A name server is asked only
+        for a box whose evidence was recognised: strangers must not keep it, and threads, busy.
         """
         urls = self._core.urls
         host = urls.host_to_ask_about(url, _URL) if url else None

@@ -19,7 +19,7 @@ from registry_service.storage.standings import Bearer
 
 
 def hash_of(secret: Secret | None) -> bytes | None:
-    """None for nothing, and for junk, which no lookup would find."""
+    """The hash to look up. None for nothing, and for junk, which no lookup would find."""
     if secret is None:
         return None
     text = secret.reveal()
@@ -67,7 +67,7 @@ def standing(tx: Connection, presented: Presented) -> Standing:
 
 
 def _proxy_sha256(presented: Presented, ticket: Token | None) -> bytes | None:
-    """Of the proxy token that this ticket gives rise to, if one of our format does."""
+    """The hash of the proxy token that this ticket gives rise to, if one of our format does."""
     if presented.token_sha256 is None or presented.ticket is None or ticket is None:
         return None
     proxy = proxy_of(presented.ticket, presented.workspace_id, ticket.incarnation)
@@ -75,7 +75,7 @@ def _proxy_sha256(presented: Presented, ticket: Token | None) -> bytes | None:
 
 
 def proxy_of(ticket: Secret, workspace_id: WorkspaceId, incarnation: int) -> Secret | None:
-    """None of a ticket whose format is not ours: nothing can be derived from it."""
+    """The proxy token of a ticket; None when its format is not ours, so that nothing derives."""
     try:
         return derive_proxy_token(ticket, workspace_id, incarnation)
     except ValueError:

@@ -37,7 +37,8 @@ class Written:
 
 
 def write(tx: Connection, uses: Iterable[Use], *, now: datetime, patient: bool = True) -> Written:
-    """Of those that were never used before. Locks the workspaces of those that replace another.
+    """Note the first use of those that were never used before. Locks the workspaces of those that
+    replace another.
 
     Without patience nothing is waited for: one busy workspace must not hold up many callers.
     """
@@ -55,7 +56,7 @@ def write(tx: Connection, uses: Iterable[Use], *, now: datetime, patient: bool =
 
 
 def _busy(tx: Connection, replacing: Mapping[TokenId, Use], *, patient: bool) -> frozenset[TokenId]:
-    """Those whose workspace could not be locked."""
+    """Which of them could not be written: their workspace could not be locked."""
     if not replacing:
         return frozenset()
     wanted = sorted({use.workspace.workspace_id for use in replacing.values()})

@@ -33,7 +33,7 @@ def held(tx: Connection, workspace: Workspace) -> list[Evidence]:
 def standing(
     tx: Connection, workspace: Workspace, evidence: Evidence, policy: BootstrapPolicy
 ) -> Standing:
-    """As Register would see it, without token_sha256 and request_id."""
+    """The standing that Register would see, without token_sha256 and request_id."""
     ticket_sha256 = evidence.ticket.token_sha256 if evidence.ticket else None
     seen = standings.snapshot(tx, workspace.workspace_id, hashes=[], ticket_sha256=ticket_sha256)
     return Standing(

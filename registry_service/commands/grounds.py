@@ -19,7 +19,7 @@ def known_to(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> 
 
 
 def in_service(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
-    """As `known_to`, and not retired."""
+    """The same as `known_to`; a retired workspace is WORKSPACE_REMOVED."""
     known = known_to(caller, known, workspace_id)
     if known.workspace.retired:
         raise workspace_removed(workspace_id)

@@ -128,7 +128,7 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
 
 
 def _answer_dead(tx: Connection, command: Heartbeat) -> Heartbeaten | Refusal:
-    """By the admission table, and changing nothing."""
+    """The answer of the admission table, which changes nothing."""
     presented = Presented(
         workspace_id=command.workspace_id, policy=command.policy, bearer=command.bearer
     )

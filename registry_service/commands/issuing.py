@@ -142,8 +142,8 @@ class Issuing:
             requests.write(self.tx, key, params_digest=digest, result=result, now=self.known.now)
 
     def replace_lost(self, token: Token, *, expire_time: datetime | None = None) -> Replayed | None:
-        """None when its first use came first: then it was not lost after all. One that is revoked
-        already, and never used, is replaced as it is.
+        """Replace it. None when its first use came first: then it was not lost after all. One that
+        is revoked already, and never used, is replaced as it is.
         """
         reason = RevokeReason.ROTATED
         lost = revocation.revoke(
@@ -176,7 +176,7 @@ class Issuing:
             recording.record(self.tx, self.origin, changes)
 
     def finish(self, replayed: Replayed) -> Issued:
-        """As `note`, and the lost token's place in the feed; last."""
+        """The same as `note`, and the lost token's place in the feed; last."""
         self.note(replayed)
         if replayed.lost:
             reason = RevokeReason.ROTATED

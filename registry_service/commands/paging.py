@@ -47,7 +47,7 @@ def decode(filters: Mapping[str, object], page_token: str) -> tuple[str, str] | 
 
 
 def decode_change(filters: Mapping[str, object], page_token: str) -> ChangePlace | None:
-    """As `decode`, of a list in order of change."""
+    """The same as `decode`, of a list in order of change."""
     if not page_token:
         return None
     try:

@@ -18,7 +18,7 @@ class ReadRevocations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """Of one token, or, when `workspace_id` is set, of every token of that workspace."""
+    """The end of one token, or, when `workspace_id` is set, of every token of that workspace."""
 
     revision: int
     tenant_id: TenantId

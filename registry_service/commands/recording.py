@@ -55,7 +55,7 @@ def change_of(
 
 
 def minted(workspace: Workspace, token: Token, **details: object) -> Change:
-    """Also of a ticket, which is issued like any token."""
+    """The audit of a new token; also of a ticket, which is issued like any token."""
     facts: dict[str, object] = {"kind": token.kind, "client_made": str(token.client_made).lower()}
     if token.incarnation:
         facts["incarnation"] = token.incarnation

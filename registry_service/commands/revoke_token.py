@@ -77,7 +77,7 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
 
 
 def _taken(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
-    """From its holder, who may come back."""
+    """Take it from its holder, who may come back."""
     known, token = target.known, target.token
     gone = revocation.revoke(
         tx, [token.token_id], reason=command.reason, now=known.now, note=command.note
@@ -89,7 +89,7 @@ def _taken(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
 
 
 def _stolen(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
-    """With all that its holder could have made; of the newest launch, behind a fence."""
+    """End it with all that its holder could have made; of the newest launch, behind a fence."""
     known, token = target.known, target.token
     # Nobody uses one of them first from here on.
     tokens.lock_instance_tokens(tx, token.workspace_id)

@@ -71,7 +71,7 @@ def run(
 def run_each(
     store: Store, questions: Sequence[ValidateToken], *, known_first: bool = True
 ) -> list[ValidatedTokens | Refusal]:
-    """As `run`, for questions of several calls: what goes wrong for one is its answer alone."""
+    """The same as `run`, for several calls: what goes wrong for one is its answer alone."""
     together = _ask_together(store, questions, known_first=known_first)
     return [
         _ask_alone(store, question)

@@ -40,7 +40,7 @@ def fences(stolen: Token, newest: int) -> bool:
 
 
 def _open(tokens: Iterable[Token]) -> frozenset[TokenId]:
-    """Those that are accepted, or would let their holder in again."""
+    """Which of them are accepted, or would let their holder in again."""
     return frozenset(
         token.token_id
         for token in tokens

@@ -111,11 +111,11 @@ class Token:
         return self.first_use_time is not None
 
     def is_outstanding(self, now: datetime) -> bool:
-        """Of a ticket: it can still be redeemed for the first time."""
+        """Whether this ticket can still be redeemed for the first time."""
         return self.is_live(now) and not self.is_used()
 
     def is_redeemed(self) -> bool:
-        """Of a ticket: it was redeemed and is not void. Expiry no longer matters."""
+        """Whether this ticket was redeemed and is not void. Expiry no longer matters."""
         return self.is_used() and not self.is_revoked()
 
     def dies_at_first_use(self) -> TokenId | None:

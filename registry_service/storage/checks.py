@@ -58,12 +58,12 @@ class Checked(NamedTuple):
 
 
 def known(tx: Connection, hashes: Iterable[bytes]) -> Checked:
-    """Those of these that are live and were used before; never a ticket or a proxy token."""
+    """Which of these are live and were used before; never a ticket or a proxy token."""
     return checked(KNOWN.run(tx, parameters(hashes)).all())
 
 
 def parameters(hashes: Iterable[bytes]) -> dict[str, str]:
-    """Of KNOWN."""
+    """What the statement KNOWN is asked with."""
     return {"hashes": bytea_array(hashes)}
 
 

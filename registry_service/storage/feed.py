@@ -59,7 +59,7 @@ SELECT count(*) FROM swept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Of one token, or of every token of a workspace; exactly one of the two is set."""
+    """The end of one token, or of every token of a workspace; exactly one of the two is set."""
 
     tenant_id: TenantId
     token_sha256: bytes | None = None

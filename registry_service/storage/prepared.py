@@ -54,6 +54,6 @@ def remember_plans(engine: Engine) -> None:
 
 
 def bytea_array(values: Iterable[bytes]) -> str:
-    """As PostgreSQL writes one: a single text to bind, where a list costs one for each."""
+    """An array as PostgreSQL writes one: a single text to bind, where a list costs one for each."""
     digits = [value.hex() for value in values]
     return '{"\\\\x' + '","\\\\x'.join(digits) + '"}' if digits else "{}"

@@ -80,7 +80,7 @@ class RefusalCount:
 
 
 def count_refused(tx: Connection, counts: Sequence[RefusalCount]) -> frozenset[WorkspaceId]:
-    """Those another transaction holds; at most one a workspace may be passed."""
+    """Count on, and return those another transaction holds; pass at most one a workspace."""
     ids = [item.workspace_id for item in counts]
     parameters = {
         "workspace_ids": ids,

@@ -156,7 +156,7 @@ class Silence:
 def arrive(
     tx: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
 ) -> frozenset[WorkspaceId]:
-    """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
+    """Which of them were written; pass at most one a workspace. `alone`: under a lock."""
     parameters = {
         "alone": alone,
         "workspace_ids": [arrival.workspace_id for arrival in arrivals],
@@ -172,7 +172,7 @@ def arrive(
 
 
 def beat(tx: Connection, beats: Sequence[Beat], *, alone: bool = False) -> frozenset[WorkspaceId]:
-    """Those that were written; at most one a workspace may be passed. `alone`: under a lock."""
+    """Which of them were written; pass at most one a workspace. `alone`: under a lock."""
     parameters = {
         "alone": alone,
         "workspace_ids": [item.workspace_id for item in beats],
@@ -218,7 +218,7 @@ def mark_offline(
     patience: timedelta,
     limit: int,
 ) -> list[Silence]:
-    """Those this transaction marked, and no other will."""
+    """Mark the silent ones; returns those that this transaction, and no other, marked."""
     parameters = {"up_since": up_since, "now": now, "patience": patience, "limit": limit}
     return [
         Silence(

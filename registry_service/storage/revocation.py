@@ -92,7 +92,9 @@ def revoke(
     note: str = "",
     only_unused: bool = False,
 ) -> list[Token]:
-    """Those this call revoked. With `only_unused`, one whose first use came first is spared."""
+    """Returns those this call revoked. With `only_unused`, one whose first use came first is
+    spared.
+    """
     parameters = {
         "token_ids": list(token_ids),
         "reason": reason.value,

@@ -80,7 +80,7 @@ def redeem(tx: Connection, ticket_id: TokenId, now: datetime) -> bool:
 
 
 def write_last_uses(tx: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
-    """Those that were written; another transaction holds the rest, or they do not exist."""
+    """Returns those that were written; another transaction holds the rest, or they are gone."""
     parameters = {"token_ids": list(uses), "times": list(uses.values())}
     rows = tx.exec_driver_sql(_LAST_USES, parameters)
     return _ids(rows)

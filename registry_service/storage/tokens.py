@@ -143,7 +143,7 @@ def by_id(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> Store
 
 
 def present(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken:
-    """As `by_id`, of one that is certain to be there: tokens are never deleted."""
+    """The same as `by_id`, of one that is certain to be there: tokens are never deleted."""
     found = by_id(tx, workspace_id, token_id)
     if found is None:
         raise LookupError(f"token {token_id} is gone")
@@ -162,7 +162,7 @@ def newest_ticket(tx: Connection, workspace_id: WorkspaceId) -> Token | None:
 
 
 def insert(tx: Connection, new: NewToken) -> Token | None:
-    """None when the hash belongs to a token already."""
+    """Store it. None when the hash belongs to a token already."""
     parameters = {name: getattr(new, name) for name in NewToken.__slots__}
     parameters["scopes"] = list(new.scopes)
     found = _one(tx, _INSERT, parameters)

@@ -95,12 +95,12 @@ def read(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
 
 
 def lock(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
-    """Until the transaction ends nobody else decides anything about this workspace."""
+    """Lock it: until the transaction ends nobody else decides anything about this workspace."""
     return _known(tx, _LOCK, workspace_id)
 
 
 def lock_present(tx: Connection, workspace_id: WorkspaceId) -> Known:
-    """As `lock`, of one that is certain to be there: workspaces are never deleted."""
+    """The same as `lock`, of one that is certain to be there: workspaces are never deleted."""
     known = lock(tx, workspace_id)
     if known is None:
         raise LookupError(f"workspace {workspace_id} is gone")
@@ -110,7 +110,7 @@ def lock_present(tx: Connection, workspace_id: WorkspaceId) -> Known:
 def lock_all(
     tx: Connection, workspace_ids: Sequence[WorkspaceId], *, patient: bool = True
 ) -> frozenset[WorkspaceId]:
-    """Those locked: all, unless without patience for those another transaction holds."""
+    """Lock them. Returns all, or, without patience, those that no other transaction holds."""
     statement = _LOCK_ALL if patient else _LOCK_FREE
     rows = tx.exec_driver_sql(statement, {"workspace_ids": list(workspace_ids)})
     return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
@@ -125,7 +125,7 @@ def insert(
     evidence_required: bool = False,
     retired: bool = False,
 ) -> bool:
-    """With its registration. False when it was known."""
+    """Store it with its registration. False when it was known."""
     parameters = {
         "workspace_id": workspace_id,
         "tenant_id": tenant_id,
@@ -137,7 +137,7 @@ def insert(
 
 
 def require(tx: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool) -> None:
-    """From now on; what was required before stays so."""
+    """Require it from now on; what was required before stays so."""
     parameters = {"workspace_id": workspace_id, "ticket": ticket, "evidence": evidence}
     tx.exec_driver_sql(_REQUIRE, parameters)
 
@@ -160,13 +160,13 @@ def note_left(tx: Connection, workspace_id: WorkspaceId) -> None:
 
 
 def set_fence(tx: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
-    """Beside the other one, if that stands."""
+    """Raise it, beside the other one, if that stands."""
     parameters = {"workspace_id": workspace_id, "fence": fence.value}
     tx.exec_driver_sql(_FENCE, parameters)
 
 
 def retire(tx: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
-    """False when it was retired before."""
+    """Retire it. False when it was retired before."""
     parameters = {"workspace_id": workspace_id, "now": now}
     return tx.exec_driver_sql(_RETIRE, parameters).one_or_none() is not None
 

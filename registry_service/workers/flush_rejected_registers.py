@@ -37,7 +37,7 @@ class RefusedRegisters:
 
 
 def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[WorkspaceId]:
-    """At most one entry a workspace. Returns what was busy: count those on."""
+    """Write them, at most one entry a workspace. Returns what was busy: count those on."""
     if not refused:
         return frozenset()
     with store.transaction() as tx:

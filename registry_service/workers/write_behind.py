@@ -37,7 +37,7 @@ class LastUses:
         return uses
 
     def put_back(self, uses: dict[TokenId, datetime], busy: Collection[TokenId]) -> None:
-        """Those of `uses` that could not be written."""
+        """Keep those of `uses` that could not be written for the next time."""
         for token_id in busy:
             self.note(token_id, uses[token_id])
 

@@ -109,7 +109,7 @@ def sha256_hex(token: Secret) -> str:
 
 
 def is_well_formed(token: Secret) -> bool:
-    """In our format, with a right checksum."""
+    """Whether it is in our format, with a right checksum."""
     return checksum_ok(token.reveal())
 
 

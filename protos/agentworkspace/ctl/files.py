@@ -30,7 +30,7 @@ def read_credential(path: Path) -> Secret:
 
 
 def read_secret(source: Path | None, *, what: str, verbatim: bool = False) -> Secret:
-    """From the file, or from standard input when there is none or it is `-`.
+    """The secret in the file, or from standard input when there is none or it is `-`.
 
     At a terminal it is asked for without echo. One line break at the end belongs to the editor
     or to `echo`, not to the secret, unless `verbatim`.

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """None stays absent. A moment without a zone is a fault: it would be taken for UTC."""
+    """The moment; None stays absent. One without a zone is a fault: it would be taken for UTC."""
     if moment is None:
         return None
     if moment.tzinfo is None:

@@ -27,7 +27,7 @@ class Deadlines:
         return DeadlineScope(self, deadline)
 
     def join(self, scope: DeadlineScope, deadline: float) -> set[DeadlineScope]:
-        """Those that this scope is due with; it takes itself out when it ends."""
+        """The scopes that are due with this one, which takes itself out when it ends."""
         # The next tick: late by 16 ms at most, never early.
         tick = int(deadline * TICKS_A_SECOND) + 1
         due = self._due.get(tick)

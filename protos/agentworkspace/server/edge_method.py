@@ -298,7 +298,7 @@ async def _send(context: Context, payload: bytes) -> None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Of the frames that an exception and its causes passed: they hold the call's request."""
+    """Let go of the frames an exception and its causes passed: they hold the call's request."""
     for _ in range(_LONGEST_CHAIN):
         if error is None:
             return

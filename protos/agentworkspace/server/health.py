@@ -16,7 +16,7 @@ MOST_WATCHERS: Final = 256
 
 
 class Health(health.aio.HealthServicer):
-    """Of these services."""
+    """Answers how these services, by their names, are doing."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()

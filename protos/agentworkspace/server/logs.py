@@ -66,8 +66,8 @@ def configure(*, as_json: bool = True, level: str = "info", stream: TextIO | Non
 
 
 def _is_no_hang_up(record: logging.LogRecord) -> bool:
-    """False for gRPC's error of an answer that found nobody there: its own line of the call has
-    been written, and strangers with short deadlines could fill the disk.
+    """Whether a line is to be kept. gRPC's error of an answer that found nobody there is not: its
+    call has a line of its own, and strangers with short deadlines could fill the disk.
     """
     return not record.getMessage().startswith("ExecuteBatchError raised in core")
 

@@ -50,7 +50,7 @@ class RequestFields:
         return TenantId(text)
 
     def sha256_hex(self, text: str, field: str) -> str | None:
-        """None when the server shall make the secret."""
+        """A hash that the caller made; None when the server shall make the secret."""
         if text and not ids.is_sha256_hex(text):
             self.refuse(field, ids.SHA256_WANTED)
             return None

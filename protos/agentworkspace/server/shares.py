@@ -83,7 +83,7 @@ class Shares:
         return share
 
     def enter_stream(self, caller: Caller) -> Share:
-        """As `enter`, of streams."""
+        """The same as `enter`, for streams."""
         share, limits = self._by_caller.get(caller) or self._new(caller), self._limits
         own, tenants = share.own, share.tenants
         if own.streams >= limits.streams_per_caller:

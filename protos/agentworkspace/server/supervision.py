@@ -57,7 +57,7 @@ class Supervisor:
         self._log = structlog.get_logger(f"{service}.supervisor")
 
     def run(self) -> int:
-        """Until a stop signal, or until a process says that it can never serve."""
+        """Run until a stop signal, or until a process says that it can never serve."""
         previous = {number: signal.signal(number, self._on_stop) for number in STOP_SIGNALS}
         try:
             for index in range(self._count):

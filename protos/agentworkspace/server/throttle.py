@@ -40,7 +40,7 @@ class Throttle:
         return len(self._buckets)
 
     def take(self, key: str, now: float) -> timedelta | None:
-        """None when there was one left; else how long until there is one again."""
+        """Take one. None when there was one left; else how long until there is one again."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = _Bucket(self._burst, now)
@@ -85,7 +85,7 @@ class Strangers:
         self._all = Throttle(burst=total_burst, per_second=total_per_second)
 
     def take(self, peer: str, now: float) -> timedelta | None:
-        """None when this call may be told why it was refused; else when to come back."""
+        """Count the call. None when it may be told why it was refused; else when to come back."""
         return self._each.take(address_of(peer), now) or self._all.take("", now)
 
 

@@ -30,7 +30,7 @@ class Limits:
     idle_in_transaction: timedelta = timedelta(seconds=10)
 
     def within(self, seconds: float) -> Limits:
-        """At most so long for each statement."""
+        """These limits, with at most so long for each statement."""
         budget = timedelta(seconds=seconds)
         return Limits(
             statement=min(self.statement, budget),
@@ -113,7 +113,7 @@ class Database:
 
     @property
     def open_connections(self) -> int:
-        """Of all kinds."""
+        """How many connections are open, of all kinds."""
         return len(self.connector.open_links())
 
     @property

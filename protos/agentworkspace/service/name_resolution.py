@@ -125,7 +125,7 @@ class PublicUrls:
         return destination.host if destination.address is None else None
 
     async def resolves(self, host: str, field: str) -> bool:
-        """False when the name has no address now. Refused when any address is forbidden."""
+        """Whether the name has an address now. Refused when any address is forbidden."""
         found = await self._names.addresses(host)
         public_urls.refuse_addresses(host, found, allow_private=self._allow_private, field=field)
         return bool(found)

@@ -16,7 +16,7 @@ from agentworkspace.service.settings import ServiceSettings
 
 
 def tls_of(settings: ServiceSettings) -> ServerTls | None:
-    """None: the listener speaks plain text."""
+    """How the listener is encrypted; None when it speaks plain text."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     return ServerTls(
@@ -27,8 +27,8 @@ def tls_of(settings: ServiceSettings) -> ServerTls | None:
 
 
 def control_tls_of(settings: ServiceSettings) -> ServerTls | None:
-    """Of the control plane's own listener: its own certificate, else that of the other listener,
-    and authorities of its own.
+    """The same for the control plane's own listener: its own certificate, else that of the other
+    listener, and authorities of its own.
     """
     certificate, key = settings.control_tls_certificate, settings.control_tls_key
     if certificate is None or key is None:

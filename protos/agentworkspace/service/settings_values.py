@@ -62,13 +62,13 @@ def target(text: str) -> str:
 
 
 def servers_target(text: str) -> str:
-    """As `target`; `dns:///` before it means every server that the name leads to."""
+    """A `target`; `dns:///` before it means every server that the name leads to."""
     target(text.removeprefix("dns:///"))
     return text
 
 
 def box_target(text: str) -> str:
-    """As `target`, for a box: `https://` before it says TLS with the box's own authorities."""
+    """A `target` for a box: `https://` before it says TLS with the box's own authorities."""
     target(text.removeprefix("https://"))
     return text
 

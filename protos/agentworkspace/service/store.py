@@ -73,7 +73,7 @@ class Store(Generic[Tx]):
 
     @contextmanager
     def noting(self) -> Iterator[Tx]:
-        """As `transaction`, for what does no harm if a crash of the database forgets it: the commit
+        """A transaction for what does no harm if a crash of the database forgets it: the commit
         does not wait for the disk.
         """
         with self._begun(_UNHURRIED) as connection:
@@ -120,7 +120,7 @@ class Store(Generic[Tx]):
             connection.close()
 
     def _limits(self) -> Limits | None:
-        """None: those of the connection hold. Refusal DEADLINE when no time is left."""
+        """A call's own limits; None when the connection's hold. DEADLINE when out of time."""
         remaining = self._remaining()
         if remaining <= 0:
             raise out_of_time()

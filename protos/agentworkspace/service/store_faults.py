@@ -75,7 +75,7 @@ def what_a_client_may_see(error: Exception) -> Refusal:
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """None: not the database's condition but a fault of ours (INTERNAL)."""
+    """The refusal of a store's fault. None when it is a fault of ours, which is INTERNAL."""
     match error:
         case OutcomeUnknown():
             return _outcome_unknown()

@@ -46,7 +46,7 @@ class Tasks:
         self._failing: set[str] = set()
 
     async def run(self, tasks: Sequence[Task], stop: asyncio.Event) -> None:
-        """Until `stop`; returns when every task has ended."""
+        """Run until `stop`; returns when every task has ended."""
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(self._repeat(task, stop), name=task.name)
@@ -89,7 +89,7 @@ class Tasks:
 
 
 async def first_of(seconds: float, *events: asyncio.Event) -> None:
-    """Until any of the events is set, or the time is over."""
+    """Wait until any of the events is set, or the time is over."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -56,7 +56,7 @@ class WriteWatch:
         await self._tell_health()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`."""
+        """Watch until `stop`."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():

@@ -38,7 +38,7 @@ class Fields(RequestFields):
         return text
 
     def mode(self, text: str, field: str) -> BillingMode | None:
-        """None when empty."""
+        """A billing mode; None when empty."""
         self.one_of(text, field, BillingMode)
         return BillingMode(text) if text in tuple(BillingMode) else None
 

@@ -24,7 +24,7 @@ class Fields(RequestFields):
         return TokenId(self.uuid(text, field))
 
     def request_id(self, text: str, field: str = "request_id") -> RequestId | None:
-        """None when the caller named none."""
+        """The id of a request; None when the caller named none."""
         return RequestId(self.uuid(text, field)) if text else None
 
     def optional_tenant_id(self, text: str) -> TenantId | None:
@@ -36,7 +36,7 @@ class Fields(RequestFields):
     def workspace_ids(
         self, texts: Iterable[str], field: str = "workspace_ids"
     ) -> tuple[WorkspaceId, ...]:
-        """As many as a page may hold; empty when none was named."""
+        """The ids of workspaces, as many as a page may hold; empty when none was named."""
         listed = tuple(texts)
         if len(listed) > LARGEST_PAGE:
             self.refuse(field, f"must be at most {LARGEST_PAGE} workspaces")
@@ -46,7 +46,7 @@ class Fields(RequestFields):
         )
 
     def sha256(self, text: str, field: str = "token_sha256") -> bytes | None:
-        """None when the server shall make the secret."""
+        """A hash that the caller made; None when the server shall make the secret."""
         digits = self.sha256_hex(text, field)
         return None if digits is None else bytes.fromhex(digits)
 

@@ -130,7 +130,7 @@ def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal |
 
 
 def revocation(event: Revocation) -> token_service_pb2.WatchRevocationsResponse:
-    """Of one token, or of every token of a workspace; never of both."""
+    """A revocation of one token, or of every token of a workspace; never of both."""
     if event.workspace_id is not None:
         return token_service_pb2.WatchRevocationsResponse(
             revision=event.revision,

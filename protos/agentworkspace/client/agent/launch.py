@@ -74,8 +74,8 @@ class Launch:
         return self.address.removeprefix("https://").removeprefix("http://").rstrip("/")
 
     def tls(self) -> ClientTls | None:
-        """None: plain text, for loopback or behind something that encrypts. OSError when the
-        named file cannot be read."""
+        """How to encrypt. None means plain text, for loopback or behind something that encrypts.
+        OSError when the named file cannot be read."""
         if self.registry_ca is None:
             return ClientTls() if self.address.startswith("https://") else None
         if _PEM in self.registry_ca:

@@ -58,7 +58,7 @@ class FileMemory:
         self._path = path
 
     def load(self) -> Remembered | None:
-        """None when there is no file, or nothing of ours in it."""
+        """What was kept. None when there is no file, or nothing of ours in it."""
         try:
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:

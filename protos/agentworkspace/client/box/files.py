@@ -102,7 +102,7 @@ def _remove_if_left_behind(root: Path) -> None:
 
 
 def _remove(root: Path) -> None:
-    """Also what the command made unreadable for itself."""
+    """Take it away, also when the command made it unreadable for itself."""
     for directory, names, _ in os.walk(root):
         for name in (".", *names):
             path = Path(directory, name)

@@ -89,7 +89,7 @@ class Command:
             _send_to_group(self.pid, number)
 
     def kill_all(self) -> bool:
-        """Until nothing is left; False when something would not go."""
+        """Kill until nothing is left; False when something would not go."""
         give_up = time.monotonic() + _KILL_SECONDS
         while self.reap():
             if time.monotonic() >= give_up:

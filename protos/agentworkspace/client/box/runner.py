@@ -91,7 +91,7 @@ class Runner:
             return status
 
     def _follow(self) -> None:
-        """On a thread: what becomes of the box, as news for the main thread."""
+        """Tell, on a thread, what becomes of the box, as news for the main thread."""
         try:
             admission = self._agent.admitted()
             self._say(f"admitted ({admission.outcome}), incarnation {admission.incarnation}")
@@ -103,7 +103,7 @@ class Runner:
         self._events.tell()
 
     def _wait_for_admission(self) -> int | None:
-        """None: begin. Otherwise the exit status, without a command having run."""
+        """None when the command may begin; else the exit status, without a command having run."""
         anyway = time.monotonic() + START_ANYWAY_SECONDS if self._options.start_anyway else None
         while not self._is_admitted:
             left = None if anyway is None else anyway - time.monotonic()
@@ -140,7 +140,7 @@ class Runner:
             return status
 
     def _accompany(self, command: Command) -> None:
-        """Until all has ended that the command started, or has had its time to."""
+        """Wait until all has ended that the command started, or has had its time to."""
         while command.reap():
             if self._deadline is None:
                 self._see_whether_it_is_over(command)

@@ -70,7 +70,7 @@ class BlockingVerifier:
         min_revision: int = 0,
         seconds: float | None = None,
     ) -> Principal:
-        """As `Verifier.check`."""
+        """The same as `Verifier.check`."""
         verifier = self._verifier
         if verifier is None:
             raise RuntimeError("enter the verifier first: `with verifier:`")

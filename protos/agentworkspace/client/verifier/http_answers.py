@@ -58,7 +58,7 @@ class Paths:
         self._closed = Gate("a path", None, domain)
 
     def gate(self, path: str) -> Gate | None:
-        """None: open."""
+        """Who guards the path; None when it is open to everybody."""
         prefix = path.rstrip("/")
         while prefix not in self._gates:
             if not prefix:
@@ -104,7 +104,7 @@ def answer_to(failure: RpcFailure, gate: Gate, correlation_id: str | None) -> An
 
 
 def _challenge(failure: RpcFailure, requirement: Requirement) -> str:
-    """As RFC 6750 has it."""
+    """The challenge of RFC 6750."""
     reason = failure.reason.removeprefix(_REASON_PREFIX)
     if reason == "BEARER_REJECTED":
         return f'{_CHALLENGE}, error="invalid_token"'

@@ -23,7 +23,7 @@ def principal() -> Principal:
 
 
 def serve_as(found: Principal) -> None:
-    """From here on the current task serves this caller."""
+    """Let the current task serve this caller from here on."""
     _principal.set(found)
 
 
