@@ -7,6 +7,7 @@ from typing import Final
 
 MAX_KEY_LENGTH: Final = 128
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+NAME_WANTED: Final = "must be 1 to 128 of A-Z a-z 0-9 _ and not start with a digit"
 RESERVED_PREFIXES: Final = ("WORKSPACE_", "MOLECULE_", "LD_", "PYTHON")
 RESERVED: Final = frozenset({"PATH", "NODE_OPTIONS"})
 _ALLOWED: Final = frozenset({"MOLECULE_MODEL"})

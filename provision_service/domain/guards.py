@@ -9,7 +9,7 @@ from agentworkspace.core.refusal import Refusal, Violation, refuse_shape
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.decision import Decision, Inputs
-from provision_service.domain.environment_names import is_environment_name
+from provision_service.domain.environment_names import NAME_WANTED, is_environment_name
 from provision_service.domain.refusals import Reason
 from provision_service.domain.removal import removal_rules
 from provision_service.domain.scope import Scope
@@ -24,9 +24,7 @@ def secret_violations(key: str, value: str, *, field: str = "") -> list[Violatio
     prefix = f"{field}." if field else ""
     found = []
     if not is_environment_name(key):
-        found.append(
-            Violation(f"{prefix}key", "must be [A-Za-z_][A-Za-z0-9_]{0,127}, like an env name")
-        )
+        found.append(Violation(f"{prefix}key", NAME_WANTED))
     size = len(value.encode("utf-8", "surrogatepass"))
     if not 1 <= size <= MAX_VALUE_BYTES:
         found.append(Violation(f"{prefix}value", f"must be 1 byte to 64 KiB, not {size} bytes"))

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agentworkspace.core.ids import is_canonical_uuid
+from agentworkspace.core.ids import UUID_WANTED, is_canonical_uuid
 from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.refusal import Violation
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.environment_names import is_environment_name
+from provision_service.domain.environment_names import NAME_WANTED, is_environment_name
 
 DELIVERY_MODES: Final = ("push", "poll")
 WORKSPACE_ACCESS: Final = ("none", "read_only", "read_write")
@@ -123,12 +123,12 @@ def _required_env_violations(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
         yield "required_env", f"must have at most {MAX_REQUIRED_ENV} names"
     for index, name in enumerate(spec.required_env):
         if not is_environment_name(name):
-            yield f"required_env[{index}]", "must be [A-Za-z_][A-Za-z0-9_]{0,127}"
+            yield f"required_env[{index}]", NAME_WANTED
 
 
 def _reference_violations(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
     if spec.parent_id and not is_canonical_uuid(spec.parent_id):
-        yield "parent_id", "must be a lower-case UUID with hyphens"
+        yield "parent_id", UUID_WANTED
     if spec.url:
         destination = parse_destination(spec.url)
         if isinstance(destination, str):

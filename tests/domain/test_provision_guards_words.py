@@ -82,7 +82,7 @@ def test_a_refused_secret_is_told_why_and_what_to_do(case: str) -> None:
 
 def test_what_is_wrong_with_a_shape_is_said_at_its_place() -> None:
     assert [(v.field, v.description) for v in secret_violations("1 x", "", field="secret")] == [
-        ("secret.key", "must be [A-Za-z_][A-Za-z0-9_]{0,127}, like an env name"),
+        ("secret.key", "must be 1 to 128 of A-Z a-z 0-9 _ and not start with a digit"),
         ("secret.value", "must be 1 byte to 64 KiB, not 0 bytes"),
     ]
     assert [(v.field, v.description) for v in secret_violations("X", "a\0")] == [

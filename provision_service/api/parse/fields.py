@@ -10,7 +10,7 @@ from typing_extensions import override
 from agentworkspace.server.request_fields import RequestFields
 from provision_service.domain import guards
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.environment_names import is_environment_name
+from provision_service.domain.environment_names import NAME_WANTED, is_environment_name
 
 MOST_NAMES: Final = 256
 
@@ -54,12 +54,12 @@ class Fields(RequestFields):
             self.refuse(field, f"must be at most {MOST_NAMES} names")
         for index, name in enumerate(listed[:MOST_NAMES]):
             if not is_environment_name(name):
-                self.refuse(f"{field}[{index}]", "must be [A-Za-z_][A-Za-z0-9_]{0,127}")
+                self.refuse(f"{field}[{index}]", NAME_WANTED)
         return listed
 
     def key(self, text: str) -> str:
         if not is_environment_name(text):
-            self.refuse("key", "must be [A-Za-z_][A-Za-z0-9_]{0,127}")
+            self.refuse("key", NAME_WANTED)
         return text
 
     def secret(self, key: str, value: str) -> None:
