@@ -21,12 +21,12 @@ from typing import Any, Final
 import structlog
 
 from agentworkspace.core.caller import Caller
+from agentworkspace.core.ids import is_sha256_hex
 from agentworkspace.core.watched_files import Observe, signature, unobserved
 from agentworkspace.rpc.policy import ROLES, effective_roles
 from agentworkspace.rpc.redaction import Clean, is_token_shaped
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/-]{0,63}", re.ASCII)
-_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS: Final = frozenset({"name", "roles", "tenants", "sha256", "expires"})
 _MAX_HASHES: Final = 2
 _CHECK_EVERY_SECONDS: Final = 1.0
@@ -174,7 +174,7 @@ def _parse_hashes(value: Any, place: str) -> list[bytes]:
     hashes = _strings(value, place)
     if len(hashes) > _MAX_HASHES:
         raise CredentialsInvalid(f"{place}: at most {_MAX_HASHES}, for the overlap of a rotation")
-    if not all(_SHA256.fullmatch(each) for each in hashes):
+    if not all(map(is_sha256_hex, hashes)):
         raise CredentialsInvalid(f"{place}: 64 lower-case hex digits each")
     return [bytes.fromhex(each) for each in hashes]
 
