@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from agentworkspace.core.secret import Secret
@@ -18,6 +18,8 @@ from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
 
 _POOL_SECONDS: Final = 5
+# Of a connection: a list of what its next statement is sent together with, which empties it.
+OPENING: Final = "agentworkspace_opening"
 _DRIVER: Final = "postgresql+psycopg2://"
 
 
@@ -92,6 +94,7 @@ class Database:
         self._pool: Any = self.engine.pool
         event.listen(self.engine, "handle_error", self._note)
         event.listen(self.engine, "checkout", self._refuse_stale)
+        event.listen(self.engine, "before_cursor_execute", _sent_together, retval=True)
 
     def connect(
         self,
@@ -161,6 +164,14 @@ class Database:
     def _refuse_stale(self, link: Link, *_: object) -> None:
         if link.generation < self.connector.generation:
             raise DisconnectionError("made before the server was lost")
+
+
+def _sent_together(
+    connection: Connection, _: object, statement: str, parameters: Any, *__: object
+) -> tuple[str, Any]:
+    """What a transaction begins with costs no round trip of its own."""
+    waiting: list[str] | None = connection.get_execution_options().get(OPENING)
+    return (f"{waiting.pop()}; {statement}" if waiting else statement), parameters
 
 
 @contextmanager

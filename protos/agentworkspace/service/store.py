@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from agentworkspace.service.database import Database, Limits
+from agentworkspace.service.database import OPENING, Database, Limits
 from agentworkspace.service.store_faults import OutcomeUnknown, is_lost, out_of_time
 
 # A transaction: a connection, or one that also carries what its statements need.
@@ -22,6 +22,8 @@ _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _UNHURRIED: Final = "SET LOCAL synchronous_commit = off"
 # For what has to be written although the time of its call is over.
 EPILOGUE_SECONDS: Final = 5.0
+# A statement that goes on for so long after its caller has left does no harm.
+_NOT_WORTH_SAYING_SECONDS: Final = 1.0
 
 
 def _unlimited() -> float:
@@ -31,9 +33,9 @@ def _unlimited() -> float:
 class Store(Generic[Tx]):
     """The database, seen as transactions. Cheap to copy: `within` gives one with a deadline.
 
-    The limits of the connection hold at no cost; a shorter deadline, and any limit through a
-    pooler, takes a round trip in each transaction. With `snapshot` all reads of one `reading`
-    see the same moment, which takes one too.
+    The limits of the connection hold at no cost. What a transaction has to set beside them, for
+    a shorter deadline, through a pooler, or for `snapshot`, by which all reads of one `reading`
+    see the same moment, is sent in front of its first statement.
     """
 
     def __init__(
@@ -113,8 +115,10 @@ class Store(Generic[Tx]):
         opening = [mode] if mode else []
         if limits is not None:
             opening += [f"SET LOCAL {name} = {value}" for name, value in limits.settings().items()]
-        connection = self._opened("; ".join(opening))
+        connection = self._connect(self.database.engine)
         try:
+            if opening:
+                connection.execution_options(**{OPENING: ["; ".join(opening)]})
             yield connection
         finally:
             connection.close()
@@ -125,30 +129,9 @@ class Store(Generic[Tx]):
         if remaining <= 0:
             raise out_of_time()
         limits = self.database.limits
-        if remaining < limits.statement.total_seconds():
+        if remaining < limits.statement.total_seconds() - _NOT_WORTH_SAYING_SECONDS:
             return limits.within(remaining)
         return limits if self.database.pooled else None
-
-    def _opened(self, opening: str) -> Tx:
-        """A connection inside a transaction. A first statement also proves the connection: a
-        stale one is replaced before any work is lost with it.
-        """
-        try:
-            return self._open(opening)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        return self._open(opening)
-
-    def _open(self, opening: str) -> Tx:
-        connection = self._connect(self.database.engine)
-        try:
-            if opening:
-                connection.exec_driver_sql(opening)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 def _commit(connection: Connection) -> None:
