@@ -22,7 +22,7 @@ from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import outbox, secrets, tenants, workspaces
+from provision_service.storage import secrets, workspaces
 from provision_service.storage.requests import RequestKey
 from provision_service.storage.store import Store, Transaction
 
@@ -86,18 +86,32 @@ def run(
     """
     command.call.caller.require_tenant(command.tenant_id)
     files = Files(deployment)
+    if command.validate_only:
+        wanted = _wanted(command, deployment, files)
+        return _validate(store, deployment, files, wanted, prober)
     key = idempotency.key_of(command.call, METHOD, command.tenant_id, command.request_id)
     digest = idempotency.params_digest(store, _params(command))
-    if not command.validate_only:
+    stored: _Stored | None = None
+    probed: tuple[Notice, ...] = ()
+    if new_workspace.has_probes(deployment, files, command.spec.template):
+        # Nothing is asked of a vendor for an answer that was given before.
         with store.reading() as tx:
             earlier = idempotency.find(tx, key, digest=digest)
             if earlier is not None:
                 stored = _replay(tx, command, deployment, files=files, earlier=earlier)
-        if earlier is not None:
-            return _answer(store, command, deployment, registry, stored=stored, probed=())
+        if stored is None:
+            wanted = _wanted(command, deployment, files)
+            probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
+    if stored is None:
+        with store.transaction() as tx:
+            stored = _store(tx, command, deployment, files=files, key=key, digest=digest)
+    return _answer(store, command, deployment, registry, stored=stored, probed=probed)
+
+
+def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft:
     if command.url_refusal is not None:
         raise command.url_refusal
-    wanted = new_workspace.draft(
+    return new_workspace.draft(
         command.workspace_id,
         command.tenant_id,
         command.spec,
@@ -106,12 +120,6 @@ def run(
         deployment=deployment,
         files=files,
     )
-    if command.validate_only:
-        return _validate(store, deployment, files, wanted, prober)
-    probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
-    with store.transaction() as tx:
-        stored = _store(tx, command, deployment, files=files, wanted=wanted, key=key, digest=digest)
-    return _answer(store, command, deployment, registry, stored=stored, probed=probed)
 
 
 def _store(
@@ -120,19 +128,17 @@ def _store(
     deployment: Deployment,
     *,
     files: Files,
-    wanted: Draft,
     key: RequestKey,
     digest: bytes,
 ) -> _Stored:
-    """Write everything, or find what the same request wrote a moment ago."""
+    """Write everything, or find what the same request wrote before."""
     earlier = idempotency.claim(
-        tx, key, digest=digest, result={"workspace_id": wanted.workspace_id}
+        tx, key, digest=digest, result={"workspace_id": command.workspace_id}
     )
     if earlier is not None:
         return _replay(tx, command, deployment, files=files, earlier=earlier)
+    wanted = _wanted(command, deployment, files)
     decided = new_workspace.decide_new(tx, deployment, files, wanted)
-    if decided.is_new_tenant:
-        tenants.ensure(tx, wanted.tenant_id)
     refusal = decide.take_usage_token(
         tx,
         deployment,
@@ -157,8 +163,19 @@ def _write(
     wanted: Draft,
     decided: Decided,
 ) -> Workspace:
+    admission = first_token.admission_of(
+        deployment,
+        workspace_id=wanted.workspace_id,
+        tenant_id=wanted.tenant_id,
+        external_like=decided.decision.skipped,
+    )
     workspace = workspaces.add(
-        tx, workspace_id=wanted.workspace_id, tenant=decided.tenant, spec=wanted.spec
+        tx,
+        tenant=decided.tenant,
+        spec=wanted.spec,
+        admission=admission,
+        first_token_sha256=command.auth_token_sha256,
+        not_before=deployment.admit_budget + _OUTBOX_WAITS,
     )
     secrets.add_all(
         tx,
@@ -167,12 +184,6 @@ def _write(
         secrets=wanted.secrets,
         providers=wanted.providers,
         updated_by=command.call.caller.name,
-    )
-    outbox.add_admit(
-        tx,
-        _admission(deployment, workspace, decided.decision),
-        first_token_sha256=command.auth_token_sha256,
-        not_before=deployment.admit_budget + _OUTBOX_WAITS,
     )
     record(
         tx,

@@ -38,12 +38,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The decision on a draft, which nothing refuses; `is_new_tenant`: it has no row yet."""
+    """The decision on a draft, which nothing refuses."""
 
     inputs: Inputs
     decision: Decision
     tenant: TenantFacts
-    is_new_tenant: bool
 
 
 def draft(
@@ -100,8 +99,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
-    known = tenants.find(tx, wanted.tenant_id)
-    tenant = known or _new_tenant(wanted.tenant_id)
+    tenant = tenants.find(tx, wanted.tenant_id) or _new_tenant(wanted.tenant_id)
     parents.check(
         tx,
         workspace_id=wanted.workspace_id,
@@ -128,7 +126,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
         raise decision.refusal
     if wanted.secrets:
         guards.refuse_too_much(secret_sizes.size_of_all(inputs.secrets))
-    return Decided(inputs=inputs, decision=decision, tenant=tenant, is_new_tenant=known is None)
+    return Decided(inputs=inputs, decision=decision, tenant=tenant)
 
 
 def warnings_of(decided: Decided, wanted: Draft) -> tuple[Notice, ...]:
@@ -168,13 +166,16 @@ def probe(
     return probing.warnings_of(results, inputs, decision)
 
 
+def has_probes(deployment: Deployment, files: Files, template: str) -> bool:
+    """Whether vendors are asked before a workspace of this template is created."""
+    found = files.templates.get(template)
+    return deployment.probes is not ProbesPolicy.OFF and found is not None and bool(found.probes)
+
+
 def probe_before(
     store: Store, deployment: Deployment, files: Files, wanted: Draft, prober: Prober
 ) -> tuple[Notice, ...]:
     """Ask what the template wants asked, before the transaction that writes."""
-    template = files.templates.get(wanted.spec.template)
-    if deployment.probes is ProbesPolicy.OFF or template is None or not template.probes:
-        return ()
     with store.reading() as tx:
         decided = decide_new(tx, deployment, files, wanted)
     return probe(deployment, files, decided.inputs, decided.decision, prober)

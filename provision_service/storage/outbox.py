@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum, unique
@@ -11,23 +10,26 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.orm import aliased
 
+from agentworkspace.service.prepared import Prepared
 from provision_service.domain.registry_port import Admission
 from provision_service.storage.models_internal import OutboxRow
 
 _O = OutboxRow
-# Every create has these two.
-_ADD: Final = """
+_RETIRE: Final = """
 INSERT INTO provision.outbox (workspace_id, tenant_id, op, payload, next_attempt_time)
-VALUES (%(workspace_id)s, %(tenant_id)s, %(op)s, %(payload)s::jsonb,
-        clock_timestamp() + %(not_before)s)
+VALUES (%(workspace_id)s, %(tenant_id)s, 'RETIRE', '{}', clock_timestamp() + %(not_before)s)
 """
-_CONFIRM_ADMISSION: Final = """
+# Every create ends with it.
+_CONFIRM_ADMISSION: Final = Prepared(
+    "confirm_admission",
+    """
 WITH told AS (
-    DELETE FROM provision.outbox WHERE workspace_id = %(workspace_id)s AND op = 'ADMIT'
+    DELETE FROM provision.outbox WHERE workspace_id = %(workspace_id)s::uuid AND op = 'ADMIT'
 )
 UPDATE provision.workspaces SET admitted = true
-WHERE workspace_id = %(workspace_id)s AND NOT admitted
-"""
+WHERE workspace_id = %(workspace_id)s::uuid AND NOT admitted
+""",
+)
 
 
 @unique
@@ -52,51 +54,19 @@ class Message:
     first_token_sha256: str | None
 
 
-def add_admit(
-    tx: Connection,
-    admission: Admission,
-    *,
-    first_token_sha256: str | None,
-    not_before: timedelta,
-) -> None:
-    """Leave an admission; `not_before` gives the create itself time to do it."""
-    payload = {
+def admission_payload(admission: Admission, first_token_sha256: str | None) -> dict[str, Any]:
+    """What an ADMIT says beside its workspace and tenant."""
+    return {
         "first_token_sha256": first_token_sha256,
         "ticket_required": admission.ticket_required,
         "evidence_required": admission.evidence_required,
     }
-    _add(
-        tx,
-        admission.workspace_id,
-        admission.tenant_id,
-        Op.ADMIT,
-        payload=payload,
-        not_before=not_before,
-    )
 
 
 def add_retire(tx: Connection, *, workspace_id: str, tenant_id: str, not_before: timedelta) -> None:
     """Leave a retirement."""
-    _add(tx, workspace_id, tenant_id, Op.RETIRE, payload={}, not_before=not_before)
-
-
-def _add(
-    tx: Connection,
-    workspace_id: str,
-    tenant_id: str,
-    op: Op,
-    *,
-    payload: dict[str, Any],
-    not_before: timedelta,
-) -> None:
-    message = {
-        "workspace_id": workspace_id,
-        "tenant_id": tenant_id,
-        "op": op.value,
-        "payload": json.dumps(payload),
-        "not_before": not_before,
-    }
-    tx.exec_driver_sql(_ADD, message)
+    message = {"workspace_id": workspace_id, "tenant_id": tenant_id, "not_before": not_before}
+    tx.exec_driver_sql(_RETIRE, message)
 
 
 def due(tx: Connection, limit: int) -> list[Message]:
@@ -125,7 +95,7 @@ def pending_admission(tx: Connection, workspace_id: str) -> Message | None:
 
 def confirm_admission(tx: Connection, workspace_id: str) -> None:
     """The registry knows the workspace: forget the message and say so on the workspace."""
-    tx.exec_driver_sql(_CONFIRM_ADMISSION, {"workspace_id": workspace_id})
+    _CONFIRM_ADMISSION.run(tx, {"workspace_id": workspace_id})
 
 
 def forget(tx: Connection, seq: int) -> None:

@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.service.prepared import Prepared, bytea_array
 from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
-from registry_service.storage.prepared import Prepared, bytea_array
 
 # Its plan is kept, so it must be a lookup by key however small the tables were: OFFSET 0 keeps
 # the planner from reading all workspaces, and num_nonnulls() from reading all unrevoked tokens.

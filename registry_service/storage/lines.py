@@ -18,8 +18,8 @@ from psycopg2 import extensions
 
 from agentworkspace.service.connecting import Link, finish, reconnecting
 from agentworkspace.service.database import Database
+from agentworkspace.service.prepared import Prepared
 from agentworkspace.service.store_faults import ends_connection
-from registry_service.storage.prepared import Prepared
 
 # A line that says nothing for so long is given up, and the question asked on a thread.
 PATIENCE_SECONDS: Final = 2.0

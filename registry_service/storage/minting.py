@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, WorkspaceId
+from agentworkspace.service.prepared import Prepared
 from registry_service.domain.tokens import Token, TokenKind
-from registry_service.storage.prepared import Prepared
 
 # What cannot be minted this simply gets no row: a busy, unknown, retired or foreign workspace, a
 # hash or request_id that is known. What becomes known meanwhile is a unique violation of all.

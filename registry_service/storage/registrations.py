@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from registry_service.storage.prepared import Prepared
+from agentworkspace.service.prepared import Prepared
 
 # `changed` is stamped where something changes that a watcher would look at; see its column.
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer

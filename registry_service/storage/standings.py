@@ -10,10 +10,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.service.prepared import Prepared, bytea_array
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import tokens, workspaces
-from registry_service.storage.prepared import Prepared, bytea_array
 
 _SNAPSHOT: Final = Prepared(
     "snapshot",

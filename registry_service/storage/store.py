@@ -12,7 +12,6 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.service.database import Database, Limits
 from agentworkspace.service.store import Store as AnyStore
 from registry_service.domain.liveness import HEARTBEAT_INTERVAL
-from registry_service.storage.prepared import remember_plans
 
 LIMITS: Final = Limits()
 
@@ -44,9 +43,5 @@ def open_store(
         pool_size=pool_size,
         pooled=pooled,
         limits=limits,
-        # Prepared statements are parsed once, but planned anew: tables grow, and values differ.
-        settings={"plan_cache_mode": "force_custom_plan"},
     )
-    if not pooled:
-        remember_plans(database.engine)
     return Store(database, partial(Transaction, heartbeat_interval=heartbeat_interval))

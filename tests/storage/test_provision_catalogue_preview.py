@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands import preview_catalogue, remove_workspace
 from provision_service.commands.preview_catalogue import Changed, Preview, PreviewCatalogue
 from provision_service.commands.remove_workspace import RemoveWorkspace
+from provision_service.domain.registry_port import Admission
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.storage import secrets as stored_secrets
 from provision_service.storage import tenants, workspaces
@@ -65,7 +67,20 @@ def many(world: World, count: int, model: str) -> list[str]:
         assert tenant is not None
         for index, workspace_id in enumerate(made):
             spec = WorkspaceSpec(model=model, required_env=())
-            workspaces.add(tx, workspace_id=workspace_id, tenant=tenant, spec=spec)
+            admission = Admission(
+                workspace_id=workspace_id,
+                tenant_id=ACME,
+                ticket_required=True,
+                evidence_required=False,
+            )
+            workspaces.add(
+                tx,
+                tenant=tenant,
+                spec=spec,
+                admission=admission,
+                first_token_sha256=None,
+                not_before=timedelta(),
+            )
             stored_secrets.add_all(
                 tx,
                 tenant_id=ACME,

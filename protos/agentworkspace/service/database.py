@@ -14,6 +14,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.connecting import Connector, Link
+from agentworkspace.service.prepared import remember_plans
 from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
 
@@ -52,8 +53,6 @@ class Limits:
 class Database:
     """`pooled`: the URL leads to a pooler in transaction mode, which takes no settings with a
     connection; a store then sets its limits in every transaction.
-
-    `settings` are PostgreSQL's, for the connections of the pool.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class Database:
         pool_size: int,
         pooled: bool = False,
         limits: Limits | None = None,
-        settings: Mapping[str, object] | None = None,
     ) -> None:
         """Connects when first used. ValueError when the URL is malformed."""
         self.limits = limits or Limits()
@@ -77,7 +75,11 @@ class Database:
             # The statements are short; compiling one costs more than it could save.
             "jit": "off",
         }
-        self._of_pool = {**self._settings, **(settings or {})}
+        self._of_pool = {
+            **self._settings,
+            # Prepared statements are parsed once, but planned anew: tables grow, and values differ.
+            "plan_cache_mode": "force_custom_plan",
+        }
         # For what keeps connections of its own on the event loop.
         self.connecting = BlockingPool(threads=2, max_waiting=100, name="connect")
         self._lock = threading.Lock()
@@ -95,6 +97,8 @@ class Database:
         event.listen(self.engine, "handle_error", self._note)
         event.listen(self.engine, "checkout", self._refuse_stale)
         event.listen(self.engine, "before_cursor_execute", _sent_together, retval=True)
+        if not pooled:
+            remember_plans(self.engine)
 
     def connect(
         self,

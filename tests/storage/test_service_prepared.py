@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.prepared import Prepared, bytea_array
 from registry_service.storage import checks, standings
 from registry_service.storage.lines import PLANS
-from registry_service.storage.prepared import Prepared, bytea_array
 from registry_service.storage.store import Store, open_store
 
 BETWEEN = Prepared(
