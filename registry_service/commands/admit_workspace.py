@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from agentworkspace.core.audit import Change
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
@@ -57,12 +58,16 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
     claim = _claim(command, command.first_token) if command.first_token else None
     with store.transaction() as tx:
         known, new = _introduce(tx, command)
+        changes = [_admitted(command, known.workspace)] if new else []
         issued = None
         if command.first_token and claim:
             request = Issuing(
                 tx=tx, claim=claim, origin=command.origin, known=known, new_secret=new_secret
             )
             issued = _first_token(request, command.first_token, new=new)
+        if new and issued:
+            changes.append(recording.minted(known.workspace, issued.issued.token))
+        recording.record(tx, command.origin, changes)
         registration = registration_view.read(tx, command.workspace_id)
         if issued and issued.lost:
             news = recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
@@ -75,13 +80,15 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
 def _introduce(tx: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
     """The workspace, known from here on, and locked; and whether it is new."""
     command.caller.require_tenant(command.tenant_id)
-    new = workspaces.insert(
+    fresh = workspaces.insert(
         tx,
         command.workspace_id,
         command.tenant_id,
         ticket_required=command.ticket_required,
         evidence_required=command.evidence_required,
     )
+    if fresh:
+        return fresh, True
     known = workspaces.lock_present(tx, command.workspace_id)
     workspace = known.workspace
     # A tombstone of an id that was never known belongs to nobody.
@@ -93,19 +100,16 @@ def _introduce(tx: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
         )
     if workspace.retired:
         raise grounds.workspace_removed(command.workspace_id)
-    if new:
-        facts = {
-            "ticket_required": str(workspace.ticket_required).lower(),
-            "evidence_required": str(workspace.evidence_required).lower(),
-        }
-        recording.record(
-            tx,
-            command.origin,
-            [recording.change(workspace, "workspace.admitted", details=facts)],
-        )
-    else:
-        _require_more(tx, command, workspace)
-    return known, new
+    _require_more(tx, command, workspace)
+    return known, False
+
+
+def _admitted(command: AdmitWorkspace, workspace: Workspace) -> Change:
+    facts = {
+        "ticket_required": str(command.ticket_required).lower(),
+        "evidence_required": str(command.evidence_required).lower(),
+    }
+    return recording.change(workspace, "workspace.admitted", details=facts)
 
 
 def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace) -> None:
@@ -144,8 +148,6 @@ def _first_token(request: Issuing, wanted: FirstToken, *, new: bool) -> Replayed
         expire_time=issuing.expiry(request.known.now, wanted.ttl),
     )
     issued = request.fresh(draft)
-    minted = recording.minted(request.known.workspace, issued.token)
-    recording.record(request.tx, request.origin, [minted])
     return Replayed(issued=issued, lost=None)
 
 

@@ -131,7 +131,6 @@ def _begin(request: Issuing, command: BeginIncarnation) -> BegunIncarnation:
     incarnation = workspaces.launch(
         tx, workspace.workspace_id, now, minimum=command.minimum_incarnation
     )
-    registrations.note_change(tx, workspace.workspace_id)
     draft = Draft(
         kind=TokenKind.TICKET, incarnation=incarnation, expire_time=now + command.ticket_ttl
     )

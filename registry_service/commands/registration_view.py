@@ -17,15 +17,14 @@ from registry_service.domain.relaunch import (
     needs_relaunch,
 )
 from registry_service.domain.standing import Workspace
-from registry_service.storage import pulse, registration_reads, workspaces
+from registry_service.storage import registration_reads, workspaces
 from registry_service.storage.pulse import Uptime
 from registry_service.storage.store import Transaction
 
 
 def read(tx: Transaction, workspace_id: WorkspaceId) -> Registration:
     """How a workspace stands that is known to be there."""
-    row = registration_reads.one(tx, workspace_id)
-    return view(row, pulse.read(tx))
+    return view(*registration_reads.one(tx, workspace_id))
 
 
 def view(row: Any, uptime: Uptime) -> Registration:

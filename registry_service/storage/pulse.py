@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from registry_service.storage.store import Transaction
 
@@ -22,8 +22,8 @@ SET last_time = greatest(p.last_time, excluded.last_time),
                     THEN excluded.last_time ELSE p.up_since END
 RETURNING last_time, up_since
 """
-# While nothing writes it, the registry is not up either.
-_READ: Final = """
+# While nothing writes it, the registry is not up either. The columns `now` and `up_since`.
+UPTIME: Final = """
 SELECT clock.now, CASE WHEN clock.now - p.last_time <= %(longest_gap)s::interval
                        THEN p.up_since ELSE clock.now END AS up_since
 FROM (SELECT clock_timestamp() AS now) clock LEFT JOIN registry.pulse p ON true
@@ -44,7 +44,11 @@ def write(tx: Transaction) -> Uptime:
 
 
 def read(tx: Transaction) -> Uptime:
-    row = tx.exec_driver_sql(_READ, {"longest_gap": LONGEST_GAP}).one()
+    return uptime_of(tx, tx.exec_driver_sql(UPTIME, {"longest_gap": LONGEST_GAP}).one())
+
+
+def uptime_of(tx: Transaction, row: Any) -> Uptime:
+    """Of a row with both columns of `UPTIME`, which takes `longest_gap`."""
     return _uptime(tx, row.now, row.up_since)
 
 

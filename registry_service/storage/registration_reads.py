@@ -9,6 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import WorkspaceId
+from registry_service.storage import pulse
+from registry_service.storage.store import Transaction
 
 _COLUMNS: Final = """
 SELECT w.workspace_id, w.tenant_id, w.create_time, w.incarnation, w.registered_incarnation,
@@ -28,7 +30,13 @@ LEFT JOIN LATERAL (
     ORDER BY t.create_time DESC, t.token_id DESC LIMIT 1
 ) ticket ON true
 """
-_ONE: Final = _COLUMNS + "WHERE w.workspace_id = %(workspace_id)s"
+# With how long the registry could hear its box: a look at one is one statement.
+_ONE: Final = (
+    _COLUMNS.replace("SELECT", "SELECT uptime.now, uptime.up_since,", 1)
+    + "CROSS JOIN ("
+    + pulse.UPTIME
+    + ") AS uptime WHERE w.workspace_id = %(workspace_id)s"
+)
 # Narrower than everything, wider than the answer: `domain.liveness` has the last word.
 _PAGE: Final = (
     _COLUMNS
@@ -62,9 +70,13 @@ _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _REVISION: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
-def one(tx: Connection, workspace_id: WorkspaceId) -> Any:
-    """A row of registration and workspace together, of a workspace that is known to be there."""
-    return tx.exec_driver_sql(_ONE, {"workspace_id": workspace_id}).one()
+def one(tx: Transaction, workspace_id: WorkspaceId) -> tuple[Any, pulse.Uptime]:
+    """A row of registration and workspace together, of a workspace that is known to be there;
+    and since when the registry could hear its box.
+    """
+    asked = {"workspace_id": workspace_id, "longest_gap": pulse.LONGEST_GAP}
+    row = tx.exec_driver_sql(_ONE, asked).one()
+    return row, pulse.uptime_of(tx, row)
 
 
 def page(

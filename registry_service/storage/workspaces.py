@@ -38,13 +38,14 @@ WITH fresh AS (
     VALUES (%(workspace_id)s, %(tenant_id)s, clock_timestamp(), %(ticket_required)s,
             %(evidence_required)s, CASE WHEN %(retired)s THEN clock_timestamp() END)
     ON CONFLICT (workspace_id) DO NOTHING
-    RETURNING workspace_id
+    RETURNING *
+), registration AS (
+    INSERT INTO registry.registrations (workspace_id, state, changed)
+    SELECT workspace_id, CASE WHEN %(retired)s THEN 'REMOVED' ELSE 'PENDING' END,
+           pg_current_xact_id()::text::bigint
+    FROM fresh
 )
-INSERT INTO registry.registrations (workspace_id, state, changed)
-SELECT workspace_id, CASE WHEN %(retired)s THEN 'REMOVED' ELSE 'PENDING' END,
-       pg_current_xact_id()::text::bigint
-FROM fresh
-RETURNING workspace_id
+SELECT *, create_time AS now FROM fresh
 """
 _REQUIRE: Final = """
 UPDATE registry.workspaces
@@ -52,7 +53,12 @@ SET ticket_required = ticket_required OR %(ticket)s,
     evidence_required = evidence_required OR %(evidence)s
 WHERE workspace_id = %(workspace_id)s
 """
+# Whoever watches hears of it.
 _LAUNCH: Final = """
+WITH told AS (
+    UPDATE registry.registrations SET changed = pg_current_xact_id()::text::bigint
+    WHERE workspace_id = %(workspace_id)s
+)
 UPDATE registry.workspaces
 SET incarnation = greatest(incarnation, %(minimum)s) + 1, launch_time = %(now)s,
     fence = NULL, compromised = false, box_left = false, restore_time = NULL
@@ -124,8 +130,10 @@ def insert(
     ticket_required: bool = False,
     evidence_required: bool = False,
     retired: bool = False,
-) -> bool:
-    """Store it with its registration. False when it was known."""
+) -> Known | None:
+    """Store it with its registration; its row is locked, as one that is new. None when it was
+    known.
+    """
     parameters = {
         "workspace_id": workspace_id,
         "tenant_id": tenant_id,
@@ -133,7 +141,7 @@ def insert(
         "evidence_required": evidence_required,
         "retired": retired,
     }
-    return tx.exec_driver_sql(_INSERT, parameters).one_or_none() is not None
+    return _known(tx, _INSERT, workspace_id, parameters)
 
 
 def require(tx: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool) -> None:
@@ -188,8 +196,14 @@ def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspac
     )
 
 
-def _known(tx: Connection, statement: str, workspace_id: WorkspaceId) -> Known | None:
-    row = tx.exec_driver_sql(statement, {"workspace_id": workspace_id}).one_or_none()
+def _known(
+    tx: Connection,
+    statement: str,
+    workspace_id: WorkspaceId,
+    parameters: dict[str, object] | None = None,
+) -> Known | None:
+    asked = parameters or {"workspace_id": workspace_id}
+    row = tx.exec_driver_sql(statement, asked).one_or_none()
     if row is None:
         return None
     workspace = of_row(workspace_id, row, incarnation=row.incarnation)

@@ -1,0 +1,111 @@
+"""What a launch costs in statements and calls: numbers that grow only on purpose.
+
+A statement is whatever goes to PostgreSQL but BEGIN, COMMIT and ROLLBACK; the limits that a
+transaction sets travel with its first one. What workers do meanwhile is not counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from agentworkspace.provision.v1 import provision_pb2, workspace_pb2
+from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from tests.rpc.provision_server import LAUNCHER
+from tests.services import Pair, both
+
+_WORKERS = ("background", "write-watch", "connect")
+_PREPARING = "PREPARE "
+_CALLS = "agentworkspace_rpc_calls_total"
+
+
+@pytest.fixture(scope="module")
+def pair(
+    registry_database_of_module: str,
+    provision_database_of_module: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    directory = tmp_path_factory.mktemp("pair")
+    with both(registry_database_of_module, provision_database_of_module, directory) as running:
+        # What a connection does once in its life is done: its plans are made.
+        for _ in range(3):
+            launched(running, created(running))
+        yield running
+
+
+@contextmanager
+def statements() -> Iterator[Counter[str]]:
+    """How many each service sends until the block ends."""
+    sent: Counter[str] = Counter()
+
+    def note(connection: Any, _: Any, statement: str, *__: object) -> None:
+        if threading.current_thread().name.startswith(_WORKERS) or statement.startswith(_PREPARING):
+            return
+        sent[connection.connection.driver_connection.info.dsn_parameters["application_name"]] += 1
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def calls(pair: Pair) -> Counter[str]:
+    """Of the registry's methods so far, those that provision calls for one workspace."""
+    found: Counter[str] = Counter()
+    for family in pair.registry.collectors.collect():
+        for sample in family.samples:
+            method = sample.labels.get("method", "").rpartition("/")[2]
+            if sample.name == _CALLS and method in ("AdmitWorkspace", "BeginIncarnation"):
+                found[method] += int(sample.value)
+    return found
+
+
+def created(pair: Pair) -> str:
+    answer = pair.provision.workspaces.CreateWorkspace(
+        pb.CreateWorkspaceRequest(
+            request_id=str(uuid.uuid4()),
+            tenant_id="acme",
+            workspace=workspace_pb2.Workspace(name="agent", model="opus"),
+            secrets={"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant", "GREETING": "hello"},
+        ),
+        metadata=LAUNCHER,
+    )
+    assert answer.auth_token
+    return str(answer.workspace.id)
+
+
+def launched(pair: Pair, workspace_id: str) -> None:
+    answer = pair.provision.workspaces.ProvisionWorkspace(
+        pb.ProvisionWorkspaceRequest(
+            request_id=str(uuid.uuid4()),
+            workspace_id=workspace_id,
+            reason=provision_pb2.PROVISION_REASON_CREATE,
+        ),
+        metadata=LAUNCHER,
+    )
+    assert answer.env
+
+
+def test_a_create_takes_eight_statements_here_and_five_in_the_registry(pair: Pair) -> None:
+    before = calls(pair)
+    with statements() as sent:
+        created(pair)
+    assert sent == {"provision-service": 8, "registry-service": 5}
+    assert calls(pair) - before == {"AdmitWorkspace": 1}
+
+
+def test_a_launch_takes_eight_statements_here_and_seven_in_the_registry(pair: Pair) -> None:
+    workspace_id = created(pair)
+    before = calls(pair)
+    with statements() as sent:
+        launched(pair, workspace_id)
+    assert sent == {"provision-service": 8, "registry-service": 7}
+    assert calls(pair) - before == {"BeginIncarnation": 1}
