@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from agentworkspace.core.audit import Change
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.refusal import Refusal, SharedReason
-from agentworkspace.service import audit
+from agentworkspace.service.audit import events
 from provision_service.storage.models import SCHEMA
 
 
@@ -45,7 +45,7 @@ def record(
         subject=subject,
         details=details or {},
     )
-    audit.append(
+    events.append(
         tx,
         SCHEMA,
         (change,),

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from agentworkspace.service.audit.tables import EVENTS, XACT, AuditSealColumns
 from provision_service.storage.models import Base
 
 _CLOCK = text("clock_timestamp()")
@@ -108,13 +109,16 @@ class RequestRow(Base):
 class AuditEventRow(Base):
     """One change; only ever inserted, in the transaction of the change."""
 
-    __tablename__ = "audit_events"
+    __tablename__ = EVENTS
     __table_args__ = (
+        Index("ix_audit_events_place", "xact", "event_id"),
         Index("ix_audit_events_tenant", "tenant_id", text("seq DESC")),
         Index("ix_audit_events_workspace", "workspace_id", text("seq DESC")),
     )
 
     seq: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    # The transaction that wrote it: what is sealed is in this order. 0: older than the seals.
+    xact: Mapped[int] = mapped_column(server_default=text(XACT))
     event_id: Mapped[str] = mapped_column(
         Uuid(as_uuid=False), server_default=text("gen_random_uuid()")
     )
@@ -127,6 +131,10 @@ class AuditEventRow(Base):
     subject: Mapped[str]
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
     correlation_id: Mapped[str]
+
+
+class AuditSealRow(AuditSealColumns, Base):
+    """What proves the rows of the audit."""
 
 
 class ReconcilerRow(Base):

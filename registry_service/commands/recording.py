@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.audit import Change
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from agentworkspace.service import audit
+from agentworkspace.service.audit import events
 from registry_service.commands.origin import Origin
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
@@ -19,7 +19,7 @@ from registry_service.storage.models import SCHEMA
 
 
 def record(tx: Connection, origin: Origin, changes: Sequence[Change]) -> None:
-    audit.append(
+    events.append(
         tx,
         SCHEMA,
         changes,

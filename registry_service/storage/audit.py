@@ -47,7 +47,7 @@ def page(
             method=row.method,
             action=row.action,
             tenant_id=row.tenant_id,
-            workspace_id=str(row.workspace_id),
+            workspace_id=str(row.workspace_id or ""),
             subject=row.subject,
             details=row.details,
             correlation_id=row.correlation_id,

@@ -21,6 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from agentworkspace.service.audit.tables import EVENTS, XACT, AuditSealColumns
+
 SCHEMA: Final = "registry"
 
 
@@ -257,9 +259,15 @@ class PulseRow(Row):
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
 
 
-class AuditEventRow(Row):
-    __tablename__ = "audit_events"
+class AuditSealRow(AuditSealColumns, Row):
+    """What proves the rows of the audit."""
 
+
+class AuditEventRow(Row):
+    __tablename__ = EVENTS
+
+    # The transaction that wrote it: what is sealed is in this order. 0: older than the seals.
+    xact: Mapped[int] = mapped_column(primary_key=True, server_default=text(XACT))
     event_id: Mapped[str] = mapped_column(
         _uuid(), primary_key=True, server_default=text("gen_random_uuid()")
     )
@@ -268,7 +276,7 @@ class AuditEventRow(Row):
     method: Mapped[str]
     action: Mapped[str]
     tenant_id: Mapped[str]
-    workspace_id: Mapped[str] = mapped_column(_uuid())
+    workspace_id: Mapped[str | None] = mapped_column(_uuid())
     subject: Mapped[str]
     details: Mapped[dict[str, Any]]
     correlation_id: Mapped[str]

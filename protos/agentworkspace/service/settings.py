@@ -67,6 +67,18 @@ class ServiceSettings(ListenerSettings):
         values.optional(values.address),
         "where Prometheus metrics are served; with several processes each takes the next port",
     )
+    audit_key_file: Path | None = setting(
+        "{SERVICE}_AUDIT_KEY_FILE",
+        "",
+        values.optional(values.file),
+        "PEM file of the Ed25519 key that signs the audit; without it the audit is chained only",
+    )
+    audit_keep_days: int | None = setting(
+        "{SERVICE}_AUDIT_KEEP_DAYS",
+        "",
+        values.optional(values.whole(1, 36_500)),
+        "how long `audit prune` leaves rows of the audit; default for ever",
+    )
     log_format: str = setting(
         "{SERVICE}_LOG_FORMAT", "json", values.one_of("json", "console"), "json or console"
     )

@@ -1,4 +1,4 @@
-"""The audit: append-only, in the transaction of the change, and never a secret."""
+"""The rows: append-only, in the transaction of the change, and never a secret."""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+"""The key that signs the seals, and the public keys that know its signatures again.
+
+One PEM file holds them: an Ed25519 private key, and beside it, or alone, any number of public
+ones, such as those of keys that signed before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+_PEM: Final = re.compile(
+    r"-----BEGIN (PRIVATE|PUBLIC) KEY-----[A-Za-z0-9+/=\s]+-----END \1 KEY-----"
+)
+
+
+class BadAuditKey(ValueError):
+    """A key file that is refused; the text names file and remedy and never a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKeys:
+    """What the file holds; never prints a private key."""
+
+    public: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
+    private: Ed25519PrivateKey | None = field(default=None, repr=False)
+
+    @property
+    def signing(self) -> str:
+        """The id of the key that signs; empty when there is none."""
+        return "" if self.private is None else key_id_of(self.private.public_key())
+
+    def sign(self, text: str) -> bytes:
+        """Empty without a private key."""
+        return b"" if self.private is None else self.private.sign(text.encode())
+
+    def holds(self, key_id: str, signature: bytes, text: str) -> bool | None:
+        """Whether the signature is this key's; None when the key is not known here."""
+        key = self.public.get(key_id)
+        if key is None:
+            return None
+        try:
+            key.verify(signature, text.encode())
+        except InvalidSignature:
+            return False
+        return True
+
+
+NO_KEYS: Final = AuditKeys()
+
+
+def key_id_of(key: Ed25519PublicKey) -> str:
+    """The first half of the digest of its 32 bytes, in hex."""
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:32]
+
+
+def read_keys(path: Path | None) -> AuditKeys:
+    """The keys of a file; none without a path. BadAuditKey when the file is refused."""
+    if path is None:
+        return NO_KEYS
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadAuditKey(f"{path} cannot be read: {type(error).__name__}") from None
+    private: Ed25519PrivateKey | None = None
+    public: dict[str, Ed25519PublicKey] = {}
+    for found in _PEM.finditer(text):
+        key = _loaded(found, path)
+        if isinstance(key, Ed25519PrivateKey):
+            if private is not None:
+                raise BadAuditKey(f"{path} holds two private keys; keep the public one of the old")
+            private, key = key, key.public_key()
+        public[key_id_of(key)] = key
+    if not public:
+        raise BadAuditKey(
+            f"{path} holds no key; `openssl genpkey -algorithm ed25519 -out {path}` makes one"
+        )
+    if private is not None and mode & stat.S_IRWXO:
+        raise BadAuditKey(f"{path} is open to every user of this machine; chmod o= {path}")
+    return AuditKeys(public, private)
+
+
+def _loaded(found: re.Match[str], path: Path) -> Ed25519PrivateKey | Ed25519PublicKey:
+    text, is_private = found[0].encode(), found[1] == "PRIVATE"
+    try:
+        key = load_pem_private_key(text, None) if is_private else load_pem_public_key(text)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadAuditKey(f"{path} holds a key that cannot be read; make it anew") from None
+    if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+        raise BadAuditKey(f"{path} holds a key that is not of Ed25519; make one of that kind")
+    return key
