@@ -21,7 +21,7 @@ from provision_service.server import serve
 from provision_service.storage import catalogue_use
 from provision_service.storage.keyring import BadKeys
 from provision_service.storage.opening import WrongKey, open_store
-from provision_service.storage.schema import SCHEMA
+from provision_service.storage.schema import AUDIT, SCHEMA
 from provision_service.storage.store import database
 from provision_service.wiring import certificates_of, keys_file
 from provision_service.workers import rekey
@@ -110,6 +110,7 @@ COMMAND_LINE: Final = CommandLine(
     description="The launch of agent workspaces, over gRPC.",
     settings=Settings,
     schema=SCHEMA,
+    audit=AUDIT,
     serve=serve,
     misconfigured=(BadKeys, FileRefused, TokenFileInvalid, WrongKey),
     check=_check,

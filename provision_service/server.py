@@ -31,6 +31,9 @@ from agentworkspace.server.credentials import CredentialsFile
 from agentworkspace.server.edge import Edge
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer
+from agentworkspace.service.audit.keys import read_keys
+from agentworkspace.service.audit.rejected import RejectedCredentials
+from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
@@ -51,7 +54,7 @@ from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.opening import WrongKey, open_store
-from provision_service.storage.schema import SCHEMA
+from provision_service.storage.schema import AUDIT, SCHEMA
 from provision_service.storage.store import Store, database
 from provision_service.wiring import (
     deployment_of,
@@ -110,6 +113,8 @@ class Provisioning:
         self._channel = registry_channel(settings)
         registry = RegistryClient(self._channel, observe=metrics.registry_called)
         deployment = deployment_of(settings, self._files)
+        rejected = RejectedCredentials()
+        audit_keys = read_keys(settings.audit_key_file)
         self._background = Background(
             store=self._store,
             pool=self._aside,
@@ -118,6 +123,7 @@ class Provisioning:
             files=self._files,
             keys=self._keys,
             metrics=metrics,
+            sealer=Sealer(AUDIT, audit_keys, rejected, collectors=collectors),
             jitter=random.random,
             reconciler=settings.reconciler,
             trial=registry.trial,
@@ -148,6 +154,7 @@ class Provisioning:
                 max_in_flight=max(LEAST_IN_FLIGHT, 2 * settings.max_waiting),
             ),
             metrics=EdgeMetrics(collectors),
+            rejected=rejected.count,
         )
         self._server = RpcServer(
             server_settings(settings, reuse_port=reuse_port),
@@ -248,7 +255,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
 
-    ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey or OSError when it cannot.
+    ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey,
+    BadAuditKey or OSError when it cannot.
     """
     service = Provisioning(settings, database_url, reuse_port=reuse_port)
     await serve_until_told(service, settings, process=process)

@@ -9,13 +9,14 @@ from typing import Final
 from agentworkspace.service.command_line import CommandLine
 from registry_service.config import Settings
 from registry_service.server import serve
-from registry_service.storage.schema import SCHEMA
+from registry_service.storage.schema import AUDIT, SCHEMA
 
 COMMAND_LINE: Final = CommandLine(
     name="registry",
     description="Identity of agent workspaces, over gRPC.",
     settings=Settings,
     schema=SCHEMA,
+    audit=AUDIT,
     serve=serve,
 )
 

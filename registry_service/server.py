@@ -26,6 +26,9 @@ from agentworkspace.server.edge import Edge
 from agentworkspace.server.metrics import EdgeMetrics
 from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.server.throttle import Throttle
+from agentworkspace.service.audit.keys import read_keys
+from agentworkspace.service.audit.rejected import RejectedCredentials
+from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.connecting import Connector
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
@@ -47,7 +50,7 @@ from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage import checks
 from registry_service.storage.lines import Lines
-from registry_service.storage.schema import SCHEMA
+from registry_service.storage.schema import AUDIT, SCHEMA
 from registry_service.storage.store import open_store
 from registry_service.workers.background import Background
 from registry_service.workers.feed import RevocationFeed
@@ -108,12 +111,15 @@ class Registry:
         )
         core = self._core(settings, metrics)
         self.hot = core.hot
+        rejected = RejectedCredentials()
+        keys = read_keys(settings.audit_key_file)
         self.background = Background(
             store=self._store,
             pool=self._aside,
             last_uses=core.last_uses,
             refused=core.refused,
             metrics=metrics,
+            sealer=Sealer(AUDIT, keys, rejected, collectors=collectors),
             on_pulse=self._pulsed,
         )
         credentials = CredentialsFile(settings.credentials_file)
@@ -123,6 +129,7 @@ class Registry:
             translate=errors.translate,
             settings=edge_settings(settings, errors.DOMAIN, max_in_flight=settings.max_in_flight),
             metrics=EdgeMetrics(collectors),
+            rejected=rejected.count,
         )
         self._server = RpcServer(
             server_settings(settings, reuse_port=reuse_port),
@@ -227,7 +234,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
 
-    ListenRefused, CredentialsInvalid or OSError when it cannot begin.
+    ListenRefused, CredentialsInvalid, BadAuditKey or OSError when it cannot begin.
     """
     registry = Registry(settings, database_url, reuse_port=reuse_port)
     await serve_until_told(registry, settings, process=process)

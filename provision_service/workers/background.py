@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import structlog
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.secret_file import SecretFile
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.tasks import Task, Tasks
@@ -72,6 +73,7 @@ class Background:
         files: DeploymentFiles,
         keys: KeysFile,
         metrics: ProvisionMetrics,
+        sealer: Sealer,
         jitter: Callable[[], float],
         reconciler: bool,
         trial: Callable[[], None],
@@ -84,6 +86,7 @@ class Background:
         self._files = files
         self._keys = keys
         self._metrics = metrics
+        self._sealer = sealer
         self._jitter = jitter
         self._reconciler = reconciler
         self._trial = trial
@@ -112,6 +115,7 @@ class Background:
             Task("files", FILES_SECONDS, self.look_at_files),
             Task("keys", FILES_SECONDS, self.look_at_keys),
             Task("registry-trial", TRIAL_SECONDS, self.try_registry),
+            *self._sealer.tasks(self._do),
         ]
         if isinstance(self._usage_token, SecretFile):
             every.append(Task("usage-token", FILES_SECONDS, self.adopt_usage_token))

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
@@ -47,6 +48,7 @@ class Background:
         last_uses: LastUses,
         refused: RefusedLedger,
         metrics: RegistryMetrics,
+        sealer: Sealer,
         on_pulse: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -54,6 +56,7 @@ class Background:
         self._last_uses = last_uses
         self._refused = refused
         self._metrics = metrics
+        self._sealer = sealer
         self._on_pulse = on_pulse
         self._log = structlog.get_logger("registry.background")
 
@@ -64,6 +67,7 @@ class Background:
             Task("refused-registers", REFUSED_SECONDS, self.flush_refused, at_stop=True),
             Task("offline", OFFLINE_SECONDS, self.mark_offline),
             Task("sweep", SWEEP_SECONDS, self.sweep),
+            *self._sealer.tasks(self._attempt),
         ]
 
     async def run(self, stop: asyncio.Event) -> None:

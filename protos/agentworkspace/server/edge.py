@@ -63,7 +63,8 @@ class Edge:
     """What every call of our services passes on its way in and out.
 
     `authenticate` maps a presented secret to a caller, or None. `translate` maps any exception
-    that a servicer let out to the failure which the client may see. Both must not block.
+    that a servicer let out to the failure which the client may see. `rejected` is told of every
+    credential that nobody knows: from which address, at which method. None of them may block.
     Servicers are async functions and async generators; they raise, and never touch the
     context's trailing metadata.
     """
@@ -76,6 +77,7 @@ class Edge:
         translate: Translate,
         settings: EdgeSettings,
         metrics: EdgeMetrics | None = None,
+        rejected: Callable[[str, str], None] = lambda _address, _method: None,
         logger: Any = None,
         new_correlation_id: Callable[[], str] | None = None,
     ) -> None:
@@ -102,6 +104,7 @@ class Edge:
                 total_burst=settings.strangers_total_burst,
                 total_per_second=settings.strangers_total_per_second,
             ),
+            rejected=rejected,
             unary_ceiling_seconds=settings.unary_ceiling_seconds,
             overload_retry_after=settings.overload_retry_after,
             new_correlation_id=new_correlation_id or _counted_ids(),

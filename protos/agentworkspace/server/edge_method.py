@@ -20,6 +20,7 @@ from agentworkspace.server.call_log import CallLog
 from agentworkspace.server.metrics import MethodMetrics
 from agentworkspace.server.open_calls import OpenStream, Surroundings
 from agentworkspace.server.shares import Share
+from agentworkspace.server.throttle import address_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in the type stubs only
 StatusCode = grpc.StatusCode
@@ -166,9 +167,9 @@ class EdgeMethod:
             return
         call.caller = self._around.authenticate(secret)
         if call.caller is None:
+            call.bearer = Secret(secret)
             if not rule.bearer_allowed:
                 raise failures.credential_rejected()
-            call.bearer = Secret(secret)
         elif not rule.admits(call.caller):
             if not rule.for_tokens_only:
                 raise failures.role_required(rule.roles)
@@ -259,6 +260,8 @@ class EdgeMethod:
             return failure
         if getattr(error, "recognised", False):
             return failure
+        if call.bearer is not None and failure.code is StatusCode.UNAUTHENTICATED:
+            self._around.rejected(address_of(context.peer()), self._name)
         wait = self._around.strangers.take(context.peer(), now)
         return failure if wait is None else self._around.failures.stranger(wait)
 

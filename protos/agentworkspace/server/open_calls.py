@@ -34,6 +34,8 @@ class Surroundings:
     capacity: Capacity
     shares: Shares
     strangers: Strangers
+    # Told of every credential that nobody knows: from which address, at which method.
+    rejected: Callable[[str, str], None]
     unary_ceiling_seconds: float
     overload_retry_after: timedelta
     new_correlation_id: Callable[[], str]

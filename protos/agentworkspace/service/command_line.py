@@ -1,7 +1,7 @@
-"""The command line of a service: serve, migrate, check-migrations, check-config, health.
+"""The command line of a service: serve, migrate, check-migrations, check-config, health, audit.
 
 Exit status 0: done; 1: the answer is no, or database or network refused; 2: wrong usage or
-configuration.
+configuration; 3: the audit was changed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from agentworkspace.server.credentials import CredentialsFile, CredentialsInvali
 from agentworkspace.server.listening import ListenRefused
 from agentworkspace.server.server import run
 from agentworkspace.server.supervision import CANNOT_SERVE, Supervisor, reserved
-from agentworkspace.service import health_check, migrate
+from agentworkspace.service import application_role, health_check, migrate
 from agentworkspace.service import settings_values as values
+from agentworkspace.service.audit import commands as audit_commands
+from agentworkspace.service.audit.commands import AuditCommand
+from agentworkspace.service.audit.keys import BadAuditKey, read_keys
+from agentworkspace.service.audit.tables import AuditLog
 from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
 from agentworkspace.service.ending import leave
@@ -89,6 +93,7 @@ class CommandLine(Generic[S]):
     description: str
     settings: type[S]
     schema: Schema
+    audit: AuditLog
     serve: Serve[S]
     misconfigured: tuple[type[Exception], ...] = ()
     check: Callable[[S], Iterable[str]] = _nothing_more
@@ -116,7 +121,7 @@ class CommandLine(Generic[S]):
 
     @property
     def _misconfigured(self) -> tuple[type[Exception], ...]:
-        return (CredentialsInvalid, ListenRefused, *self.misconfigured)
+        return (BadAuditKey, CredentialsInvalid, ListenRefused, *self.misconfigured)
 
     @property
     def _cannot_start(self) -> tuple[type[Exception], ...]:
@@ -149,7 +154,13 @@ class CommandLine(Generic[S]):
         serving = add("serve", self._serve, "serve until SIGTERM")
         processes = f"default: {self.settings.SERVICE}_PROCESSES, or 1"
         serving.add_argument("--processes", type=_processes, help=processes)
-        add("migrate", self._migrate, "bring the schema of the database up to date")
+        migrating = add("migrate", self._migrate, "bring the schema of the database up to date")
+        migrating.add_argument(
+            "--application-role",
+            metavar="NAME",
+            help="the role that serves: made if there is none, and given what it needs; it may"
+            " add to the audit, and not change it",
+        )
         checking = add(
             "check-migrations", self._check_migrations, "compare the schema with the models"
         )
@@ -170,6 +181,8 @@ class CommandLine(Generic[S]):
             embedded=False,
         )
         health_check.add_arguments(asking, self.settings.SERVICE)
+        audit = add("audit", self._audit, "prove the audit, prune it, or begin a new chain of it")
+        audit_commands.add_arguments(audit)
         for own in self.own:
             add(own.name, self._command_of(own), own.help)
         return parser
@@ -219,6 +232,8 @@ class CommandLine(Generic[S]):
         with self._database(settings, embedded=chosen.embedded) as url:
             migrate.upgrade(self.schema, url, say=self._say)
             print("the schema is up to date", flush=True)
+            if chosen.application_role is not None:
+                print(application_role.made(url, self.schema.name, chosen.application_role))
             for sentence in self.migrated(settings, url):
                 print(sentence, flush=True)
         return 0
@@ -256,6 +271,7 @@ class CommandLine(Generic[S]):
             require_protected(settings)
             if settings.credentials_file is not None:
                 CredentialsFile(settings.credentials_file)
+            read_keys(settings.audit_key_file)
             problems += self.check(settings)
         except BadSettings as wrong:
             problems += wrong.problems
@@ -267,6 +283,14 @@ class CommandLine(Generic[S]):
         status = health_check.ask(self.settings.load(os.environ), chosen)
         print(status)
         return 0 if status == health_check.SERVING else FAILED
+
+    def _audit(self, chosen: argparse.Namespace) -> int:
+        settings = self.settings.load(os.environ)
+        with self._database(settings, embedded=chosen.embedded) as url:
+            command = AuditCommand(
+                name=f"{self.name}-service", log=self.audit, settings=settings, url=url
+            )
+            return command.run(chosen)
 
     def _command_of(self, own: OwnCommand[S]) -> Callable[[argparse.Namespace], int]:
         def run_own(chosen: argparse.Namespace) -> int:
