@@ -43,6 +43,7 @@ FROM fresh
 """
 _PENDING: Final = """
 SELECT newest.number, newest.digest, newest.rows, newest.chain::text, newest.key_id,
+       newest.signature,
        extract(epoch FROM clock_timestamp() - newest.time)::float8 AS quiet,
        (SELECT digest FROM {seals} WHERE number = %(remembered)s) AS remembered, waiting.*
 FROM (SELECT) one
@@ -95,6 +96,7 @@ def pending(tx: Connection, log: AuditLog, seen: Checkpoint | None) -> Pending:
             rows=row.rows,
             digest=bytes(row.digest),
             key_id=row.key_id,
+            signature=bytes(row.signature),
         )
     found = row.remembered
     return Pending(
