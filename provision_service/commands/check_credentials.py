@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision_service.commands import access, probing
-from provision_service.commands.call import Call
+from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.probing import Prober, ProbeResult
 from provision_service.launch import decide
@@ -32,7 +32,8 @@ def run(
     store: Store, command: CheckCredentials, deployment: Deployment, prober: Prober
 ) -> CheckCredentialsResult:
     """Read what to ask in one transaction, then ask outside of it, whatever PROVISION_PROBES
-    says: somebody asked for it. The credential that pays is asked first.
+    says: somebody asked for it. The credential that pays is asked first. No value is sent before
+    the audit event of its reading is stored.
     """
     files = decide.Files(deployment)
     with store.reading() as tx:
@@ -43,5 +44,16 @@ def run(
         *probing.template_probes(files.templates, inputs),
     ]
     menu = probing.menu_probes(inputs)
+    sent = {request.env for request in (*direct, *menu) if request.value is not None}
+    if sent:
+        with store.transaction() as tx:
+            record(
+                tx,
+                command.call,
+                "secret.probe",
+                tenant_id=held.workspace.tenant_id,
+                workspace_id=command.workspace_id,
+                details={"names": " ".join(sorted(sent))},
+            )
     results = tuple(prober.probe([*direct, *menu])) if direct or menu else ()
     return CheckCredentialsResult(results=results[: len(direct)], matrix=results[len(direct) :])

@@ -13,7 +13,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands import access
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
-from provision_service.domain.plan import Origin
+from provision_service.domain.plan import OF_SECRETS
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
     Bearer,
@@ -44,7 +44,6 @@ class GetSecretValuesResult:
     input_revision: int
 
 
-_OF_SECRETS: Final = frozenset({Origin.GLOBAL_SECRET, Origin.WORKSPACE_SECRET})
 _CHECK_TIMEOUT: Final = timedelta(seconds=2)
 _MUST_RETRY: Final = timedelta(seconds=1)
 
@@ -74,7 +73,7 @@ def run(
     values = {
         name: variable.value
         for name, variable in variables.items()
-        if variable.origin in _OF_SECRETS
+        if variable.origin in OF_SECRETS
     }
     box = Caller(f"workspace:{bearer.workspace_id}", frozenset(), frozenset({bearer.tenant_id}))
     with store.transaction() as tx:

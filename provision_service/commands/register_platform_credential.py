@@ -50,7 +50,13 @@ def run(store: Store, command: RegisterPlatformCredential) -> RegisterPlatformCr
         platform_credentials.register(tx, name=command.name, fingerprint=fingerprint)
         found = platform_credentials.find(tx, name=command.name, fingerprint=fingerprint)
         matches = platform_credentials.holders_of(tx, fingerprint)
-        record(tx, command.call, "platform_credential.register", subject=command.name)
+        record(
+            tx,
+            command.call,
+            "platform_credential.register",
+            subject=command.name,
+            details={"fingerprint": shown(fingerprint)},
+        )
     if found is None:
         raise AssertionError("what was registered in a transaction is found in it")
     return _result(found, matches)

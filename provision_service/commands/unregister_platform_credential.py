@@ -28,7 +28,13 @@ def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatfo
     """Forget every value registered under the name."""
     require_every_tenant(command.call)
     with store.transaction() as tx:
-        deleted = platform_credentials.unregister(tx, name=command.name) > 0
-        if deleted:
-            record(tx, command.call, "platform_credential.unregister", subject=command.name)
-    return UnregisterPlatformCredentialResult(deleted=deleted)
+        gone = platform_credentials.unregister(tx, name=command.name)
+        if gone:
+            record(
+                tx,
+                command.call,
+                "platform_credential.unregister",
+                subject=command.name,
+                details={"values": str(gone)},
+            )
+    return UnregisterPlatformCredentialResult(deleted=gone > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum, unique
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import derive_proxy_token
@@ -26,6 +26,9 @@ class Origin(StrEnum):
     DERIVED = "derived"
     RECIPE = "recipe"
 
+
+# What somebody stored here as a secret.
+OF_SECRETS: Final = frozenset({Origin.GLOBAL_SECRET, Origin.WORKSPACE_SECRET})
 
 ORIGIN_OF_SCOPE = {
     Scope.GLOBAL: Origin.GLOBAL_SECRET,

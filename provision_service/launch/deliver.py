@@ -8,7 +8,7 @@ from provision_service.commands import access
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.launch import WorkspaceEvent, status_after
-from provision_service.domain.plan import EnvironmentPlan, LaunchFacts, materialize
+from provision_service.domain.plan import OF_SECRETS, EnvironmentPlan, LaunchFacts, materialize
 from provision_service.domain.records import ManifestEntry, Provision
 from provision_service.launch import decide
 from provision_service.launch.claim import Claimed
@@ -64,7 +64,13 @@ def deliver(
             tenant_id=workspace.tenant_id,
             workspace_id=workspace.id,
             subject=taken.provision_id,
-            details={"incarnation": str(incarnation), "reason": provision.reason.value},
+            details={
+                "incarnation": str(incarnation),
+                "reason": provision.reason.value,
+                "names": " ".join(
+                    sorted(each.name for each in manifest if each.origin in OF_SECRETS)
+                ),
+            },
         )
     return provision, env
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from provision_service.commands import access
-from provision_service.commands.call import Call
+from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Provision
 from provision_service.launch import holding
@@ -39,5 +40,19 @@ def run(store: Store, command: ExtendProvision, deployment: Deployment) -> Exten
         if provision.state not in holding.PAST_THE_CLAIM:
             holding.require_claim(provision, now)
             claims.extend(tx, provision.id, deployment.provision_lease)
+            before = provision.lease_expire_time
             provision, _ = access.read_provision(tx, command.call, provision.id)
+            record(
+                tx,
+                command.call,
+                "workspace.launch_extend",
+                tenant_id=provision.tenant_id,
+                workspace_id=provision.workspace_id,
+                subject=provision.id,
+                details={"from": _text(before), "to": _text(provision.lease_expire_time)},
+            )
     return ExtendProvisionResult(provision=provision)
+
+
+def _text(time: datetime | None) -> str:
+    return "" if time is None else time.isoformat()

@@ -88,16 +88,21 @@ def page(
 
 def set_usage_token(
     tx: Connection, *, name: str, fingerprint: bytes | None, tenant_id: str | None
-) -> None:
-    """Let a name stand for this usage token and no earlier one; None forgets it."""
+) -> tuple[list[bytes], bool]:
+    """Let a name stand for this usage token and no earlier one; None forgets it. What it stood for
+    and does not any more, and whether it is new that it stands for this one.
+    """
     earlier = _P.fingerprint != fingerprint if fingerprint is not None else true()
-    tx.execute(delete(PlatformCredentialRow).where(_P.name == name, earlier))
-    if fingerprint is not None:
-        tx.execute(
-            insert(PlatformCredentialRow)
-            .values(name=name, fingerprint=fingerprint, source=USAGE_TOKEN, tenant_id=tenant_id)
-            .on_conflict_do_nothing()
-        )
+    ended = delete(PlatformCredentialRow).where(_P.name == name, earlier).returning(_P.fingerprint)
+    gone = [bytes(each) for each in tx.scalars(ended)]
+    if fingerprint is None:
+        return gone, False
+    added = tx.execute(
+        insert(PlatformCredentialRow)
+        .values(name=name, fingerprint=fingerprint, source=USAGE_TOKEN, tenant_id=tenant_id)
+        .on_conflict_do_nothing()
+    )
+    return gone, added.rowcount > 0
 
 
 def lock_usage_token(tx: Connection, *, fingerprint: bytes) -> None:

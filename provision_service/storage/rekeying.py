@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from sqlalchemy import Connection, func, or_, select, update
 
 from provision_service.storage.encryption import (
@@ -31,8 +33,11 @@ def ensure_canary(tx: Transaction, keyring: Keyring) -> None:
         add_canary(tx, tx.vault, keyring, key_id)
 
 
-def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> int:
-    """Re-encrypt secrets that are under another key; what does not open is marked and left."""
+def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]:
+    """Re-encrypt secrets that are under another key; what does not open is marked and left.
+
+    How many, by their old key; so do the others.
+    """
     query = (
         select(
             _S.secret_id,
@@ -63,10 +68,10 @@ def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> int:
         tx.execute(
             this.values(ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id)
         )
-    return len(rows)
+    return Counter(row.key_id for row in rows)
 
 
-def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> int:
+def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]:
     """Re-encrypt usage tokens of tenants; one that does not open stays as it is."""
     query = (
         select(_T.__table__)
@@ -78,7 +83,7 @@ def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> int:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rewritten = 0
+    rewritten = Counter[str]()
     for row in tx.execute(query).all():
         place = usage_token_place(row.tenant_id)
         old = Sealed(row.usage_token_ciphertext, row.usage_token_nonce, row.usage_token_key_id)
@@ -95,28 +100,28 @@ def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> int:
                 usage_token_key_id=sealed.key_id,
             )
         )
-        rewritten += 1
+        rewritten[row.usage_token_key_id] += 1
     return rewritten
 
 
-def rekey_fingerprint_key(tx: Transaction, keyring: Keyring) -> int:
+def rekey_fingerprint_key(tx: Transaction, keyring: Keyring) -> Counter[str]:
     """Re-wrap the fingerprint key; the key itself stays, or every fingerprint would change."""
     query = select(_F.__table__).where(_F.key_id != keyring.current)
     row = tx.execute(query.with_for_update(skip_locked=True)).one_or_none()
     if row is None:
-        return 0
+        return Counter()
     value = tx.vault.open(
         FINGERPRINT_KEY, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring
     )
     if value is None:
-        return 0
+        return Counter()
     sealed = tx.vault.seal_under(keyring, keyring.current, FINGERPRINT_KEY, value)
     tx.execute(
         update(FingerprintKeyRow).values(
             ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id
         )
     )
-    return 1
+    return Counter({row.key_id: 1})
 
 
 def remaining(tx: Connection, keyring: Keyring) -> tuple[int, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentworkspace.core.secret import Secret
+from provision_service.commands.call import SYSTEM, record
 from provision_service.storage import platform_credentials
+from provision_service.storage.encryption import shown
 from provision_service.storage.store import Store
 
 
@@ -25,6 +27,10 @@ def run(store: Store, command: AdoptUsageToken) -> None:
     given = token is not None and not token.is_blank()
     fingerprint = store.fingerprints.of(token) if given and token is not None else None
     with store.transaction() as tx:
-        platform_credentials.set_usage_token(
-            tx, name=platform_credentials.DEPLOYMENT_TOKEN, fingerprint=fingerprint, tenant_id=None
+        name = platform_credentials.DEPLOYMENT_TOKEN
+        gone, is_new = platform_credentials.set_usage_token(
+            tx, name=name, fingerprint=fingerprint, tenant_id=None
         )
+        if gone or is_new:
+            details = {"from": " ".join(map(shown, gone)), "to": shown(fingerprint or b"")}
+            record(tx, SYSTEM, "platform_credential.adopt", subject=name, details=details)

@@ -172,7 +172,7 @@ def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> bool:
             time=failure.time,
             incarnation=failure.incarnation,
         )
-    _record(tx, held.workspace, "workspace.needs_launch", reason)
+    _record(tx, held.workspace, "workspace.needs_launch", old="", new=reason.value)
     return True
 
 
@@ -186,18 +186,18 @@ def _unmark(tx: Connection, workspace_id: str, known: Mapping[str, Registration]
     if held is None or mark is None or not observation.is_over(held.workspace, seen):
         return False
     workspaces.change(tx, workspace_id, needs_launch_reason=None, needs_launch_since=None)
-    _record(tx, held.workspace, "workspace.needs_no_launch", mark.reason)
+    _record(tx, held.workspace, "workspace.needs_no_launch", old=mark.reason.value, new="")
     return True
 
 
-def _record(tx: Connection, workspace: Workspace, action: str, reason: NeedsLaunchReason) -> None:
+def _record(tx: Connection, workspace: Workspace, action: str, *, old: str, new: str) -> None:
     record(
         tx,
         SYSTEM,
         action,
         tenant_id=workspace.tenant_id,
         workspace_id=workspace.id,
-        details={"reason": reason.value},
+        details={"from": old, "to": new},
     )
 
 

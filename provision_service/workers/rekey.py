@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provision_service.commands.call import SYSTEM, record
 from provision_service.storage import rekeying
 from provision_service.storage.store import Store
 
@@ -37,10 +38,18 @@ def run(store: Store, command: Rekey) -> RekeyResult:
             + rekeying.rekey_usage_tokens(tx, keyring, command.limit)
             + rekeying.rekey_secrets(tx, keyring, command.limit)
         )
+        if rewritten:
+            by_key = sorted(rewritten.items())
+            details = {
+                "from": " ".join(key_id for key_id, _ in by_key),
+                "to": keyring.current,
+                "rows": " ".join(str(rows) for _, rows in by_key),
+            }
+            record(tx, SYSTEM, "secret.rekey", details=details)
         remaining, undecryptable = rekeying.remaining(tx, keyring)
     return RekeyResult(
         key_id=keyring.current,
-        rewritten=rewritten,
+        rewritten=rewritten.total(),
         remaining=remaining,
         undecryptable=undecryptable,
     )

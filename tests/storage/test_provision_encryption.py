@@ -294,7 +294,7 @@ def test_a_rotation_that_stops_anywhere_goes_on_where_it_stopped(world: World) -
 
 def _rekey_and_die(world: World) -> None:
     with world.store.transaction() as tx:
-        assert rekeying.rekey_secrets(tx, tx.vault.keyring, 4) == 4
+        assert rekeying.rekey_secrets(tx, tx.vault.keyring, 4).total() == 4
         raise RuntimeError
 
 
