@@ -4,6 +4,7 @@ python -m tests.bench                         10 000 and 1 000 000 tokens, one a
 python -m tests.bench --tokens 10000 --quick  a first impression, in a minute
 python -m tests.bench --storm                 twice the capacity, and 5 000 boxes at once
 python -m tests.bench --pooler                through PgBouncer in transaction mode
+python -m tests.bench --sealing               MintToken with the audit sealed, and not
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import grpc
 
 from deploy.pair import Stopped, stop_on_signals
-from tests.bench import alternatives, database, pair, plot, ratios, rows, suite
+from tests.bench import alternatives, database, pair, plot, ratios, rows, sealing, suite
 from tests.bench.bench import Bench, say
 from tests.bench.database import Server
 
@@ -46,6 +47,8 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
     largest = max(chosen.tokens)
     if chosen.storm:
         suite.storms(bench, server, home, largest)
+    elif chosen.sealing:
+        sealing.measure(bench, server, home, largest)
     elif chosen.pooler:
         suite.pooler(bench, server, home, largest)
     else:
@@ -92,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--without-go", dest="go", action="store_false", help="no comparison with a service in Go")
     add("--storm", action="store_true", help="overload, and a restart storm")
     add("--pooler", action="store_true", help="through PgBouncer")
+    add("--sealing", action="store_true", help="what sealing the audit costs MintToken")
     add("--home", type=Path, help="keep the databases here, for the next run")
     add("--json", type=Path, default=Path(tempfile.gettempdir()) / "agentworkspace-bench.json")
     add("--compare", type=Path, help="a run that was saved before")

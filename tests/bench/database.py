@@ -107,6 +107,13 @@ class Server:
             cursor.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{database}"')
 
+    def copy_of(self, database: str) -> str:
+        """The name of a copy, made anew."""
+        with self.session("postgres") as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{database}_copy" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{database}_copy" TEMPLATE "{database}"')
+        return f"{database}_copy"
+
     def registry_with(self, tokens: int) -> str:
         """The name of a registry's database with this many tokens; kept for the next run."""
         database = f"registry_{tokens}"

@@ -49,6 +49,7 @@ def registry(
     *,
     count: int = 1,
     environment: Mapping[str, str] | None = None,
+    module: str = "registry_service",
 ) -> Iterator[Served]:
     """registry-service in `count` processes on this database, until the block ends."""
     installation = Installation(home)
@@ -64,7 +65,7 @@ def registry(
         **(environment or {}),
     }
     log = installation.log("registry-service")
-    with processes.module("registry_service", "serve", log=log, environment=settings) as process:
+    with processes.module(module, "serve", log=log, environment=settings) as process:
         processes.wait_until_serving(process, address)
         yield Served(
             address=address,
