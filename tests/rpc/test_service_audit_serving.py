@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,6 +247,6 @@ def test_a_log_without_a_checkpoint_is_said(
     deployed: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "other.log"
-    log.write_text("nothing of the kind")
+    log.write_text(f"audit/v1/another/{uuid.uuid4()}/1/1/{'0' * 64}")
     assert deployed.command("audit", "verify", "--log", str(log)) == 1
-    assert "there is no checkpoint" in capsys.readouterr().err
+    assert "there is no checkpoint of this service" in capsys.readouterr().err

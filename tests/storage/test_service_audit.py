@@ -196,6 +196,14 @@ def test_a_new_chain_begins_where_the_last_one_stands(audit: AuditWorld) -> None
     ]
 
 
+def test_a_chain_that_is_begun_without_a_reason_says_so_and_holds(audit: AuditWorld) -> None:
+    audit.seal()
+    with audit.engine.begin() as tx:
+        assert sealing.begin_chain(tx, audit.log, KEYS, reason=" ").reason == "no reason was given"
+    audit.seal_all()
+    assert audit.changed() == ""
+
+
 def test_a_checkpoint_that_a_restore_lost_is_named_and_later_ones_hold(audit: AuditWorld) -> None:
     audit.write("one")
     audit.seal_all()

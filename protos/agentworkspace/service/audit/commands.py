@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.audit import pruning, sealing, verifying
 from agentworkspace.service.audit.comparing import Changed
-from agentworkspace.service.audit.keys import AuditKeys, BadAuditKey, read_keys
+from agentworkspace.service.audit.keys import AuditKeys, read_keys
 from agentworkspace.service.audit.pruning import MayNotDelete
 from agentworkspace.service.audit.sealing import WasSigned
 from agentworkspace.service.audit.seals import Checkpoint, Seal, checkpoints_in
@@ -82,9 +82,11 @@ class AuditCommand:
 
     def _verify(self, engine: Engine, chosen: argparse.Namespace) -> int:
         keys = read_keys(chosen.keys or self.settings.audit_key_file)
-        told = _checkpoints(chosen)
+        told = _checkpoints(chosen, self.log.schema)
         if told is None:
-            return self._failed("there is no checkpoint in what you gave: look for `audit sealed`")
+            return self._failed(
+                "there is no checkpoint of this service in what you gave: look for `audit sealed`"
+            )
         try:
             with engine.connect() as tx:
                 found = verifying.verify(tx, self.log, keys, told)
@@ -128,15 +130,23 @@ class AuditCommand:
         return FAILED
 
 
-def _checkpoints(chosen: argparse.Namespace) -> Sequence[Checkpoint] | None:
-    """None: something was given, and no checkpoint is in it."""
-    texts = [] if chosen.checkpoint is None else [chosen.checkpoint]
+def _checkpoints(chosen: argparse.Namespace, schema: str) -> Sequence[Checkpoint] | None:
+    """Those of this service. None: something was given, and none is in it."""
+    found = [
+        each for line in _lines(chosen) for each in checkpoints_in(line) if each.schema == schema
+    ]
+    is_given = chosen.log is not None or chosen.checkpoint is not None
+    return found if found or not is_given else None
+
+
+def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+    if chosen.checkpoint is not None:
+        yield chosen.checkpoint
     if chosen.log == "-":
-        texts.append(sys.stdin.read())
+        yield from sys.stdin
     elif chosen.log is not None:
-        texts.append(Path(chosen.log).read_text(encoding="utf-8", errors="replace"))
-    found = [each for text in texts for each in checkpoints_in(text)]
-    return found if found or not texts else None
+        with Path(chosen.log).open(encoding="utf-8", errors="replace") as log:
+            yield from log
 
 
 def _sentences(
@@ -168,6 +178,3 @@ def _sentences(
         )
     sentences.append(f"newest: {newest.checkpoint(schema)}")
     return sentences
-
-
-__all__ = ["AuditCommand", "BadAuditKey", "add_arguments"]

@@ -154,9 +154,11 @@ def begin_chain(tx: Connection, log: AuditLog, keys: AuditKeys, *, reason: str) 
     """
     lock(tx, log)
     last = seals.newest(tx, log)
-    begun = _begin(tx, log, keys, last, reason)
+    # Without one it would pass for a seal whose chain was edited.
+    begun = _begin(tx, log, keys, last, reason.strip() or "no reason was given")
     ended = "" if last is None else last.chain
-    note(tx, log, "audit.chain_begun", {"from": ended, "to": begun.chain, "reason": reason})
+    details = {"from": ended, "to": begun.chain, "reason": begun.reason}
+    note(tx, log, "audit.chain_begun", details)
     return begun
 
 

@@ -91,8 +91,6 @@ class _Walk:
         return self._found
 
     def _take(self, told: Checkpoint) -> None:
-        if told.schema != self._log.schema:
-            raise Changed(f"{told.statement} is a checkpoint of another service")
         if self._keys.holds(told.key_id, told.signature, told.statement) is False:
             raise Changed(f"{told.statement} is a forged checkpoint: its signature does not hold")
         earlier = self._told.setdefault((told.chain, told.number), told)
@@ -119,7 +117,7 @@ class _Walk:
         last, is_first = self._last, self._last is None
         expected = max(self._found.pruned, 1) if last is None else last.number + 1
         if seal.number != expected:
-            raise Changed(f"seal {expected} was removed, {_rows_before(seal, last)}")
+            raise Changed(f"seal {expected} was removed ({_rows_of(seal, last)})")
         if last is not None and seal.previous != last.digest:
             raise Changed(f"seal {last.number} was edited: seal {seal.number} follows another one")
         if is_first and not self._found.pruned and seal.previous != NO_DIGEST:
@@ -130,8 +128,7 @@ class _Walk:
         is_whole = len(seal.entries) % ENTRY_BYTES == 0 and (bool(seal.reason) or not begins)
         is_own = seal.rows == counted and seal.computed(self._log.schema) == seal.digest
         if not is_whole or not is_own:
-            said = _rows_before(seal, last)
-            raise Changed(f"seal {seal.number} of {seal.time} was edited, {said}")
+            raise Changed(f"seal {seal.number} of {seal.time} was edited ({_rows_of(seal, last)})")
         if is_first or begins:
             self._found.chains.append(seal)
 
@@ -226,9 +223,7 @@ class _Walk:
         return self._tx.exec_driver_sql(self._log.sql(statement, digest=digest), parameters)
 
 
-def _rows_before(seal: Seal, last: Seal | None) -> str:
-    """Which rows hang on it."""
+def _rows_of(seal: Seal, last: Seal | None) -> str:
+    """Which rows were sealed since the last one."""
     first = 1 if last is None else last.rows + 1
-    return (
-        f"which had rows from {first} to {seal.rows}" if seal.rows >= first else "which had no row"
-    )
+    return f"of rows {first} to {seal.rows}" if seal.rows >= first else "of no row"
