@@ -74,5 +74,5 @@ def digest_of_row(log: AuditLog, xact: str = "e.xact") -> str:
     """SQL: the digest of row `e`, whose place had this transaction when it was sealed."""
     written = ", ".join(f"e.{name}" for name in (*WRITTEN, *log.more))
     time = f"to_char(e.{log.time} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-    said = f"jsonb_build_array({xact}, e.event_id, {time}, {written})"
+    said = f"json_build_array({xact}, e.event_id, {time}, {written})"
     return f"sha256(convert_to({said}::text, 'UTF8'))"
