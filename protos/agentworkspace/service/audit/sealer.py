@@ -30,7 +30,7 @@ SEAL_SHARE: Final = 0.3
 REJECTED_SECONDS: Final = 10.0
 _COUNTS_ANEW: Final = (
     "the database lies on another server, which counts transactions anew; nothing is sealed until"
-    " `audit begin` was run, or `restored` after a restore"
+    " `audit begin` was run"
 )
 _WAS_SIGNED: Final = (
     "the audit was signed and this process has no key, so it seals nothing; name one in {}"
