@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 import uuid
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -24,6 +25,7 @@ from agentworkspace.provision.v1.catalogue_service_pb2_grpc import (
     add_CatalogueServiceServicer_to_server,
 )
 from agentworkspace.provision.v1.secret_service_pb2_grpc import add_SecretServiceServicer_to_server
+from agentworkspace.provision.v1.system_service_pb2_grpc import add_SystemServiceServicer_to_server
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
     add_WorkspaceServiceServicer_to_server,
 )
@@ -39,6 +41,7 @@ from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
 from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt, store_unavailable
+from agentworkspace.service.system_info import SystemInfo
 from agentworkspace.service.tasks import first_of
 from agentworkspace.service.thread_pool import BlockingPool
 from agentworkspace.service.write_watch import WriteWatch
@@ -49,6 +52,7 @@ from provision_service.api.box_bearers import BoxBearers
 from provision_service.api.catalogue_servicer import Catalogues
 from provision_service.api.core import Core
 from provision_service.api.secret_servicer import Secrets
+from provision_service.api.system_servicer import System
 from provision_service.api.workspace_servicer import Workspaces
 from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
@@ -159,7 +163,7 @@ class Provisioning:
         self._server = RpcServer(
             server_settings(settings, reuse_port=reuse_port),
             edge,
-            _mounts(core, bearers),
+            _mounts(core, bearers, System(core, SystemInfo.of(SCHEMA, now), self._keys.current)),
         )
         self._writes = WriteWatch(
             self._database,
@@ -266,12 +270,17 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def _mounts(core: Core, bearers: BoxBearers) -> list[Mount]:
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _mounts(core: Core, bearers: BoxBearers, system: System) -> list[Mount]:
     adders = (
         partial(add_WorkspaceServiceServicer_to_server, Workspaces(core)),
         partial(add_BillingServiceServicer_to_server, Billings(core)),
         partial(add_SecretServiceServicer_to_server, Secrets(core)),
         partial(add_CatalogueServiceServicer_to_server, Catalogues(core, bearers)),
         partial(add_AuditServiceServicer_to_server, Audit(core)),
+        partial(add_SystemServiceServicer_to_server, system),
     )
     return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]

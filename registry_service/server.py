@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 import uuid
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -17,6 +18,7 @@ from agentworkspace.registry.v1.audit_service_pb2_grpc import add_AuditServiceSe
 from agentworkspace.registry.v1.registration_service_pb2_grpc import (
     add_RegistrationServiceServicer_to_server,
 )
+from agentworkspace.registry.v1.system_service_pb2_grpc import add_SystemServiceServicer_to_server
 from agentworkspace.registry.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     add_WorkspaceRegistryServiceServicer_to_server,
@@ -35,12 +37,14 @@ from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
 from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
 from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.system_info import SystemInfo
 from agentworkspace.service.thread_pool import BlockingPool
 from agentworkspace.service.write_watch import WriteWatch
 from registry_service.api import errors, policy
 from registry_service.api.audit_servicer import Audit
 from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
 from registry_service.api.registration_servicer import Registrations
+from registry_service.api.system_servicer import System
 from registry_service.api.token_servicer import Tokens
 from registry_service.api.workspace_servicer import Workspaces
 from registry_service.commands import read_revocations
@@ -248,6 +252,10 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _listen_url(settings: Settings, database_url: Secret) -> Secret | None:
     if settings.database_listen_url is not None:
         return settings.database_listen_url
@@ -260,5 +268,6 @@ def _mounts(core: Core, feed: RevocationFeed) -> list[Mount]:
         partial(add_RegistrationServiceServicer_to_server, Registrations(core)),
         partial(add_WorkspaceRegistryServiceServicer_to_server, Workspaces(core)),
         partial(add_AuditServiceServicer_to_server, Audit(core)),
+        partial(add_SystemServiceServicer_to_server, System(core, SystemInfo.of(SCHEMA, now))),
     )
     return [Mount(service, add) for service, add in zip(policy.SERVICES, adders, strict=True)]

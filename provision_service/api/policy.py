@@ -12,6 +12,7 @@ from agentworkspace.provision.v1 import (
     billing_service_pb2,
     catalogue_service_pb2,
     secret_service_pb2,
+    system_service_pb2,
     workspace_service_pb2,
 )
 from agentworkspace.rpc.policy import INFRASTRUCTURE, Lane, Policy, Rule
@@ -20,6 +21,7 @@ _PACKAGE: Final = "agentworkspace.provision.v1"
 
 LAUNCHER: Final = Rule(roles=frozenset({"launcher"}))
 ADMIN: Final = Rule(roles=frozenset({"admin"}))
+ANY_CALLER: Final = Rule(any_caller=True)
 # Secrets for a box: only its own instance token opens this; the command asks the registry.
 BOX: Final = Rule(bearer_allowed=True, lane=Lane.AGENT)
 # The catalogue is the same for everybody; an unknown bearer is asked for at the registry.
@@ -31,6 +33,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"],
     catalogue_service_pb2.DESCRIPTOR.services_by_name["CatalogueService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
 )
 
 _LINES: Final[dict[str, dict[str, Rule]]] = {
@@ -74,6 +77,7 @@ _LINES: Final[dict[str, dict[str, Rule]]] = {
         "PreviewCatalogue": ADMIN,
     },
     "AuditService": {"ListAuditEvents": ADMIN},
+    "SystemService": {"GetSystemInfo": ANY_CALLER},
 }
 
 

@@ -14,12 +14,14 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListProvisions:
-    """Filters; an empty tenant means all the caller's. `page_size` is already bounded."""
+    """Filters; an empty tenant means all the caller's. `id_range`: only ids from the one to the
+    other. `page_size` is already bounded."""
 
     call: Call
     workspace_id: str = ""
     tenant_id: str = ""
     state: ProvisionState | None = None
+    id_range: tuple[str, str] | None = None
     page_size: int = 50
     page_token: str = ""
 
@@ -35,7 +37,14 @@ class ListProvisionsResult:
 def run(store: Store, command: ListProvisions) -> ListProvisionsResult:
     """Read a page."""
     tenants = visible_tenants(command.call, command.tenant_id)
-    listing = ("provisions", command.tenant_id, command.workspace_id, command.state)
+    listing: tuple[object, ...] = (
+        "provisions",
+        command.tenant_id,
+        command.workspace_id,
+        command.state,
+    )
+    if command.id_range:
+        listing = (*listing, command.id_range)
     place = paging.read_token(listing, command.page_token, 2)
     with store.reading() as tx:
         found = provisions.page(
@@ -43,6 +52,7 @@ def run(store: Store, command: ListProvisions) -> ListProvisionsResult:
             tenants=tenants,
             workspace_id=command.workspace_id,
             state=command.state,
+            id_range=command.id_range,
             after=paging.time_and_id(place),
             limit=command.page_size + 1,
         )

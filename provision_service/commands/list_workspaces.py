@@ -14,13 +14,15 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWorkspaces:
-    """Filters; an empty tenant means all the caller's. `page_size` is already bounded."""
+    """Filters; an empty tenant means all the caller's. `named`: only those that have this name, or
+    whose id begins with it. `page_size` is already bounded."""
 
     call: Call
     tenant_id: str = ""
     status: WorkspaceStatus | None = None
     needs_launch: bool = False
     show_removed: bool = False
+    named: str = ""
     page_size: int = 50
     page_token: str = ""
 
@@ -36,13 +38,15 @@ class ListWorkspacesResult:
 def run(store: Store, command: ListWorkspaces) -> ListWorkspacesResult:
     """Read a page."""
     tenants = visible_tenants(command.call, command.tenant_id)
-    listing = (
+    listing: tuple[object, ...] = (
         "workspaces",
         command.tenant_id,
         command.status,
         command.needs_launch,
         command.show_removed,
     )
+    if command.named:
+        listing = (*listing, command.named)
     place = paging.read_token(listing, command.page_token, 2)
     with store.reading() as tx:
         found = workspaces.page(
@@ -51,6 +55,7 @@ def run(store: Store, command: ListWorkspaces) -> ListWorkspacesResult:
             status=command.status,
             needs_launch=command.needs_launch,
             show_removed=command.show_removed,
+            named=command.named,
             after=paging.time_and_id(place),
             limit=command.page_size + 1,
         )

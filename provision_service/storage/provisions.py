@@ -102,6 +102,7 @@ def page(
     tenants: frozenset[str] | None,
     workspace_id: str,
     state: ProvisionState | None,
+    id_range: tuple[str, str] | None,
     after: tuple[datetime, str] | None,
     limit: int,
 ) -> list[Provision]:
@@ -113,6 +114,8 @@ def page(
         query = query.where(_P.workspace_id == workspace_id)
     if state is not None:
         query = query.where(_P.state == state.value)
+    if id_range is not None:
+        query = query.where(_P.provision_id.between(*id_range))
     if after is not None:
         query = query.where(tuple_(_P.create_time, _P.provision_id) < tuple_(*after))
     query = query.order_by(_P.create_time.desc(), _P.provision_id.desc()).limit(limit)

@@ -9,19 +9,23 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     Connection,
     Select,
     Uuid,
     and_,
     bindparam,
     exists,
+    false,
     func,
     literal,
+    or_,
     select,
     tuple_,
     update,
 )
 
+from agentworkspace.core.ids import uuids_beginning_with
 from agentworkspace.service.prepared import Prepared
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import LastError, Workspace
@@ -112,6 +116,7 @@ def page(
     status: WorkspaceStatus | None,
     needs_launch: bool,
     show_removed: bool,
+    named: str,
     after: tuple[datetime, str] | None,
     limit: int,
 ) -> list[Workspace]:
@@ -125,6 +130,8 @@ def page(
         query = query.where(_W.needs_launch_reason.is_not(None))
     if not show_removed and status is not WorkspaceStatus.REMOVED:
         query = query.where(_W.remove_time.is_(None))
+    if named:
+        query = query.where(or_(_W.name == named, _begins_with(named)))
     if after is not None:
         query = query.where(tuple_(_W.create_time, _W.workspace_id) < tuple_(*after))
     query = query.order_by(_W.create_time.desc(), _W.workspace_id.desc()).limit(limit)
@@ -155,6 +162,11 @@ def count_living(tx: Connection) -> int:
     """How many were not removed."""
     counted = select(func.count()).select_from(_W).where(_W.remove_time.is_(None))
     return tx.execute(counted).scalar_one()
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    found = uuids_beginning_with(prefix)
+    return false() if found is None else _W.workspace_id.between(*found)
 
 
 def add(

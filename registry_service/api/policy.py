@@ -10,6 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from agentworkspace.registry.v1 import (
     audit_service_pb2,
     registration_service_pb2,
+    system_service_pb2,
     token_service_pb2,
     workspace_registry_service_pb2,
 )
@@ -20,6 +21,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     registration_service_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
     workspace_registry_service_pb2.DESCRIPTOR.services_by_name["WorkspaceRegistryService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
 )
 
 _ADMIN: Final = frozenset({"admin"})
@@ -30,6 +32,7 @@ _BY_ADMIN: Final = Rule(roles=_ADMIN)
 # The token itself may ask too; the command looks whether it is the one spoken of.
 _BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
 _BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
+_BY_ANY_CALLER: Final = Rule(any_caller=True)
 _BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
 # A box that lost everything must still reach the command: it alone words what to do next.
 _BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
@@ -39,6 +42,7 @@ _TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"
 _REGISTRATION: Final = "/agentworkspace.registry.v1.RegistrationService/"
 _WORKSPACES: Final = "/agentworkspace.registry.v1.WorkspaceRegistryService/"
 _AUDIT: Final = "/agentworkspace.registry.v1.AuditService/"
+_SYSTEM: Final = "/agentworkspace.registry.v1.SystemService/"
 
 POLICY: Final[Policy] = {
     **INFRASTRUCTURE,
@@ -62,4 +66,5 @@ POLICY: Final[Policy] = {
     _WORKSPACES + "RetireWorkspace": _BY_LAUNCHER,
     _WORKSPACES + "Diagnose": _BY_LAUNCHER,
     _AUDIT + "ListAuditEvents": _BY_ADMIN,
+    _SYSTEM + "GetSystemInfo": _BY_ANY_CALLER,
 }

@@ -35,6 +35,7 @@ _STORED_AS: Final[dict[RegistrationState, Sequence[str]]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRegistrations:
     """`tenant_id` None: of all the caller's tenants. `workspace_ids` empty: any workspace.
+    `id_range`: only ids from the one to the other.
     `changed_after`: only what changed since that revision, a few twice; None: whenever.
     """
 
@@ -47,6 +48,7 @@ class ListRegistrations:
     page_size: int = 50
     page_token: str = ""
     workspace_ids: tuple[WorkspaceId, ...] = ()
+    id_range: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
     }
     if command.workspace_ids:
         filters["workspace_ids"] = command.workspace_ids
+    if command.id_range:
+        filters["id_range"] = command.id_range
     if command.relaunch_reason:
         filters["relaunch_reason"] = command.relaunch_reason
     tenants = listed_tenants(command.caller, command.tenant_id)
@@ -156,6 +160,7 @@ def _rows(
         tenants=tenants,
         workspace_ids=command.workspace_ids or None,
         states=_STORED_AS.get(command.state) if command.state else None,
+        id_range=command.id_range,
         silent_before=now - SILENT_AT_LEAST if _relaunches(command) else None,
         before=before,
         limit=_CHUNK,
@@ -172,6 +177,10 @@ def _wanted(command: ListRegistrations, registration: Registration) -> bool:
         return False
     if command.relaunch_reason not in (None, reason):
         return False
+    if command.id_range:
+        first, last = command.id_range
+        if not first <= registration.workspace_id <= last:
+            return False
     if command.workspace_ids and registration.workspace_id not in command.workspace_ids:
         return False
     return command.state in (None, registration.state)

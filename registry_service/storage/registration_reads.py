@@ -43,6 +43,8 @@ _PAGE: Final = (
     + """
 WHERE (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
     AND (%(workspace_ids)s::uuid[] IS NULL OR w.workspace_id = ANY(%(workspace_ids)s::uuid[]))
+    AND (%(first_id)s::uuid IS NULL
+         OR w.workspace_id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
     AND (%(states)s::text[] IS NULL OR r.state = ANY(%(states)s::text[]))
     AND (%(silent_before)s::timestamptz IS NULL OR r.refused_since IS NOT NULL
          OR w.restore_time IS NOT NULL
@@ -84,6 +86,7 @@ def page(
     *,
     tenants: Sequence[str] | None,
     workspace_ids: Sequence[WorkspaceId] | None,
+    id_range: tuple[str, str] | None,
     states: Sequence[str] | None,
     silent_before: datetime | None,
     before: tuple[str, str] | None,
@@ -95,9 +98,12 @@ def page(
     thousand healthy boxes cost one look at their own rows.
     """
     before_time, before_id = before or (None, None)
+    first_id, last_id = id_range or (None, None)
     parameters = {
         "tenants": None if tenants is None else list(tenants),
         "workspace_ids": None if workspace_ids is None else list(workspace_ids),
+        "first_id": first_id,
+        "last_id": last_id,
         "states": None if states is None else list(states),
         "silent_before": silent_before,
         "before_time": before_time,

@@ -23,6 +23,7 @@ CALLERS = {
     "admin, or the token itself": ({"admin"}, "bearer"),
     "the box": (set(), "bearer"),
     "anybody who is authenticated": (set(), "any caller, bearer"),
+    "any caller of the credentials file": (set(), "any caller"),
     "any live workspace token": (set(), "bearer, nothing"),
 }
 

@@ -15,6 +15,7 @@ from google.rpc import (  # type: ignore[import-untyped]  # ships no types
 
 from agentworkspace.registry.v1 import audit_service_pb2 as audit
 from agentworkspace.registry.v1 import registration_service_pb2 as box
+from agentworkspace.registry.v1 import system_service_pb2 as system
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as workspaces
@@ -75,6 +76,7 @@ REQUESTS: Final[Mapping[str, Callable[[str, str], Message]]] = {
         workspace_id=workspace
     ),
     "Diagnose": lambda workspace, token: workspaces.DiagnoseRequest(workspace_id=workspace),
+    "GetSystemInfo": lambda workspace, token: system.GetSystemInfoRequest(),
     "ListAuditEvents": lambda workspace, token: audit.ListAuditEventsRequest(tenant_id="acme"),
 }
 

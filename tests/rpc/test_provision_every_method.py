@@ -18,7 +18,7 @@ from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 from agentworkspace.rpc.policy import Rule
 from provision_service.api.policy import ADMIN as ADMIN_ONLY
-from provision_service.api.policy import ANYBODY, BOX, POLICY, SERVICES
+from provision_service.api.policy import ANY_CALLER, ANYBODY, BOX, POLICY, SERVICES
 from tests.rpc.provision_server import ADMIN, GLOBEX_ADMIN, LAUNCHER, VERIFIER, Running
 from tests.rpc.registry_server import bearer
 from tests.services import Pair, both
@@ -42,6 +42,7 @@ ANSWER_NOTHING: Final = {
     "ListProviders",
     "ListRuntimes",
     "ListAuditEvents",
+    "GetSystemInfo",
 }
 
 
@@ -111,7 +112,7 @@ def test_a_junk_token_is_unauthenticated(pair: Pair, name: str) -> None:
         (name, credential)
         for name in sorted(METHODS)
         for credential in (VERIFIER, LAUNCHER)
-        if POLICY[name] not in (ANYBODY, BOX)
+        if POLICY[name] not in (ANY_CALLER, ANYBODY, BOX)
         and not (credential is LAUNCHER and POLICY[name] is not ADMIN_ONLY)
     ],
 )
@@ -256,7 +257,7 @@ def _fill(method: MethodDescriptor, theirs: Theirs) -> Message:
 
 
 def open_to_every_tenant(name: str) -> bool:
-    return POLICY[name] in (ANYBODY, BOX) or name.endswith("/PreviewBillingMode")
+    return POLICY[name] in (ANY_CALLER, ANYBODY, BOX) or name.endswith("/PreviewBillingMode")
 
 
 @pytest.mark.parametrize("name", [n for n in sorted(METHODS) if not open_to_every_tenant(n)])

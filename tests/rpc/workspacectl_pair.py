@@ -29,12 +29,14 @@ from agentworkspace.provision.v1 import (
     secret_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
+from agentworkspace.provision.v1 import system_service_pb2_grpc as provision_system
 from agentworkspace.registry.v1 import audit_service_pb2_grpc as registry_audit
 from agentworkspace.registry.v1 import (
     registration_service_pb2_grpc,
     token_service_pb2_grpc,
     workspace_registry_service_pb2_grpc,
 )
+from agentworkspace.registry.v1 import system_service_pb2_grpc as registry_system
 from agentworkspace.rpc.errors import RpcFailure, public_message, to_trailing
 
 REGISTRY: Final = (
@@ -42,6 +44,7 @@ REGISTRY: Final = (
     registration_service_pb2_grpc,
     workspace_registry_service_pb2_grpc,
     registry_audit,
+    registry_system,
 )
 PROVISION: Final = (
     workspace_service_pb2_grpc,
@@ -49,6 +52,7 @@ PROVISION: Final = (
     secret_service_pb2_grpc,
     catalogue_service_pb2_grpc,
     provision_audit,
+    provision_system,
 )
 WORKSPACE: Final = "6b2f3c1e-52c4-4b5a-9d4e-0f7f1c2d3e4f"
 CORRELATION: Final = "corr-of-the-service"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentworkspace.core.ids import uuids_beginning_with
 from agentworkspace.core.public_urls import unresolved
 from agentworkspace.core.refusal import Refusal, SharedReason
 from provision_service.commands import (
@@ -290,6 +291,34 @@ def test_removed_workspaces_are_listed_when_asked_for(world: World) -> None:
     assert ids(show_removed=True) == {kept.id, gone.id}
     assert ids(status=WorkspaceStatus.REMOVED) == {gone.id}
     assert ids(status=WorkspaceStatus.PENDING) == {kept.id}
+
+
+def test_a_workspace_is_found_by_its_name_or_the_beginning_of_its_id(world: World) -> None:
+    scribe = world.create(spec=replace(OPUS, name="scribe"))
+    other = world.create(spec=replace(OPUS, name=scribe.id[:8]))
+    world.create(spec=replace(OPUS, name="scribe-2"))
+
+    def ids(named: str) -> set[str]:
+        command = ListWorkspaces(call=LAUNCHER, named=named)
+        return {each.id for each in list_workspaces.run(world.store, command).workspaces}
+
+    assert ids("scribe") == {scribe.id}
+    assert ids(scribe.id[:9]) == ids(scribe.id) == {scribe.id}
+    assert ids(scribe.id[:8]) == {scribe.id, other.id}
+    assert ids("scrib") == ids("zzz") == ids("%") == set()
+
+
+def test_a_launch_is_found_by_the_beginning_of_its_id(world: World) -> None:
+    workspace = world.create()
+    launch = world.launch(workspace).provision
+    assert launch is not None
+
+    def ids(prefix: str) -> list[str]:
+        command = ListProvisions(call=LAUNCHER, id_range=uuids_beginning_with(prefix))
+        return [each.id for each in list_provisions.run(world.store, command).provisions]
+
+    assert ids(launch.id[:4]) == ids(launch.id) == [launch.id]
+    assert ids("0" * 8 + "-0") == []
 
 
 @pytest.mark.parametrize("token", ["x", "é", "bm90IGpzb24", "W10", "WyJhIiwiYiIsImMiXQ", "!" * 50])

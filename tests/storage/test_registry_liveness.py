@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from agentworkspace.core.ids import TenantId, WorkspaceId
+from agentworkspace.core.ids import TenantId, WorkspaceId, uuids_beginning_with
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from registry_service.commands import heartbeats, list_registrations, update_card
@@ -72,6 +72,14 @@ def listed(world: World, **fields: object) -> list[WorkspaceId]:
     command = ListRegistrations(**({"caller": OPERATOR} | fields))  # type: ignore[arg-type]
     page = list_registrations.run(world.store, command)
     return [item.workspace_id for item in page.registrations]
+
+
+def test_workspaces_are_found_by_the_beginning_of_their_ids(world: World) -> None:
+    one, two = world.workspace(), world.workspace()
+
+    assert listed(world, id_range=uuids_beginning_with(one[:13])) == [one]
+    assert listed(world, id_range=uuids_beginning_with(two)) == [two]
+    assert listed(world, id_range=uuids_beginning_with(one[:13]), changed_after=0) == [one]
 
 
 DAY = timedelta(days=1)

@@ -11,12 +11,17 @@ _OURS: Final = ("agentworkspace", "registry_service", "provision_service")
 CANNOT_START: Final = 2
 
 
+def package_version() -> str:
+    """Such as `0.1.0`; empty in a checkout that is not installed."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def version_of(command: str) -> str:
     """What a command answers to `--version`."""
-    try:
-        return f"{command} {metadata.version(DISTRIBUTION)}"
-    except metadata.PackageNotFoundError:
-        return f"{command} (run from a checkout that is not installed)"
+    return f"{command} {package_version() or '(run from a checkout that is not installed)'}"
 
 
 def run(command: str, module: str, *, extra: str) -> int:

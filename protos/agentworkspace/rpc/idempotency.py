@@ -14,6 +14,7 @@ CHANGES_NOTHING: Final = frozenset(
     {
         f"{_REGISTRY}AuditService/ListAuditEvents",
         f"{_REGISTRY}RegistrationService/WhoAmI",
+        f"{_REGISTRY}SystemService/GetSystemInfo",
         f"{_REGISTRY}TokenService/BatchValidateTokens",
         f"{_REGISTRY}TokenService/ListTokens",
         f"{_REGISTRY}TokenService/ValidateToken",
@@ -34,6 +35,7 @@ CHANGES_NOTHING: Final = frozenset(
         f"{_PROVISION}SecretService/GetSecretValues",
         f"{_PROVISION}SecretService/ListPlatformCredentials",
         f"{_PROVISION}SecretService/ListSecrets",
+        f"{_PROVISION}SystemService/GetSystemInfo",
         f"{_PROVISION}WorkspaceService/GetProvision",
         f"{_PROVISION}WorkspaceService/GetWorkspace",
         f"{_PROVISION}WorkspaceService/ListProvisions",

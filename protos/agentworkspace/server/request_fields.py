@@ -41,6 +41,13 @@ class RequestFields:
             self.refuse(field, ids.UUID_WANTED)
         return text
 
+    def id_range(self, prefix: str, field: str) -> tuple[str, str] | None:
+        """The first and the last id that begin so; None for any."""
+        found = ids.uuids_beginning_with(prefix)
+        if prefix and found is None:
+            self.refuse(field, ids.PREFIX_WANTED)
+        return found
+
     def workspace_id(self, text: str, field: str = "workspace_id") -> WorkspaceId:
         return WorkspaceId(self.uuid(text, field))
 

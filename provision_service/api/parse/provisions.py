@@ -71,6 +71,7 @@ def list_provisions(request: pb.ListProvisionsRequest, call: Call) -> ListProvis
         workspace_id=fields.optional_uuid(request.workspace_id, "workspace_id"),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
         state=fields.optional_named(request.state, "state", wire_enums.STATE_OF),
+        id_range=fields.id_range(request.id_prefix, "id_prefix"),
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )

@@ -88,6 +88,7 @@ def list_workspaces(request: pb.ListWorkspacesRequest, call: Call) -> ListWorksp
         status=fields.optional_named(request.status, "status", wire_enums.STATUS_OF),
         needs_launch=request.needs_launch,
         show_removed=request.show_removed,
+        named=fields.text(request.named, "named", at_most=LONGEST_NAME),
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )

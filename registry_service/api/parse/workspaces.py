@@ -97,6 +97,7 @@ def list_registrations(request: pb.ListRegistrationsRequest, call: Call) -> List
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
         workspace_ids=fields.workspace_ids(request.workspace_ids),
+        id_range=fields.id_range(request.id_prefix, "id_prefix"),
     )
     fields.finish()
     return command

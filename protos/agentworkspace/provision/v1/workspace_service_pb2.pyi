@@ -217,6 +217,7 @@ class ListWorkspacesRequest(_message.Message):
     SHOW_REMOVED_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMED_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     status: _workspace_pb2.WorkspaceStatus.ValueType
@@ -229,6 +230,8 @@ class ListWorkspacesRequest(_message.Message):
     """How many at most: 50 when 0, never more than 200."""
     page_token: _builtins.str
     """Where to go on, from an earlier answer."""
+    named: _builtins.str
+    """Only those that have this name, or whose id begins with it."""
     def __init__(
         self,
         *,
@@ -238,10 +241,11 @@ class ListWorkspacesRequest(_message.Message):
         show_removed: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        named: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs_launch", b"needs_launch", "page_size", b"page_size", "page_token", b"page_token", "show_removed", b"show_removed", "status", b"status", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["named", b"named", "needs_launch", b"needs_launch", "page_size", b"page_size", "page_token", b"page_token", "show_removed", b"show_removed", "status", b"status", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,6 +684,7 @@ class ListProvisionsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """Only of this workspace."""
     tenant_id: _builtins.str
@@ -690,6 +695,8 @@ class ListProvisionsRequest(_message.Message):
     """How many at most: 50 when 0, never more than 200."""
     page_token: _builtins.str
     """Where to go on, from an earlier answer."""
+    id_prefix: _builtins.str
+    """Only those whose id begins with it."""
     def __init__(
         self,
         *,
@@ -698,10 +705,11 @@ class ListProvisionsRequest(_message.Message):
         state: _provision_pb2.ProvisionState.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant_id", b"tenant_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id_prefix", b"id_prefix", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant_id", b"tenant_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

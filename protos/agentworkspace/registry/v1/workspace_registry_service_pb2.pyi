@@ -656,6 +656,7 @@ class ListRegistrationsRequest(_message.Message):
     WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
     CHANGED_AFTER_FIELD_NUMBER: _builtins.int
     RELAUNCH_REASON_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     state: Global___RegistrationState.ValueType
@@ -674,6 +675,8 @@ class ListRegistrationsRequest(_message.Message):
     """
     relaunch_reason: Global___RelaunchReason.ValueType
     """Only those whose relaunch reason is this one."""
+    id_prefix: _builtins.str
+    """Only workspaces whose id begins with it."""
     @_builtins.property
     def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these workspaces, at most 200 of them, where they are known; empty: any."""
@@ -689,10 +692,11 @@ class ListRegistrationsRequest(_message.Message):
         workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
         changed_after: _builtins.int | None = ...,
         relaunch_reason: Global___RelaunchReason.ValueType = ...,
+        id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after", "changed_after", b"changed_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after", "changed_after", b"changed_after", "needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "relaunch_reason", b"relaunch_reason", "state", b"state", "tenant_id", b"tenant_id", "workspace_ids", b"workspace_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after", "changed_after", b"changed_after", "id_prefix", b"id_prefix", "needs_relaunch", b"needs_relaunch", "page_size", b"page_size", "page_token", b"page_token", "relaunch_reason", b"relaunch_reason", "state", b"state", "tenant_id", b"tenant_id", "workspace_ids", b"workspace_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changed_after: _TypeAlias = _typing.Literal["changed_after"]  # noqa: Y015
     _WhichOneofArgType__changed_after: _TypeAlias = _typing.Literal["_changed_after", b"_changed_after"]  # noqa: Y015

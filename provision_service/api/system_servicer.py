@@ -1,0 +1,36 @@
+"""SystemService: what runs here, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from agentworkspace.provision.v1 import system_service_pb2 as pb
+from agentworkspace.provision.v1.system_service_pb2_grpc import SystemServiceServicer
+from agentworkspace.rpc import calls
+from agentworkspace.service.system_info import SystemInfo, database_state
+from provision_service.api.core import Core
+from provision_service.storage.keyring import Keyring
+
+
+class System(SystemServiceServicer):
+    def __init__(self, core: Core, info: SystemInfo, keyring: Callable[[], Keyring]) -> None:
+        self._core = core
+        self._info = info
+        self._keyring = keyring
+
+    @override
+    async def GetSystemInfo(
+        self, request: pb.GetSystemInfoRequest, context: object
+    ) -> pb.GetSystemInfoResponse:
+        caller = calls.current().require_caller()
+        state = await self._core.run(lambda store: database_state(store, self._info.schema))
+        keyring = self._keyring()
+        answer = pb.GetSystemInfoResponse(
+            secrets_key_id=keyring.current,
+            secrets_key_ids=sorted(keyring.key_ids),
+            box_registry_address=self._core.deployment.registry_address,
+            box_registry_ca=self._core.deployment.registry_ca or "",
+        )
+        return self._info.fill(answer, state, caller)
