@@ -6,10 +6,10 @@ python -m deploy.reasons --check    exit 1 when the page says otherwise
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
+from agentworkspace.rpc.documented_reasons import documented_reasons
 from deploy.pages import spliced, write_or_check
 from provision_service.api.errors import MEANINGS as PROVISION
 from registry_service.api.errors import MEANINGS as REGISTRY
@@ -18,22 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "protos" / "README.md"
 BEGIN = "<!-- reasons: written by deploy/reasons.py -->"
 END = "<!-- end of reasons -->"
-# A value's comment: the code, the sentence, then the example.
-VALUE = re.compile(
-    r"// (?P<code>[A-Z_]+): (?P<text>[^\n]+)\n(?:  //[^\n]*\n)*  ERROR_REASON_(?P<reason>\w+) ="
-)
 WHO = {(True, True): "both", (True, False): "registry", (False, True): "provision"}
 
 
-def sentences(service: str) -> dict[str, tuple[str, str]]:
-    """Code and meaning of each reason, as the proto's comments have them."""
-    proto = ROOT / "protos" / "agentworkspace" / service / "v1" / "error_reason.proto"
-    found = VALUE.finditer(proto.read_text())
-    return {match["reason"]: (match["code"], match["text"]) for match in found}
-
-
 def table() -> str:
-    registry, provision = sentences("registry"), sentences("provision")
+    registry, provision = documented_reasons("registry"), documented_reasons("provision")
     recoveries: dict[str, list[str]] = {}
     for meanings in (REGISTRY, PROVISION):
         for each, meaning in meanings.items():
@@ -42,10 +31,10 @@ def table() -> str:
         "| reason | code | recovery | raised by | meaning |",
         "|---|---|---|---|---|",
     ]
-    for reason, (code, text) in (registry | provision).items():
+    for reason, said in (registry | provision).items():
         who = WHO[reason in registry, reason in provision]
         recovery = ", ".join(dict.fromkeys(recoveries[reason]))
-        rows.append(f"| `{reason}` | {code} | {recovery} | {who} | {text} |")
+        rows.append(f"| `{reason}` | {said.code} | {recovery} | {who} | {said.text} |")
     note = (
         "The recovery is the usual one: a refusal that knows more about its case may name another."
     )

@@ -1,0 +1,39 @@
+"""What the comments of both contracts say of every error reason."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SERVICES: Final = ("registry", "provision")
+_CONTRACTS: Final = Path(__file__).resolve().parent.parent
+# A value's comment: the code, the sentence, then the example.
+_VALUE: Final = re.compile(
+    r"// (?P<code>[A-Z_]+): (?P<text>[^\n]+)\n"
+    r"(?P<rest>(?:  //[^\n]*\n)*)  ERROR_REASON_(?P<reason>\w+) ="
+)
+_EXAMPLE: Final = re.compile(r"\{.*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedReason:
+    """The status code that it comes with, what it means, and an ErrorInfo as JSON."""
+
+    code: str
+    text: str
+    example: str
+
+
+def documented_reasons(service: str) -> dict[str, DocumentedReason]:
+    """By name without its prefix, in the order of the contract."""
+    proto = _CONTRACTS / service / "v1" / "error_reason.proto"
+    return {
+        found["reason"]: DocumentedReason(
+            found["code"],
+            found["text"],
+            example[0] if (example := _EXAMPLE.search(found["rest"])) else "",
+        )
+        for found in _VALUE.finditer(proto.read_text(encoding="utf-8"))
+    }
