@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
 
 from typing_extensions import override
 
@@ -11,7 +13,11 @@ from agentworkspace.provision.v1.system_service_pb2_grpc import SystemServiceSer
 from agentworkspace.rpc import calls
 from agentworkspace.service.system_info import SystemInfo, database_state
 from provision_service.api.core import Core
+from provision_service.domain.registry_port import Registry, RegistryRefused, RegistryUnavailable
 from provision_service.storage.keyring import Keyring
+
+_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+_BUDGET: Final = timedelta(seconds=2)
 
 
 class System(SystemServiceServicer):
@@ -26,11 +32,22 @@ class System(SystemServiceServicer):
     ) -> pb.GetSystemInfoResponse:
         caller = calls.current().require_caller()
         state = await self._core.run(lambda store: database_state(store, self._info.schema))
+        fault = await self._core.pool.run(lambda: _fault_of(self._core.registry))
         keyring = self._keyring()
         answer = pb.GetSystemInfoResponse(
             secrets_key_id=keyring.current,
             secrets_key_ids=sorted(keyring.key_ids),
             box_registry_address=self._core.deployment.registry_address,
             box_registry_ca=self._core.deployment.registry_ca or "",
+            registry_fault=fault,
         )
         return self._info.fill(answer, state, caller)
+
+
+def _fault_of(registry: Registry) -> str:
+    """What a launch would meet there: the way, the credential, its role."""
+    try:
+        registry.list_registrations_of(workspace_ids=(_NOBODY,), timeout=_BUDGET)
+    except (RegistryUnavailable, RegistryRefused) as fault:
+        return str(fault)
+    return ""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agentworkspace/provision/v1/system_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetSystemInfoRequest\"\xe7\x02\n\x15GetSystemInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x30\n\x0cprocess_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdatabase_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fschema_revision\x18\x04 \x01(\t\x12\x1e\n\x16wanted_schema_revision\x18\x05 \x01(\t\x12\x37\n\x06\x63\x61ller\x18\x06 \x01(\x0b\x32\'.agentworkspace.provision.v1.CallerInfo\x12\x16\n\x0esecrets_key_id\x18\x07 \x01(\t\x12\x17\n\x0fsecrets_key_ids\x18\x08 \x03(\t\x12\x1c\n\x14\x62ox_registry_address\x18\t \x01(\t\x12\x17\n\x0f\x62ox_registry_ca\x18\n \x01(\t\"O\n\nCallerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x0f\n\x07tenants\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_tenants\x18\x04 \x01(\x08\x32\x87\x01\n\rSystemService\x12v\n\rGetSystemInfo\x12\x31.agentworkspace.provision.v1.GetSystemInfoRequest\x1a\x32.agentworkspace.provision.v1.GetSystemInfoResponseBU\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0agentworkspace/provision/v1/system_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetSystemInfoRequest\"\xff\x02\n\x15GetSystemInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x30\n\x0cprocess_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rdatabase_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fschema_revision\x18\x04 \x01(\t\x12\x1e\n\x16wanted_schema_revision\x18\x05 \x01(\t\x12\x37\n\x06\x63\x61ller\x18\x06 \x01(\x0b\x32\'.agentworkspace.provision.v1.CallerInfo\x12\x16\n\x0esecrets_key_id\x18\x07 \x01(\t\x12\x17\n\x0fsecrets_key_ids\x18\x08 \x03(\t\x12\x1c\n\x14\x62ox_registry_address\x18\t \x01(\t\x12\x17\n\x0f\x62ox_registry_ca\x18\n \x01(\t\x12\x16\n\x0eregistry_fault\x18\x0b \x01(\t\"O\n\nCallerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x0f\n\x07tenants\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_tenants\x18\x04 \x01(\x08\x32\x87\x01\n\rSystemService\x12v\n\rGetSystemInfo\x12\x31.agentworkspace.provision.v1.GetSystemInfoRequest\x1a\x32.agentworkspace.provision.v1.GetSystemInfoResponseBU\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSYSTEMINFOREQUEST']._serialized_start=114
   _globals['_GETSYSTEMINFOREQUEST']._serialized_end=136
   _globals['_GETSYSTEMINFORESPONSE']._serialized_start=139
-  _globals['_GETSYSTEMINFORESPONSE']._serialized_end=498
-  _globals['_CALLERINFO']._serialized_start=500
-  _globals['_CALLERINFO']._serialized_end=579
-  _globals['_SYSTEMSERVICE']._serialized_start=582
-  _globals['_SYSTEMSERVICE']._serialized_end=717
+  _globals['_GETSYSTEMINFORESPONSE']._serialized_end=522
+  _globals['_CALLERINFO']._serialized_start=524
+  _globals['_CALLERINFO']._serialized_end=603
+  _globals['_SYSTEMSERVICE']._serialized_start=606
+  _globals['_SYSTEMSERVICE']._serialized_end=741
 # @@protoc_insertion_point(module_scope)

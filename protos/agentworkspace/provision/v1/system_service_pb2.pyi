@@ -52,6 +52,7 @@ class GetSystemInfoResponse(_message.Message):
     SECRETS_KEY_IDS_FIELD_NUMBER: _builtins.int
     BOX_REGISTRY_ADDRESS_FIELD_NUMBER: _builtins.int
     BOX_REGISTRY_CA_FIELD_NUMBER: _builtins.int
+    REGISTRY_FAULT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the package, such as `0.1.0`."""
     schema_revision: _builtins.str
@@ -64,6 +65,8 @@ class GetSystemInfoResponse(_message.Message):
     """Where a launch tells its box that the registry is."""
     box_registry_ca: _builtins.str
     """What a launch tells its box to trust there, as PEM; empty: plaintext, or what the box trusts already."""
+    registry_fault: _builtins.str
+    """Why this process cannot use the registry now, in a sentence; empty: it just did."""
     @_builtins.property
     def process_time(self) -> _timestamp_pb2.Timestamp:
         """The clock of the process."""
@@ -93,10 +96,11 @@ class GetSystemInfoResponse(_message.Message):
         secrets_key_ids: _abc.Iterable[_builtins.str] | None = ...,
         box_registry_address: _builtins.str = ...,
         box_registry_ca: _builtins.str = ...,
+        registry_fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "database_time", b"database_time", "process_time", b"process_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_registry_address", b"box_registry_address", "box_registry_ca", b"box_registry_ca", "caller", b"caller", "database_time", b"database_time", "process_time", b"process_time", "schema_revision", b"schema_revision", "secrets_key_id", b"secrets_key_id", "secrets_key_ids", b"secrets_key_ids", "version", b"version", "wanted_schema_revision", b"wanted_schema_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_registry_address", b"box_registry_address", "box_registry_ca", b"box_registry_ca", "caller", b"caller", "database_time", b"database_time", "process_time", b"process_time", "registry_fault", b"registry_fault", "schema_revision", b"schema_revision", "secrets_key_id", b"secrets_key_id", "secrets_key_ids", b"secrets_key_ids", "version", b"version", "wanted_schema_revision", b"wanted_schema_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
