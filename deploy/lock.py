@@ -58,7 +58,7 @@ def locks() -> tuple[Lock, ...]:
     build_system = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
     return (
         Lock("test", "checks and tests", ("test",)),
-        Lock("run", "./deploy/run, with PostgreSQL", ("server", "embedded")),
+        Lock("run", "./deploy/run, with PostgreSQL", ("server", "embedded", "ctl")),
         Lock("server", "the services alone, as in the image", ("server",)),
         Lock("bench", "the picture of python -m tests.bench", ("bench",)),
         # setuptools builds the one package above that comes as source.

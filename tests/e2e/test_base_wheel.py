@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
 # The rooms of the wheel that promise to need nothing but its base dependencies.
-BASE_ROOMS = ("client", "core", "ctl", "provision.v1", "registry.v1", "rpc")
+BASE_ROOMS = ("client", "core", "provision.v1", "registry.v1", "rpc")
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
@@ -40,7 +40,10 @@ class Installed:
 
     home: Path
 
-    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: str, *arguments: str, beside: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`beside`: a folder with further packages."""
         return subprocess.run(
             (str(self.home / "bin" / program), *arguments),
             capture_output=True,
@@ -48,7 +51,11 @@ class Installed:
             check=False,
             timeout=SECONDS,
             cwd=self.home,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.home)},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(self.home),
+                "PYTHONPATH": "" if beside is None else str(beside),
+            },
         )
 
     @property
@@ -154,9 +161,28 @@ def test_a_service_says_what_to_install(installed: Installed, command: str) -> N
     assert done.stdout == ""
 
 
-def test_the_operator_s_tool_works(installed: Installed) -> None:
-    done = installed.run("workspacectl", "tokens", "list", "--help")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_operator_s_tool_says_what_to_install(installed: Installed) -> None:
+    done = installed.run("workspacectl", "tokens", "list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("workspacectl needs ")
+    assert done.stderr.endswith(
+        ", which the base installation leaves out: install agentworkspace[ctl]\n"
+    )
+
+
+def test_the_operator_s_tool_needs_the_extra_that_it_names_and_no_more(
+    installed: Installed, tmp_path: Path
+) -> None:
+    (own,) = metadata.distributions(path=[str(installed.packages)], name="agentworkspace")
+    extra = [each.partition(";")[0] for each in own.requires or [] if "extra == 'ctl'" in each]
+    for distribution in closure(requirements_of(extra)).values():
+        put_into(tmp_path, distribution)
+
+    for words in (("tokens", "list", "--help"), ("explain", "TOKEN_UNKNOWN")):
+        done = installed.run("workspacectl", *words, beside=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), words
+    version = installed.run("workspacectl", "--version", beside=tmp_path)
+    assert version.stdout == f"workspacectl {own.version}\n"
 
 
 def test_the_box_runner_starts_and_says_what_it_lacks(installed: Installed) -> None:
@@ -165,11 +191,10 @@ def test_the_box_runner_starts_and_says_what_it_lacks(installed: Installed) -> N
     assert done.stderr == "agentworkspace-box: WORKSPACE_ID must be a canonical lower-case UUID\n"
 
 
-@pytest.mark.parametrize("command", ["agentworkspace-box", "workspacectl"])
-def test_a_command_of_the_base_wheel_says_its_version(installed: Installed, command: str) -> None:
+def test_a_command_of_the_base_wheel_says_its_version(installed: Installed) -> None:
     (own,) = metadata.distributions(path=[str(installed.packages)], name="agentworkspace")
-    done = installed.run(command, "--version")
-    assert (done.returncode, done.stdout) == (0, f"{command} {own.version}\n")
+    done = installed.run("agentworkspace-box", "--version")
+    assert (done.returncode, done.stdout) == (0, f"agentworkspace-box {own.version}\n")
 
 
 @pytest.mark.parametrize("command", ["registry-service", "provision-service"])

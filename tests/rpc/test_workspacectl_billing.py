@@ -160,7 +160,7 @@ def test_a_tenants_usage_token_comes_from_a_file(tenant: Pair, tmp_path: Path) -
 
 def test_a_tenants_usage_token_is_kept_unless_its_removal_is_asked_for(tenant: Pair) -> None:
     tenant.run("billing", "tenant", "acme", "--default-billing", "byok")
-    tenant.run("billing", "tenant", "acme", "--remove-usage-token")
+    tenant.run("billing", "tenant", "acme", "--remove-usage-token", "--yes")
 
     kept, removed = (asked.request for asked in tenant.provision.asked)
     assert not kept.HasField("platform_usage_token")
@@ -176,7 +176,7 @@ def test_catalogue_providers_show_the_way_to_them(pair: Pair) -> None:
 
     result = pair.run("catalogue", "providers", "--all")
 
-    assert result.lines[1] == "platform anthropic - A, B yes - - -"
+    assert result.lines[1] == "platform anthropic - A, B yes"
 
 
 def test_catalogue_runtimes_show_their_providers(pair: Pair) -> None:

@@ -192,7 +192,7 @@ def test_health_shows_every_part_of_both_services(pair: Pair) -> None:
 
     assert result.code == 0
     assert f"registry {pair.registry.address} (all) SERVING" in result.lines
-    assert len(result.lines) == 12
+    assert len(result.lines) == 14
     assert all(line.endswith(" SERVING") for line in result.lines[1:])
 
 

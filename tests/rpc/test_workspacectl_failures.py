@@ -13,7 +13,7 @@ import pytest
 from agentworkspace.core.refusal import Recovery, Violation
 from agentworkspace.registry.v1 import token_service_pb2 as registry
 from agentworkspace.rpc.errors import RpcFailure
-from tests.rpc.workspacectl_pair import CORRELATION, WORKSPACE, Pair, run, running_pair
+from tests.rpc.workspacectl_pair import CORRELATION, TOKEN, WORKSPACE, Pair, run, running_pair
 
 NOWHERE = "127.0.0.1:1"
 LAUNCH = ("launch", WORKSPACE, "--reason", "create")
@@ -44,11 +44,13 @@ def test_a_refusal_says_reason_message_recovery_and_correlation_id(pair: Pair) -
     assert result.out == ""
     assert result.err == (
         "refused\n"
+        "  what            the caller may not act for tenant acme\n"
+        "  next step       use the credential of a caller of this tenant; `workspacectl whoami`"
+        " shows yours\n"
         "  reason          TENANT_FORBIDDEN (PERMISSION_DENIED)\n"
-        "  message         the caller may not act for tenant acme\n"
-        "  recovery        FIX_REQUEST\n"
-        "  correlation id  corr-of-the-service\n"
         "    tenant_id     acme\n"
+        "  correlation id  corr-of-the-service\n"
+        "  more            workspacectl explain TENANT_FORBIDDEN\n"
     )
 
 
@@ -68,14 +70,14 @@ def test_every_violation_is_listed(pair: Pair) -> None:
         ),
     )
 
-    result = pair.run("tokens", "mint", "nonsense")
+    result = pair.run("tokens", "mint", WORKSPACE)
 
     assert result.code == 1
-    assert result.err.endswith(
-        "violations\n"
-        "  FIELD         WHAT IS WRONG\n"
-        "  workspace_id  must be a lower-case UUID\n"
-        "  label         must have at most 200 characters\n"
+    assert result.err.startswith(
+        "refused\n"
+        "  what            workspace_id must be a lower-case UUID\n"
+        "                  label must have at most 200 characters\n"
+        "  next step       mend this and say it again; "
     )
 
 
@@ -101,8 +103,10 @@ def test_a_machine_gets_the_refusal_as_one_document_on_standard_error(pair: Pair
             "code": "RESOURCE_EXHAUSTED",
             "domain": "agentworkspace.registry",
             "reason": "ERROR_REASON_OVERLOADED",
-            "message": "as much work as it can hold",
+            "message": "a b",
             "recovery": "RETRY",
+            "nextStep": "mend this and say it again;"
+            " the command's --help shows what each argument takes",
             "correlationId": CORRELATION,
             "metadata": {},
             "violations": [{"field": "a", "description": "b"}],
@@ -123,7 +127,7 @@ def test_a_service_without_its_database_has_still_answered(pair: Pair, tmp_path:
     )
 
     result = pair.run(
-        *("launch", WORKSPACE, "--reason", "restart", "--request-id", "again-please"),
+        *("launch", WORKSPACE, "--reason", "restart", "--request-id", "again-please", "--yes"),
         *("--env-file", str(tmp_path / "box.env")),
     )
 
@@ -172,7 +176,7 @@ def test_whoever_forgot_the_credential_is_told_where_it_goes(pair: Pair) -> None
 
     result = pair.run("tokens", "list", WORKSPACE)
 
-    assert "--token-file or WORKSPACECTL_TOKEN_FILE" in result.err
+    assert "say who you are: --token-file FILE" in result.err
 
 
 def test_an_answer_cannot_move_the_cursor_of_a_terminal(pair: Pair) -> None:
@@ -181,7 +185,7 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(pair: Pair) -> None:
         RpcFailure(grpc.StatusCode.NOT_FOUND, "d", "ERROR_REASON_TOKEN_UNKNOWN", "no\x1b[2Jne"),
     )
 
-    result = pair.run("tokens", "revoke", WORKSPACE, "t-1", "--reason", "operator")
+    result = pair.run("tokens", "revoke", WORKSPACE, TOKEN, "--reason", "operator", "--yes")
 
     assert "\x1b" not in result.err
     assert r"no\x1b[2Jne" in result.err
@@ -193,10 +197,10 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(pair: Pair) -> None:
         ((), "required: COMMAND"),
         (("tokens",), "required: VERB"),
         (("tokens", "list"), "required: workspace"),
-        (("tokens", "list", WORKSPACE, "--al"), "unrecognized arguments: --al"),
+        (("tokens", "list", WORKSPACE, "--al"), "there is no --al; did you mean --all?"),
         (("tokens", "list", WORKSPACE, "--limit", "0"), "'0': expected 1 to 1000000"),
         (("tokens", "mint", WORKSPACE, "--ttl", "soon"), "expected a span such as 90s"),
-        (("tokens", "mint", WORKSPACE, "--kind", "cookie"), "one of instance, api, ticket"),
+        (("tokens", "mint", WORKSPACE, "--kind", "cookie"), "expected one of instance, api"),
         (("launch", WORKSPACE), "required: --reason"),
         (("--timeout", "-1", "health"), "expected seconds, at most 3600"),
         (("workspaces", "update", WORKSPACE), "nothing to change"),

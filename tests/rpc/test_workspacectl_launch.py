@@ -13,11 +13,12 @@ import pytest
 
 from agentworkspace.provision.v1 import provision_pb2, resolution_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
+from tests.rpc.workspacectl_pair import LAUNCH as LAUNCHED
 from tests.rpc.workspacectl_pair import WORKSPACE, Pair, at, running_pair
 
 ENV = {"ANTHROPIC_API_KEY": "sk-ant-very-secret", "ODD": 'it\'s $HOME `x`\n"two"', "A": ""}
 PROVISION = provision_pb2.Provision(
-    id="p-1",
+    id=LAUNCHED,
     workspace_id=WORKSPACE,
     incarnation=4,
     state=provision_pb2.PROVISION_STATE_ENV_DELIVERED,
@@ -169,7 +170,7 @@ def test_provisions_list_filters_at_the_service(pair: Pair) -> None:
         *("--state", "env-delivered", "--limit", "7"),
     )
 
-    assert result.lines[1] == f"p-1 {WORKSPACE} 4 ENV_DELIVERED RESTART - byok - no -"
+    assert result.lines[1] == "1a0bce11-0000 6b2f3c1e-52c4 4 ENV_DELIVERED RESTART byok -"
     assert pair.provision.only(messages.ListProvisionsRequest) == messages.ListProvisionsRequest(
         workspace_id=WORKSPACE,
         tenant_id="acme",
@@ -181,7 +182,7 @@ def test_provisions_list_filters_at_the_service(pair: Pair) -> None:
 def test_provisions_get_shows_the_manifest(pair: Pair) -> None:
     pair.provision.on("GetProvision", messages.GetProvisionResponse(provision=PROVISION))
 
-    result = pair.run("provisions", "get", "p-1")
+    result = pair.run("provisions", "get", LAUNCHED)
 
     assert "lease expire time 2026-01-02 03:19:05Z" in result.lines
     assert "resolved mode byok" in result.lines
@@ -193,14 +194,14 @@ def test_provisions_complete_reports_a_failure_with_its_error(pair: Pair) -> Non
     pair.provision.on("CompleteProvision", response)
 
     result = pair.run(
-        *("provisions", "complete", "p-1", "--outcome", "failed"),
+        *("provisions", "complete", LAUNCHED, "--outcome", "failed"),
         *("--error-code", "NO_CAPACITY", "--error-message", "no node has room"),
     )
 
     assert result.err == "note: the inputs changed since: launch again\n"
     request = pair.provision.only(messages.CompleteProvisionRequest)
     assert request == messages.CompleteProvisionRequest(
-        provision_id="p-1",
+        provision_id=LAUNCHED,
         outcome=provision_pb2.PROVISION_OUTCOME_FAILED,
         error=provision_pb2.ProvisionError(code="NO_CAPACITY", message="no node has room"),
     )
@@ -209,7 +210,7 @@ def test_provisions_complete_reports_a_failure_with_its_error(pair: Pair) -> Non
 def test_provisions_extend_shows_the_new_lease(pair: Pair) -> None:
     pair.provision.on("ExtendProvision", messages.ExtendProvisionResponse(provision=PROVISION))
 
-    result = pair.run("provisions", "extend", "p-1")
+    result = pair.run("provisions", "extend", LAUNCHED)
 
     assert "lease expire time 2026-01-02 03:19:05Z" in result.lines
-    assert pair.provision.only(messages.ExtendProvisionRequest).provision_id == "p-1"
+    assert pair.provision.only(messages.ExtendProvisionRequest).provision_id == LAUNCHED

@@ -12,11 +12,12 @@ from google.protobuf.duration_pb2 import Duration
 from agentworkspace.core.token_format import TokenKind, new_token
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as messages
+from tests.rpc.workspacectl_pair import TOKEN as TOKEN_ID
 from tests.rpc.workspacectl_pair import WORKSPACE, Pair, at, running_pair
 
 PLAINTEXT = new_token(TokenKind.API).reveal()
 TOKEN = token_pb2.Token(
-    token_id="t-1",
+    token_id=TOKEN_ID,
     workspace_id=WORKSPACE,
     kind=token_pb2.TOKEN_KIND_API,
     prefix="Zm9vYmFy",
@@ -75,7 +76,7 @@ def test_mint_as_json_carries_the_token_in_its_own_field(pair: Pair) -> None:
     result = pair.run("tokens", "mint", WORKSPACE, "--json")
 
     assert result.document["issued"]["plaintext"] == PLAINTEXT
-    assert result.document["issued"]["token"]["tokenId"] == "t-1"
+    assert result.document["issued"]["token"]["tokenId"] == TOKEN_ID
     assert result.document["issued"]["delivery"] == "SECRET_DELIVERY_ENCLOSED"
 
 
@@ -149,14 +150,14 @@ def test_rotate_replaces_a_token_after_the_overlap(pair: Pair, tmp_path: Path) -
     out.write_text("before\n")
 
     result = pair.run(
-        *("tokens", "rotate", WORKSPACE, "t-0", "--overlap", "15m"),
+        *("tokens", "rotate", WORKSPACE, TOKEN_ID, "--overlap", "15m"),
         *("--out", str(out), "--request-id", "r-2"),
     )
 
     assert result.code == 0
     assert out.read_text() == PLAINTEXT + "\n"
     assert pair.registry.only(messages.RotateTokenRequest) == messages.RotateTokenRequest(
-        workspace_id=WORKSPACE, token_id="t-0", overlap=Duration(seconds=900), request_id="r-2"
+        workspace_id=WORKSPACE, token_id=TOKEN_ID, overlap=Duration(seconds=900), request_id="r-2"
     )
 
 
@@ -174,8 +175,8 @@ def test_list_is_an_aligned_table(pair: Pair) -> None:
 
     heading, first, second = result.out.splitlines()
     assert heading.index("KIND") == first.index("API") == second.index("INSTANCE")
-    assert heading.index("SCOPES") == first.index("chat, files")
-    assert second.split()[-3:] == ["2026-01-02", "03:04:05Z", "RELAUNCHED"]
+    assert heading.index("LABEL") == first.index("gateway")
+    assert second.split() == ["a-longer-id", "INSTANCE", "-", "12", "-", "-", "RELAUNCHED"]
     assert pair.registry.only(messages.ListTokensRequest).include_revoked
 
 
@@ -183,23 +184,35 @@ def test_revoke_gives_the_reason_and_shows_the_receipt(pair: Pair) -> None:
     pair.registry.on("RevokeToken", messages.RevokeTokenResponse(revision=41))
 
     result = pair.run(
-        *("tokens", "revoke", WORKSPACE, "t-1", "--reason", "compromised", "--note", "in a paste")
+        *(
+            "tokens",
+            "revoke",
+            WORKSPACE,
+            TOKEN_ID,
+            "--reason",
+            "compromised",
+            "--note",
+            "in a paste",
+            "--yes",
+        )
     )
 
     assert result.lines == ["revision 41", "already revoked no"]
     assert pair.registry.only(messages.RevokeTokenRequest) == messages.RevokeTokenRequest(
         workspace_id=WORKSPACE,
-        token_id="t-1",
+        token_id=TOKEN_ID,
         reason=token_pb2.REVOKE_REASON_COMPROMISED,
         note="in a paste",
     )
 
 
 def test_a_leaked_token_is_revoked_by_its_own_text_from_standard_input(pair: Pair) -> None:
-    response = messages.RevokeTokenResponse(workspace_id=WORKSPACE, token_id="t-1", revision=41)
+    response = messages.RevokeTokenResponse(workspace_id=WORKSPACE, token_id=TOKEN_ID, revision=41)
     pair.registry.on("RevokeToken", response)
 
-    result = pair.run("tokens", "revoke", "-", "--reason", "compromised", stdin=b"awi_leaked\n")
+    result = pair.run(
+        "tokens", "revoke", "-", "--reason", "compromised", "--yes", stdin=b"awi_leaked\n"
+    )
 
     assert f"workspace id {WORKSPACE}" in result.lines
     assert "awi_leaked" not in result.out + result.err
@@ -211,9 +224,9 @@ def test_a_leaked_token_is_revoked_by_its_own_text_from_standard_input(pair: Pai
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("-", "t-1"), "leave its id out"),
+        (("-", TOKEN_ID), "leave its id out"),
         ((WORKSPACE,), "which token"),
-        ((WORKSPACE, "t-1"), "--reason"),
+        ((WORKSPACE, TOKEN_ID), "--reason"),
     ],
 )
 def test_a_revocation_says_which_token_and_why(
@@ -221,7 +234,7 @@ def test_a_revocation_says_which_token_and_why(
 ) -> None:
     reason = () if said == "--reason" else ("--reason", "operator")
 
-    result = pair.run("tokens", "revoke", *given, *reason, stdin=b"awi_leaked\n")
+    result = pair.run("tokens", "revoke", *given, *reason, "--yes", stdin=b"awi_leaked\n")
 
     assert result.code == 2
     assert said in result.err
@@ -233,14 +246,14 @@ def test_revoke_all_takes_several_kinds(pair: Pair) -> None:
     pair.registry.on("RevokeWorkspaceTokens", response)
 
     result = pair.run(
-        *("tokens", "revoke-all", WORKSPACE, "--kind", "instance", "--kind", "TICKET"),
-        *("--reason", "operator"),
+        *("tokens", "revoke-all", WORKSPACE, "--kind", "instance", "--kind", "API"),
+        *("--reason", "operator", "--yes"),
     )
 
     assert result.lines == ["revoked count 3", "revision 42"]
     assert list(pair.registry.only(messages.RevokeWorkspaceTokensRequest).kinds) == [
         token_pb2.TOKEN_KIND_INSTANCE,
-        token_pb2.TOKEN_KIND_TICKET,
+        token_pb2.TOKEN_KIND_API,
     ]
 
 

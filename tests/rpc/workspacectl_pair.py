@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,10 @@ PROVISION: Final = (
     provision_system,
 )
 WORKSPACE: Final = "6b2f3c1e-52c4-4b5a-9d4e-0f7f1c2d3e4f"
+TOKEN: Final = "1c0ffee1-0000-4000-8000-000000000001"
+LAUNCH: Final = "1a0bce11-0000-4000-8000-000000000002"
+CONFIG: Final = "WORKSPACECTL_CONFIG"
+NO_CONTEXTS: Final = "/nonexistent/contexts.yaml"
 CORRELATION: Final = "corr-of-the-service"
 
 M = TypeVar("M", bound=Message)
@@ -150,7 +155,12 @@ def run(*words: str, stdin: bytes | None = b"") -> Result:
     out, err = io.StringIO(), io.StringIO()
     kind = Terminal if stdin is None else io.TextIOWrapper
     typed = kind(io.BytesIO(stdin or b""), encoding="utf-8")
-    with mock.patch.object(sys, "stdin", typed), redirect_stdout(out), redirect_stderr(err):
+    with (
+        mock.patch.dict(os.environ, {CONFIG: os.environ.get(CONFIG, NO_CONTEXTS)}),
+        mock.patch.object(sys, "stdin", typed),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         code = main(list(words))
     return Result(int(code), out.getvalue(), err.getvalue())
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 
+from agentworkspace.ctl import lookup
 from agentworkspace.ctl.command import Argument, argument
 from agentworkspace.ctl.output import prefix_of
 
@@ -57,25 +59,58 @@ def seconds(text: str) -> float:
     return found
 
 
-def one_of(enum: EnumDescriptor) -> dict[str, object]:
-    """Options of an argument that names a value of the enum: `auto-restart`."""
+def one_of(enum: EnumDescriptor, *only: int) -> dict[str, Any]:
+    """Options of an argument that names a value of the enum, or one of `only`: `auto-restart`."""
     prefix = prefix_of(enum)
     numbers = {
         value.name.removeprefix(prefix).lower().replace("_", "-"): value.number
         for value in enum.values
-        if value.number
+        if (value.number in only if only else value.number)
     }
 
     def read(text: str) -> int:
         word = text.lower().replace("_", "-")
         if word not in numbers:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(numbers)}")
+            raise argparse.ArgumentTypeError(wrong_word(word, tuple(numbers)))
         return numbers[word]
 
-    return {"type": read, "metavar": "{" + ",".join(numbers) + "}"}
+    return {
+        "type": read,
+        "metavar": "{" + ",".join(numbers) + "}",
+        "complete": lambda _session, typed, _args: [n for n in numbers if n.startswith(typed)],
+    }
 
 
-WORKSPACE: Final = argument("workspace", help="id of the workspace")
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def wrong_word(word: str, known: Sequence[str]) -> str:
+    """What is said of a word that is none of these. It is repeated only when it is close to one,
+    and so surely no secret.
+    """
+    close = difflib.get_close_matches(word, known, n=1)
+    listed = ", ".join(known)
+    if close:
+        return f"there is no {word!r}; did you mean {close[0]!r}? There are: {listed}"
+    return f"expected one of {listed}"
+
+
+WORKSPACE: Final = argument(
+    "workspace",
+    help="the workspace: its name, its id, or the beginning of its id",
+    find=lookup.workspace,
+    complete=lookup.offered_workspaces,
+)
+TOKEN_ID: Final = argument(
+    "token_id",
+    metavar="token",
+    help="id of the token, its beginning, or the token's label",
+    find=lookup.token_id,
+    complete=lookup.offered_tokens,
+)
 REQUEST_ID: Final = argument(
     "--request-id", metavar="UUID", help="repeat an earlier request by its id (default: a new one)"
 )
@@ -99,6 +134,19 @@ PAGING: Final[tuple[Argument, ...]] = (
     ),
     argument("--all", action="store_true", help="all of them"),
 )
+
+
+def workspace_option(help_text: str, **options: Any) -> Argument:
+    """`--workspace`, by name or by id."""
+    return argument(
+        "--workspace",
+        default="",
+        metavar="WORKSPACE",
+        help=help_text,
+        find=lookup.workspace,
+        complete=lookup.offered_workspaces,
+        **options,
+    )
 
 
 def tenant_filter(help_text: str = "only of this tenant") -> Argument:

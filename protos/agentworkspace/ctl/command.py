@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from agentworkspace.ctl.connection import Session
-from agentworkspace.ctl.output import Grid
+from agentworkspace.ctl.output import Shown
 
 
 class ExitCode(IntEnum):
@@ -24,20 +24,49 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+Arguments = argparse.Namespace
+# The id that a word stands for: itself, the name of the thing, or the beginning of its id.
+Finder = Callable[[Session, str, Arguments], str]
+# What fits behind what was typed so far.
+Completer = Callable[[Session, str, Arguments], Iterable[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What `add_argument` takes, for parsers and for groups of arguments."""
+    """What `add_argument` takes, for parsers and for groups of arguments.
+
+    `find` turns the word into an id before the command runs; `complete` lists what a shell offers.
+    """
 
     names: tuple[str, ...]
     options: Mapping[str, Any]
+    find: Finder | None = None
+    complete: Completer | None = None
 
-    def add_to(self, parser: argparse._ActionsContainer, **more: object) -> None:
-        parser.add_argument(*self.names, **{**self.options, **more})
+    @property
+    def dest(self) -> str:
+        """The name under which the command reads it."""
+        long = self.options.get("dest") or self.names[-1].lstrip("-")
+        return str(long).replace("-", "_")
+
+    def add_to(self, parser: argparse._ActionsContainer, **more: object) -> argparse.Action:
+        return parser.add_argument(*self.names, **{**self.options, **more})
 
 
-def argument(*names: str, **options: Any) -> Argument:
+def argument(
+    *names: str, find: Finder | None = None, complete: Completer | None = None, **options: Any
+) -> Argument:
     """An argument as argparse knows it, to be added later."""
-    return Argument(names, options)
+    return Argument(names, options, find, complete)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """An answer that has no end yet: rows under `header`, each with its document, as they come."""
+
+    header: tuple[str, ...]
+    widths: tuple[int, ...]
+    events: Iterable[tuple[tuple[str, ...], Message | Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +74,37 @@ class Answer:
     """What a command found out.
 
     `document` is what --json prints; `view` is what people see; `notes` go to standard error.
-    Secret fields of messages are never shown, but for the names in `revealed`.
+    `names` are for `-o name`, where the document does not tell by itself. Secret fields of
+    messages are never shown, but for the names in `revealed`.
     """
 
-    document: Message | Mapping[str, Any]
-    view: tuple[Grid, ...]
+    document: Message | Mapping[str, Any] = field(default_factory=dict)
+    view: tuple[Shown, ...] = ()
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
     revealed: frozenset[str] = frozenset()
+    live: Live | None = None
     exit_code: ExitCode = ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One verb: `run` makes the request, calls, and says what came of it."""
+    """One verb: `run` makes the request, calls, and says what came of it.
+
+    `check` raises Unusable for arguments that do not go together, before anybody is called.
+    `ends` says in a sentence what it would end or evict, if anything: that is asked first.
+    `secret` names the value that it reads from standard input, never from the command line.
+    `local` commands call nobody.
+    """
 
     name: str
     help: str
-    run: Callable[[argparse.Namespace, Session], Answer]
+    run: Callable[[Arguments, Session], Answer]
     arguments: tuple[Argument, ...] = ()
+    check: Callable[[Arguments], None] | None = None
+    ends: Callable[[Arguments, Session], str | None] | None = None
+    secret: str = ""
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +114,6 @@ class Group:
     name: str
     help: str
     commands: tuple[Command, ...]
+
+
+YES: Final = argument("--yes", "-y", action="store_true", help="do not ask before something ends")

@@ -6,8 +6,7 @@ import argparse
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,39 +14,52 @@ import grpc
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
 from agentworkspace.core.secret import Secret
-from agentworkspace.ctl.files import Unusable, read_credential
+from agentworkspace.ctl.contexts import Context, read_contexts
+from agentworkspace.ctl.files import Unusable
 from agentworkspace.server.listening import ListenRefused, is_loopback
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-REGISTRY_DEFAULT: Final = "127.0.0.1:7101"
-PROVISION_DEFAULT: Final = "127.0.0.1:7102"
-TOKEN_FILE_VARIABLE: Final = "WORKSPACECTL_TOKEN_FILE"
+DEFAULTS: Final = {"registry": "127.0.0.1:7101", "provision": "127.0.0.1:7102"}
+CONTEXT_VARIABLE: Final = "WORKSPACECTL_CONTEXT"
+# What the environment may say instead of a context; one of them is enough to leave the current
+# context of the file alone, so that no token is sent to another installation's address.
+_VARIABLES: Final = ("REGISTRY_ADDRESS", "PROVISION_ADDRESS", "WORKSPACECTL_TOKEN_FILE")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Session:
     """One run of the tool; channels are made when a command first needs them.
 
     `correlation_id` goes with every call, so that it can be named even when nobody answered.
+    `asked` is the service that was spoken to last.
     """
 
-    registry_address: str
-    provision_address: str
-    credential: Secret | None
+    addresses: Mapping[str, str]
+    context: Context
+    context_name: str
     tls: ClientTls | None
-    plaintext: bool
     timeout_seconds: float
     correlation_id: str
+    asked: str = ""
+    _channels: dict[str, grpc.Channel] = field(default_factory=dict)
+    _credential: Secret | None = None
 
-    @cached_property
+    @property
     def registry(self) -> grpc.Channel:
-        return self._channel(self.registry_address)
+        return self.channel("registry")
 
-    @cached_property
+    @property
     def provision(self) -> grpc.Channel:
-        return self._channel(self.provision_address)
+        return self.channel("provision")
+
+    def channel(self, service: str) -> grpc.Channel:
+        """The way to `registry` or `provision`. Unusable when there can be none."""
+        self.asked = service
+        if service not in self._channels:
+            self._channels[service] = self._open(self.addresses[service])
+        return self._channels[service]
 
     def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request
@@ -56,60 +68,109 @@ class Session:
         return method(request, timeout=self.timeout_seconds)
 
     def close(self) -> None:
-        for name in ("registry", "provision"):
-            channel = self.__dict__.get(name)  # where cached_property keeps what was made
-            if channel is not None:
-                channel.close()
+        for channel in self._channels.values():
+            channel.close()
 
-    def _channel(self, address: str) -> grpc.Channel:
+    def tls_for(self, address: str) -> ClientTls | None:
+        """Plaintext on request, or towards this very machine unless certificates were named."""
+        if self.context.plaintext:
+            return None
+        try:
+            local = is_loopback(address)
+        except ListenRefused as error:
+            raise Unusable(f"{address}: {error}") from error
+        return self.tls or (None if local else ClientTls())
+
+    def _open(self, address: str) -> grpc.Channel:
+        if self._credential is None:
+            self._credential = self.context.credential()
         try:
             return blocking_channel(
                 address,
-                bearer=self.credential,
-                tls=self._tls_for(address),
+                bearer=self._credential,
+                tls=self.tls_for(address),
                 correlation_id=lambda: self.correlation_id,
             )
         except OSError as error:
             raise Unusable(f"cannot read {error.filename}: {error.strerror}") from error
 
-    def _tls_for(self, address: str) -> ClientTls | None:
-        """Plaintext on request, or towards this very machine unless certificates were named."""
-        if self.plaintext:
-            return None
-        try:
-            local = is_loopback(address)
-        except ListenRefused as error:
-            raise Unusable(str(error)) from error
-        return self.tls or (None if local else ClientTls())
+
+def no_session() -> Session:
+    """For commands that call nobody."""
+    return Session(
+        addresses={},
+        context=Context(),
+        context_name="",
+        tls=None,
+        timeout_seconds=0,
+        correlation_id="",
+    )
 
 
 def session_from(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Session:
-    """What the options say, else the environment, else this machine. Unusable when they clash."""
+    """What the options say, on top of a context. Unusable when they clash.
+
+    The context is the one that is named; else what the environment says; else the current one of
+    the file; else this machine.
+    """
     environ = os.environ if environ is None else environ
-    if args.plaintext and (args.ca or args.tls_cert or args.tls_key):
-        raise Unusable("--plaintext and certificates exclude each other")
-    if (args.tls_cert is None) != (args.tls_key is None):
+    name, context = _context(args.context or environ.get(CONTEXT_VARIABLE), environ)
+    context = _with_options(context, args)
+    if context.plaintext and (context.ca or context.cert or context.key):
+        raise Unusable("plaintext and certificates exclude each other")
+    if (context.cert is None) != (context.key is None):
         raise Unusable("--cert and --key come together")
-    token_file = args.token_file
-    if token_file is None and environ.get(TOKEN_FILE_VARIABLE):
-        token_file = Path(environ[TOKEN_FILE_VARIABLE])
     return Session(
-        registry_address=args.registry or environ.get("REGISTRY_ADDRESS") or REGISTRY_DEFAULT,
-        provision_address=args.provision or environ.get("PROVISION_ADDRESS") or PROVISION_DEFAULT,
-        credential=None if token_file is None else read_credential(token_file),
-        tls=_tls(args),
-        plaintext=args.plaintext,
+        addresses={
+            "registry": context.registry or DEFAULTS["registry"],
+            "provision": context.provision or DEFAULTS["provision"],
+        },
+        context=context,
+        context_name=name,
+        tls=_tls(context),
         timeout_seconds=args.timeout,
         correlation_id=uuid.uuid4().hex,
     )
 
 
-def _tls(args: argparse.Namespace) -> ClientTls | None:
-    if args.ca is None and args.tls_cert is None and args.tls_server_name is None:
+def _context(name: str | None, environ: Mapping[str, str]) -> tuple[str, Context]:
+    if name:
+        return name, read_contexts(environ).named(name)
+    registry, provision, token_file = (environ.get(variable) or None for variable in _VARIABLES)
+    if registry or provision or token_file:
+        return "", Context(registry=registry, provision=provision, token_file=token_file)
+    contexts = read_contexts(environ)
+    if contexts.current:
+        return contexts.current, contexts.named(contexts.current)
+    return "", Context()
+
+
+def _with_options(context: Context, args: argparse.Namespace) -> Context:
+    said = {
+        "registry": args.registry,
+        "provision": args.provision,
+        "ca": args.ca,
+        "cert": args.tls_cert,
+        "key": args.tls_key,
+        "tls_server_name": args.tls_server_name,
+        "token_file": args.token_file,
+    }
+    return context.with_changes(
+        {name: str(value) for name, value in said.items() if value is not None}
+        | ({"plaintext": True} if args.plaintext else {})
+    )
+
+
+def _tls(context: Context) -> ClientTls | None:
+    if context.ca is None and context.cert is None and context.tls_server_name is None:
         return None
     return ClientTls(
-        ca_file=args.ca,
-        certificate_file=args.tls_cert,
-        key_file=args.tls_key,
-        server_name=args.tls_server_name,
+        ca_file=_path(context.ca),
+        certificate_file=_path(context.cert),
+        key_file=_path(context.key),
+        server_name=context.tls_server_name,
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()

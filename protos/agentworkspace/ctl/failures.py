@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import grpc
 
+from agentworkspace.core.refusal import Recovery, Violation
 from agentworkspace.ctl.command import ExitCode
-from agentworkspace.ctl.output import Grid, as_json, as_text
+from agentworkspace.ctl.connection import Session
+from agentworkspace.ctl.identity import OTHER, is_part_of
+from agentworkspace.ctl.output import Grid
+from agentworkspace.ctl.printing import as_json, as_text, console
+from agentworkspace.ctl.reach import reach
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 
 _NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # Whether the change was made is not known, or it is worth asking again.
 _REPEATABLE: Final = _NOBODY | {grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL}
+_RECOVERIES: Final = {
+    Recovery.RETRY: "try again in a moment",
+    Recovery.RELAUNCH: "only a new launch helps: workspacectl launch WORKSPACE --reason restart",
+    Recovery.REGISTER: "the box registers again by itself",
+    Recovery.STOP: "nothing: this workspace or box has ended",
+    Recovery.FIX_REQUEST: "change the command: the same one would be refused again",
+}
+_NEXT: Final = {
+    "CREDENTIAL_MISSING": "say who you are: --token-file FILE, WORKSPACECTL_TOKEN_FILE or a context"
+    " (workspacectl context set)",
+    "CREDENTIAL_REJECTED": "this installation does not know the credential: `workspacectl context"
+    " list` shows which one is used; an operator's token of it lies in its credentials directory",
+    "ROLE_REQUIRED": "use the credential of a caller with this role; `workspacectl whoami` shows"
+    " yours",
+    "TENANT_FORBIDDEN": "use the credential of a caller of this tenant; `workspacectl whoami` shows"
+    " yours",
+}
 
 
-def failure_of(error: grpc.RpcError, correlation_id: str) -> RpcFailure:
+def failure_of(error: grpc.RpcError, session: Session) -> RpcFailure:
     """The failure, under the id that was sent when nobody answered with one."""
     failure = failure_from(error)
-    failure.correlation_id = failure.correlation_id or correlation_id
+    failure.correlation_id = failure.correlation_id or session.correlation_id
     return failure
 
 
@@ -28,40 +51,79 @@ def exit_code(failure: RpcFailure) -> ExitCode:
     return ExitCode.UNREACHABLE if unanswered else ExitCode.REFUSED
 
 
-def told(failure: RpcFailure, *, request_id: str | None, json: bool) -> str:
+def told(failure: RpcFailure, session: Session, *, request_id: str | None, form: str) -> str:
     """The failure with everything that it says, for standard error."""
     repeat = request_id if failure.code in _REPEATABLE else None
-    if json:
-        return as_json({"error": _document(failure, repeat)})
+    step = explain(failure, session)
+    if form == "json":
+        return as_json({"error": _document(failure, step, repeat)})
     reason = failure.reason.removeprefix("ERROR_REASON_")
     head = "unreachable" if exit_code(failure) == ExitCode.UNREACHABLE else "refused"
-    rows = [
-        ("reason", f"{reason} ({failure.code.name})" if reason else failure.code.name),
-        ("message", failure.message or "-"),
-        ("recovery", str(failure.recovery)),
-        ("correlation id", failure.correlation_id or "-"),
-    ]
+    what = list(map(_rule, failure.violations)) or [failure.message or "-"]
+    rows = [*zip(("what", *("",) * len(what)), what, strict=False), ("next step", step)]
+    rows.append(("reason", f"{reason} ({failure.code.name})" if reason else failure.code.name))
     if failure.retry_after is not None:
         rows.append(("retry after", f"{failure.retry_after.total_seconds():g} s"))
-    rows += [(f"  {name}", value) for name, value in sorted(failure.metadata.items())]
-    if reason == "CREDENTIAL_MISSING":
-        rows.append(("remedy", "name your credential: --token-file or WORKSPACECTL_TOKEN_FILE"))
     if repeat:
         rows.append(("repeat with", f"--request-id {repeat}"))
-    grids = [Grid(head, (), tuple(rows))]
+    rows += [(f"  {name}", value) for name, value in sorted(failure.metadata.items())]
+    rows.append(("correlation id", failure.correlation_id or "-"))
+    if reason:
+        rows.append(("more", f"workspacectl explain {reason}"))
+    return as_text((Grid(head, (), tuple(rows)),), console(sys.stderr))
+
+
+def explain(failure: RpcFailure, session: Session) -> str:
+    """What to do about it, for a person at a shell. The failure's message becomes one for people:
+    rules in place of the names of fields, and nothing that only gRPC understands.
+    """
     if failure.violations:
-        found = tuple((each.field or "-", each.description) for each in failure.violations)
-        grids.append(Grid("violations", ("FIELD", "WHAT IS WRONG"), found))
-    return as_text(grids)
+        failure.message = "; ".join(map(_rule, failure.violations))
+    reason = failure.reason.removeprefix("ERROR_REASON_")
+    step = _NEXT.get(reason, "")
+    if failure.violations:
+        step = "mend this and say it again; the command's --help shows what each argument takes"
+    if not reason and session.asked:
+        step = _explain_transport(failure, session)
+    return step or _RECOVERIES[Recovery(failure.recovery)]
 
 
-def _document(failure: RpcFailure, request_id: str | None) -> dict[str, Any]:
+def _rule(violation: Violation) -> str:
+    return f"{violation.field} {violation.description}".strip()
+
+
+def _explain_transport(failure: RpcFailure, session: Session) -> str:
+    """Nobody of ours has spoken: look who is there, and why they cannot be heard."""
+    service = session.asked
+    address, option = session.addresses[service], f"--{service}"
+    if failure.code is grpc.StatusCode.UNAVAILABLE:
+        found = reach(address, session.tls_for(address), option=option)
+        if found.fault:
+            failure.message = f"{service}: {found.fault}"
+        return found.remedy
+    if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        span = f"{session.timeout_seconds:g} s"
+        failure.message = f"{service} at {address} did not answer within {span}"
+        return "wait longer with --timeout SECONDS; `workspacectl doctor` looks why"
+    if failure.code is not grpc.StatusCode.UNIMPLEMENTED:
+        return ""
+    if is_part_of(session, service, service):
+        failure.message = f"the {service} service at {address} does not know this call: it is older"
+        return "use the workspacectl of its version, or upgrade it (see workspacectl doctor)"
+    other = f"the {OTHER[service]} service"
+    there = other if is_part_of(session, service, OTHER[service]) else "something else"
+    failure.message = f"{there} is at {address}, and not the {service} service"
+    return f"name the address of the {service} service with {option} HOST:PORT"
+
+
+def _document(failure: RpcFailure, step: str, request_id: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "code": failure.code.name,
         "domain": failure.domain,
         "reason": failure.reason,
         "message": failure.message,
         "recovery": str(failure.recovery),
+        "nextStep": step,
         "correlationId": failure.correlation_id,
         "metadata": failure.metadata,
         "violations": [

@@ -8,42 +8,37 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
+import argcomplete
 import grpc
-from google.protobuf.message import Message
-from typing_extensions import override
 
-from agentworkspace.core.installation import version_of
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import is_well_formed
-from agentworkspace.ctl import failures
-from agentworkspace.ctl.arguments import seconds
-from agentworkspace.ctl.command import Answer, Argument, Command, ExitCode, argument
+from agentworkspace.ctl import failures, printing
+from agentworkspace.ctl.command import Answer, Command, ExitCode
 from agentworkspace.ctl.commands import (
     audit,
     billing,
     catalogue,
+    completion,
+    contexts,
+    doctor,
+    explain,
     health,
     platform_credentials,
     provisions,
     registrations,
     secret_store,
     tokens,
+    watch,
+    whoami,
     workspaces,
 )
-from agentworkspace.ctl.connection import session_from
+from agentworkspace.ctl.connection import Session, no_session, session_from
 from agentworkspace.ctl.files import NotKept, Unusable
-from agentworkspace.ctl.output import as_json, as_text, document, printable
-from agentworkspace.rpc.redaction import scrub_text
-
-DESCRIPTION: Final = """The operator's tool for the registry and the provision service.
-
-exit codes: 0 done
-            1 the service refused, or its answer is no
-            2 the command line, or a file that it names, is not usable
-            3 nobody answered"""
+from agentworkspace.ctl.output import printable
+from agentworkspace.ctl.parser import build_parser
 
 GROUPS: Final = (
     workspaces.GROUP,
@@ -55,44 +50,17 @@ GROUPS: Final = (
     tokens.GROUP,
     registrations.GROUP,
     audit.GROUP,
+    watch.GROUP,
+    contexts.GROUP,
 )
-SINGLE: Final = (provisions.LAUNCH, health.HEALTH)
-
-CONNECTION: Final[tuple[Argument, ...]] = (
-    argument("--registry", metavar="HOST:PORT", help="default: REGISTRY_ADDRESS, 127.0.0.1:7101"),
-    argument("--provision", metavar="HOST:PORT", help="default: PROVISION_ADDRESS, 127.0.0.1:7102"),
-    argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="your credential; default: WORKSPACECTL_TOKEN_FILE",
-    ),
-    argument("--ca", type=Path, metavar="FILE", help="speak TLS; trust this CA (PEM)"),
-    argument("--cert", dest="tls_cert", type=Path, metavar="FILE", help="client certificate (PEM)"),
-    argument("--key", dest="tls_key", type=Path, metavar="FILE", help="its key (PEM)"),
-    argument("--tls-server-name", metavar="NAME", help="name that the certificate must be for"),
-    argument(
-        "--plaintext",
-        action="store_true",
-        default=False,
-        help="no TLS, also off this machine; the default on loopback only",
-    ),
-    argument("--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for each call (30)"),
-    argument("--json", action="store_true", default=False, help="answer with one JSON document"),
+SINGLE: Final = (
+    provisions.LAUNCH,
+    health.HEALTH,
+    doctor.DOCTOR,
+    whoami.WHOAMI,
+    explain.EXPLAIN,
+    completion.COMPLETION,
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """Repeats nothing that could be a secret put where none belongs."""
-
-    @override
-    def error(self, message: str) -> NoReturn:
-        what, stray, words = message.partition("unrecognized arguments: ")
-        if stray:
-            options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
-            message = what + stray + (", ".join(options) or "there are too many of them")
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {printable(scrub_text(message))}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,9 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another alphabet shows escapes instead of a traceback.
             stream.reconfigure(errors="backslashreplace")
+    parser = build_parser(GROUPS, SINGLE)
+    # Where a shell asks what could come next, this answers and does not return.
+    argcomplete.autocomplete(parser, validator=lambda _found, _typed: True)
     try:
         _refuse_unfit(words)
-        args = build_parser().parse_args(words)
+        args, stray = parser.parse_known_args(words)
+        if stray:
+            args.leaf.stray(stray)
     except SystemExit as stopped:
         return int(stopped.code or 0)
     except Unusable as error:
@@ -112,56 +85,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(args)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Every group and command with its arguments; options of the connection go anywhere."""
-    parser = Parser(
-        prog="workspacectl",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=version_of("workspacectl"))
-    for option in CONNECTION:
-        option.add_to(parser)
-    nouns = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in GROUPS:
-        noun = nouns.add_parser(group.name, help=group.help, allow_abbrev=False)
-        verbs = noun.add_subparsers(metavar="VERB", required=True)
-        for command in group.commands:
-            _add(verbs, command)
-    for command in SINGLE:
-        _add(nouns, command)
-    return parser
-
-
-def _add(verbs: argparse._SubParsersAction[Parser], command: Command) -> None:
-    leaf = verbs.add_parser(
-        command.name, help=command.help, description=command.help, allow_abbrev=False
-    )
-    leaf.set_defaults(run=command.run)
-    for each in command.arguments:
-        each.add_to(leaf)
-    shared = leaf.add_argument_group("connection and output")
-    for option in CONNECTION:
-        # Suppressed: here it must not undo what was said in front of the command.
-        option.add_to(shared, default=argparse.SUPPRESS)
-
-
 def _run(args: argparse.Namespace) -> int:
+    command: Command = args.leaf.command
     if getattr(args, "request_id", "") is None:
         args.request_id = str(uuid.uuid4())
     request_id: str | None = getattr(args, "request_id", None)
     try:
-        session = session_from(args)
+        session = no_session() if command.local else session_from(args)
         try:
-            answer: Answer = args.run(args, session)
+            answer = _answer(command, args, session)
+            printing.show(answer, args.output)
         except grpc.RpcError as error:
-            failure = failures.failure_of(error, session.correlation_id)
-            print(failures.told(failure, request_id=request_id, json=args.json), file=sys.stderr)
+            failure = failures.failure_of(error, session)
+            told = failures.told(failure, session, request_id=request_id, form=args.output)
+            print(told, file=sys.stderr)
             return failures.exit_code(failure)
         finally:
             session.close()
-        _show(answer, json=args.json)
     except NotKept as error:
         return _complain(f"{error}; it is handed out again to --request-id {request_id}")
     except Unusable as error:
@@ -175,17 +115,26 @@ def _run(args: argparse.Namespace) -> int:
     return answer.exit_code
 
 
-def _show(answer: Answer, *, json: bool) -> None:
-    if json:
-        found = answer.document
-        if isinstance(found, Message):
-            found = document(found, revealed=answer.revealed)
-        print(as_json(found))
-    else:
-        print(as_text(answer.view))
-    sys.stdout.flush()
-    for note in answer.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+def _answer(command: Command, args: argparse.Namespace, session: Session) -> Answer:
+    if command.check is not None:
+        command.check(args)
+    for each in command.arguments:
+        word = getattr(args, each.dest, None)
+        if each.find is not None and word:
+            setattr(args, each.dest, each.find(session, word, args))
+    if command.ends is not None and not args.yes and (what := command.ends(args, session)):
+        _confirm(what)
+    return command.run(args, session)
+
+
+def _confirm(what: str) -> None:
+    """Unusable unless somebody at a terminal says yes."""
+    print(printable(what), file=sys.stderr)
+    if not sys.stdin.isatty():
+        raise Unusable("nothing was done, and nobody is there to ask: say --yes when it is meant")
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Unusable("nothing was done")
 
 
 def _refuse_unfit(words: Sequence[str]) -> None:
@@ -198,5 +147,6 @@ def _refuse_unfit(words: Sequence[str]) -> None:
 
 
 def _complain(what: str) -> int:
-    print(f"workspacectl: {printable(what)}", file=sys.stderr)
+    lines = [printable(line) for line in what.splitlines()]
+    print("workspacectl: " + "\n".join(lines), file=sys.stderr)
     return ExitCode.USAGE

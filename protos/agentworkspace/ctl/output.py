@@ -1,4 +1,4 @@
-"""The one place where answers become text: aligned tables for people, JSON for machines.
+"""From messages to what is shown of them: rows, facts, trees, documents.
 
 Tables are told which fields to show, as {heading: path}. A field marked `debug_redact` in the
 protos is a secret: it is left out everywhere unless its name was revealed for this one answer.
@@ -7,8 +7,7 @@ protos is a secret: it is left out everywhere unless its name was revealed for t
 from __future__ import annotations
 
 import json
-import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
@@ -23,25 +22,53 @@ from agentworkspace.core.secret import SHOWN
 ABSENT: Final = "-"
 # Each implementation of protobuf has a class of its own for it.
 FieldDescriptor = Any
-_GAP: Final = "  "
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Rows of text; without a header they are pairs of a name and what it is."""
+    """Rows of text; without a header they are pairs of a name and what it is.
+
+    The columns in `wide` are shown with `-o wide` only.
+    """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    wide: frozenset[str] = frozenset()
 
 
-def table(title: str, columns: Mapping[str, str], messages: Iterable[Message]) -> Grid:
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A sentence and the reasons behind it."""
+
+    text: str
+    reasons: tuple[Branch, ...] = ()
+    decided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A text for another program, printed as it is."""
+
+    text: str
+
+
+Shown = Grid | Branch | Plain
+
+
+def table(
+    title: str,
+    columns: Mapping[str, str],
+    messages: Iterable[Message],
+    wide: Iterable[str] = (),
+) -> Grid:
     """One row for every message; the columns are dotted paths into it."""
     paths = tuple(columns.values())
     return Grid(
         title,
         tuple(columns),
         tuple(tuple(text_at(message, path) for path in paths) for message in messages),
+        frozenset(wide),
     )
 
 
@@ -70,15 +97,6 @@ def document(message: Message, *, revealed: Collection[str] = ()) -> dict[str, A
     return found
 
 
-def as_json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2)
-
-
-def as_text(grids: Sequence[Grid]) -> str:
-    """The grids below each other, each under its title."""
-    return "\n\n".join("\n".join(_lines(grid)) for grid in grids)
-
-
 def printable(text: str) -> str:
     """Text that a terminal only shows: what came from a box must not move its cursor."""
     return "".join(
@@ -97,28 +115,6 @@ def short_name(enum: EnumDescriptor, number: int) -> str:
 def prefix_of(enum: EnumDescriptor) -> str:
     """What every value's name starts with: `TOKEN_KIND_`."""
     return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
-
-
-def _lines(grid: Grid) -> Iterable[str]:
-    indent = _GAP if grid.title else ""
-    if grid.title:
-        yield grid.title
-    rows = [
-        tuple(map(printable, row)) for row in (*([grid.header] if grid.header else []), *grid.rows)
-    ]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell + " " * (width - _width(cell))
-            for cell, width in zip(row[:-1], widths, strict=False)
-        ]
-        yield indent + _GAP.join([*cells, row[-1]]).rstrip()
-    if not grid.rows:
-        yield f"{indent}(none)"
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _facts_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -12,7 +12,7 @@ from agentworkspace.ctl.command import Answer
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.output import table
 
-_LARGEST_PAGE: Final = 200
+LARGEST_PAGE: Final = 200
 
 
 def listed(
@@ -23,8 +23,10 @@ def listed(
     *,
     rows: str,
     columns: Mapping[str, str],
+    wide: Iterable[str] = (),
 ) -> Answer:
-    """The list's answer: `rows` names the field that holds it, `columns` what to show of it.
+    """The list's answer: `rows` names the field that holds it, `columns` what to show of it,
+    those in `wide` only with `-o wide`.
 
     The document is one response with the rows of all pages that were asked for.
     """
@@ -32,9 +34,9 @@ def listed(
     while True:
         if not args.all:
             had = 0 if whole is None else len(getattr(whole, rows))
-            request.page_size = min(_LARGEST_PAGE, args.limit - had)
+            request.page_size = min(LARGEST_PAGE, args.limit - had)
         else:
-            request.page_size = _LARGEST_PAGE
+            request.page_size = LARGEST_PAGE
         page = session.call(method, request)
         request.page_token = page.next_page_token
         if whole is None:
@@ -46,4 +48,4 @@ def listed(
         if not page.next_page_token or (not args.all and len(found) >= args.limit):
             break
     notes = ("there are more: --limit N or --all",) if whole.next_page_token else ()
-    return Answer(document=whole, view=(table("", columns, found),), notes=notes)
+    return Answer(document=whole, view=(table("", columns, found, wide),), notes=notes)

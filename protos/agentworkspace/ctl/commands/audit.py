@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agentworkspace.ctl.arguments import PAGING, tenant_filter
+from agentworkspace.ctl.arguments import PAGING, tenant_filter, workspace_option
 from agentworkspace.ctl.command import Answer, Command, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.paging import listed
@@ -23,9 +23,10 @@ _COLUMNS = {
     "DETAILS": "details",
     "CORRELATION": "correlation_id",
 }
+_WIDE = ("TENANT", "DETAILS", "CORRELATION")
 _FILTERS = (
     tenant_filter(),
-    argument("--workspace", default="", metavar="ID", help="only of this workspace"),
+    workspace_option("only of this workspace"),
     argument("--action", default="", metavar="ACTION", help="only of this action"),
     *PAGING,
 )
@@ -36,7 +37,7 @@ def _registry(args: argparse.Namespace, session: Session) -> Answer:
     request = registry_audit.ListAuditEventsRequest(
         tenant_id=args.tenant, workspace_id=args.workspace, action=args.action
     )
-    return listed(args, session, method, request, rows="events", columns=_COLUMNS)
+    return listed(args, session, method, request, rows="events", columns=_COLUMNS, wide=_WIDE)
 
 
 def _provision(args: argparse.Namespace, session: Session) -> Answer:
@@ -44,7 +45,7 @@ def _provision(args: argparse.Namespace, session: Session) -> Answer:
     request = provision_audit.ListAuditEventsRequest(
         tenant_id=args.tenant, workspace_id=args.workspace, action=args.action
     )
-    return listed(args, session, method, request, rows="events", columns=_COLUMNS)
+    return listed(args, session, method, request, rows="events", columns=_COLUMNS, wide=_WIDE)
 
 
 GROUP = Group(

@@ -10,7 +10,8 @@ from agentworkspace.ctl.command import Answer, Command, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable, read_secret
 from agentworkspace.ctl.output import facts
-from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
+from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view, why_tree
+from agentworkspace.ctl.standing import workspace_of
 from agentworkspace.provision.v1 import billing_service_pb2 as messages
 from agentworkspace.provision.v1.billing_service_pb2_grpc import BillingServiceStub
 
@@ -24,6 +25,15 @@ def _resolve(args: argparse.Namespace, session: Session) -> Answer:
     )
     view = (*resolution_view(response.resolution), *launch_view(response.launch))
     return Answer(document=response, view=view)
+
+
+def _why(args: argparse.Namespace, session: Session) -> Answer:
+    workspace = workspace_of(session, args.workspace)
+    response = session.call(
+        BillingServiceStub(session.provision).ResolveBillingMode,
+        messages.ResolveBillingModeRequest(workspace_id=args.workspace),
+    )
+    return Answer(document=response, view=(why_tree(workspace, response.resolution),))
 
 
 def _preview(args: argparse.Namespace, session: Session) -> Answer:
@@ -51,9 +61,21 @@ def _override(args: argparse.Namespace, session: Session) -> Answer:
     return Answer(document=response, view=view)
 
 
-def _tenant(args: argparse.Namespace, session: Session) -> Answer:
+def _one_usage_token(args: argparse.Namespace) -> None:
     if args.usage_token_file is not None and args.remove_usage_token:
         raise Unusable("--usage-token-file and --remove-usage-token exclude each other")
+
+
+def _tenant_ends(args: argparse.Namespace, _session: Session) -> str | None:
+    if not args.remove_usage_token:
+        return None
+    return (
+        f"This forgets the usage token of tenant {args.tenant}: launches on the platform's bill are"
+        " refused until there is another one."
+    )
+
+
+def _tenant(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.SetTenantBillingRequest(
         tenant_id=args.tenant, default_billing=args.default_billing, create=args.create
     )
@@ -70,7 +92,10 @@ GROUP = Group(
     "billing",
     "who pays for the LLM",
     (
-        Command("resolve", "who pays for a workspace, and why", _resolve, (WORKSPACE,)),
+        Command("why", "who pays for a workspace, as a tree of reasons", _why, (WORKSPACE,)),
+        Command(
+            "resolve", "who pays for a workspace, every rule in its order", _resolve, (WORKSPACE,)
+        ),
         Command(
             "preview",
             "who would pay for a workspace that does not exist yet",
@@ -90,7 +115,7 @@ GROUP = Group(
         ),
         Command(
             "tenant",
-            "set a tenant's default payer and its usage token at the platform's proxy",
+            "set what gates a tenant's global secrets, and its usage token at the platform's proxy",
             _tenant,
             (
                 argument("tenant", help="the tenant"),
@@ -98,7 +123,8 @@ GROUP = Group(
                     "--default-billing",
                     choices=("byok", "platform_managed"),
                     default="",
-                    help="what gates global secrets; left as it is when not given",
+                    help="platform_managed: its global secrets may hold no vendor's key; this"
+                    " decides nothing else, never who pays; default: left as it is",
                 ),
                 argument(
                     "--usage-token-file",
@@ -113,6 +139,8 @@ GROUP = Group(
                     help="also for a tenant that has nothing here yet",
                 ),
             ),
+            check=_one_usage_token,
+            ends=_tenant_ends,
         ),
     ),
 )

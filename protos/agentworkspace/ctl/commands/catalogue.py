@@ -23,6 +23,7 @@ _PROVIDERS = {
     "ENDPOINT": "base_url",
     "ANTHROPIC ENDPOINT": "anthropic_base_url",
 }
+_WIDE_OF_PROVIDERS = ("MODELS", "ENDPOINT", "ANTHROPIC ENDPOINT")
 _RUNTIMES = {
     "NAME": "name",
     "DEFAULT MODEL": "default_model",
@@ -35,9 +36,11 @@ _RUNTIME = argument("runtime", help="name of the runtime")
 
 def _providers(args: argparse.Namespace, session: Session) -> Answer:
     method = CatalogueServiceStub(session.provision).ListProviders
+    request = messages.ListProvidersRequest()
     return listed(
-        args, session, method, messages.ListProvidersRequest(), rows="providers", columns=_PROVIDERS
-    )
+        args, session, method, request, rows="providers", columns=_PROVIDERS,
+        wide=_WIDE_OF_PROVIDERS,
+    )  # fmt: skip
 
 
 def _runtimes(args: argparse.Namespace, session: Session) -> Answer:

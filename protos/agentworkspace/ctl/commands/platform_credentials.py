@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from agentworkspace.ctl.arguments import PAGING
-from agentworkspace.ctl.command import Answer, Command, Group, argument
+from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.commands.secret_store import HOLDERS
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import read_secret
@@ -45,12 +45,22 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
     return listed(args, session, method, request, rows="credentials", columns=_COLUMNS)
 
 
+def _unregistering_ends(args: argparse.Namespace, _session: Session) -> str:
+    return (
+        f"This forgets the platform credential {args.name}: from then on tenants may store its"
+        " value as their own."
+    )
+
+
 def _unregister(args: argparse.Namespace, session: Session) -> Answer:
     response = session.call(
         SecretServiceStub(session.provision).UnregisterPlatformCredential,
         messages.UnregisterPlatformCredentialRequest(name=args.name),
     )
-    return Answer(document=response, view=(facts("", response),))
+    if response.deleted:
+        return Answer(document=response, view=(facts("", response),), names=(args.name,))
+    note = f"no platform credential is called {args.name}; nothing was forgotten"
+    return Answer(document=response, notes=(note,), names=(), exit_code=ExitCode.REFUSED)
 
 
 GROUP = Group(
@@ -67,8 +77,9 @@ GROUP = Group(
                 argument("--verbatim", action="store_true", help="keep a line break at the end"),
                 argument("--validate-only", action="store_true", help="only list who holds it"),
             ),
+            secret="platform credential",
         ),
         Command("list", "by name and fingerprint, newest first", _list, PAGING),
-        Command("unregister", "forget one", _unregister, (_NAME,)),
+        Command("unregister", "forget one", _unregister, (_NAME,), ends=_unregistering_ends),
     ),
 )

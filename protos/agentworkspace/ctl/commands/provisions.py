@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agentworkspace.ctl.arguments import PAGING, REQUEST_ID, WORKSPACE, one_of, tenant_filter
+from agentworkspace.ctl import lookup
+from agentworkspace.ctl.arguments import (
+    PAGING,
+    REQUEST_ID,
+    WORKSPACE,
+    one_of,
+    tenant_filter,
+    workspace_option,
+)
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import keeping
@@ -14,6 +22,7 @@ from agentworkspace.ctl.files import Unusable
 from agentworkspace.ctl.output import Grid, document, facts, table
 from agentworkspace.ctl.paging import listed
 from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
+from agentworkspace.ctl.standing import described, is_up, workspace_of
 from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
@@ -21,20 +30,27 @@ from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServ
 _COLUMNS = {
     "ID": "id",
     "WORKSPACE": "workspace_id",
-    "INCARNATION": "incarnation",
+    "INC": "incarnation",
     "STATE": "state",
     "REASON": "reason",
-    "CALLER": "caller",
     "PAYS": "billing.resolved_mode",
+    "ERROR": "error.code",
+    "CALLER": "caller",
     "CREATED": "create_time",
     "RERUN": "rerun_required",
-    "ERROR": "error.code",
 }
+_WIDE = ("CALLER", "CREATED", "RERUN")
 _MANIFEST = {"NAME": "name", "ORIGIN": "origin", "FINGERPRINT": "fingerprint"}
-_PROVISION = argument("provision_id", metavar="provision", help="id of the launch")
+_PROVISION = argument(
+    "provision_id",
+    metavar="launch",
+    help="id of the launch, or its beginning",
+    find=lookup.provision_id,
+    complete=lookup.offered_provisions,
+)
 
 
-def _launch(args: argparse.Namespace, session: Session) -> Answer:
+def _where_it_goes(args: argparse.Namespace) -> None:
     if args.validate_only and args.env_file is not None:
         raise Unusable("--validate-only hands out nothing that --env-file could keep")
     if not args.validate_only and args.env_file is None:
@@ -42,6 +58,9 @@ def _launch(args: argparse.Namespace, session: Session) -> Answer:
             "a launch ends the tokens of the box that runs now; say where the environment of the"
             " new one goes with --env-file FILE, or only look with --validate-only"
         )
+
+
+def _launch(args: argparse.Namespace, session: Session) -> Answer:
     with keeping(args.env_file) as file:
         response = session.call(
             WorkspaceServiceStub(session.provision).ProvisionWorkspace,
@@ -62,6 +81,17 @@ def _launch(args: argparse.Namespace, session: Session) -> Answer:
         notes=tuple(_launch_notes(response, args)),
         exit_code=ExitCode.REFUSED if unkept else ExitCode.DONE,
     )
+
+
+def _launch_ends(args: argparse.Namespace, session: Session) -> str | None:
+    """A launch evicts the box that runs, but for AUTO_RESTART, which first asks whether it must."""
+    asks_itself = args.reason == provision_pb2.PROVISION_REASON_AUTO_RESTART
+    if args.validate_only or asks_itself:
+        return None
+    found = workspace_of(session, args.workspace)
+    if not is_up(found):
+        return None
+    return f"This ends the box of {described(found)} to launch a new one."
 
 
 def _launch_view(response: messages.ProvisionWorkspaceResponse) -> tuple[Grid, ...]:
@@ -86,7 +116,8 @@ def _launch_notes(
         return ["skipped: no launch is needed, or none of this runtime is made from here"]
     if not response.env:
         return []
-    return [f"the environment is in {args.env_file}; report with: provisions complete"]
+    report = f"workspacectl provisions complete {response.provision.id} --outcome succeeded"
+    return [f"the environment is in {args.env_file}; when its box was started: {report}"]
 
 
 def _list(args: argparse.Namespace, session: Session) -> Answer:
@@ -94,7 +125,7 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.ListProvisionsRequest(
         workspace_id=args.workspace, tenant_id=args.tenant, state=args.state
     )
-    return listed(args, session, method, request, rows="provisions", columns=_COLUMNS)
+    return listed(args, session, method, request, rows="provisions", columns=_COLUMNS, wide=_WIDE)
 
 
 def _get(args: argparse.Namespace, session: Session) -> Answer:
@@ -162,6 +193,8 @@ LAUNCH = Command(
         argument("--validate-only", action="store_true", help="decide all, claim nothing"),
         REQUEST_ID,
     ),
+    check=_where_it_goes,
+    ends=_launch_ends,
 )
 
 GROUP = Group(
@@ -173,7 +206,7 @@ GROUP = Group(
             "launches, newest first",
             _list,
             (
-                argument("--workspace", default="", metavar="ID", help="only of this workspace"),
+                workspace_option("only of this workspace"),
                 tenant_filter(),
                 argument(
                     "--state",

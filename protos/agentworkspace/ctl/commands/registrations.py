@@ -7,9 +7,11 @@ import argparse
 from agentworkspace.ctl.arguments import PAGING, WORKSPACE, one_of, tenant_filter
 from agentworkspace.ctl.command import Answer, Command, Group, argument
 from agentworkspace.ctl.commands.tokens import COLUMNS as TOKEN_COLUMNS
+from agentworkspace.ctl.commands.tokens import WIDE as WIDE_OF_TOKENS
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.output import facts, table
 from agentworkspace.ctl.paging import listed
+from agentworkspace.ctl.standing import box_of
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as messages
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     WorkspaceRegistryServiceStub,
@@ -19,17 +21,18 @@ _COLUMNS = {
     "WORKSPACE": "workspace_id",
     "TENANT": "tenant_id",
     "STATE": "state",
-    "INCARNATION": "incarnation",
+    "INC": "incarnation",
     "LAST HEARTBEAT": "last_heartbeat_time",
     "FENCE": "fence",
-    "RELAUNCH": "needs_relaunch",
+    "RELAUNCH": "relaunch_reason",
     "REFUSED": "rejected_registers.count",
     "LAST REFUSAL": "rejected_registers.last_reason",
     "URL": "url",
 }
+_WIDE = ("LAST REFUSAL", "URL")
 _FORECASTS = {
     "EVIDENCE": "evidence",
-    "LINE": "line",
+    "LINE": "line_name",
     "OUTCOME": "outcome",
     "REFUSAL": "reason",
     "RECOVERY": "recovery",
@@ -42,7 +45,9 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.ListRegistrationsRequest(
         tenant_id=args.tenant, state=args.state, needs_relaunch=args.needs_relaunch
     )
-    return listed(args, session, method, request, rows="registrations", columns=_COLUMNS)
+    return listed(
+        args, session, method, request, rows="registrations", columns=_COLUMNS, wide=_WIDE
+    )
 
 
 def _get(args: argparse.Namespace, session: Session) -> Answer:
@@ -60,11 +65,18 @@ def _diagnose(args: argparse.Namespace, session: Session) -> Answer:
     )
     view = (
         facts("registration", response.registration, leave=("agent_card",)),
-        table("tokens", TOKEN_COLUMNS, response.tokens),
+        table("tokens", TOKEN_COLUMNS, response.tokens, WIDE_OF_TOKENS),
         facts("ticket of the newest launch", response.ticket),
         table("what a Register would get now", _FORECASTS, response.forecasts),
     )
     return Answer(document=response, view=view)
+
+
+def _retirement_ends(args: argparse.Namespace, session: Session) -> str:
+    return (
+        f"This retires {box_of(session, args.workspace)} at the registry for ever: its box is told"
+        " to stop, and all its tokens end."
+    )
 
 
 def _retire(args: argparse.Namespace, session: Session) -> Answer:
@@ -107,6 +119,7 @@ GROUP = Group(
             "retire a workspace at the registry for ever (`workspaces remove` does this too)",
             _retire,
             (WORKSPACE, tenant_filter("its tenant; needed for an id never seen before")),
+            ends=_retirement_ends,
         ),
     ),
 )

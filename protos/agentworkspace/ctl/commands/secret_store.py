@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agentworkspace.ctl.arguments import PAGING, WORKSPACE
+from agentworkspace.ctl.arguments import PAGING, WORKSPACE, meant, workspace_option
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable, read_secret
 from agentworkspace.ctl.output import Grid, facts, table, text_at
-from agentworkspace.ctl.paging import listed
+from agentworkspace.ctl.paging import LARGEST_PAGE, listed
 from agentworkspace.ctl.resolution import warnings_view
+from agentworkspace.ctl.standing import box_of
 from agentworkspace.provision.v1 import secret_service_pb2 as messages
 from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStub
 
@@ -40,20 +41,18 @@ _PROBES = {
     "MISSING SCOPE": "missing_scope",
     "MESSAGE": "message",
 }
+_WIDE_OF_PROBES = ("HOST", "HTTP", "MISSING SCOPE")
 _KEY = argument("secret_key", metavar="key", help="name in the environment")
 _PLACE = (
     argument("--tenant", default="", metavar="TENANT", help="for all workspaces of this tenant"),
-    argument("--workspace", default="", metavar="ID", help="for this workspace alone"),
+    workspace_option("for this workspace alone"),
 )
 
 
 def _set(args: argparse.Namespace, session: Session) -> Answer:
-    _one_place(args)
     stub = SecretServiceStub(session.provision)
     value = read_secret(args.value_file, what="value", verbatim=args.verbatim).reveal()
     if args.tenant:
-        if args.provider:
-            raise Unusable("--provider is for a secret of one workspace: leave out --tenant")
         stored = session.call(
             stub.SetGlobalSecret,
             messages.SetGlobalSecretRequest(
@@ -84,8 +83,12 @@ def _assign_provider(args: argparse.Namespace, session: Session) -> Answer:
     return Answer(document=response, view=view)
 
 
+def _deletion_ends(args: argparse.Namespace, session: Session) -> str:
+    whose = f"tenant {args.tenant}" if args.tenant else box_of(session, args.workspace).rstrip(",")
+    return f"This deletes secret {args.secret_key} of {whose}; nobody can read it back."
+
+
 def _delete(args: argparse.Namespace, session: Session) -> Answer:
-    _one_place(args)
     stub = SecretServiceStub(session.provision)
     response: messages.DeleteGlobalSecretResponse | messages.DeleteWorkspaceSecretResponse
     if args.tenant:
@@ -98,12 +101,23 @@ def _delete(args: argparse.Namespace, session: Session) -> Answer:
             stub.DeleteWorkspaceSecret,
             messages.DeleteWorkspaceSecretRequest(workspace_id=args.workspace, key=args.secret_key),
         )
-    return Answer(document=response, view=(facts("", response),))
+    if response.deleted:
+        return Answer(document=response, view=(facts("", response),), names=(args.secret_key,))
+    near = meant(args.secret_key, _keys(args, session))
+    note = f"there is no secret {args.secret_key} at this scope{near}; nothing was deleted"
+    return Answer(document=response, notes=(note,), names=(), exit_code=ExitCode.REFUSED)
+
+
+def _keys(args: argparse.Namespace, session: Session) -> list[str]:
+    """The names that could be meant."""
+    request = messages.ListSecretsRequest(
+        tenant_id=args.tenant, workspace_id=args.workspace, page_size=LARGEST_PAGE
+    )
+    page = session.call(SecretServiceStub(session.provision).ListSecrets, request)
+    return [each.key for each in page.secrets]
 
 
 def _list(args: argparse.Namespace, session: Session) -> Answer:
-    if not args.tenant and not args.workspace:
-        raise Unusable("whose secrets: --tenant or --workspace")
     method = SecretServiceStub(session.provision).ListSecrets
     request = messages.ListSecretsRequest(tenant_id=args.tenant, workspace_id=args.workspace)
     return listed(args, session, method, request, rows="secrets", columns=_COLUMNS)
@@ -116,9 +130,9 @@ def _check(args: argparse.Namespace, session: Session) -> Answer:
     )
     bad = (messages.PROBE_VERDICT_INVALID, messages.PROBE_VERDICT_MISSING_SCOPE)
     failed = any(each.verdict in bad for each in response.results)
-    view = [table("credentials", _PROBES, response.results)]
+    view = [table("credentials", _PROBES, response.results, _WIDE_OF_PROBES)]
     if response.matrix:
-        view.append(table("models on the menu", _PROBES, response.matrix))
+        view.append(table("models on the menu", _PROBES, response.matrix, _WIDE_OF_PROBES))
     code = ExitCode.REFUSED if failed else ExitCode.DONE
     return Answer(document=response, view=tuple(view), exit_code=code)
 
@@ -147,6 +161,13 @@ def _audit_shared(_args: argparse.Namespace, session: Session) -> Answer:
 def _one_place(args: argparse.Namespace) -> None:
     if bool(args.tenant) == bool(args.workspace):
         raise Unusable("whose secret: either --tenant or --workspace")
+    if args.tenant and getattr(args, "provider", ""):
+        raise Unusable("--provider is for a secret of one workspace: leave out --tenant")
+
+
+def _any_place(args: argparse.Namespace) -> None:
+    if not args.tenant and not args.workspace:
+        raise Unusable("whose secrets: --tenant or --workspace")
 
 
 GROUP = Group(
@@ -169,6 +190,8 @@ GROUP = Group(
                 argument("--value-file", type=Path, metavar="FILE", help="read it from FILE"),
                 argument("--verbatim", action="store_true", help="keep a line break at the end"),
             ),
+            check=_one_place,
+            secret="value",
         ),
         Command(
             "assign-provider",
@@ -179,11 +202,24 @@ GROUP = Group(
                 argument(
                     "provider", metavar="provider", help="a provider or a vendor; '' takes back"
                 ),
-                argument("--workspace", required=True, metavar="ID", help="the workspace"),
+                workspace_option("the workspace", required=True),
             ),
         ),
-        Command("delete", "delete a secret", _delete, (_KEY, *_PLACE)),
-        Command("list", "names, scopes and times; never values", _list, (*_PLACE, *PAGING)),
+        Command(
+            "delete",
+            "delete a secret",
+            _delete,
+            (_KEY, *_PLACE),
+            check=_one_place,
+            ends=_deletion_ends,
+        ),
+        Command(
+            "list",
+            "names, scopes and times; never values",
+            _list,
+            (*_PLACE, *PAGING),
+            check=_any_place,
+        ),
         Command(
             "check",
             "ask the vendors whether a workspace's credentials work; exit 1 when one does not",

@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agentworkspace.ctl.arguments import OUT, PAGING, REQUEST_ID, WORKSPACE, duration, one_of
+from agentworkspace.ctl.arguments import (
+    OUT,
+    PAGING,
+    REQUEST_ID,
+    TOKEN_ID,
+    WORKSPACE,
+    duration,
+    one_of,
+    workspace_option,
+)
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
+from agentworkspace.ctl.commands.revocations import REVOKE, REVOKE_ALL
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import deliver, keeping
-from agentworkspace.ctl.files import STDIN, PrivateFile, Unusable, read_secret
+from agentworkspace.ctl.files import PrivateFile, Unusable, read_secret
 from agentworkspace.ctl.output import facts, short_name
 from agentworkspace.ctl.paging import listed
+from agentworkspace.ctl.standing import box_of
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as messages
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
@@ -22,7 +33,7 @@ COLUMNS = {
     "PREFIX": "prefix",
     "LABEL": "label",
     "SCOPES": "scopes",
-    "INCARNATION": "incarnation",
+    "INC": "incarnation",
     "CREATED": "create_time",
     "EXPIRES": "expire_time",
     "FIRST USE": "first_use_time",
@@ -30,20 +41,11 @@ COLUMNS = {
     "REVOKED": "revoke_time",
     "WHY": "revoke_reason",
 }
-_KIND = one_of(token_pb2.TokenKind.DESCRIPTOR)
-_TOKEN_ID = argument("token_id", metavar="token", help="id of the token")
+WIDE = ("PREFIX", "SCOPES", "CREATED", "FIRST USE", "REVOKED")
+_KIND = token_pb2.TokenKind.DESCRIPTOR
+_API, _INSTANCE = token_pb2.TOKEN_KIND_API, token_pb2.TOKEN_KIND_INSTANCE
 _SHA256 = argument(
     "--token-sha256", default="", metavar="HEX", help="hash of a token that you made yourself"
-)
-_WHY = (
-    argument(
-        "--reason",
-        required=True,
-        help="operator: its holder may come back; compromised: nobody comes back with it, or with"
-        " what was made from it; suspended (revoke-all): nobody is let in until an admin resumes",
-        **one_of(token_pb2.RevokeReason.DESCRIPTOR),
-    ),
-    argument("--note", default="", help="for the audit"),
 )
 
 
@@ -79,6 +81,15 @@ def _rotate(args: argparse.Namespace, session: Session) -> Answer:
         return _issued(response, out)
 
 
+def _rotation_ends(args: argparse.Namespace, session: Session) -> str | None:
+    if args.overlap is not None:
+        return None
+    return (
+        f"This ends token {args.token_id} of {box_of(session, args.workspace)} at once;"
+        " --overlap 15m lets its holder change over."
+    )
+
+
 def _issued(
     response: messages.MintTokenResponse | messages.RotateTokenResponse, out: PrivateFile | None
 ) -> Answer:
@@ -99,36 +110,15 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.ListTokensRequest(
         workspace_id=args.workspace, include_revoked=args.include_revoked
     )
-    return listed(args, session, method, request, rows="tokens", columns=COLUMNS)
+    return listed(args, session, method, request, rows="tokens", columns=COLUMNS, wide=WIDE)
 
 
-def _revoke(args: argparse.Namespace, session: Session) -> Answer:
-    request = messages.RevokeTokenRequest(reason=args.reason, note=args.note)
-    if args.workspace == str(STDIN):
-        if args.token_id:
-            raise Unusable("the token on standard input says which one it is; leave its id out")
-        request.token = read_secret(None, what="token").reveal()
-    elif not args.token_id:
-        raise Unusable("which token: its id behind the workspace's, or - to read it from input")
-    else:
-        request.workspace_id, request.token_id = args.workspace, args.token_id
-    response = session.call(TokenServiceStub(session.registry).RevokeToken, request)
-    return Answer(document=response, view=(facts("", response),))
-
-
-def _revoke_all(args: argparse.Namespace, session: Session) -> Answer:
-    response = session.call(
-        TokenServiceStub(session.registry).RevokeWorkspaceTokens,
-        messages.RevokeWorkspaceTokensRequest(
-            workspace_id=args.workspace, kinds=args.kind, reason=args.reason, note=args.note
-        ),
-    )
-    return Answer(document=response, view=(facts("", response),))
+def _for_whom(args: argparse.Namespace) -> None:
+    if bool(args.workspace) == args.any_workspace:
+        raise Unusable("for whom: either --workspace or --any-workspace")
 
 
 def _validate(args: argparse.Namespace, session: Session) -> Answer:
-    if bool(args.workspace) == args.any_workspace:
-        raise Unusable("for whom: either --workspace or --any-workspace")
     request = messages.ValidateTokenRequest(
         token=read_secret(args.value_file, what="token").reveal(),
         required_kind=args.kind,
@@ -157,7 +147,9 @@ GROUP = Group(
             _mint,
             (
                 WORKSPACE,
-                argument("--kind", default=token_pb2.TOKEN_KIND_API, help="default: api", **_KIND),
+                argument(
+                    "--kind", default=_API, help="default: api", **one_of(_KIND, _API, _INSTANCE)
+                ),
                 argument("--label", default="", help="free text"),
                 argument("--scope", action="append", default=[], help="may be repeated"),
                 argument("--ttl", type=duration, help="such as 30d; default: until revoked"),
@@ -172,12 +164,13 @@ GROUP = Group(
             _rotate,
             (
                 WORKSPACE,
-                _TOKEN_ID,
+                TOKEN_ID,
                 argument("--overlap", type=duration, help="how long the old one still lives"),
                 _SHA256,
                 OUT,
                 REQUEST_ID,
             ),
+            ends=_rotation_ends,
         ),
         Command(
             "list",
@@ -189,49 +182,26 @@ GROUP = Group(
                 *PAGING,
             ),
         ),
-        Command(
-            "revoke",
-            "revoke one token, by its ids or, when it was found somewhere, by its own text",
-            _revoke,
-            (
-                argument(
-                    "workspace", help="id of its workspace; - reads the token from standard input"
-                ),
-                argument(
-                    "token_id", nargs="?", default="", metavar="token", help="id of the token"
-                ),
-                *_WHY,
-            ),
-        ),
-        Command(
-            "revoke-all",
-            "revoke the tokens of a workspace; compromised and suspended fence it",
-            _revoke_all,
-            (
-                WORKSPACE,
-                argument(
-                    "--kind",
-                    action="append",
-                    default=[],
-                    help="may be repeated; default: instance and api",
-                    **_KIND,
-                ),
-                *_WHY,
-            ),
-        ),
+        REVOKE,
+        REVOKE_ALL,
         Command(
             "validate",
             "whom the token on standard input speaks for; exit 1 when it is not accepted",
             _validate,
             (
-                argument(
-                    "--workspace", default="", metavar="ID", help="it must belong to this one"
-                ),
+                workspace_option("it must belong to this one"),
                 argument("--any-workspace", action="store_true", help="whichever it belongs to"),
-                argument("--kind", default=None, help="it must be of this kind", **_KIND),
+                argument(
+                    "--kind",
+                    default=None,
+                    help="it must be of this kind",
+                    **one_of(_KIND, _API, _INSTANCE, token_pb2.TOKEN_KIND_PROXY),
+                ),
                 argument("--scope", action="append", default=[], help="it must hold this scope"),
                 argument("--value-file", type=Path, metavar="FILE", help="read it from FILE"),
             ),
+            check=_for_whom,
+            secret="token",
         ),
     ),
 )

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-from google.protobuf.json_format import ParseDict, ParseError
 
 from agentworkspace.ctl.arguments import (
-    INT32,
-    INT64,
-    MODES,
     OUT,
     PAGING,
     REQUEST_ID,
@@ -22,57 +16,39 @@ from agentworkspace.ctl.arguments import (
 from agentworkspace.ctl.command import Answer, Command, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import deliver, keeping
-from agentworkspace.ctl.files import Unusable, read_json_object
+from agentworkspace.ctl.files import Unusable
 from agentworkspace.ctl.output import facts
 from agentworkspace.ctl.paging import listed
 from agentworkspace.ctl.resolution import resolution_view, warnings_view
+from agentworkspace.ctl.spec import FLAGS, SPEC, pair, secrets_from, spec_from
+from agentworkspace.ctl.standing import box_of
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 
 _COLUMNS = {
     "ID": "id",
-    "TENANT": "tenant_id",
     "NAME": "name",
-    "RUNTIME": "runtime",
-    "MODEL": "model",
+    "TENANT": "tenant_id",
     "STATUS": "status",
-    "INCARNATION": "incarnation",
+    "INC": "incarnation",
     "NEEDS LAUNCH": "needs_launch.reason",
     "LAST ERROR": "last_error.code",
+    "RUNTIME": "runtime",
+    "MODEL": "model",
     "CREATED": "create_time",
 }
-# The fields that a flag can set; the others (compute) come with --spec.
-_FLAGS: dict[str, dict[str, Any]] = {
-    "name": {},
-    "runtime": {},
-    "model": {},
-    "template": {},
-    "parent_id": {"metavar": "ID"},
-    "tier": {"type": INT32},
-    "role": {},
-    "max_concurrent_tasks": {"type": INT32, "metavar": "N"},
-    "budget_limit_micros": {"type": INT64, "metavar": "N"},
-    "delivery_mode": {"choices": ("push", "poll")},
-    "url": {},
-    "workspace_access": {"choices": ("none", "read_only", "read_write")},
-    "required_env": {"action": "append", "metavar": "NAME", "help": "may be repeated"},
-    "billing_mode_override": {"choices": MODES},
-}
-_SPEC = (
-    argument("--spec", type=Path, metavar="FILE", help="fields as JSON; flags win; - for stdin"),
-    *(argument("--" + field.replace("_", "-"), **_FLAGS[field]) for field in _FLAGS),
-)
+_WIDE = ("RUNTIME", "MODEL", "CREATED")
 
 
 def _create(args: argparse.Namespace, session: Session) -> Answer:
-    spec, _ = _spec_from(args)
+    spec, _ = spec_from(args)
     request = messages.CreateWorkspaceRequest(
         request_id=args.request_id,
         tenant_id=args.tenant,
         workspace=spec,
-        secrets=_secrets_from(args.secrets_file),
-        secret_providers=dict(_pair(each) for each in args.secret_provider or ()),
+        secrets=secrets_from(args.secrets_file),
+        secret_providers=dict(pair(each) for each in args.secret_provider or ()),
         validate_only=args.validate_only,
         auth_token_sha256=args.auth_token_sha256,
     )
@@ -111,11 +87,11 @@ def _list(args: argparse.Namespace, session: Session) -> Answer:
         needs_launch=args.needs_launch,
         show_removed=args.show_removed,
     )
-    return listed(args, session, method, request, rows="workspaces", columns=_COLUMNS)
+    return listed(args, session, method, request, rows="workspaces", columns=_COLUMNS, wide=_WIDE)
 
 
 def _update(args: argparse.Namespace, session: Session) -> Answer:
-    spec, named = _spec_from(args)
+    spec, named = spec_from(args)
     changed = {*named, *args.clear}
     if set(named) & set(args.clear):
         raise Unusable("a field is either set or cleared")
@@ -134,53 +110,19 @@ def _update(args: argparse.Namespace, session: Session) -> Answer:
     return Answer(document=response, view=view)
 
 
+def _removal_ends(args: argparse.Namespace, session: Session) -> str:
+    return (
+        f"This removes {box_of(session, args.workspace)} for ever: its box is stopped, all its"
+        " tokens end, its secrets are deleted."
+    )
+
+
 def _remove(args: argparse.Namespace, session: Session) -> Answer:
     response = session.call(
         WorkspaceServiceStub(session.provision).RemoveWorkspace,
         messages.RemoveWorkspaceRequest(workspace_id=args.workspace),
     )
     return Answer(document=response, view=(facts("", response.workspace),))
-
-
-def _spec_from(args: argparse.Namespace) -> tuple[workspace_pb2.Workspace, list[str]]:
-    """The spec, and the names of the fields that were given, also when given as nothing."""
-    spec = workspace_pb2.Workspace()
-    named: list[str] = []
-    if args.spec is not None:
-        given = read_json_object(args.spec)
-        try:
-            ParseDict(given, spec)
-        except ParseError as error:
-            raise Unusable(f"{args.spec}: {error}") from error
-        by_json_name = {field.json_name: field.name for field in spec.DESCRIPTOR.fields}
-        named += [by_json_name.get(name, name) for name in given]
-    for field in _FLAGS:
-        value = getattr(args, field)
-        if value is None:
-            continue
-        named.append(field)
-        if isinstance(value, list):
-            spec.ClearField("required_env")
-            spec.required_env.extend(value)
-        else:
-            setattr(spec, field, value)
-    return spec, named
-
-
-def _secrets_from(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    found = read_json_object(path)
-    if not all(isinstance(value, str) for value in found.values()):
-        raise Unusable(f"{path}: every secret's value must be text")
-    return found
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, provider = text.partition("=")
-    if not key or not equals or not provider:
-        raise Unusable(f"`{text}` is not NAME=PROVIDER, such as ANTHROPIC_API_KEY=minimax")
-    return key, provider
 
 
 GROUP = Group(
@@ -193,7 +135,7 @@ GROUP = Group(
             _create,
             (
                 argument("--tenant", required=True, metavar="TENANT", help="whose it is"),
-                *_SPEC,
+                *SPEC,
                 argument(
                     "--secrets-file",
                     type=Path,
@@ -238,12 +180,12 @@ GROUP = Group(
             _update,
             (
                 WORKSPACE,
-                *_SPEC,
+                *SPEC,
                 argument(
                     "--clear",
                     action="append",
                     default=[],
-                    choices=(*_FLAGS, "compute"),
+                    choices=(*FLAGS, "compute"),
                     metavar="FIELD",
                     help="back to its default; may be repeated",
                 ),
@@ -251,6 +193,6 @@ GROUP = Group(
                 REQUEST_ID,
             ),
         ),
-        Command("remove", "remove a workspace for ever", _remove, (WORKSPACE,)),
+        Command("remove", "remove a workspace for ever", _remove, (WORKSPACE,), ends=_removal_ends),
     ),
 )
