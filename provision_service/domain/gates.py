@@ -219,6 +219,13 @@ def _missing_credential(case: Case, runtime: Runtime, provider: Provider) -> Ref
         f"provider {provider.name}: `{model}` needs {wanted}"
         f" (accepted: {_accepted_words(case.catalogue, provider)}); {use}add {wanted}"
     )
+    # Others that have this very model on their menu: whoever holds their key need not buy another.
+    others = {
+        each.name: wanted_name(case.catalogue, each)
+        for each in (case.derivation.candidates if case.derivation else ())
+        if each is not provider and not each.is_platform
+    }
+    message += "".join(f", or {name} for {each}" for each, name in others.items())
     uncounted_rows = uncounted(case.catalogue, provider, case.secrets)
     said = (why_not_counted(case.catalogue, provider, r, case.secrets) for r in uncounted_rows)
     message += "".join(f"; {why}" for why in dict.fromkeys(said))
@@ -230,6 +237,7 @@ def _missing_credential(case: Case, runtime: Runtime, provider: Provider) -> Ref
             "model": model,
             "provider": provider.name,
             "accepted": ",".join(provider.auth_env),
+            **({"others": ",".join(others.values())} if others else {}),
         },
     )
 

@@ -270,6 +270,16 @@ def test_a_missing_credential_carries_its_facts_as_metadata() -> None:
     }
 
 
+def test_a_missing_credential_names_those_of_every_vendor_of_this_very_model() -> None:
+    decision = launch(runtime="codex", model="gpt-5.4")
+    assert decision.refusal is not None
+    assert decision.refusal.message == (
+        "provider openai-subscription: `gpt-5.4` needs CODEX_AUTH_JSON (accepted: CODEX_AUTH_JSON,"
+        " CODEX_CHATGPT_AUTH_JSON); add CODEX_AUTH_JSON, or OPENAI_API_KEY for openai-api"
+    )
+    assert decision.refusal.metadata["others"] == "OPENAI_API_KEY"
+
+
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_a_blank_credential_is_absent(blank: str) -> None:
     decision = launch(model="opus", workspace={"CLAUDE_CODE_OAUTH_TOKEN": blank})
