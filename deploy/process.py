@@ -59,11 +59,11 @@ class Service:
             health: Any = health_pb2_grpc.HealthStub(channel)
             while not serves(health):
                 if self.exit_status is not None:
-                    raise StartError(f"{self.name} exited at its start.\n{self._last_lines()}")
+                    raise StartError(f"{self.name} exited at its start.\n{self.last_lines()}")
                 if time.monotonic() > give_up:
                     raise StartError(
                         f"{self.name} was not ready within {START_SECONDS:.0f} s.\n"
-                        f"{self._last_lines()}"
+                        f"{self.last_lines()}"
                     )
                 time.sleep(0.05)
 
@@ -90,7 +90,8 @@ class Service:
         self._environment |= settings
         self.start()
 
-    def _last_lines(self) -> str:
+    def last_lines(self) -> str:
+        """The end of its log, and where the rest is."""
         lines = self.log.read_text(errors="replace").splitlines()[-20:]
         return "\n".join(["Its log ends with:", *lines, f"All of it: {self.log}"])
 
