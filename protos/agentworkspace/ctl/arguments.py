@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from agentworkspace.ctl import lookup
 from agentworkspace.ctl.command import Argument, argument
 from agentworkspace.ctl.output import prefix_of
+from agentworkspace.ctl.spelling import wrong_word
 
 MODES: Final = ("platform_managed", "byok", "disabled")
 
@@ -79,23 +79,6 @@ def one_of(enum: EnumDescriptor, *only: int) -> dict[str, Any]:
         "metavar": "{" + ",".join(numbers) + "}",
         "complete": lambda _session, typed, _args: [n for n in numbers if n.startswith(typed)],
     }
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def wrong_word(word: str, known: Sequence[str]) -> str:
-    """What is said of a word that is none of these. It is repeated only when it is close to one,
-    and so surely no secret.
-    """
-    close = difflib.get_close_matches(word, known, n=1)
-    listed = ", ".join(known)
-    if close:
-        return f"there is no {word!r}; did you mean {close[0]!r}? There are: {listed}"
-    return f"expected one of {listed}"
 
 
 WORKSPACE: Final = argument(

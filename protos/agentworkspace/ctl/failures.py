@@ -66,7 +66,8 @@ def told(failure: RpcFailure, session: Session, *, request_id: str | None, form:
         rows.append(("retry after", f"{failure.retry_after.total_seconds():g} s"))
     if repeat:
         rows.append(("repeat with", f"--request-id {repeat}"))
-    rows += [(f"  {name}", value) for name, value in sorted(failure.metadata.items())]
+    known = {} if failure.violations else failure.metadata
+    rows += [(f"  {name}", value) for name, value in sorted(known.items())]
     rows.append(("correlation id", failure.correlation_id or "-"))
     if reason:
         rows.append(("more", f"workspacectl explain {reason}"))

@@ -12,6 +12,7 @@ from agentworkspace.core.ids import is_canonical_uuid, uuids_beginning_with
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import STDIN, Unusable
 from agentworkspace.ctl.output import short_name
+from agentworkspace.ctl.spelling import meant
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as provision
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
@@ -40,13 +41,10 @@ def workspace(session: Session, text: str, _args: argparse.Namespace) -> str:
     if not found and uuids_beginning_with(text):
         # Whom only the registry knows: admitted by another launcher, or retired before it came.
         found = live = _registrations(session, text)
-    return _only(
-        "workspace",
-        text,
-        live or found,
-        "`workspacectl workspaces list` shows names and ids, with --show-removed the removed ones"
-        " too",
-    )
+    remedy = "`workspacectl workspaces list` shows names and ids"
+    if not found:
+        remedy += meant(text, offered_workspaces(session, "", _args))
+    return _only("workspace", text, live or found, remedy)
 
 
 def provision_id(session: Session, text: str, _args: argparse.Namespace) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -14,13 +13,14 @@ from argcomplete.completers import FilesCompleter
 from typing_extensions import override
 
 from agentworkspace.core.installation import version_of
-from agentworkspace.ctl.arguments import meant, seconds, wrong_word
+from agentworkspace.ctl.arguments import seconds
 from agentworkspace.ctl.command import YES, Argument, Command, Completer, ExitCode, Group, argument
 from agentworkspace.ctl.connection import session_from
 from agentworkspace.ctl.contexts import read_contexts
 from agentworkspace.ctl.files import Unusable
 from agentworkspace.ctl.output import printable
 from agentworkspace.ctl.printing import FORMATS
+from agentworkspace.ctl.spelling import meant, wrong_word
 from agentworkspace.rpc.redaction import scrub_text
 
 DESCRIPTION: Final = """The operator's tool for the registry and the provision service.
@@ -71,8 +71,8 @@ class Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {printable(scrub_text(message))}\n")
+        said = printable(scrub_text(message))
+        self.exit(ExitCode.USAGE, f"{self.prog}: {said}\n{self.prog} --help shows all of it\n")
 
     @override
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
             )
         takes = [a.metavar or a.dest for a in self._actions if not a.option_strings]
         wanted = " ".join(map(str, takes)) or "no word"
-        self.error(f"{len(words)} words too many: it takes {wanted}; see {self.prog} --help")
+        self.error(f"{len(words)} words too many: it takes {wanted}")
 
 
 def build_parser(groups: Iterable[Group], single: Iterable[Command]) -> Parser:

@@ -61,7 +61,7 @@ def show(answer: Answer, form: str) -> None:
     elif form == "name":
         for name in names_of(answer):
             print(printable(name))
-    else:
+    elif answer.view:
         print(as_text(answer.view, console(sys.stdout), wide=form == "wide"))
     sys.stdout.flush()
     for note in answer.notes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
-from agentworkspace.ctl.arguments import meant
 from agentworkspace.ctl.command import Answer, Command, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable
 from agentworkspace.ctl.output import Grid
+from agentworkspace.ctl.spelling import meant
 from agentworkspace.rpc.documented_reasons import SERVICES, documented_reasons
 
 

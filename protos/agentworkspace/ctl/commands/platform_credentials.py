@@ -59,7 +59,7 @@ def _unregister(args: argparse.Namespace, session: Session) -> Answer:
     )
     if response.deleted:
         return Answer(document=response, view=(facts("", response),), names=(args.name,))
-    note = f"no platform credential is called {args.name}; nothing was forgotten"
+    note = f"nothing was forgotten: no platform credential is called {args.name}"
     return Answer(document=response, notes=(note,), names=(), exit_code=ExitCode.REFUSED)
 
 

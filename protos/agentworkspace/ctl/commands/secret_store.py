@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agentworkspace.ctl.arguments import PAGING, WORKSPACE, meant, workspace_option
+from agentworkspace.ctl.arguments import PAGING, WORKSPACE, workspace_option
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable, read_secret
 from agentworkspace.ctl.output import Grid, facts, table, text_at
 from agentworkspace.ctl.paging import LARGEST_PAGE, listed
 from agentworkspace.ctl.resolution import warnings_view
+from agentworkspace.ctl.spelling import meant
 from agentworkspace.ctl.standing import box_of
 from agentworkspace.provision.v1 import secret_service_pb2 as messages
 from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStub
@@ -104,7 +105,7 @@ def _delete(args: argparse.Namespace, session: Session) -> Answer:
     if response.deleted:
         return Answer(document=response, view=(facts("", response),), names=(args.secret_key,))
     near = meant(args.secret_key, _keys(args, session))
-    note = f"there is no secret {args.secret_key} at this scope{near}; nothing was deleted"
+    note = f"nothing was deleted: there is no secret {args.secret_key} at this scope{near}"
     return Answer(document=response, notes=(note,), names=(), exit_code=ExitCode.REFUSED)
 
 
