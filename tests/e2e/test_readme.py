@@ -38,6 +38,7 @@ ONE_CALL_EACH: Final = {
     "registry": {
         "agentworkspace.registry.v1.AuditService": ("ListAuditEvents", {}),
         "agentworkspace.registry.v1.RegistrationService": ("WhoAmI", {}),
+        "agentworkspace.registry.v1.SystemService": ("GetSystemInfo", {}),
         "agentworkspace.registry.v1.TokenService": ("ListTokens", {"workspace_id": "WORKSPACE"}),
         "agentworkspace.registry.v1.WorkspaceRegistryService": ("ListRegistrations", {}),
         "grpc.health.v1.Health": ("Check", {}),
@@ -53,6 +54,7 @@ ONE_CALL_EACH: Final = {
             "ListSecrets",
             {"workspace_id": "WORKSPACE"},
         ),
+        "agentworkspace.provision.v1.SystemService": ("GetSystemInfo", {}),
         "agentworkspace.provision.v1.WorkspaceService": ("ListWorkspaces", {}),
         "grpc.health.v1.Health": ("Check", {}),
     },
