@@ -18,7 +18,9 @@ import yaml
 from typing_extensions import override
 
 from agentworkspace.core.installation import package_version
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.ctl.main import main
+from agentworkspace.ctl.next_steps import BY_REASON, BY_RECOVERY
 from agentworkspace.provision.v1 import (
     billing_service_pb2,
     error_reason_pb2,
@@ -319,6 +321,13 @@ def all_reasons() -> list[Any]:
 
     both = (error_reason_pb2.ErrorReason, of_registry.ErrorReason)
     return [each for enum in both for each in enum.DESCRIPTOR.values]
+
+
+def test_next_steps_are_told_for_reasons_that_there_are() -> None:
+    named = {each.name.removeprefix("ERROR_REASON_") for each in all_reasons()}
+
+    assert set(BY_REASON) <= named
+    assert set(BY_RECOVERY) == set(Recovery)
 
 
 def test_explain_suggests_the_reason_that_was_meant() -> None:

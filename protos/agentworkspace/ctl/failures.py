@@ -11,6 +11,7 @@ from agentworkspace.core.refusal import Recovery, Violation
 from agentworkspace.ctl.command import ExitCode
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.identity import OTHER, is_part_of
+from agentworkspace.ctl.next_steps import BY_REASON, BY_RECOVERY
 from agentworkspace.ctl.output import Grid
 from agentworkspace.ctl.printing import as_json, as_text, console
 from agentworkspace.ctl.reach import reach
@@ -19,23 +20,6 @@ from agentworkspace.rpc.errors import RpcFailure, failure_from
 _NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # Whether the change was made is not known, or it is worth asking again.
 _REPEATABLE: Final = _NOBODY | {grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL}
-_RECOVERIES: Final = {
-    Recovery.RETRY: "try again in a moment",
-    Recovery.RELAUNCH: "only a new launch helps: workspacectl launch WORKSPACE --reason restart",
-    Recovery.REGISTER: "the box registers again by itself",
-    Recovery.STOP: "nothing: this workspace or box has ended",
-    Recovery.FIX_REQUEST: "change the command: the same one would be refused again",
-}
-_NEXT: Final = {
-    "CREDENTIAL_MISSING": "say who you are: --token-file FILE, WORKSPACECTL_TOKEN_FILE or a context"
-    " (workspacectl context set)",
-    "CREDENTIAL_REJECTED": "this installation does not know the credential: `workspacectl context"
-    " list` shows which one is used; an operator's token of it lies in its credentials directory",
-    "ROLE_REQUIRED": "use the credential of a caller with this role; `workspacectl whoami` shows"
-    " yours",
-    "TENANT_FORBIDDEN": "use the credential of a caller of this tenant; `workspacectl whoami` shows"
-    " yours",
-}
 
 
 def failure_of(error: grpc.RpcError, session: Session) -> RpcFailure:
@@ -81,12 +65,12 @@ def explain(failure: RpcFailure, session: Session) -> str:
     if failure.violations:
         failure.message = "; ".join(map(_rule, failure.violations))
     reason = failure.reason.removeprefix("ERROR_REASON_")
-    step = _NEXT.get(reason, "")
+    step = BY_REASON.get(reason, "")
     if failure.violations:
         step = "mend this and say it again; the command's --help shows what each argument takes"
     if not reason and session.asked:
         step = _explain_transport(failure, session)
-    return step or _RECOVERIES[Recovery(failure.recovery)]
+    return step or BY_RECOVERY[Recovery(failure.recovery)]
 
 
 def _rule(violation: Violation) -> str:
