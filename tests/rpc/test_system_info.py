@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,7 +18,7 @@ from agentworkspace.registry.v1 import system_service_pb2 as registry
 from agentworkspace.registry.v1 import system_service_pb2_grpc as registry_stubs
 from agentworkspace.rpc.errors import failure_from
 from agentworkspace.service.store import Store
-from tests.rpc.provision_server import GLOBEX_ADMIN
+from tests.rpc.provision_server import GLOBEX_ADMIN, serving
 from tests.rpc.registry_server import ADMIN, VERIFIER, bearer
 from tests.services import Pair, both
 
@@ -83,6 +84,17 @@ def test_provisioning_names_its_keys_and_what_a_box_hears_of_the_registry(pair: 
     assert (found.secrets_key_id, list(found.secrets_key_ids)) == ("k1", ["k1"])
     assert found.box_registry_address == pair.registry.address
     assert found.box_registry_ca == ""
+    assert found.registry_fault == ""
+
+
+def test_provisioning_tells_that_it_cannot_use_its_registry(
+    provision_database: str, tmp_path: Path
+) -> None:
+    with serving(provision_database, tmp_path) as running:
+        stub = provision_stubs.SystemServiceStub(running.channel)
+        found = stub.GetSystemInfo(provision.GetSystemInfoRequest(), metadata=ADMIN, timeout=10)
+
+    assert found.registry_fault == "the registry did not answer (UNAVAILABLE)"
 
 
 @EITHER

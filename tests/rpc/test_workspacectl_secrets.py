@@ -245,3 +245,16 @@ def test_a_value_put_on_the_command_line_by_mistake_is_not_repeated(pair: Pair) 
     assert result.code == 2
     assert "there is no --value; did you mean --value-file?" in result.err
     assert VALUE not in result.err
+
+
+@pytest.mark.parametrize("value", [VALUE, "-----BEGIN PRIVATE KEY-----", "-very-secret"])
+def test_whoever_types_a_value_is_told_where_it_belongs_and_that_it_is_lost(
+    pair: Pair, value: str
+) -> None:
+    result = pair.run("secrets", "set", "K", "--tenant", "acme", value)
+
+    assert result.code == 2
+    assert "the value is read from standard input or --value-file, never from the" in result.err
+    assert "treat this one as leaked" in result.err
+    assert value not in result.err
+    assert pair.provision.asked == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -32,6 +33,8 @@ exit codes: 0 done
             1 the service refused, or its answer is no
             2 the command line, or a file that it names, is not usable
             3 nobody answered"""
+# Whatever else begins with a hyphen may be a key in PEM.
+_OPTION: Final = re.compile(r"-[a-z]|--[a-z][a-z0-9-]{0,30}", re.ASCII)
 _COMPLETION_SECONDS: Final = 2.0
 
 CONNECTION: Final[tuple[Argument, ...]] = (
@@ -84,7 +87,8 @@ class Parser(argparse.ArgumentParser):
 
     def stray(self, words: Sequence[str]) -> NoReturn:
         """Refuse what no argument takes; what it says is repeated only where it is an option."""
-        options = [word.partition("=")[0] for word in words if word.startswith("-")]
+        begun = (word.partition("=")[0] for word in words)
+        options = [each for each in begun if _OPTION.fullmatch(each)]
         known = [name for action in self._actions for name in action.option_strings]
         if options:
             self.error("; ".join(f"there is no {each}{meant(each, known)}" for each in options))
@@ -96,7 +100,7 @@ class Parser(argparse.ArgumentParser):
             )
         takes = [a.metavar or a.dest for a in self._actions if not a.option_strings]
         wanted = " ".join(map(str, takes)) or "no word"
-        self.error(f"{len(words)} words too many: it takes {wanted}")
+        self.error(f"{len(words)} too many: it takes {wanted} and nothing else")
 
 
 def build_parser(groups: Iterable[Group], single: Iterable[Command]) -> Parser:

@@ -21,6 +21,7 @@ _NOTE = argument("--note", default="", help="for the audit")
 _OPERATOR = "operator: its holder may come back"
 _COMPROMISED = "compromised: nobody comes back with it, or with what was made from it"
 _WHY = token_pb2.RevokeReason.DESCRIPTOR
+_API = token_pb2.TOKEN_KIND_API
 _TAKEN_BACK = (token_pb2.REVOKE_REASON_OPERATOR, token_pb2.REVOKE_REASON_COMPROMISED)
 
 
@@ -40,14 +41,13 @@ def _revocation_ends(args: argparse.Namespace, session: Session) -> str:
 
 def _revocation_of_all_ends(args: argparse.Namespace, session: Session) -> str:
     kinds = " and ".join(short_name(_KIND, each) for each in args.kind) or "INSTANCE and API"
-    fence = {
-        token_pb2.REVOKE_REASON_COMPROMISED: " Nobody is let in again before a new launch.",
-        token_pb2.REVOKE_REASON_SUSPENDED: " Nobody is let in again before an admin resumes it.",
-    }
-    return (
-        f"This revokes every token of kind {kinds} of {box_of(session, args.workspace)} at once."
-        + fence.get(args.reason, "")
-    )
+    fence = ""
+    if args.reason == token_pb2.REVOKE_REASON_SUSPENDED:
+        fence = " Nobody is let in again before an admin resumes it."
+    elif args.reason == token_pb2.REVOKE_REASON_COMPROMISED and args.kind != [_API]:
+        fence = " Nobody is let in again before a new launch."
+    whose = box_of(session, args.workspace)
+    return f"This revokes every token of kind {kinds} of {whose} at once.{fence}"
 
 
 def _revoke(args: argparse.Namespace, session: Session) -> Answer:
