@@ -33,9 +33,9 @@ _OFFERED: Final = 200
 _Found = tuple[str, str]
 
 
-def workspace(session: Session, text: str, _args: argparse.Namespace) -> str:
+def workspace(session: Session, text: str, args: argparse.Namespace) -> str:
     """The workspace with this id, name, or beginning of an id. Unusable unless it is one."""
-    if _is_an_id(text) or text == str(STDIN):
+    if is_canonical_uuid(text) or text == str(STDIN):
         return text
     found, live = _workspaces_named(session, text)
     if not found and uuids_beginning_with(text):
@@ -43,13 +43,13 @@ def workspace(session: Session, text: str, _args: argparse.Namespace) -> str:
         found = live = _registrations(session, text)
     remedy = "`workspacectl workspaces list` shows names and ids"
     if not found:
-        remedy += meant(text, offered_workspaces(session, "", _args))
+        remedy += meant(text, offered_workspaces(session, "", args))
     return _only("workspace", text, live or found, remedy)
 
 
 def provision_id(session: Session, text: str, _args: argparse.Namespace) -> str:
     """The launch whose id begins so. Unusable unless it is one."""
-    if _is_an_id(text):
+    if is_canonical_uuid(text):
         return text
     found: list[_Found] = []
     if uuids_beginning_with(text):
@@ -61,7 +61,7 @@ def provision_id(session: Session, text: str, _args: argparse.Namespace) -> str:
 
 def token_id(session: Session, text: str, args: argparse.Namespace) -> str:
     """The token of the workspace whose id begins so, or that has this label."""
-    if not text or _is_an_id(text):
+    if not text or is_canonical_uuid(text):
         return text
     found = [
         (each.token_id, each.label)
@@ -90,10 +90,6 @@ def offered_tokens(session: Session, prefix: str, args: argparse.Namespace) -> I
     """Ids for a shell, of the tokens of the workspace that was typed."""
     ids = (each.token_id for each in _tokens(session, workspace(session, args.workspace, args)))
     return [each for each in ids if each.startswith(prefix)]
-
-
-def _is_an_id(text: str) -> bool:
-    return is_canonical_uuid(text)
 
 
 def _tokens(session: Session, workspace_id: str) -> Iterable[token_pb2.Token]:
