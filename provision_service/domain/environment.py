@@ -16,7 +16,7 @@ from provision_service.catalogue.catalogue import (
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.expansion import Expansion
 from provision_service.domain.launch_plan import LaunchPlan
-from provision_service.domain.model_choice import FROM_REQUEST, FROM_SPEC, EffectiveModel
+from provision_service.domain.model_choice import EffectiveModel, ModelSource
 from provision_service.domain.payer import Payer, payer_of
 from provision_service.domain.plan import (
     ORIGIN_OF_SCOPE,
@@ -161,7 +161,7 @@ def _set_decision(
 
 
 def _model_origin(model: EffectiveModel, secrets: MergedSecrets) -> Origin:
-    if model.source in (FROM_REQUEST, FROM_SPEC):
+    if model.source in (ModelSource.REQUEST, ModelSource.SPEC):
         return Origin.SPEC
     return ORIGIN_OF_SCOPE[secrets.by_key[model.source.removeprefix("secret:")].scope]
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import Final
 
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
 from provision_service.domain.step import Step
 
 _VENDOR: Final = re.compile(r"^[^/:]*[/:]")
-FROM_REQUEST: Final = "request"
-FROM_SPEC: Final = "spec"
-FROM_NOWHERE: Final = "none"
+
+
+@unique
+class ModelSource(StrEnum):
+    """The rungs of the ladder, and that none of them holds."""
+
+    REQUEST = "request"
+    SPEC = "spec"
+    SECRET_MOLECULE_MODEL = "secret:MOLECULE_MODEL"
+    SECRET_MODEL = "secret:MODEL"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +37,10 @@ def effective_model(
     *, request_model: str, spec_model: str, secrets: MergedSecrets
 ) -> EffectiveModel:
     """Request, else stored spec, else secrets MOLECULE_MODEL, else MODEL; blank is absent."""
-    rungs = [(FROM_REQUEST, request_model.strip()), (FROM_SPEC, spec_model.strip())]
-    rungs += [(f"secret:{name}", secrets.text(name)) for name in MODEL_NAMES]
+    rungs = [(ModelSource.REQUEST, request_model.strip()), (ModelSource.SPEC, spec_model.strip())]
+    rungs += [(ModelSource(f"secret:{name}"), secrets.text(name)) for name in MODEL_NAMES]
     steps: list[Step] = []
-    model, source = "", FROM_NOWHERE
+    model, source = "", ModelSource.NONE
     for rung, text in rungs:
         fired = bool(text) and not model
         if fired:

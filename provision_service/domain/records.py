@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum, unique
 
 from provision_service.domain.billing import Resolution
 from provision_service.domain.lifecycle import (
@@ -124,9 +125,17 @@ class SecretEntry:
     provider: str = ""
 
 
+@unique
+class PlatformCredentialOrigin(StrEnum):
+    """How a value became the platform's own."""
+
+    REGISTERED = "registered"
+    USAGE_TOKEN = "usage_token"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformCredential:
-    """A value that is the platform's own; `source` is `registered` or `usage_token`."""
+    """A value that is the platform's own; `source` is a PlatformCredentialOrigin as stored."""
 
     name: str
     fingerprint: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum, unique
 from typing import Final
 
+from agentworkspace.core.delivery_mode import DeliveryMode
 from agentworkspace.core.ids import UUID_WANTED, is_canonical_uuid
 from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.refusal import Violation
@@ -14,14 +16,21 @@ from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import NAME_WANTED, is_environment_name
 
-DELIVERY_MODES: Final = ("push", "poll")
-WORKSPACE_ACCESS: Final = ("none", "read_only", "read_write")
 DEFAULT_TIER: Final = 3
 MAX_CONCURRENT_TASKS: Final = 1000
 MAX_REQUIRED_ENV: Final = 64
 MAX_COMPUTE_BYTES: Final = 16 * 1024
 _MAX_LENGTHS: Final = {"name": 200, "runtime": 64, "model": 256, "template": 128, "role": 4096}
 _MULTILINE: Final = frozenset({"role"})
+
+
+@unique
+class WorkspaceAccess(StrEnum):
+    """What the agent may do in the files of its workspace; told, not enforced here."""
+
+    NONE = "none"
+    READ_ONLY = "read_only"
+    READ_WRITE = "read_write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +51,9 @@ class WorkspaceSpec:
     max_concurrent_tasks: int = 1
     budget_limit_micros: int | None = None
     compute: Mapping[str, object] = field(default_factory=dict)
-    delivery_mode: str = "push"
+    delivery_mode: str = DeliveryMode.PUSH
     url: str = ""
-    workspace_access: str = "none"
+    workspace_access: str = WorkspaceAccess.NONE
     required_env: tuple[str, ...] = ()
     billing_mode_override: str = ""
 
@@ -65,8 +74,8 @@ def complete(
         model=spec.model.strip(),
         tier=forced_tier or spec.tier or DEFAULT_TIER,
         max_concurrent_tasks=spec.max_concurrent_tasks or 1,
-        delivery_mode=spec.delivery_mode or ("poll" if external else "push"),
-        workspace_access=spec.workspace_access or "none",
+        delivery_mode=spec.delivery_mode or (DeliveryMode.POLL if external else DeliveryMode.PUSH),
+        workspace_access=spec.workspace_access or WorkspaceAccess.NONE,
         required_env=tuple(dict.fromkeys(spec.required_env)),
     )
 
@@ -109,8 +118,8 @@ def _number_violations(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
 
 def _choice_violations(spec: WorkspaceSpec) -> Iterator[tuple[str, str]]:
     choices = (
-        ("delivery_mode", spec.delivery_mode, DELIVERY_MODES),
-        ("workspace_access", spec.workspace_access, WORKSPACE_ACCESS),
+        ("delivery_mode", spec.delivery_mode, tuple(DeliveryMode)),
+        ("workspace_access", spec.workspace_access, tuple(WorkspaceAccess)),
         ("billing_mode_override", spec.billing_mode_override, tuple(BillingMode)),
     )
     for name, value, allowed in choices:

@@ -22,14 +22,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from provision_service.domain.records import PlatformCredential, SecretHolder
+from provision_service.domain.records import (
+    PlatformCredential,
+    PlatformCredentialOrigin,
+    SecretHolder,
+)
 from provision_service.domain.scope import Scope
 from provision_service.storage.encryption import shown
 from provision_service.storage.models import SecretRow, WorkspaceRow
 from provision_service.storage.models_internal import PlatformCredentialRow
 
-REGISTERED: Final = "registered"
-USAGE_TOKEN: Final = "usage_token"
+REGISTERED: Final = PlatformCredentialOrigin.REGISTERED.value
+USAGE_TOKEN: Final = PlatformCredentialOrigin.USAGE_TOKEN.value
 USAGE_TOKEN_PREFIX: Final = "usage-token/"
 DEPLOYMENT_TOKEN: Final = f"{USAGE_TOKEN_PREFIX}deployment"
 _TENANT_TOKEN: Final = f"{USAGE_TOKEN_PREFIX}tenant/"

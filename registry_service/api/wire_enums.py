@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from agentworkspace.core.delivery_mode import DeliveryMode
+from agentworkspace.core.refusal import Recovery
 from agentworkspace.registry.v1 import (
+    admission_line_pb2,
     error_reason_pb2,
     registration_service_pb2,
     token_pb2,
@@ -18,6 +21,7 @@ from agentworkspace.rpc.wire_enums import numbers, words
 from registry_service.commands.issued import Delivery
 from registry_service.commands.validate_tokens import Rejection
 from registry_service.domain.admission import NextAction
+from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.refusals import REASONS
 from registry_service.domain.relaunch import RelaunchReason, TicketState
@@ -41,6 +45,11 @@ TICKET_STATE: Final = numbers(
 )
 FENCE: Final = numbers(Fence, workspace_registry_service_pb2.Fence, "FENCE_")
 REASON: Final = numbers(REASONS, error_reason_pb2.ErrorReason, "ERROR_REASON_")
+DELIVERY_MODE: Final = numbers(
+    DeliveryMode, registration_service_pb2.DeliveryMode, "DELIVERY_MODE_"
+)
+LINE: Final = numbers(AdmissionLine, admission_line_pb2.AdmissionLine, "ADMISSION_LINE_")
+RECOVERY: Final = numbers(Recovery, workspace_registry_service_pb2.Recovery, "RECOVERY_")
 
 BEARER_KIND_OF: Final[dict[int, TokenKind]] = {
     KIND[kind]: kind for kind in (TokenKind.API, TokenKind.INSTANCE)
@@ -53,3 +62,4 @@ KIND_OF: Final = words(KIND)
 REVOKE_REASON_OF: Final = words(REVOKE_REASON)
 RELAUNCH_REASON_OF: Final = words(RELAUNCH_REASON)
 STATE_OF: Final = words(STATE)
+DELIVERY_MODE_OF: Final = words(DELIVERY_MODE)

@@ -5,13 +5,15 @@ Built from the enums' names at import: a word without a number fails there, not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 Word = TypeVar("Word", bound=StrEnum)
 Number = TypeVar("Number", bound=int)
 Number_co = TypeVar("Number_co", bound=int, covariant=True)
+_NO_LETTER: Final = re.compile("[^A-Z0-9]")
 
 
 class WireEnum(Protocol[Number_co]):
@@ -21,8 +23,11 @@ class WireEnum(Protocol[Number_co]):
 
 
 def numbers(words: Iterable[Word], wire: WireEnum[Number], prefix: str) -> Mapping[Word, Number]:
-    """The number of each word. ValueError for a word that the wire does not know."""
-    return {word: wire.Value(prefix + word.value) for word in words}
+    """The number of each word. ValueError for a word that the wire does not know.
+
+    A value is spelled as its word, in capitals: `secret:MODEL` is SECRET_MODEL.
+    """
+    return {word: wire.Value(prefix + _NO_LETTER.sub("_", word.value.upper())) for word in words}
 
 
 def words(numbers_of: Mapping[Word, int]) -> dict[int, Word]:
@@ -33,3 +38,8 @@ def words(numbers_of: Mapping[Word, int]) -> dict[int, Word]:
 def number(table: Mapping[Word, Number], word: Word | None, unspecified: Number) -> Number:
     """The number of a word that may be absent."""
     return unspecified if word is None else table[word]
+
+
+def number_of_text(table: Mapping[Word, Number], text: str, unspecified: Number) -> Number:
+    """The number of a stored text; unspecified for one that is no word, such as none at all."""
+    return next((number for word, number in table.items() if word == text), unspecified)

@@ -30,6 +30,9 @@ class RequestFields:
     def refuse(self, field: str, description: str) -> None:
         self._violations.append(Violation(field, description))
 
+    def refuse_all(self, violations: Iterable[Violation]) -> None:
+        self._violations += violations
+
     def finish(self) -> None:
         """Raise INVALID_REQUEST if anything was wrong."""
         refuse_shape(self._violations)
@@ -75,13 +78,6 @@ class RequestFields:
     def page_token(self, text: str) -> str:
         return self.text(text, "page_token", at_most=LONGEST_PAGE_TOKEN)
 
-    def one_of(self, text: str, field: str, allowed: Iterable[str]) -> str:
-        """Empty means not given."""
-        allowed = tuple(allowed)
-        if text and text not in allowed:
-            self.refuse(field, f"must be one of: {', '.join(allowed)}")
-        return text
-
     def at_least_zero(self, number: int, field: str) -> int:
         if number < 0:
             self.refuse(field, "must not be negative")
@@ -103,3 +99,29 @@ class RequestFields:
 
     def optional_named(self, number: int, field: str, names: Mapping[int, T]) -> T | None:
         return self.named(number, field, names) if number else None
+
+    def either(
+        self,
+        number: int,
+        field: str,
+        names: Mapping[int, T],
+        *,
+        text: str,
+        text_field: str,
+    ) -> T | None:
+        """A word that comes as an enum in `field`, or as text in the deprecated `text_field`.
+
+        None when neither is given. Of two that differ neither is believed.
+        """
+        words = {str(word): word for word in names.values()}
+        named = self.optional_named(number, field, names)
+        told = words.get(text)
+        if text and told is None:
+            self.refuse(text_field, f"must be one of: {', '.join(words)}")
+        elif named is not None and told is not None and named != told:
+            self.refuse(
+                field,
+                f"says something else than `{text_field}`, which says `{text}`: give one of the"
+                " two, or the same in both",
+            )
+        return told if named is None else named

@@ -6,6 +6,7 @@ from typing import Final
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import billing_service_pb2 as pb
+from provision_service.api import wire_enums
 from provision_service.api.parse.fields import Fields
 from provision_service.api.parse.workspaces import LONGEST_MODEL, LONGEST_WORD
 from provision_service.commands.call import Call
@@ -13,10 +14,8 @@ from provision_service.commands.preview_billing_mode import PreviewBillingMode
 from provision_service.commands.resolve_billing_mode import ResolveBillingMode
 from provision_service.commands.set_billing_mode_override import SetBillingModeOverride
 from provision_service.commands.set_tenant_billing import SetTenantBilling
-from provision_service.domain.billing import BillingMode
 
 LONGEST_USAGE_TOKEN: Final = 4096
-TENANT_MODES: Final = (BillingMode.BYOK, BillingMode.PLATFORM_MANAGED)
 
 
 def resolve_billing_mode(request: pb.ResolveBillingModeRequest, call: Call) -> ResolveBillingMode:
@@ -33,7 +32,13 @@ def preview_billing_mode(request: pb.PreviewBillingModeRequest, call: Call) -> P
         runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_WORD),
         model=fields.text(request.model.strip(), "model", at_most=LONGEST_MODEL),
         auth_env_names=frozenset(fields.names(request.auth_env_names, "auth_env_names")),
-        override=fields.mode(request.override, "override"),
+        override=fields.either(
+            request.override_mode,
+            "override_mode",
+            wire_enums.MODE_OF,
+            text=request.override,
+            text_field="override",
+        ),
     )
     fields.finish()
     return command
@@ -46,7 +51,13 @@ def set_billing_mode_override(
     command = SetBillingModeOverride(
         call=call,
         workspace_id=fields.workspace_id(request.workspace_id),
-        mode=fields.mode(request.mode, "mode"),
+        mode=fields.either(
+            request.override_mode,
+            "override_mode",
+            wire_enums.MODE_OF,
+            text=request.mode,
+            text_field="mode",
+        ),
     )
     fields.finish()
     return command
@@ -54,7 +65,6 @@ def set_billing_mode_override(
 
 def set_tenant_billing(request: pb.SetTenantBillingRequest, call: Call) -> SetTenantBilling:
     fields = Fields()
-    mode = fields.one_of(request.default_billing, "default_billing", TENANT_MODES)
     token = None
     if request.HasField("platform_usage_token"):
         token = Secret(
@@ -65,7 +75,13 @@ def set_tenant_billing(request: pb.SetTenantBillingRequest, call: Call) -> SetTe
     command = SetTenantBilling(
         call=call,
         tenant_id=fields.tenant_id(request.tenant_id),
-        default_billing=BillingMode(mode) if mode in TENANT_MODES else None,
+        default_billing=fields.either(
+            request.global_vendor_keys,
+            "global_vendor_keys",
+            wire_enums.GLOBAL_VENDOR_KEYS_OF,
+            text=request.default_billing,
+            text_field="default_billing",
+        ),
         platform_usage_token=token,
         create=request.create,
     )

@@ -8,8 +8,6 @@ from typing import Final
 from typing_extensions import override
 
 from agentworkspace.server.request_fields import RequestFields
-from provision_service.domain import guards
-from provision_service.domain.billing import BillingMode
 from provision_service.domain.environment_names import NAME_WANTED, is_environment_name
 
 MOST_NAMES: Final = 256
@@ -37,16 +35,6 @@ class Fields(RequestFields):
             self.refuse(field, "must not contain control characters")
         return text
 
-    def mode(self, text: str, field: str) -> BillingMode | None:
-        """A billing mode; None when empty."""
-        self.one_of(text, field, BillingMode)
-        return BillingMode(text) if text in tuple(BillingMode) else None
-
-    def number(self, number: int, field: str, *, at_least: int = 0, at_most: int) -> int:
-        if not at_least <= number <= at_most:
-            self.refuse(field, f"must be from {at_least} to {at_most}")
-        return number
-
     def names(self, names: Iterable[str], field: str) -> tuple[str, ...]:
         """Names of the environment: each once, in the order given."""
         listed = tuple(dict.fromkeys(names))
@@ -61,9 +49,3 @@ class Fields(RequestFields):
         if not is_environment_name(text):
             self.refuse("key", NAME_WANTED)
         return text
-
-    def secret(self, key: str, value: str) -> None:
-        self._violations += guards.secret_violations(key, value)
-
-    def secrets(self, secrets: dict[str, str], field: str) -> None:
-        self._violations += guards.secrets_violations(secrets, field=field)

@@ -21,6 +21,7 @@ from provision_service.commands.register_platform_credential import RegisterPlat
 from provision_service.commands.set_global_secret import SetGlobalSecret
 from provision_service.commands.set_workspace_secret import SetWorkspaceSecret
 from provision_service.commands.unregister_platform_credential import UnregisterPlatformCredential
+from provision_service.domain import guards
 from provision_service.domain.guards import MAX_VALUE_BYTES
 
 LONGEST_CREDENTIAL_NAME: Final = 128
@@ -29,7 +30,7 @@ LONGEST_PROVIDER: Final = 128
 
 def set_global_secret(request: pb.SetGlobalSecretRequest, call: Call) -> SetGlobalSecret:
     fields = Fields()
-    fields.secret(request.key, request.value)
+    fields.refuse_all(guards.secret_violations(request.key, request.value))
     command = SetGlobalSecret(
         call=call,
         tenant_id=fields.tenant_id(request.tenant_id),
@@ -51,7 +52,7 @@ def delete_global_secret(request: pb.DeleteGlobalSecretRequest, call: Call) -> D
 
 def set_workspace_secret(request: pb.SetWorkspaceSecretRequest, call: Call) -> SetWorkspaceSecret:
     fields = Fields()
-    fields.secret(request.key, request.value)
+    fields.refuse_all(guards.secret_violations(request.key, request.value))
     command = SetWorkspaceSecret(
         call=call,
         workspace_id=fields.workspace_id(request.workspace_id),

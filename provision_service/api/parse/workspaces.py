@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Final
 
-from agentworkspace.core.public_urls import parse_destination
 from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1 import workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
@@ -17,17 +18,13 @@ from provision_service.commands.get_workspace import GetWorkspace
 from provision_service.commands.list_workspaces import ListWorkspaces
 from provision_service.commands.remove_workspace import RemoveWorkspace
 from provision_service.commands.update_workspace import UpdateWorkspace
-from provision_service.domain.spec import WorkspaceSpec
+from provision_service.domain import guards
+from provision_service.domain.spec import WorkspaceSpec, spec_violations
 
-LONGEST_NAME: Final = 200
 LONGEST_WORD: Final = 128
 LONGEST_MODEL: Final = 256
 LONGEST_ETAG: Final = 64
 DEEPEST_COMPUTE: Final = 32
-MOST_TASKS: Final = 10_000
-LARGEST_BUDGET: Final = 2**63 - 1
-DELIVERY_MODES: Final = ("push", "poll")
-ACCESSES: Final = ("none", "read_only", "read_write")
 # In the order of the message; each is a field of WorkspaceSpec too.
 SPEC_FIELDS: Final = (
     "name",
@@ -46,7 +43,13 @@ SPEC_FIELDS: Final = (
     "required_env",
     "billing_mode_override",
 )
-_ALL: Final = frozenset(SPEC_FIELDS)
+# Beside three of them stands an enum with a name of its own.
+_ENUMS: Final = {
+    "delivered_by": "delivery_mode",
+    "access": "workspace_access",
+    "override_mode": "billing_mode_override",
+}
+_PATHS: Final = (*SPEC_FIELDS, *_ENUMS)
 
 
 def create_workspace(
@@ -54,7 +57,7 @@ def create_workspace(
 ) -> CreateWorkspace:
     fields = Fields()
     secrets = dict(request.secrets)
-    fields.secrets(secrets, "secrets")
+    fields.refuse_all(guards.secrets_violations(secrets, field="secrets"))
     for key in request.secret_providers:
         if key not in secrets:
             fields.refuse(f"secret_providers[{key[:128]}]", "must name one of the secrets given")
@@ -63,7 +66,7 @@ def create_workspace(
         workspace_id=new_id,
         request_id=fields.optional_uuid(request.request_id, "request_id") or new_request_id,
         tenant_id=fields.tenant_id(request.tenant_id),
-        spec=_spec(fields, request.workspace, _ALL),
+        spec=_spec(fields, request.workspace, frozenset(_PATHS)),
         secrets={key: Secret(value) for key, value in secrets.items()},
         secret_providers=dict(request.secret_providers),
         validate_only=request.validate_only,
@@ -100,12 +103,12 @@ def update_workspace(
     request: pb.UpdateWorkspaceRequest, call: Call, *, new_request_id: str
 ) -> UpdateWorkspace:
     fields = Fields()
-    mask = _mask(fields, tuple(request.update_mask.paths))
+    paths = _paths(fields, tuple(request.update_mask.paths))
     command = UpdateWorkspace(
         call=call,
         workspace_id=fields.workspace_id(request.workspace_id),
-        spec=_spec(fields, request.workspace, mask),
-        mask=mask,
+        spec=_spec(fields, request.workspace, paths),
+        mask=frozenset(_ENUMS.get(path, path) for path in paths),
         request_id=fields.optional_uuid(request.request_id, "request_id") or new_request_id,
         etag=fields.text(request.etag, "etag", at_most=LONGEST_ETAG),
     )
@@ -120,68 +123,65 @@ def remove_workspace(request: pb.RemoveWorkspaceRequest, call: Call) -> RemoveWo
     return command
 
 
-def _mask(fields: Fields, paths: tuple[str, ...]) -> frozenset[str]:
+def _paths(fields: Fields, paths: tuple[str, ...]) -> frozenset[str]:
     if not paths:
         fields.refuse("update_mask", "must name the fields to change")
     known = set()
     for index, path in enumerate(paths):
         name = path.removeprefix("workspace.")
-        if name in _ALL:
+        if name in _PATHS:
             known.add(name)
         else:
-            fields.refuse(
-                f"update_mask.paths[{index}]", f"must be one of: {', '.join(SPEC_FIELDS)}"
-            )
+            fields.refuse(f"update_mask.paths[{index}]", f"must be one of: {', '.join(_PATHS)}")
     return frozenset(known)
 
 
-def _spec(fields: Fields, wire: workspace_pb2.Workspace, mask: frozenset[str]) -> WorkspaceSpec:
+def _spec(fields: Fields, wire: workspace_pb2.Workspace, paths: frozenset[str]) -> WorkspaceSpec:
     """The spec as sent: what was not given is empty, and the command fills it.
 
-    Fields outside `mask` are not looked at: whoever updates one field may send the
-    message that was read before.
+    Fields outside `paths` are not looked at: whoever updates one field may send the
+    message that was read before, which holds each word as text and as an enum.
     """
     seen = workspace_pb2.Workspace()
-    for name in mask:
+    for name in paths:
         _copy(wire, seen, name)
-    text = _Texts(fields)
-    budget = fields.number(
-        seen.budget_limit_micros, "workspace.budget_limit_micros", at_most=LARGEST_BUDGET
-    )
-    return WorkspaceSpec(
-        name=text("name", seen.name, LONGEST_NAME, at_least=1 if "name" in mask else 0),
-        runtime=text("runtime", seen.runtime, LONGEST_WORD),
-        model=text("model", seen.model.strip(), LONGEST_MODEL),
-        template=text("template", seen.template, LONGEST_WORD),
-        parent_id=fields.optional_uuid(seen.parent_id, "workspace.parent_id"),
-        tier=fields.number(seen.tier, "workspace.tier", at_most=4),
-        role=text("role", seen.role, LONGEST_WORD),
-        max_concurrent_tasks=fields.number(
-            seen.max_concurrent_tasks, "workspace.max_concurrent_tasks", at_most=MOST_TASKS
-        ),
-        budget_limit_micros=budget or None,
+    if "name" in paths and not seen.name.strip():
+        fields.refuse("workspace.name", "must be 1 to 200 characters")
+    spec = WorkspaceSpec(
+        name=seen.name,
+        runtime=seen.runtime,
+        model=seen.model.strip(),
+        template=seen.template,
+        parent_id=seen.parent_id,
+        tier=seen.tier,
+        role=seen.role,
+        max_concurrent_tasks=seen.max_concurrent_tasks,
+        budget_limit_micros=seen.budget_limit_micros or None,
         compute=documents.read(fields, seen.compute, "workspace.compute", deepest=DEEPEST_COMPUTE),
-        delivery_mode=fields.one_of(seen.delivery_mode, "workspace.delivery_mode", DELIVERY_MODES),
-        url=_url(fields, seen.url),
-        workspace_access=fields.one_of(
-            seen.workspace_access, "workspace.workspace_access", ACCESSES
-        ),
-        required_env=fields.names(seen.required_env, "workspace.required_env"),
-        billing_mode_override=fields.mode(
-            seen.billing_mode_override, "workspace.billing_mode_override"
-        )
-        or "",
+        delivery_mode=_word(fields, seen, "delivered_by", wire_enums.DELIVERY_MODE_OF),
+        url=seen.url,
+        workspace_access=_word(fields, seen, "access", wire_enums.ACCESS_OF),
+        required_env=tuple(dict.fromkeys(seen.required_env)),
+        billing_mode_override=_word(fields, seen, "override_mode", wire_enums.MODE_OF),
     )
+    fields.refuse_all(spec_violations(spec, field="workspace"))
+    return spec
 
 
-class _Texts:
-    """The plain texts of a spec, by the name of their field."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def __call__(self, name: str, text: str, at_most: int, *, at_least: int = 0) -> str:
-        return self._fields.text(text, f"workspace.{name}", at_most=at_most, at_least=at_least)
+def _word(
+    fields: Fields, seen: workspace_pb2.Workspace, name: str, words: Mapping[int, StrEnum]
+) -> str:
+    """What the enum `name` says, or the text beside it; empty when neither does."""
+    return (
+        fields.either(
+            getattr(seen, name),
+            f"workspace.{name}",
+            words,
+            text=getattr(seen, _ENUMS[name]),
+            text_field=f"workspace.{_ENUMS[name]}",
+        )
+        or ""
+    )
 
 
 def _copy(source: workspace_pb2.Workspace, target: workspace_pb2.Workspace, name: str) -> None:
@@ -191,11 +191,3 @@ def _copy(source: workspace_pb2.Workspace, target: workspace_pb2.Workspace, name
         target.required_env.extend(source.required_env)
     else:
         setattr(target, name, getattr(source, name))
-
-
-def _url(fields: Fields, url: str) -> str:
-    if url:
-        destination = parse_destination(url)
-        if isinstance(destination, str):
-            fields.refuse("workspace.url", destination)
-    return url

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from agentworkspace.core.refusal import AnyReason
 from agentworkspace.provision.v1 import billing_service_pb2 as pb
 from agentworkspace.provision.v1 import error_reason_pb2, resolution_pb2
+from agentworkspace.rpc.wire_enums import number_of_text
 from provision_service.api import wire_enums
 from provision_service.commands.set_billing_mode_override import SetBillingModeOverrideResult
 from provision_service.commands.set_tenant_billing import SetTenantBillingResult
@@ -33,6 +34,18 @@ def resolution(billing: Billing | None) -> resolution_pb2.Resolution | None:
         effective_model=decided.effective_model,
         effective_model_source=decided.effective_model_source,
         refusal=reason(decided.refusal),
+        mode=wire_enums.MODE[decided.resolved_mode],
+        decided_by=wire_enums.SOURCE[decided.source],
+        model_source=number_of_text(
+            wire_enums.MODEL_SOURCE,
+            decided.effective_model_source,
+            resolution_pb2.MODEL_SOURCE_UNSPECIFIED,
+        ),
+        override_mode=number_of_text(
+            wire_enums.MODE,
+            billing.stored_override or "",
+            resolution_pb2.BILLING_MODE_UNSPECIFIED,
+        ),
         refusal_message=billing.refusal_message,
         steps=steps(decided.steps),
         catalogue_version=decided.catalogue_version,
@@ -68,5 +81,6 @@ def set_tenant_billing(result: SetTenantBillingResult) -> pb.SetTenantBillingRes
     return pb.SetTenantBillingResponse(
         tenant_id=result.tenant_id,
         default_billing=result.default_billing,
+        global_vendor_keys=wire_enums.GLOBAL_VENDOR_KEYS[result.default_billing],
         has_platform_usage_token=result.has_platform_usage_token,
     )

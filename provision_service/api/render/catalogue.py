@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
+from agentworkspace.provision.v1 import resolution_pb2
+from agentworkspace.rpc.wire_enums import number_of_text
 from provision_service.api import wire_enums
 from provision_service.api.parse.catalogue import Page
 from provision_service.api.render.billing import reason, steps
@@ -105,6 +107,9 @@ def summary(preview: Preview) -> pb.PreviewCatalogueResponse:
 def _outcome(outcome: Outcome, workspace_id: str) -> pb.CatalogueOutcome:
     return pb.CatalogueOutcome(
         payer=outcome.payer,
+        mode=number_of_text(
+            wire_enums.MODE, outcome.payer, resolution_pb2.BILLING_MODE_UNSPECIFIED
+        ),
         provider=outcome.provider,
         endpoint=outcome.shown_endpoint(workspace_id),
         credential=outcome.credential,
@@ -125,6 +130,8 @@ def _provider(provider: Provider) -> pb.Provider:
         platform=provider.is_platform,
         base_url=_url(provider.base_url),
         anthropic_base_url=_url(provider.anthropic_base_url),
+        speaks=wire_enums.PROTOCOL[provider.protocol],
+        authentication=wire_enums.AUTH_MODE[provider.auth_mode],
     )
 
 
@@ -150,6 +157,7 @@ def _model(model_id: str, served_by: Sequence[Provider]) -> pb.Model:
         id=model_id,
         providers=[provider.name for provider in served_by],
         billing_mode=mode,
+        mode=wire_enums.MODE[mode],
         auth_env=names,
     )
 

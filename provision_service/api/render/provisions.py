@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
@@ -31,7 +32,14 @@ def provision(stored: Provision) -> provision_pb2.Provision:
         caller=stored.caller,
         manifest=[
             provision_pb2.ManifestEntry(
-                name=entry.name, origin=entry.origin, fingerprint=entry.fingerprint
+                name=entry.name,
+                origin=entry.origin,
+                value_origin=number_of_text(
+                    wire_enums.VALUE_ORIGIN,
+                    entry.origin,
+                    provision_pb2.VALUE_ORIGIN_UNSPECIFIED,
+                ),
+                fingerprint=entry.fingerprint,
             )
             for entry in stored.manifest
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
+from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import warnings
@@ -28,6 +29,7 @@ def secret(entry: SecretEntry | None) -> pb.Secret | None:
     return pb.Secret(
         key=entry.key,
         scope=entry.scope,
+        secret_scope=wire_enums.SCOPE[entry.scope],
         create_time=timestamp(entry.create_time),
         update_time=timestamp(entry.update_time),
         overrides_global=entry.overrides_global,
@@ -102,6 +104,11 @@ def _credential(credential: PlatformCredential) -> pb.PlatformCredential:
         name=credential.name,
         fingerprint=credential.fingerprint,
         source=credential.source,
+        origin=number_of_text(
+            wire_enums.CREDENTIAL_ORIGIN,
+            credential.source,
+            pb.PLATFORM_CREDENTIAL_ORIGIN_UNSPECIFIED,
+        ),
         create_time=timestamp(credential.create_time),
     )
 
@@ -127,6 +134,7 @@ def _holders(holders: Iterable[SecretHolder]) -> list[pb.SharedSecretHolder]:
         pb.SharedSecretHolder(
             tenant_id=each.tenant_id,
             scope=each.scope,
+            secret_scope=wire_enums.SCOPE[each.scope],
             workspace_id=each.workspace_id,
             key=each.key,
             exposed_workspace_ids=each.exposed_workspace_ids,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from google.protobuf import json_format
 
-from agentworkspace.provision.v1 import workspace_pb2
+from agentworkspace.provision.v1 import resolution_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
+from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
@@ -32,6 +33,15 @@ def workspace(stored: Workspace) -> workspace_pb2.Workspace:
         delivery_mode=spec.delivery_mode,
         url=spec.url,
         workspace_access=spec.workspace_access,
+        delivered_by=number_of_text(
+            wire_enums.DELIVERY_MODE, spec.delivery_mode, workspace_pb2.DELIVERY_MODE_UNSPECIFIED
+        ),
+        access=number_of_text(
+            wire_enums.ACCESS, spec.workspace_access, workspace_pb2.WORKSPACE_ACCESS_UNSPECIFIED
+        ),
+        override_mode=number_of_text(
+            wire_enums.MODE, spec.billing_mode_override, resolution_pb2.BILLING_MODE_UNSPECIFIED
+        ),
         required_env=spec.required_env,
         status=wire_enums.STATUS[stored.status],
         incarnation=stored.incarnation,

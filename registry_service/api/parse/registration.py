@@ -11,7 +11,7 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from agentworkspace.server import documents
-from registry_service.api import asking
+from registry_service.api import asking, wire_enums
 from registry_service.api.parse.fields import Fields
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.heartbeats import Heartbeat
@@ -23,7 +23,6 @@ from registry_service.domain.standing import BootstrapPolicy
 LONGEST_RUNTIME: Final = 100
 LONGEST_ERROR: Final = 1000
 DEEPEST_CARD: Final = 24
-DELIVERY_MODES: Final = ("push", "poll")
 
 
 def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy) -> Register:
@@ -37,7 +36,14 @@ def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy
         token_sha256=fields.sha256(request.token_sha256),
         request_id=fields.request_id(request.request_id),
         url=_url(fields, request.url),
-        delivery_mode=_delivery_mode(fields, request.delivery_mode),
+        delivery_mode=fields.either(
+            request.delivered_by,
+            "delivered_by",
+            wire_enums.DELIVERY_MODE_OF,
+            text=request.delivery_mode,
+            text_field="delivery_mode",
+        )
+        or "",
         agent_card=_card(fields, request.agent_card) if request.HasField("agent_card") else None,
         runtime=fields.text(request.runtime, "runtime", at_most=LONGEST_RUNTIME),
         runtime_version=fields.text(
@@ -102,7 +108,3 @@ def _url(fields: Fields, text: str) -> str:
         if isinstance(destination, str):
             fields.refuse("url", destination)
     return text
-
-
-def _delivery_mode(fields: Fields, text: str) -> str:
-    return fields.one_of(text, "delivery_mode", DELIVERY_MODES)

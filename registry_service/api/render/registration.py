@@ -24,6 +24,7 @@ def registered(
         incarnation=answer.incarnation,
         heartbeat_interval=duration(heartbeat_interval),
         line=answer.line.value,
+        admission_line=wire_enums.LINE[answer.line],
         warnings=warnings,
     )
 

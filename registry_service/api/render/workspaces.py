@@ -9,8 +9,11 @@ from google.protobuf.struct_pb2 import Struct
 
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.registry.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED
-from agentworkspace.registry.v1.registration_service_pb2 import REGISTER_OUTCOME_UNSPECIFIED
-from agentworkspace.rpc.wire_enums import number
+from agentworkspace.registry.v1.registration_service_pb2 import (
+    DELIVERY_MODE_UNSPECIFIED,
+    REGISTER_OUTCOME_UNSPECIFIED,
+)
+from agentworkspace.rpc.wire_enums import number, number_of_text
 from agentworkspace.rpc.wire_times import timestamp
 from registry_service.api import wire_enums
 from registry_service.api.render import tokens
@@ -39,6 +42,9 @@ def registration(found: Registration) -> pb.Registration:
         last_heartbeat_time=timestamp(found.last_heartbeat_time),
         url=found.url,
         delivery_mode=found.delivery_mode,
+        delivered_by=number_of_text(
+            wire_enums.DELIVERY_MODE, found.delivery_mode, DELIVERY_MODE_UNSPECIFIED
+        ),
         agent_card=_card(found.agent_card),
         runtime=found.runtime,
         runtime_version=found.runtime_version,
@@ -144,8 +150,10 @@ def _forecast(forecast: Forecast) -> pb.AdmissionForecast:
         evidence=forecast.evidence,
         line=place_of(forecast.line),
         line_name=forecast.line.value,
+        admission_line=wire_enums.LINE[forecast.line],
         outcome=number(wire_enums.OUTCOME, forecast.outcome, REGISTER_OUTCOME_UNSPECIFIED),
         reason=number(wire_enums.REASON, forecast.reason, ERROR_REASON_UNSPECIFIED),
         recovery=forecast.recovery or "",
+        next_step=number(wire_enums.RECOVERY, forecast.recovery, pb.RECOVERY_UNSPECIFIED),
         explanation=forecast.explanation,
     )

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListAuditEventsRequest(_message.Message):
-    """Asks for audit events."""
+    """Asks for audit events; every filter narrows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,13 +33,15 @@ class ListAuditEventsRequest(_message.Message):
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     workspace_id: _builtins.str
-    """Only of this workspace."""
+    """Only of this workspace, a canonical lower-case UUID; empty: of any."""
     action: _builtins.str
-    """Only of this action, such as `secret.set`."""
+    """Only of this action, such as `secret.set`, at most 100 characters; empty: any."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -66,10 +68,10 @@ class ListAuditEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]:
-        """Newest first."""
+        """At most `page_size` of them, newest first."""
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ Global___ListAuditEventsResponse: _TypeAlias = ListAuditEventsResponse  # noqa: 
 
 @_typing.final
 class AuditEvent(_message.Message):
-    """One change."""
+    """One change: who did what to what, and when."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,7 +124,7 @@ class AuditEvent(_message.Message):
     DETAILS_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Canonical lower-case UUID."""
+    """Its own id, a canonical lower-case UUID."""
     actor: _builtins.str
     """The caller's name, or `workspace:<id>` for a box, or `system`."""
     method: _builtins.str
@@ -130,13 +132,13 @@ class AuditEvent(_message.Message):
     action: _builtins.str
     """What was done, such as `secret.set`."""
     tenant_id: _builtins.str
-    """The tenant concerned."""
+    """The tenant concerned; empty: none."""
     workspace_id: _builtins.str
-    """The workspace concerned."""
+    """The workspace concerned, a canonical lower-case UUID; empty: none."""
     subject: _builtins.str
-    """What it was done to: the name of a secret, say."""
+    """What it was done to: the name of a secret, say; may be empty."""
     correlation_id: _builtins.str
-    """The correlation id of the call."""
+    """The correlation id of the call, under which the log tells more; empty for the system."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When, by the database's clock."""

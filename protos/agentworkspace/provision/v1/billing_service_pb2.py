@@ -26,7 +26,7 @@ from agentworkspace.provision.v1 import launch_pb2 as agentworkspace_dot_provisi
 from agentworkspace.provision.v1 import resolution_pb2 as agentworkspace_dot_provision_dot_v1_dot_resolution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1agentworkspace/provision/v1/billing_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a(agentworkspace/provision/v1/launch.proto\x1a,agentworkspace/provision/v1/resolution.proto\"1\n\x19ResolveBillingModeRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"\x8e\x01\n\x1aResolveBillingModeResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x33\n\x06launch\x18\x02 \x01(\x0b\x32#.agentworkspace.provision.v1.Launch\"w\n\x19PreviewBillingModeRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x61uth_env_names\x18\x03 \x03(\t\x12\x15\n\x08override\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_override\"\x8e\x01\n\x1aPreviewBillingModeResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x33\n\x06launch\x18\x02 \x01(\x0b\x32#.agentworkspace.provision.v1.Launch\"Q\n\x1dSetBillingModeOverrideRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\x04mode\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_mode\"\x95\x01\n\x1eSetBillingModeOverrideResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x36\n\x08warnings\x18\x02 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\"\x96\x01\n\x17SetTenantBillingRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_billing\x18\x02 \x01(\t\x12&\n\x14platform_usage_token\x18\x03 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x63reate\x18\x04 \x01(\x08\x42\x17\n\x15_platform_usage_token\"h\n\x18SetTenantBillingResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_billing\x18\x02 \x01(\t\x12 \n\x18has_platform_usage_token\x18\x03 \x01(\x08\x32\xb5\x04\n\x0e\x42illingService\x12\x85\x01\n\x12ResolveBillingMode\x12\x36.agentworkspace.provision.v1.ResolveBillingModeRequest\x1a\x37.agentworkspace.provision.v1.ResolveBillingModeResponse\x12\x85\x01\n\x12PreviewBillingMode\x12\x36.agentworkspace.provision.v1.PreviewBillingModeRequest\x1a\x37.agentworkspace.provision.v1.PreviewBillingModeResponse\x12\x91\x01\n\x16SetBillingModeOverride\x12:.agentworkspace.provision.v1.SetBillingModeOverrideRequest\x1a;.agentworkspace.provision.v1.SetBillingModeOverrideResponse\x12\x7f\n\x10SetTenantBilling\x12\x34.agentworkspace.provision.v1.SetTenantBillingRequest\x1a\x35.agentworkspace.provision.v1.SetTenantBillingResponseBU\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1agentworkspace/provision/v1/billing_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a(agentworkspace/provision/v1/launch.proto\x1a,agentworkspace/provision/v1/resolution.proto\"1\n\x19ResolveBillingModeRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"\x8e\x01\n\x1aResolveBillingModeResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x33\n\x06launch\x18\x02 \x01(\x0b\x32#.agentworkspace.provision.v1.Launch\"\xbc\x01\n\x19PreviewBillingModeRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x61uth_env_names\x18\x03 \x03(\t\x12\x19\n\x08override\x18\x04 \x01(\tB\x02\x18\x01H\x00\x88\x01\x01\x12?\n\roverride_mode\x18\x05 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingModeB\x0b\n\t_override\"\x8e\x01\n\x1aPreviewBillingModeResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x33\n\x06launch\x18\x02 \x01(\x0b\x32#.agentworkspace.provision.v1.Launch\"\x96\x01\n\x1dSetBillingModeOverrideRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x15\n\x04mode\x18\x02 \x01(\tB\x02\x18\x01H\x00\x88\x01\x01\x12?\n\roverride_mode\x18\x03 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingModeB\x07\n\x05_mode\"\x95\x01\n\x1eSetBillingModeOverrideResponse\x12;\n\nresolution\x18\x01 \x01(\x0b\x32\'.agentworkspace.provision.v1.Resolution\x12\x36\n\x08warnings\x18\x02 \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\"\xe5\x01\n\x17SetTenantBillingRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x1b\n\x0f\x64\x65\x66\x61ult_billing\x18\x02 \x01(\tB\x02\x18\x01\x12&\n\x14platform_usage_token\x18\x03 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x63reate\x18\x04 \x01(\x08\x12I\n\x12global_vendor_keys\x18\x05 \x01(\x0e\x32-.agentworkspace.provision.v1.GlobalVendorKeysB\x17\n\x15_platform_usage_token\"\xb7\x01\n\x18SetTenantBillingResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x1b\n\x0f\x64\x65\x66\x61ult_billing\x18\x02 \x01(\tB\x02\x18\x01\x12 \n\x18has_platform_usage_token\x18\x03 \x01(\x08\x12I\n\x12global_vendor_keys\x18\x04 \x01(\x0e\x32-.agentworkspace.provision.v1.GlobalVendorKeys*v\n\x10GlobalVendorKeys\x12\"\n\x1eGLOBAL_VENDOR_KEYS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aGLOBAL_VENDOR_KEYS_ALLOWED\x10\x01\x12\x1e\n\x1aGLOBAL_VENDOR_KEYS_REFUSED\x10\x02\x32\xb5\x04\n\x0e\x42illingService\x12\x85\x01\n\x12ResolveBillingMode\x12\x36.agentworkspace.provision.v1.ResolveBillingModeRequest\x1a\x37.agentworkspace.provision.v1.ResolveBillingModeResponse\x12\x85\x01\n\x12PreviewBillingMode\x12\x36.agentworkspace.provision.v1.PreviewBillingModeRequest\x1a\x37.agentworkspace.provision.v1.PreviewBillingModeResponse\x12\x91\x01\n\x16SetBillingModeOverride\x12:.agentworkspace.provision.v1.SetBillingModeOverrideRequest\x1a;.agentworkspace.provision.v1.SetBillingModeOverrideResponse\x12\x7f\n\x10SetTenantBilling\x12\x34.agentworkspace.provision.v1.SetTenantBillingRequest\x1a\x35.agentworkspace.provision.v1.SetTenantBillingResponseBU\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +34,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.provision.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z0agentworkspace.internal/provision/v1;provisionv1'
+  _globals['_PREVIEWBILLINGMODEREQUEST'].fields_by_name['override']._loaded_options = None
+  _globals['_PREVIEWBILLINGMODEREQUEST'].fields_by_name['override']._serialized_options = b'\030\001'
+  _globals['_SETBILLINGMODEOVERRIDEREQUEST'].fields_by_name['mode']._loaded_options = None
+  _globals['_SETBILLINGMODEOVERRIDEREQUEST'].fields_by_name['mode']._serialized_options = b'\030\001'
+  _globals['_SETTENANTBILLINGREQUEST'].fields_by_name['default_billing']._loaded_options = None
+  _globals['_SETTENANTBILLINGREQUEST'].fields_by_name['default_billing']._serialized_options = b'\030\001'
   _globals['_SETTENANTBILLINGREQUEST'].fields_by_name['platform_usage_token']._loaded_options = None
   _globals['_SETTENANTBILLINGREQUEST'].fields_by_name['platform_usage_token']._serialized_options = b'\200\001\001'
+  _globals['_SETTENANTBILLINGRESPONSE'].fields_by_name['default_billing']._loaded_options = None
+  _globals['_SETTENANTBILLINGRESPONSE'].fields_by_name['default_billing']._serialized_options = b'\030\001'
+  _globals['_GLOBALVENDORKEYS']._serialized_start=1425
+  _globals['_GLOBALVENDORKEYS']._serialized_end=1543
   _globals['_RESOLVEBILLINGMODEREQUEST']._serialized_start=170
   _globals['_RESOLVEBILLINGMODEREQUEST']._serialized_end=219
   _globals['_RESOLVEBILLINGMODERESPONSE']._serialized_start=222
   _globals['_RESOLVEBILLINGMODERESPONSE']._serialized_end=364
-  _globals['_PREVIEWBILLINGMODEREQUEST']._serialized_start=366
-  _globals['_PREVIEWBILLINGMODEREQUEST']._serialized_end=485
-  _globals['_PREVIEWBILLINGMODERESPONSE']._serialized_start=488
-  _globals['_PREVIEWBILLINGMODERESPONSE']._serialized_end=630
-  _globals['_SETBILLINGMODEOVERRIDEREQUEST']._serialized_start=632
-  _globals['_SETBILLINGMODEOVERRIDEREQUEST']._serialized_end=713
-  _globals['_SETBILLINGMODEOVERRIDERESPONSE']._serialized_start=716
-  _globals['_SETBILLINGMODEOVERRIDERESPONSE']._serialized_end=865
-  _globals['_SETTENANTBILLINGREQUEST']._serialized_start=868
-  _globals['_SETTENANTBILLINGREQUEST']._serialized_end=1018
-  _globals['_SETTENANTBILLINGRESPONSE']._serialized_start=1020
-  _globals['_SETTENANTBILLINGRESPONSE']._serialized_end=1124
-  _globals['_BILLINGSERVICE']._serialized_start=1127
-  _globals['_BILLINGSERVICE']._serialized_end=1692
+  _globals['_PREVIEWBILLINGMODEREQUEST']._serialized_start=367
+  _globals['_PREVIEWBILLINGMODEREQUEST']._serialized_end=555
+  _globals['_PREVIEWBILLINGMODERESPONSE']._serialized_start=558
+  _globals['_PREVIEWBILLINGMODERESPONSE']._serialized_end=700
+  _globals['_SETBILLINGMODEOVERRIDEREQUEST']._serialized_start=703
+  _globals['_SETBILLINGMODEOVERRIDEREQUEST']._serialized_end=853
+  _globals['_SETBILLINGMODEOVERRIDERESPONSE']._serialized_start=856
+  _globals['_SETBILLINGMODEOVERRIDERESPONSE']._serialized_end=1005
+  _globals['_SETTENANTBILLINGREQUEST']._serialized_start=1008
+  _globals['_SETTENANTBILLINGREQUEST']._serialized_end=1237
+  _globals['_SETTENANTBILLINGRESPONSE']._serialized_start=1240
+  _globals['_SETTENANTBILLINGRESPONSE']._serialized_end=1423
+  _globals['_BILLINGSERVICE']._serialized_start=1546
+  _globals['_BILLINGSERVICE']._serialized_end=2111
 # @@protoc_insertion_point(module_scope)

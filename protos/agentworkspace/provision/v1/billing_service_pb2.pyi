@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,17 +19,48 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GlobalVendorKeys:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GlobalVendorKeysEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GlobalVendorKeys.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GLOBAL_VENDOR_KEYS_UNSPECIFIED: _GlobalVendorKeys.ValueType  # 0
+    """Not told; in a request: keep it."""
+    GLOBAL_VENDOR_KEYS_ALLOWED: _GlobalVendorKeys.ValueType  # 1
+    """It does."""
+    GLOBAL_VENDOR_KEYS_REFUSED: _GlobalVendorKeys.ValueType  # 2
+    """It answers BYPASS_KEY_REFUSED: for tenants that the platform pays for."""
+
+class GlobalVendorKeys(_GlobalVendorKeys, metaclass=_GlobalVendorKeysEnumTypeWrapper):
+    """Whether SetGlobalSecret takes a vendor's credential or endpoint (a bypass name of the catalogue), which every
+    workspace of the tenant would start with. Workspace secrets are judged by their own workspace's payer.
+    """
+
+GLOBAL_VENDOR_KEYS_UNSPECIFIED: GlobalVendorKeys.ValueType  # 0
+"""Not told; in a request: keep it."""
+GLOBAL_VENDOR_KEYS_ALLOWED: GlobalVendorKeys.ValueType  # 1
+"""It does."""
+GLOBAL_VENDOR_KEYS_REFUSED: GlobalVendorKeys.ValueType  # 2
+"""It answers BYPASS_KEY_REFUSED: for tenants that the platform pays for."""
+Global___GlobalVendorKeys: _TypeAlias = GlobalVendorKeys  # noqa: Y015
 
 @_typing.final
 class ResolveBillingModeRequest(_message.Message):
-    """Asks who pays."""
+    """Asks who pays for a workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -44,7 +76,7 @@ Global___ResolveBillingModeRequest: _TypeAlias = ResolveBillingModeRequest  # no
 
 @_typing.final
 class ResolveBillingModeResponse(_message.Message):
-    """Who pays."""
+    """Who pays for the workspace, and what its box would get."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -74,7 +106,7 @@ Global___ResolveBillingModeResponse: _TypeAlias = ResolveBillingModeResponse  # 
 
 @_typing.final
 class PreviewBillingModeRequest(_message.Message):
-    """Asks who would pay."""
+    """Asks who would pay for a workspace that does not exist yet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -82,15 +114,28 @@ class PreviewBillingModeRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     AUTH_ENV_NAMES_FIELD_NUMBER: _builtins.int
     OVERRIDE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_MODE_FIELD_NUMBER: _builtins.int
     runtime: _builtins.str
-    """The runtime; empty means the default."""
+    """The runtime, at most 128 characters; empty: claude-code."""
     model: _builtins.str
-    """The model."""
-    override: _builtins.str
-    """`platform_managed`, `byok` or `disabled`; absent: derived."""
+    """The model, at most 256 characters; empty: none."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def override(self) -> _builtins.str:
+        """`platform_managed`, `byok` or `disabled`; absent: derived. Use override_mode: given both, they must say the same."""
+
+    @override.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def override(self, value: _builtins.str) -> None:
+        """`platform_managed`, `byok` or `disabled`; absent: derived. Use override_mode: given both, they must say the same."""
+
+    override_mode: _resolution_pb2.BillingMode.ValueType
+    """An override, as if it were stored; unspecified: derived."""
     @_builtins.property
     def auth_env_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the credentials that would be present, taken as workspace secrets."""
+        """Names of the credentials that would be present, taken as workspace secrets; at most 256, each
+        [A-Za-z_][A-Za-z0-9_]{0,127}. Default: none.
+        """
 
     def __init__(
         self,
@@ -99,10 +144,11 @@ class PreviewBillingModeRequest(_message.Message):
         model: _builtins.str = ...,
         auth_env_names: _abc.Iterable[_builtins.str] | None = ...,
         override: _builtins.str | None = ...,
+        override_mode: _resolution_pb2.BillingMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_override", b"_override", "override", b"override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_override", b"_override", "auth_env_names", b"auth_env_names", "model", b"model", "override", b"override", "runtime", b"runtime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_override", b"_override", "auth_env_names", b"auth_env_names", "model", b"model", "override", b"override", "override_mode", b"override_mode", "runtime", b"runtime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__override: _TypeAlias = _typing.Literal["override"]  # noqa: Y015
     _WhichOneofArgType__override: _TypeAlias = _typing.Literal["_override", b"_override"]  # noqa: Y015
@@ -112,7 +158,7 @@ Global___PreviewBillingModeRequest: _TypeAlias = PreviewBillingModeRequest  # no
 
 @_typing.final
 class PreviewBillingModeResponse(_message.Message):
-    """Who would pay."""
+    """Who would pay, and what the box would get."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -120,7 +166,7 @@ class PreviewBillingModeResponse(_message.Message):
     LAUNCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resolution(self) -> _resolution_pb2.Resolution:
-        """The decision."""
+        """The decision, the same one a launch of such a workspace would take."""
 
     @_builtins.property
     def launch(self) -> _launch_pb2.Launch:
@@ -142,25 +188,41 @@ Global___PreviewBillingModeResponse: _TypeAlias = PreviewBillingModeResponse  # 
 
 @_typing.final
 class SetBillingModeOverrideRequest(_message.Message):
-    """Sets the payer of a workspace."""
+    """Sets the payer of a workspace, or goes back to the derived one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_MODE_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
-    mode: _builtins.str
-    """`platform_managed`, `byok` or `disabled`; absent: back to derived."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def mode(self) -> _builtins.str:
+        """`platform_managed`, `byok` or `disabled`; absent: back to derived. Use override_mode: given both, they must say
+        the same.
+        """
+
+    @mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def mode(self, value: _builtins.str) -> None:
+        """`platform_managed`, `byok` or `disabled`; absent: back to derived. Use override_mode: given both, they must say
+        the same.
+        """
+
+    override_mode: _resolution_pb2.BillingMode.ValueType
+    """The payer from now on; unspecified: back to derived."""
     def __init__(
         self,
         *,
         workspace_id: _builtins.str = ...,
         mode: _builtins.str | None = ...,
+        override_mode: _resolution_pb2.BillingMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "mode", b"mode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "mode", b"mode", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mode", b"_mode", "mode", b"mode", "override_mode", b"override_mode", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
     _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
@@ -170,7 +232,7 @@ Global___SetBillingModeOverrideRequest: _TypeAlias = SetBillingModeOverrideReque
 
 @_typing.final
 class SetBillingModeOverrideResponse(_message.Message):
-    """Set."""
+    """The override is stored, or taken away."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -178,11 +240,11 @@ class SetBillingModeOverrideResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resolution(self) -> _resolution_pb2.Resolution:
-        """Who pays now."""
+        """Who pays now, by the decision that the next launch takes."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
-        """What the next launch would refuse, among others."""
+        """What the next launch would refuse, among others; mostly empty."""
 
     def __init__(
         self,
@@ -200,7 +262,7 @@ Global___SetBillingModeOverrideResponse: _TypeAlias = SetBillingModeOverrideResp
 
 @_typing.final
 class SetTenantBillingRequest(_message.Message):
-    """Sets the billing of a tenant."""
+    """Sets a tenant's token at the platform's proxy, and what its global secrets may hold."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -208,14 +270,29 @@ class SetTenantBillingRequest(_message.Message):
     DEFAULT_BILLING_FIELD_NUMBER: _builtins.int
     PLATFORM_USAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CREATE_FIELD_NUMBER: _builtins.int
+    GLOBAL_VENDOR_KEYS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
-    default_billing: _builtins.str
-    """`byok` or `platform_managed`; empty keeps it. Gates SetGlobalSecret and nothing else."""
+    """The tenant: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or a digit. Required."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def default_billing(self) -> _builtins.str:
+        """The former name of global_vendor_keys: `byok` is ALLOWED, `platform_managed` is REFUSED; empty keeps it. It
+        decides no payer. Given both, they must say the same.
+        """
+
+    @default_billing.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def default_billing(self, value: _builtins.str) -> None:
+        """The former name of global_vendor_keys: `byok` is ALLOWED, `platform_managed` is REFUSED; empty keeps it. It
+        decides no payer. Given both, they must say the same.
+        """
+
     platform_usage_token: _builtins.str
-    """The tenant's usage token at the proxy; absent keeps it, empty removes it."""
+    """The tenant's usage token at the platform's proxy, at most 4096 characters; absent keeps it, empty removes it."""
     create: _builtins.bool
-    """Also for a tenant that has nothing here yet; without it a mistyped tenant is TENANT_UNKNOWN."""
+    """True: also for a tenant that has nothing here yet. Default: a mistyped tenant is TENANT_UNKNOWN."""
+    global_vendor_keys: Global___GlobalVendorKeys.ValueType
+    """Whether SetGlobalSecret takes vendors' keys for this tenant; unspecified keeps it."""
     def __init__(
         self,
         *,
@@ -223,10 +300,11 @@ class SetTenantBillingRequest(_message.Message):
         default_billing: _builtins.str = ...,
         platform_usage_token: _builtins.str | None = ...,
         create: _builtins.bool = ...,
+        global_vendor_keys: Global___GlobalVendorKeys.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "platform_usage_token", b"platform_usage_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "create", b"create", "default_billing", b"default_billing", "platform_usage_token", b"platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token", "create", b"create", "default_billing", b"default_billing", "global_vendor_keys", b"global_vendor_keys", "platform_usage_token", b"platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__platform_usage_token: _TypeAlias = _typing.Literal["platform_usage_token"]  # noqa: Y015
     _WhichOneofArgType__platform_usage_token: _TypeAlias = _typing.Literal["_platform_usage_token", b"_platform_usage_token"]  # noqa: Y015
@@ -236,29 +314,41 @@ Global___SetTenantBillingRequest: _TypeAlias = SetTenantBillingRequest  # noqa: 
 
 @_typing.final
 class SetTenantBillingResponse(_message.Message):
-    """Set."""
+    """How the tenant stands now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     DEFAULT_BILLING_FIELD_NUMBER: _builtins.int
     HAS_PLATFORM_USAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    GLOBAL_VENDOR_KEYS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
-    default_billing: _builtins.str
-    """Its default payer now."""
+    """The tenant that was named."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def default_billing(self) -> _builtins.str:
+        """The former name of global_vendor_keys: `byok` is ALLOWED, `platform_managed` is REFUSED."""
+
+    @default_billing.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def default_billing(self, value: _builtins.str) -> None:
+        """The former name of global_vendor_keys: `byok` is ALLOWED, `platform_managed` is REFUSED."""
+
     has_platform_usage_token: _builtins.bool
-    """Whether it has a usage token of its own."""
+    """True: it has a usage token of its own."""
+    global_vendor_keys: Global___GlobalVendorKeys.ValueType
+    """Whether SetGlobalSecret takes vendors' keys for this tenant; the deployment's rule where none was set."""
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         default_billing: _builtins.str = ...,
         has_platform_usage_token: _builtins.bool = ...,
+        global_vendor_keys: Global___GlobalVendorKeys.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_billing", b"default_billing", "has_platform_usage_token", b"has_platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_billing", b"default_billing", "global_vendor_keys", b"global_vendor_keys", "has_platform_usage_token", b"has_platform_usage_token", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -95,7 +95,8 @@ class BillingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetTenantBilling(self, request, context):
-        """Sets the default payer of a tenant and its usage token at the platform's proxy.
+        """Sets a tenant's usage token at the platform's proxy, and whether vendors' keys may be its global secrets. It decides
+        no payer: a workspace's model and its override do.
 
         Caller: admin.
         Idempotency: naturally idempotent.

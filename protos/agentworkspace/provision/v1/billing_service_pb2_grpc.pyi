@@ -55,7 +55,8 @@ class BillingServiceStub:
     Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
     """
     SetTenantBilling: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.SetTenantBillingRequest, _billing_service_pb2.SetTenantBillingResponse]
-    """Sets the default payer of a tenant and its usage token at the platform's proxy.
+    """Sets a tenant's usage token at the platform's proxy, and whether vendors' keys may be its global secrets. It decides
+    no payer: a workspace's model and its override do.
 
     Caller: admin.
     Idempotency: naturally idempotent.
@@ -90,7 +91,8 @@ class BillingServiceAsyncStub(BillingServiceStub):
     Errors: WORKSPACE_UNKNOWN, WORKSPACE_REMOVED, TENANT_FORBIDDEN.
     """
     SetTenantBilling: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.SetTenantBillingRequest, _billing_service_pb2.SetTenantBillingResponse]  # type: ignore[assignment]
-    """Sets the default payer of a tenant and its usage token at the platform's proxy.
+    """Sets a tenant's usage token at the platform's proxy, and whether vendors' keys may be its global secrets. It decides
+    no payer: a workspace's model and its override do.
 
     Caller: admin.
     Idempotency: naturally idempotent.
@@ -146,7 +148,8 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.SetTenantBillingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.SetTenantBillingResponse, _abc.Awaitable[_billing_service_pb2.SetTenantBillingResponse]]:
-        """Sets the default payer of a tenant and its usage token at the platform's proxy.
+        """Sets a tenant's usage token at the platform's proxy, and whether vendors' keys may be its global secrets. It decides
+        no payer: a workspace's model and its override do.
 
         Caller: admin.
         Idempotency: naturally idempotent.

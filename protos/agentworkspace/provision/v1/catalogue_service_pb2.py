@@ -26,7 +26,7 @@ from agentworkspace.provision.v1 import error_reason_pb2 as agentworkspace_dot_p
 from agentworkspace.provision.v1 import resolution_pb2 as agentworkspace_dot_provision_dot_v1_dot_resolution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3agentworkspace/provision/v1/catalogue_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a.agentworkspace/provision/v1/error_reason.proto\x1a,agentworkspace/provision/v1/resolution.proto\"=\n\x14ListProvidersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbc\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x11\n\tauth_mode\x18\x04 \x01(\t\x12\x10\n\x08\x61uth_env\x18\x05 \x03(\t\x12\x15\n\rmodel_pattern\x18\x06 \x01(\t\x12\x10\n\x08platform\x18\x07 \x01(\x08\x12\x10\n\x08\x62\x61se_url\x18\x08 \x01(\t\x12\x1a\n\x12\x61nthropic_base_url\x18\t \x01(\t\"\x85\x01\n\x15ListProvidersResponse\x12\x38\n\tproviders\x18\x01 \x03(\x0b\x32%.agentworkspace.provision.v1.Provider\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"<\n\x13ListRuntimesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tproviders\x18\x02 \x03(\t\x12\x15\n\rdefault_model\x18\x03 \x01(\t\x12\x10\n\x08launched\x18\x04 \x01(\x08\"\x82\x01\n\x14ListRuntimesResponse\x12\x36\n\x08runtimes\x18\x01 \x03(\x0b\x32$.agentworkspace.provision.v1.Runtime\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x11ListModelsRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tproviders\x18\x02 \x03(\t\x12\x14\n\x0c\x62illing_mode\x18\x03 \x01(\t\x12\x10\n\x08\x61uth_env\x18\x04 \x03(\t\"|\n\x12ListModelsResponse\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".agentworkspace.provision.v1.Model\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"O\n\x15\x44\x65riveProviderRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x61uth_env_names\x18\x03 \x03(\t\"w\n\x16\x44\x65riveProviderResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x30\n\x05steps\x18\x02 \x03(\x0b\x32!.agentworkspace.provision.v1.Step\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\t\"\'\n\x17PreviewCatalogueRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xbd\x02\n\x18PreviewCatalogueResponse\x12\x43\n\x05\x62\x65gun\x18\x01 \x01(\x0b\x32\x32.agentworkspace.provision.v1.CataloguePreviewBegunH\x00\x12?\n\x07\x63hanged\x18\x02 \x01(\x0b\x32,.agentworkspace.provision.v1.CatalogueChangeH\x00\x12I\n\x08progress\x18\x03 \x01(\x0b\x32\x35.agentworkspace.provision.v1.CataloguePreviewProgressH\x00\x12G\n\x07summary\x18\x04 \x01(\x0b\x32\x34.agentworkspace.provision.v1.CataloguePreviewSummaryH\x00\x42\x07\n\x05piece\"x\n\x15\x43\x61taloguePreviewBegun\x12\x17\n\x0f\x63urrent_version\x18\x01 \x01(\t\x12\x18\n\x10proposed_version\x18\x02 \x01(\t\x12\x17\n\x0fworkspace_count\x18\x03 \x01(\x03\x12\x13\n\x0brefused_for\x18\x04 \x03(\t\"\xbc\x01\n\x10\x43\x61talogueOutcome\x12\r\n\x05payer\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x12\n\ncredential\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x39\n\x07refusal\x18\x06 \x01(\x0e\x32(.agentworkspace.provision.v1.ErrorReason\x12\x17\n\x0frefusal_message\x18\x07 \x01(\t\"\x9e\x02\n\x0f\x43\x61talogueChange\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12=\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32-.agentworkspace.provision.v1.CatalogueOutcome\x12<\n\x05\x61\x66ter\x18\x05 \x01(\x0b\x32-.agentworkspace.provision.v1.CatalogueOutcome\x12\x15\n\rpayer_changed\x18\x06 \x01(\x08\x12=\n\x07\x61spects\x18\x07 \x03(\x0e\x32,.agentworkspace.provision.v1.CatalogueAspect\"2\n\x18\x43\x61taloguePreviewProgress\x12\x16\n\x0e\x65xamined_count\x18\x01 \x01(\x03\"e\n\x17\x43\x61taloguePreviewSummary\x12\x16\n\x0e\x65xamined_count\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x03\x12\x1b\n\x13payer_changed_count\x18\x03 \x01(\x03*\xe8\x01\n\x0f\x43\x61talogueAspect\x12 \n\x1c\x43\x41TALOGUE_ASPECT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41TALOGUE_ASPECT_PAYER\x10\x01\x12\x1d\n\x19\x43\x41TALOGUE_ASPECT_PROVIDER\x10\x02\x12\x1d\n\x19\x43\x41TALOGUE_ASPECT_ENDPOINT\x10\x03\x12\x1f\n\x1b\x43\x41TALOGUE_ASPECT_CREDENTIAL\x10\x04\x12\x1a\n\x16\x43\x41TALOGUE_ASPECT_MODEL\x10\x05\x12\x1c\n\x18\x43\x41TALOGUE_ASPECT_REFUSAL\x10\x06\x32\xed\x04\n\x10\x43\x61talogueService\x12v\n\rListProviders\x12\x31.agentworkspace.provision.v1.ListProvidersRequest\x1a\x32.agentworkspace.provision.v1.ListProvidersResponse\x12s\n\x0cListRuntimes\x12\x30.agentworkspace.provision.v1.ListRuntimesRequest\x1a\x31.agentworkspace.provision.v1.ListRuntimesResponse\x12m\n\nListModels\x12..agentworkspace.provision.v1.ListModelsRequest\x1a/.agentworkspace.provision.v1.ListModelsResponse\x12y\n\x0e\x44\x65riveProvider\x12\x32.agentworkspace.provision.v1.DeriveProviderRequest\x1a\x33.agentworkspace.provision.v1.DeriveProviderResponse\x12\x81\x01\n\x10PreviewCatalogue\x12\x34.agentworkspace.provision.v1.PreviewCatalogueRequest\x1a\x35.agentworkspace.provision.v1.PreviewCatalogueResponse0\x01\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3agentworkspace/provision/v1/catalogue_service.proto\x12\x1b\x61gentworkspace.provision.v1\x1a.agentworkspace/provision/v1/error_reason.proto\x1a,agentworkspace/provision/v1/resolution.proto\"=\n\x14ListProvidersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xc2\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\x08protocol\x18\x03 \x01(\tB\x02\x18\x01\x12\x15\n\tauth_mode\x18\x04 \x01(\tB\x02\x18\x01\x12\x10\n\x08\x61uth_env\x18\x05 \x03(\t\x12\x15\n\rmodel_pattern\x18\x06 \x01(\t\x12\x10\n\x08platform\x18\x07 \x01(\x08\x12\x10\n\x08\x62\x61se_url\x18\x08 \x01(\t\x12\x1a\n\x12\x61nthropic_base_url\x18\t \x01(\t\x12=\n\x06speaks\x18\n \x01(\x0e\x32-.agentworkspace.provision.v1.ProviderProtocol\x12=\n\x0e\x61uthentication\x18\x0b \x01(\x0e\x32%.agentworkspace.provision.v1.AuthMode\"\x85\x01\n\x15ListProvidersResponse\x12\x38\n\tproviders\x18\x01 \x03(\x0b\x32%.agentworkspace.provision.v1.Provider\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"<\n\x13ListRuntimesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tproviders\x18\x02 \x03(\t\x12\x15\n\rdefault_model\x18\x03 \x01(\t\x12\x10\n\x08launched\x18\x04 \x01(\x08\"\x82\x01\n\x14ListRuntimesResponse\x12\x36\n\x08runtimes\x18\x01 \x03(\x0b\x32$.agentworkspace.provision.v1.Runtime\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x11ListModelsRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x8a\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tproviders\x18\x02 \x03(\t\x12\x18\n\x0c\x62illing_mode\x18\x03 \x01(\tB\x02\x18\x01\x12\x10\n\x08\x61uth_env\x18\x04 \x03(\t\x12\x36\n\x04mode\x18\x05 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingMode\"|\n\x12ListModelsResponse\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".agentworkspace.provision.v1.Model\x12\x19\n\x11\x63\x61talogue_version\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"O\n\x15\x44\x65riveProviderRequest\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x61uth_env_names\x18\x03 \x03(\t\"w\n\x16\x44\x65riveProviderResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x30\n\x05steps\x18\x02 \x03(\x0b\x32!.agentworkspace.provision.v1.Step\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\t\"\'\n\x17PreviewCatalogueRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xbd\x02\n\x18PreviewCatalogueResponse\x12\x43\n\x05\x62\x65gun\x18\x01 \x01(\x0b\x32\x32.agentworkspace.provision.v1.CataloguePreviewBegunH\x00\x12?\n\x07\x63hanged\x18\x02 \x01(\x0b\x32,.agentworkspace.provision.v1.CatalogueChangeH\x00\x12I\n\x08progress\x18\x03 \x01(\x0b\x32\x35.agentworkspace.provision.v1.CataloguePreviewProgressH\x00\x12G\n\x07summary\x18\x04 \x01(\x0b\x32\x34.agentworkspace.provision.v1.CataloguePreviewSummaryH\x00\x42\x07\n\x05piece\"x\n\x15\x43\x61taloguePreviewBegun\x12\x17\n\x0f\x63urrent_version\x18\x01 \x01(\t\x12\x18\n\x10proposed_version\x18\x02 \x01(\t\x12\x17\n\x0fworkspace_count\x18\x03 \x01(\x03\x12\x13\n\x0brefused_for\x18\x04 \x03(\t\"\xf8\x01\n\x10\x43\x61talogueOutcome\x12\x11\n\x05payer\x18\x01 \x01(\tB\x02\x18\x01\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x12\n\ncredential\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x39\n\x07refusal\x18\x06 \x01(\x0e\x32(.agentworkspace.provision.v1.ErrorReason\x12\x17\n\x0frefusal_message\x18\x07 \x01(\t\x12\x36\n\x04mode\x18\x08 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingMode\"\x9e\x02\n\x0f\x43\x61talogueChange\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12=\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32-.agentworkspace.provision.v1.CatalogueOutcome\x12<\n\x05\x61\x66ter\x18\x05 \x01(\x0b\x32-.agentworkspace.provision.v1.CatalogueOutcome\x12\x15\n\rpayer_changed\x18\x06 \x01(\x08\x12=\n\x07\x61spects\x18\x07 \x03(\x0e\x32,.agentworkspace.provision.v1.CatalogueAspect\"2\n\x18\x43\x61taloguePreviewProgress\x12\x16\n\x0e\x65xamined_count\x18\x01 \x01(\x03\"e\n\x17\x43\x61taloguePreviewSummary\x12\x16\n\x0e\x65xamined_count\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x03\x12\x1b\n\x13payer_changed_count\x18\x03 \x01(\x03*t\n\x10ProviderProtocol\x12!\n\x1dPROVIDER_PROTOCOL_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPROVIDER_PROTOCOL_ANTHROPIC\x10\x01\x12\x1c\n\x18PROVIDER_PROTOCOL_OPENAI\x10\x02*\x9a\x01\n\x08\x41uthMode\x12\x19\n\x15\x41UTH_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UTH_MODE_ANTHROPIC_API\x10\x01\x12\x13\n\x0f\x41UTH_MODE_OAUTH\x10\x02\x12*\n&AUTH_MODE_THIRD_PARTY_ANTHROPIC_COMPAT\x10\x03\x12\x15\n\x11\x41UTH_MODE_WIF_ADC\x10\x04*\xe8\x01\n\x0f\x43\x61talogueAspect\x12 \n\x1c\x43\x41TALOGUE_ASPECT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41TALOGUE_ASPECT_PAYER\x10\x01\x12\x1d\n\x19\x43\x41TALOGUE_ASPECT_PROVIDER\x10\x02\x12\x1d\n\x19\x43\x41TALOGUE_ASPECT_ENDPOINT\x10\x03\x12\x1f\n\x1b\x43\x41TALOGUE_ASPECT_CREDENTIAL\x10\x04\x12\x1a\n\x16\x43\x41TALOGUE_ASPECT_MODEL\x10\x05\x12\x1c\n\x18\x43\x41TALOGUE_ASPECT_REFUSAL\x10\x06\x32\xed\x04\n\x10\x43\x61talogueService\x12v\n\rListProviders\x12\x31.agentworkspace.provision.v1.ListProvidersRequest\x1a\x32.agentworkspace.provision.v1.ListProvidersResponse\x12s\n\x0cListRuntimes\x12\x30.agentworkspace.provision.v1.ListRuntimesRequest\x1a\x31.agentworkspace.provision.v1.ListRuntimesResponse\x12m\n\nListModels\x12..agentworkspace.provision.v1.ListModelsRequest\x1a/.agentworkspace.provision.v1.ListModelsResponse\x12y\n\x0e\x44\x65riveProvider\x12\x32.agentworkspace.provision.v1.DeriveProviderRequest\x1a\x33.agentworkspace.provision.v1.DeriveProviderResponse\x12\x81\x01\n\x10PreviewCatalogue\x12\x34.agentworkspace.provision.v1.PreviewCatalogueRequest\x1a\x35.agentworkspace.provision.v1.PreviewCatalogueResponse0\x01\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,44 +34,56 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.provision.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z0agentworkspace.internal/provision/v1;provisionv1'
-  _globals['_CATALOGUEASPECT']._serialized_start=2452
-  _globals['_CATALOGUEASPECT']._serialized_end=2684
+  _globals['_PROVIDER'].fields_by_name['protocol']._loaded_options = None
+  _globals['_PROVIDER'].fields_by_name['protocol']._serialized_options = b'\030\001'
+  _globals['_PROVIDER'].fields_by_name['auth_mode']._loaded_options = None
+  _globals['_PROVIDER'].fields_by_name['auth_mode']._serialized_options = b'\030\001'
+  _globals['_MODEL'].fields_by_name['billing_mode']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['billing_mode']._serialized_options = b'\030\001'
+  _globals['_CATALOGUEOUTCOME'].fields_by_name['payer']._loaded_options = None
+  _globals['_CATALOGUEOUTCOME'].fields_by_name['payer']._serialized_options = b'\030\001'
+  _globals['_PROVIDERPROTOCOL']._serialized_start=2706
+  _globals['_PROVIDERPROTOCOL']._serialized_end=2822
+  _globals['_AUTHMODE']._serialized_start=2825
+  _globals['_AUTHMODE']._serialized_end=2979
+  _globals['_CATALOGUEASPECT']._serialized_start=2982
+  _globals['_CATALOGUEASPECT']._serialized_end=3214
   _globals['_LISTPROVIDERSREQUEST']._serialized_start=178
   _globals['_LISTPROVIDERSREQUEST']._serialized_end=239
   _globals['_PROVIDER']._serialized_start=242
-  _globals['_PROVIDER']._serialized_end=430
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=433
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=566
-  _globals['_LISTRUNTIMESREQUEST']._serialized_start=568
-  _globals['_LISTRUNTIMESREQUEST']._serialized_end=628
-  _globals['_RUNTIME']._serialized_start=630
-  _globals['_RUNTIME']._serialized_end=713
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=716
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=846
-  _globals['_LISTMODELSREQUEST']._serialized_start=848
-  _globals['_LISTMODELSREQUEST']._serialized_end=923
-  _globals['_MODEL']._serialized_start=925
-  _globals['_MODEL']._serialized_end=1003
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1005
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1129
-  _globals['_DERIVEPROVIDERREQUEST']._serialized_start=1131
-  _globals['_DERIVEPROVIDERREQUEST']._serialized_end=1210
-  _globals['_DERIVEPROVIDERRESPONSE']._serialized_start=1212
-  _globals['_DERIVEPROVIDERRESPONSE']._serialized_end=1331
-  _globals['_PREVIEWCATALOGUEREQUEST']._serialized_start=1333
-  _globals['_PREVIEWCATALOGUEREQUEST']._serialized_end=1372
-  _globals['_PREVIEWCATALOGUERESPONSE']._serialized_start=1375
-  _globals['_PREVIEWCATALOGUERESPONSE']._serialized_end=1692
-  _globals['_CATALOGUEPREVIEWBEGUN']._serialized_start=1694
-  _globals['_CATALOGUEPREVIEWBEGUN']._serialized_end=1814
-  _globals['_CATALOGUEOUTCOME']._serialized_start=1817
-  _globals['_CATALOGUEOUTCOME']._serialized_end=2005
-  _globals['_CATALOGUECHANGE']._serialized_start=2008
-  _globals['_CATALOGUECHANGE']._serialized_end=2294
-  _globals['_CATALOGUEPREVIEWPROGRESS']._serialized_start=2296
-  _globals['_CATALOGUEPREVIEWPROGRESS']._serialized_end=2346
-  _globals['_CATALOGUEPREVIEWSUMMARY']._serialized_start=2348
-  _globals['_CATALOGUEPREVIEWSUMMARY']._serialized_end=2449
-  _globals['_CATALOGUESERVICE']._serialized_start=2687
-  _globals['_CATALOGUESERVICE']._serialized_end=3308
+  _globals['_PROVIDER']._serialized_end=564
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=567
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=700
+  _globals['_LISTRUNTIMESREQUEST']._serialized_start=702
+  _globals['_LISTRUNTIMESREQUEST']._serialized_end=762
+  _globals['_RUNTIME']._serialized_start=764
+  _globals['_RUNTIME']._serialized_end=847
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=850
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=980
+  _globals['_LISTMODELSREQUEST']._serialized_start=982
+  _globals['_LISTMODELSREQUEST']._serialized_end=1057
+  _globals['_MODEL']._serialized_start=1060
+  _globals['_MODEL']._serialized_end=1198
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1200
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1324
+  _globals['_DERIVEPROVIDERREQUEST']._serialized_start=1326
+  _globals['_DERIVEPROVIDERREQUEST']._serialized_end=1405
+  _globals['_DERIVEPROVIDERRESPONSE']._serialized_start=1407
+  _globals['_DERIVEPROVIDERRESPONSE']._serialized_end=1526
+  _globals['_PREVIEWCATALOGUEREQUEST']._serialized_start=1528
+  _globals['_PREVIEWCATALOGUEREQUEST']._serialized_end=1567
+  _globals['_PREVIEWCATALOGUERESPONSE']._serialized_start=1570
+  _globals['_PREVIEWCATALOGUERESPONSE']._serialized_end=1887
+  _globals['_CATALOGUEPREVIEWBEGUN']._serialized_start=1889
+  _globals['_CATALOGUEPREVIEWBEGUN']._serialized_end=2009
+  _globals['_CATALOGUEOUTCOME']._serialized_start=2012
+  _globals['_CATALOGUEOUTCOME']._serialized_end=2260
+  _globals['_CATALOGUECHANGE']._serialized_start=2263
+  _globals['_CATALOGUECHANGE']._serialized_end=2549
+  _globals['_CATALOGUEPREVIEWPROGRESS']._serialized_start=2551
+  _globals['_CATALOGUEPREVIEWPROGRESS']._serialized_end=2601
+  _globals['_CATALOGUEPREVIEWSUMMARY']._serialized_start=2603
+  _globals['_CATALOGUEPREVIEWSUMMARY']._serialized_end=2704
+  _globals['_CATALOGUESERVICE']._serialized_start=3217
+  _globals['_CATALOGUESERVICE']._serialized_end=3838
 # @@protoc_insertion_point(module_scope)

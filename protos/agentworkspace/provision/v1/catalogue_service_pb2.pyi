@@ -19,7 +19,68 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ProviderProtocol:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProviderProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProviderProtocol.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROVIDER_PROTOCOL_UNSPECIFIED: _ProviderProtocol.ValueType  # 0
+    """Not told."""
+    PROVIDER_PROTOCOL_ANTHROPIC: _ProviderProtocol.ValueType  # 1
+    """Anthropic's messages."""
+    PROVIDER_PROTOCOL_OPENAI: _ProviderProtocol.ValueType  # 2
+    """OpenAI's chat completions or responses."""
+
+class ProviderProtocol(_ProviderProtocol, metaclass=_ProviderProtocolEnumTypeWrapper):
+    """The dialect of an API."""
+
+PROVIDER_PROTOCOL_UNSPECIFIED: ProviderProtocol.ValueType  # 0
+"""Not told."""
+PROVIDER_PROTOCOL_ANTHROPIC: ProviderProtocol.ValueType  # 1
+"""Anthropic's messages."""
+PROVIDER_PROTOCOL_OPENAI: ProviderProtocol.ValueType  # 2
+"""OpenAI's chat completions or responses."""
+Global___ProviderProtocol: _TypeAlias = ProviderProtocol  # noqa: Y015
+
+class _AuthMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuthModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUTH_MODE_UNSPECIFIED: _AuthMode.ValueType  # 0
+    """Not told."""
+    AUTH_MODE_ANTHROPIC_API: _AuthMode.ValueType  # 1
+    """A key of Anthropic's API, or of a proxy that takes one in the same header."""
+    AUTH_MODE_OAUTH: _AuthMode.ValueType  # 2
+    """A token of somebody's subscription."""
+    AUTH_MODE_THIRD_PARTY_ANTHROPIC_COMPAT: _AuthMode.ValueType  # 3
+    """A vendor's own key at an endpoint that speaks as Anthropic's or OpenAI's does."""
+    AUTH_MODE_WIF_ADC: _AuthMode.ValueType  # 4
+    """Google's application default credentials, by workload identity federation."""
+
+class AuthMode(_AuthMode, metaclass=_AuthModeEnumTypeWrapper):
+    """How a provider's credential authenticates."""
+
+AUTH_MODE_UNSPECIFIED: AuthMode.ValueType  # 0
+"""Not told."""
+AUTH_MODE_ANTHROPIC_API: AuthMode.ValueType  # 1
+"""A key of Anthropic's API, or of a proxy that takes one in the same header."""
+AUTH_MODE_OAUTH: AuthMode.ValueType  # 2
+"""A token of somebody's subscription."""
+AUTH_MODE_THIRD_PARTY_ANTHROPIC_COMPAT: AuthMode.ValueType  # 3
+"""A vendor's own key at an endpoint that speaks as Anthropic's or OpenAI's does."""
+AUTH_MODE_WIF_ADC: AuthMode.ValueType  # 4
+"""Google's application default credentials, by workload identity federation."""
+Global___AuthMode: _TypeAlias = AuthMode  # noqa: Y015
 
 class _CatalogueAspect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -63,16 +124,18 @@ Global___CatalogueAspect: _TypeAlias = CatalogueAspect  # noqa: Y015
 
 @_typing.final
 class ListProvidersRequest(_message.Message):
-    """Asks for providers."""
+    """Asks for the providers of the catalogue."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -102,14 +165,32 @@ class Provider(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
     ANTHROPIC_BASE_URL_FIELD_NUMBER: _builtins.int
+    SPEAKS_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the catalogue."""
     display_name: _builtins.str
     """Its name for people."""
-    protocol: _builtins.str
-    """`anthropic` or `openai`."""
-    auth_mode: _builtins.str
-    """How it authenticates, such as `oauth`."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def protocol(self) -> _builtins.str:
+        """`anthropic` or `openai`. Use speaks."""
+
+    @protocol.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def protocol(self, value: _builtins.str) -> None:
+        """`anthropic` or `openai`. Use speaks."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def auth_mode(self) -> _builtins.str:
+        """How it authenticates, such as `oauth`. Use authentication."""
+
+    @auth_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def auth_mode(self, value: _builtins.str) -> None:
+        """How it authenticates, such as `oauth`. Use authentication."""
+
     model_pattern: _builtins.str
     """Pattern of the models it serves, RE2 syntax, searched unanchored."""
     platform: _builtins.bool
@@ -118,9 +199,13 @@ class Provider(_message.Message):
     """Endpoint; empty when the client knows it."""
     anthropic_base_url: _builtins.str
     """Endpoint that speaks the anthropic protocol; empty when there is none."""
+    speaks: Global___ProviderProtocol.ValueType
+    """The API dialect of its endpoint."""
+    authentication: Global___AuthMode.ValueType
+    """How its credential authenticates."""
     @_builtins.property
     def auth_env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of credentials it accepts."""
+        """Names of the credentials it accepts, the first of those present counts."""
 
     def __init__(
         self,
@@ -134,10 +219,12 @@ class Provider(_message.Message):
         platform: _builtins.bool = ...,
         base_url: _builtins.str = ...,
         anthropic_base_url: _builtins.str = ...,
+        speaks: Global___ProviderProtocol.ValueType = ...,
+        authentication: Global___AuthMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_base_url", b"anthropic_base_url", "auth_env", b"auth_env", "auth_mode", b"auth_mode", "base_url", b"base_url", "display_name", b"display_name", "model_pattern", b"model_pattern", "name", b"name", "platform", b"platform", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_base_url", b"anthropic_base_url", "auth_env", b"auth_env", "auth_mode", b"auth_mode", "authentication", b"authentication", "base_url", b"base_url", "display_name", b"display_name", "model_pattern", b"model_pattern", "name", b"name", "platform", b"platform", "protocol", b"protocol", "speaks", b"speaks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,7 +232,7 @@ Global___Provider: _TypeAlias = Provider  # noqa: Y015
 
 @_typing.final
 class ListProvidersResponse(_message.Message):
-    """Providers."""
+    """A page of providers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -153,12 +240,12 @@ class ListProvidersResponse(_message.Message):
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     catalogue_version: _builtins.str
-    """Version of the catalogue."""
+    """Version of the catalogue that answered; changes with its contents."""
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
-        """In the order of the catalogue."""
+        """At most `page_size` of them, in the order of the catalogue."""
 
     def __init__(
         self,
@@ -177,16 +264,18 @@ Global___ListProvidersResponse: _TypeAlias = ListProvidersResponse  # noqa: Y015
 
 @_typing.final
 class ListRuntimesRequest(_message.Message):
-    """Asks for runtimes."""
+    """Asks for the runtimes of the catalogue."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -203,7 +292,7 @@ Global___ListRuntimesRequest: _TypeAlias = ListRuntimesRequest  # noqa: Y015
 
 @_typing.final
 class Runtime(_message.Message):
-    """A kind of agent."""
+    """A kind of agent, such as claude-code."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -212,7 +301,7 @@ class Runtime(_message.Message):
     DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
     LAUNCHED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name in the catalogue; what Workspace.runtime holds."""
     default_model: _builtins.str
     """Model suggested by its template; empty when there is none."""
     launched: _builtins.bool
@@ -239,7 +328,7 @@ Global___Runtime: _TypeAlias = Runtime  # noqa: Y015
 
 @_typing.final
 class ListRuntimesResponse(_message.Message):
-    """Runtimes."""
+    """A page of runtimes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,12 +336,12 @@ class ListRuntimesResponse(_message.Message):
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     catalogue_version: _builtins.str
-    """Version of the catalogue."""
+    """Version of the catalogue that answered; changes with its contents."""
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Runtime]:
-        """In the order of the catalogue."""
+        """At most `page_size` of them, in the order of the catalogue."""
 
     def __init__(
         self,
@@ -271,7 +360,7 @@ Global___ListRuntimesResponse: _TypeAlias = ListRuntimesResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """Asks for a menu."""
+    """Asks for the menu of a runtime."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -279,11 +368,13 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     runtime: _builtins.str
-    """The runtime."""
+    """The runtime by its name in the catalogue, 1 to 128 characters. Required."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -309,10 +400,21 @@ class Model(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     BILLING_MODE_FIELD_NUMBER: _builtins.int
     AUTH_ENV_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
-    billing_mode: _builtins.str
-    """The payer without an override when the first of them serves it: `platform_managed` or `byok`."""
+    """Its id; what Workspace.model holds."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def billing_mode(self) -> _builtins.str:
+        """`platform_managed` or `byok`. Use mode."""
+
+    @billing_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def billing_mode(self, value: _builtins.str) -> None:
+        """`platform_managed` or `byok`. Use mode."""
+
+    mode: _resolution_pb2.BillingMode.ValueType
+    """The payer without an override when the first of its providers serves it."""
     @_builtins.property
     def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The providers that offer it, in the order that decides ties."""
@@ -328,10 +430,11 @@ class Model(_message.Message):
         providers: _abc.Iterable[_builtins.str] | None = ...,
         billing_mode: _builtins.str = ...,
         auth_env: _abc.Iterable[_builtins.str] | None = ...,
+        mode: _resolution_pb2.BillingMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_env", b"auth_env", "billing_mode", b"billing_mode", "id", b"id", "providers", b"providers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_env", b"auth_env", "billing_mode", b"billing_mode", "id", b"id", "mode", b"mode", "providers", b"providers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,7 +442,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """A menu."""
+    """A page of a menu."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,12 +450,12 @@ class ListModelsResponse(_message.Message):
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     catalogue_version: _builtins.str
-    """Version of the catalogue."""
+    """Version of the catalogue that answered; changes with its contents."""
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """In the order of the catalogue; withdrawn ones are left out."""
+        """At most `page_size` of them, in the order of the catalogue; withdrawn ones are left out."""
 
     def __init__(
         self,
@@ -371,7 +474,7 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class DeriveProviderRequest(_message.Message):
-    """Asks for a derivation."""
+    """Asks which provider would serve a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -379,12 +482,14 @@ class DeriveProviderRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     AUTH_ENV_NAMES_FIELD_NUMBER: _builtins.int
     runtime: _builtins.str
-    """The runtime."""
+    """The runtime by its name in the catalogue, at most 128 characters. Required."""
     model: _builtins.str
-    """The model."""
+    """The model, at most 256 characters. Required."""
     @_builtins.property
     def auth_env_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the credentials that would be present, taken as workspace secrets."""
+        """Names of the credentials that would be present, taken as workspace secrets; at most 256, each
+        [A-Za-z_][A-Za-z0-9_]{0,127}. Default: none.
+        """
 
     def __init__(
         self,
@@ -403,7 +508,7 @@ Global___DeriveProviderRequest: _TypeAlias = DeriveProviderRequest  # noqa: Y015
 
 @_typing.final
 class DeriveProviderResponse(_message.Message):
-    """A derivation."""
+    """The provider that would serve it, and why."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -411,9 +516,9 @@ class DeriveProviderResponse(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """The provider."""
+    """Its name in the catalogue."""
     catalogue_version: _builtins.str
-    """Version of the catalogue."""
+    """Version of the catalogue that answered; changes with its contents."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Step]:
         """Every rule in the order it was looked at."""
@@ -441,7 +546,7 @@ class PreviewCatalogueRequest(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The whole text of a catalogue file (PROVISION_CATALOGUE_FILE), UTF-8; 1 byte to 1 MiB."""
+    """The whole text of a catalogue file (PROVISION_CATALOGUE_FILE), UTF-8; 1 byte to 1 MiB. Required."""
     def __init__(
         self,
         *,
@@ -552,8 +657,17 @@ class CatalogueOutcome(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     REFUSAL_MESSAGE_FIELD_NUMBER: _builtins.int
-    payer: _builtins.str
-    """Who would pay: `platform_managed`, `byok` or `disabled`; `nobody` where the launch is refused."""
+    MODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def payer(self) -> _builtins.str:
+        """Who would pay: `platform_managed`, `byok` or `disabled`; `nobody` where the launch is refused. Use mode."""
+
+    @payer.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def payer(self, value: _builtins.str) -> None:
+        """Who would pay: `platform_managed`, `byok` or `disabled`; `nobody` where the launch is refused. Use mode."""
+
     provider: _builtins.str
     """The derived provider; empty when none could be derived."""
     endpoint: _builtins.str
@@ -568,6 +682,8 @@ class CatalogueOutcome(_message.Message):
     """Why a launch would be refused; unspecified: it would not."""
     refusal_message: _builtins.str
     """The refusal in a sentence, with the remedy; empty when there is none."""
+    mode: _resolution_pb2.BillingMode.ValueType
+    """Who would pay; unspecified: nobody, as the launch is refused."""
     def __init__(
         self,
         *,
@@ -578,10 +694,11 @@ class CatalogueOutcome(_message.Message):
         model: _builtins.str = ...,
         refusal: _error_reason_pb2.ErrorReason.ValueType = ...,
         refusal_message: _builtins.str = ...,
+        mode: _resolution_pb2.BillingMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "endpoint", b"endpoint", "model", b"model", "payer", b"payer", "provider", b"provider", "refusal", b"refusal", "refusal_message", b"refusal_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "endpoint", b"endpoint", "mode", b"mode", "model", b"model", "payer", b"payer", "provider", b"provider", "refusal", b"refusal", "refusal_message", b"refusal_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -601,20 +718,20 @@ class CatalogueChange(_message.Message):
     PAYER_CHANGED_FIELD_NUMBER: _builtins.int
     ASPECTS_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace, a canonical lower-case UUID."""
     tenant_id: _builtins.str
-    """Its tenant."""
+    """The tenant that it belongs to."""
     runtime: _builtins.str
-    """Its runtime."""
+    """Its runtime, by name in the catalogue."""
     payer_changed: _builtins.bool
     """Whether somebody else would pay, or nobody any more, or somebody at last."""
     @_builtins.property
     def before(self) -> Global___CatalogueOutcome:
-        """By the catalogue in force."""
+        """What it would be launched with by the catalogue in force."""
 
     @_builtins.property
     def after(self) -> Global___CatalogueOutcome:
-        """By the proposed one."""
+        """What it would be launched with by the proposed one."""
 
     @_builtins.property
     def aspects(self) -> _containers.RepeatedScalarFieldContainer[Global___CatalogueAspect.ValueType]:

@@ -48,7 +48,7 @@ class Launch(_message.Message):
 
     @_builtins.property
     def unset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names that must not reach the program from anywhere else, such as the image or the pod."""
+        """Names that must not reach the program from anywhere else, such as the image or the pod; may be empty."""
 
     @_builtins.property
     def env_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -84,9 +84,9 @@ class LaunchFile(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Relative to the fresh directory."""
+    """Where it goes, relative to the fresh directory; never outside of it."""
     mode: _builtins.str
-    """Octal text, such as `0600`."""
+    """Its permissions as octal text, such as `0600`."""
     content: _builtins.str
     """Its text: `${NAME}` becomes the value of that variable of the box, `$$` one `$`."""
     secret: _builtins.bool

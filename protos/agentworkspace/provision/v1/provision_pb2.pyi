@@ -19,6 +19,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ProvisionReason:
@@ -28,7 +33,7 @@ class _ProvisionReason:
 class _ProvisionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProvisionReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PROVISION_REASON_UNSPECIFIED: _ProvisionReason.ValueType  # 0
-    """Not a reason; refused."""
+    """Not a reason; refused as an argument."""
     PROVISION_REASON_CREATE: _ProvisionReason.ValueType  # 1
     """The first launch."""
     PROVISION_REASON_RESTART: _ProvisionReason.ValueType  # 2
@@ -44,7 +49,7 @@ class ProvisionReason(_ProvisionReason, metaclass=_ProvisionReasonEnumTypeWrappe
     """Why a launch is asked for."""
 
 PROVISION_REASON_UNSPECIFIED: ProvisionReason.ValueType  # 0
-"""Not a reason; refused."""
+"""Not a reason; refused as an argument."""
 PROVISION_REASON_CREATE: ProvisionReason.ValueType  # 1
 """The first launch."""
 PROVISION_REASON_RESTART: ProvisionReason.ValueType  # 2
@@ -64,7 +69,7 @@ class _ProvisionState:
 class _ProvisionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProvisionState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PROVISION_STATE_UNSPECIFIED: _ProvisionState.ValueType  # 0
-    """Not a state."""
+    """Not a state; in a filter: any. Of a launch: none was begun."""
     PROVISION_STATE_CLAIMED: _ProvisionState.ValueType  # 1
     """Claimed; its environment is being put together."""
     PROVISION_STATE_ENV_DELIVERED: _ProvisionState.ValueType  # 2
@@ -86,7 +91,7 @@ class ProvisionState(_ProvisionState, metaclass=_ProvisionStateEnumTypeWrapper):
     """How far a launch has come. What was delivered is not yet running."""
 
 PROVISION_STATE_UNSPECIFIED: ProvisionState.ValueType  # 0
-"""Not a state."""
+"""Not a state; in a filter: any. Of a launch: none was begun."""
 PROVISION_STATE_CLAIMED: ProvisionState.ValueType  # 1
 """Claimed; its environment is being put together."""
 PROVISION_STATE_ENV_DELIVERED: ProvisionState.ValueType  # 2
@@ -112,7 +117,7 @@ class _ProvisionOutcome:
 class _ProvisionOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProvisionOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PROVISION_OUTCOME_UNSPECIFIED: _ProvisionOutcome.ValueType  # 0
-    """Not an outcome; refused."""
+    """Not an outcome; refused as an argument. Of a launch: it was not completed yet."""
     PROVISION_OUTCOME_SUCCEEDED: _ProvisionOutcome.ValueType  # 1
     """The box was started."""
     PROVISION_OUTCOME_FAILED: _ProvisionOutcome.ValueType  # 2
@@ -122,12 +127,56 @@ class ProvisionOutcome(_ProvisionOutcome, metaclass=_ProvisionOutcomeEnumTypeWra
     """What became of a launch."""
 
 PROVISION_OUTCOME_UNSPECIFIED: ProvisionOutcome.ValueType  # 0
-"""Not an outcome; refused."""
+"""Not an outcome; refused as an argument. Of a launch: it was not completed yet."""
 PROVISION_OUTCOME_SUCCEEDED: ProvisionOutcome.ValueType  # 1
 """The box was started."""
 PROVISION_OUTCOME_FAILED: ProvisionOutcome.ValueType  # 2
 """It could not be started."""
 Global___ProvisionOutcome: _TypeAlias = ProvisionOutcome  # noqa: Y015
+
+class _ValueOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ValueOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValueOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VALUE_ORIGIN_UNSPECIFIED: _ValueOrigin.ValueType  # 0
+    """Not told."""
+    VALUE_ORIGIN_SPEC: _ValueOrigin.ValueType  # 1
+    """The stored workspace."""
+    VALUE_ORIGIN_GLOBAL_SECRET: _ValueOrigin.ValueType  # 2
+    """A secret of the tenant."""
+    VALUE_ORIGIN_WORKSPACE_SECRET: _ValueOrigin.ValueType  # 3
+    """A secret of the workspace."""
+    VALUE_ORIGIN_PLATFORM: _ValueOrigin.ValueType  # 4
+    """The platform: its proxy and its token there."""
+    VALUE_ORIGIN_REGISTRY: _ValueOrigin.ValueType  # 5
+    """The registry: the bootstrap ticket."""
+    VALUE_ORIGIN_DERIVED: _ValueOrigin.ValueType  # 6
+    """The decision, such as an endpoint of the provider."""
+    VALUE_ORIGIN_RECIPE: _ValueOrigin.ValueType  # 7
+    """The launch recipe of the runtime."""
+
+class ValueOrigin(_ValueOrigin, metaclass=_ValueOriginEnumTypeWrapper):
+    """Where a value of an environment comes from."""
+
+VALUE_ORIGIN_UNSPECIFIED: ValueOrigin.ValueType  # 0
+"""Not told."""
+VALUE_ORIGIN_SPEC: ValueOrigin.ValueType  # 1
+"""The stored workspace."""
+VALUE_ORIGIN_GLOBAL_SECRET: ValueOrigin.ValueType  # 2
+"""A secret of the tenant."""
+VALUE_ORIGIN_WORKSPACE_SECRET: ValueOrigin.ValueType  # 3
+"""A secret of the workspace."""
+VALUE_ORIGIN_PLATFORM: ValueOrigin.ValueType  # 4
+"""The platform: its proxy and its token there."""
+VALUE_ORIGIN_REGISTRY: ValueOrigin.ValueType  # 5
+"""The registry: the bootstrap ticket."""
+VALUE_ORIGIN_DERIVED: ValueOrigin.ValueType  # 6
+"""The decision, such as an endpoint of the provider."""
+VALUE_ORIGIN_RECIPE: ValueOrigin.ValueType  # 7
+"""The launch recipe of the runtime."""
+Global___ValueOrigin: _TypeAlias = ValueOrigin  # noqa: Y015
 
 @_typing.final
 class ProvisionError(_message.Message):
@@ -138,9 +187,11 @@ class ProvisionError(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """Short upper-case name."""
+    """Short upper-case name, such as IMAGE_MISSING: a letter, then letters, digits and _, at most 100 characters. Empty:
+    LAUNCH_FAILED.
+    """
     message: _builtins.str
-    """A sentence; never a secret."""
+    """A sentence for people, at most 1000 characters; never a secret."""
     def __init__(
         self,
         *,
@@ -164,22 +215,34 @@ class ManifestEntry(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    VALUE_ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the environment."""
-    origin: _builtins.str
-    """Where its value came from, such as `workspace secret` or `platform`."""
+    """Name in the environment that was handed out."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def origin(self) -> _builtins.str:
+        """The word of value_origin, such as `workspace_secret`. Use value_origin."""
+
+    @origin.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def origin(self, value: _builtins.str) -> None:
+        """The word of value_origin, such as `workspace_secret`. Use value_origin."""
+
     fingerprint: _builtins.str
-    """Keyed fingerprint of the value; the value itself is kept nowhere."""
+    """Keyed fingerprint of the value in hex, to tell whether two are the same; the value itself is kept nowhere."""
+    value_origin: Global___ValueOrigin.ValueType
+    """Where its value came from."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         origin: _builtins.str = ...,
         fingerprint: _builtins.str = ...,
+        value_origin: Global___ValueOrigin.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "name", b"name", "origin", b"origin", "value_origin", b"value_origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -211,32 +274,32 @@ class Provision(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     RERUN_REQUIRED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Canonical lower-case UUID."""
+    """Canonical lower-case UUID; empty for one that was only validated or skipped."""
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace, a canonical lower-case UUID."""
     incarnation: _builtins.int
     """The number of the launch; 0 until the registry has begun it."""
     state: Global___ProvisionState.ValueType
     """How far it has come."""
     input_revision: _builtins.int
-    """The inputs it was built from."""
+    """The Workspace.input_revision that it was built from."""
     reason: Global___ProvisionReason.ValueType
     """Why it was asked for."""
     request_id: _builtins.str
-    """The request that asked for it."""
+    """The request that asked for it, a UUID."""
     caller: _builtins.str
-    """Who asked."""
+    """Who asked: the name in the credentials file."""
     outcome: Global___ProvisionOutcome.ValueType
-    """What became of it."""
+    """What became of it, as the launcher said; unspecified: not completed."""
     rerun_required: _builtins.bool
-    """True: the inputs changed since it was built."""
+    """True: the inputs changed since it was built; launch again after completing it."""
     @_builtins.property
     def billing(self) -> _resolution_pb2.Resolution:
         """Who pays, and why."""
 
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when the claim is held."""
+        """Until when the claim is held without ExtendProvision."""
 
     @_builtins.property
     def manifest(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestEntry]:
@@ -248,23 +311,23 @@ class Provision(_message.Message):
 
     @_builtins.property
     def deliver_time(self) -> _timestamp_pb2.Timestamp:
-        """When its environment was handed out."""
+        """When its environment was handed out; absent: not yet."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the launcher completed it."""
+        """When the launcher completed it; absent: not yet."""
 
     @_builtins.property
     def register_time(self) -> _timestamp_pb2.Timestamp:
-        """When the registry saw its box."""
+        """When the registry saw its box; absent: not yet."""
 
     @_builtins.property
     def prove_time(self) -> _timestamp_pb2.Timestamp:
-        """When its box was first heard of in good health."""
+        """When its box was first heard of in good health; absent: not yet."""
 
     @_builtins.property
     def error(self) -> Global___ProvisionError:
-        """What went wrong."""
+        """What went wrong; absent unless it failed."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from agentworkspace.provision.v1 import error_reason_pb2 as agentworkspace_dot_provision_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,agentworkspace/provision/v1/resolution.proto\x12\x1b\x61gentworkspace.provision.v1\x1a.agentworkspace/provision/v1/error_reason.proto\"A\n\x04Step\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x66ired\x18\x02 \x01(\x08\x12\x0e\n\x06inputs\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"\xc5\x03\n\nResolution\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x15\n\rresolved_mode\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x1a\n\x12provider_selection\x18\x04 \x01(\t\x12\x1f\n\x12workspace_override\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_model\x18\x06 \x01(\t\x12\x1e\n\x16\x65\x66\x66\x65\x63tive_model_source\x18\x07 \x01(\t\x12\x39\n\x07refusal\x18\x08 \x01(\x0e\x32(.agentworkspace.provision.v1.ErrorReason\x12\x17\n\x0frefusal_message\x18\t \x01(\t\x12\x30\n\x05steps\x18\n \x03(\x0b\x32!.agentworkspace.provision.v1.Step\x12\x19\n\x11\x63\x61talogue_version\x18\x0b \x01(\t\x12\x14\n\x0c\x61lternatives\x18\x0c \x03(\t\x12\x36\n\x08warnings\x18\r \x03(\x0b\x32$.agentworkspace.provision.v1.WarningB\x15\n\x13_workspace_override\"\x9f\x01\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x44\n\x08metadata\x18\x03 \x03(\x0b\x32\x32.agentworkspace.provision.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,agentworkspace/provision/v1/resolution.proto\x12\x1b\x61gentworkspace.provision.v1\x1a.agentworkspace/provision/v1/error_reason.proto\"A\n\x04Step\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x66ired\x18\x02 \x01(\x08\x12\x0e\n\x06inputs\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"\xce\x05\n\nResolution\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x19\n\rresolved_mode\x18\x02 \x01(\tB\x02\x18\x01\x12\x12\n\x06source\x18\x03 \x01(\tB\x02\x18\x01\x12\x1a\n\x12provider_selection\x18\x04 \x01(\t\x12#\n\x12workspace_override\x18\x05 \x01(\tB\x02\x18\x01H\x00\x88\x01\x01\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_model\x18\x06 \x01(\t\x12\"\n\x16\x65\x66\x66\x65\x63tive_model_source\x18\x07 \x01(\tB\x02\x18\x01\x12\x39\n\x07refusal\x18\x08 \x01(\x0e\x32(.agentworkspace.provision.v1.ErrorReason\x12\x17\n\x0frefusal_message\x18\t \x01(\t\x12\x30\n\x05steps\x18\n \x03(\x0b\x32!.agentworkspace.provision.v1.Step\x12\x19\n\x11\x63\x61talogue_version\x18\x0b \x01(\t\x12\x14\n\x0c\x61lternatives\x18\x0c \x03(\t\x12\x36\n\x08warnings\x18\r \x03(\x0b\x32$.agentworkspace.provision.v1.Warning\x12\x36\n\x04mode\x18\x0e \x01(\x0e\x32(.agentworkspace.provision.v1.BillingMode\x12>\n\ndecided_by\x18\x0f \x01(\x0e\x32*.agentworkspace.provision.v1.BillingSource\x12?\n\roverride_mode\x18\x10 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingMode\x12>\n\x0cmodel_source\x18\x11 \x01(\x0e\x32(.agentworkspace.provision.v1.ModelSourceB\x15\n\x13_workspace_override\"\x9f\x01\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x44\n\x08metadata\x18\x03 \x03(\x0b\x32\x32.agentworkspace.provision.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x80\x01\n\x0b\x42illingMode\x12\x1c\n\x18\x42ILLING_MODE_UNSPECIFIED\x10\x00\x12!\n\x1d\x42ILLING_MODE_PLATFORM_MANAGED\x10\x01\x12\x15\n\x11\x42ILLING_MODE_BYOK\x10\x02\x12\x19\n\x15\x42ILLING_MODE_DISABLED\x10\x03*\x9f\x01\n\rBillingSource\x12\x1e\n\x1a\x42ILLING_SOURCE_UNSPECIFIED\x10\x00\x12%\n!BILLING_SOURCE_WORKSPACE_OVERRIDE\x10\x01\x12#\n\x1f\x42ILLING_SOURCE_DERIVED_PROVIDER\x10\x02\x12\"\n\x1e\x42ILLING_SOURCE_DERIVED_DEFAULT\x10\x03*\xba\x01\n\x0bModelSource\x12\x1c\n\x18MODEL_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_SOURCE_REQUEST\x10\x01\x12\x15\n\x11MODEL_SOURCE_SPEC\x10\x02\x12&\n\"MODEL_SOURCE_SECRET_MOLECULE_MODEL\x10\x03\x12\x1d\n\x19MODEL_SOURCE_SECRET_MODEL\x10\x04\x12\x15\n\x11MODEL_SOURCE_NONE\x10\x05\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.provision.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z0agentworkspace.internal/provision/v1;provisionv1'
+  _globals['_RESOLUTION'].fields_by_name['resolved_mode']._loaded_options = None
+  _globals['_RESOLUTION'].fields_by_name['resolved_mode']._serialized_options = b'\030\001'
+  _globals['_RESOLUTION'].fields_by_name['source']._loaded_options = None
+  _globals['_RESOLUTION'].fields_by_name['source']._serialized_options = b'\030\001'
+  _globals['_RESOLUTION'].fields_by_name['workspace_override']._loaded_options = None
+  _globals['_RESOLUTION'].fields_by_name['workspace_override']._serialized_options = b'\030\001'
+  _globals['_RESOLUTION'].fields_by_name['effective_model_source']._loaded_options = None
+  _globals['_RESOLUTION'].fields_by_name['effective_model_source']._serialized_options = b'\030\001'
   _globals['_WARNING_METADATAENTRY']._loaded_options = None
   _globals['_WARNING_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_BILLINGMODE']._serialized_start=1076
+  _globals['_BILLINGMODE']._serialized_end=1204
+  _globals['_BILLINGSOURCE']._serialized_start=1207
+  _globals['_BILLINGSOURCE']._serialized_end=1366
+  _globals['_MODELSOURCE']._serialized_start=1369
+  _globals['_MODELSOURCE']._serialized_end=1555
   _globals['_STEP']._serialized_start=125
   _globals['_STEP']._serialized_end=190
   _globals['_RESOLUTION']._serialized_start=193
-  _globals['_RESOLUTION']._serialized_end=646
-  _globals['_WARNING']._serialized_start=649
-  _globals['_WARNING']._serialized_end=808
-  _globals['_WARNING_METADATAENTRY']._serialized_start=761
-  _globals['_WARNING_METADATAENTRY']._serialized_end=808
+  _globals['_RESOLUTION']._serialized_end=911
+  _globals['_WARNING']._serialized_start=914
+  _globals['_WARNING']._serialized_end=1073
+  _globals['_WARNING_METADATAENTRY']._serialized_start=1026
+  _globals['_WARNING_METADATAENTRY']._serialized_end=1073
 # @@protoc_insertion_point(module_scope)

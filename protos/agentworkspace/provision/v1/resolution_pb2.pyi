@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,7 +18,104 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _BillingMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BillingModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BillingMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BILLING_MODE_UNSPECIFIED: _BillingMode.ValueType  # 0
+    """Not told; as an override: none, the payer is derived."""
+    BILLING_MODE_PLATFORM_MANAGED: _BillingMode.ValueType  # 1
+    """The platform, which meters at its proxy."""
+    BILLING_MODE_BYOK: _BillingMode.ValueType  # 2
+    """The tenant, by a key of its own."""
+    BILLING_MODE_DISABLED: _BillingMode.ValueType  # 3
+    """Nobody: there is no LLM."""
+
+class BillingMode(_BillingMode, metaclass=_BillingModeEnumTypeWrapper):
+    """Who pays for the LLM of a workspace."""
+
+BILLING_MODE_UNSPECIFIED: BillingMode.ValueType  # 0
+"""Not told; as an override: none, the payer is derived."""
+BILLING_MODE_PLATFORM_MANAGED: BillingMode.ValueType  # 1
+"""The platform, which meters at its proxy."""
+BILLING_MODE_BYOK: BillingMode.ValueType  # 2
+"""The tenant, by a key of its own."""
+BILLING_MODE_DISABLED: BillingMode.ValueType  # 3
+"""Nobody: there is no LLM."""
+Global___BillingMode: _TypeAlias = BillingMode  # noqa: Y015
+
+class _BillingSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BillingSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BillingSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BILLING_SOURCE_UNSPECIFIED: _BillingSource.ValueType  # 0
+    """Not told."""
+    BILLING_SOURCE_WORKSPACE_OVERRIDE: _BillingSource.ValueType  # 1
+    """The override that is stored with the workspace."""
+    BILLING_SOURCE_DERIVED_PROVIDER: _BillingSource.ValueType  # 2
+    """The provider that serves the model."""
+    BILLING_SOURCE_DERIVED_DEFAULT: _BillingSource.ValueType  # 3
+    """Nothing: no provider could be derived. A launch is refused then, whoever would pay."""
+
+class BillingSource(_BillingSource, metaclass=_BillingSourceEnumTypeWrapper):
+    """What decided the payer."""
+
+BILLING_SOURCE_UNSPECIFIED: BillingSource.ValueType  # 0
+"""Not told."""
+BILLING_SOURCE_WORKSPACE_OVERRIDE: BillingSource.ValueType  # 1
+"""The override that is stored with the workspace."""
+BILLING_SOURCE_DERIVED_PROVIDER: BillingSource.ValueType  # 2
+"""The provider that serves the model."""
+BILLING_SOURCE_DERIVED_DEFAULT: BillingSource.ValueType  # 3
+"""Nothing: no provider could be derived. A launch is refused then, whoever would pay."""
+Global___BillingSource: _TypeAlias = BillingSource  # noqa: Y015
+
+class _ModelSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_SOURCE_UNSPECIFIED: _ModelSource.ValueType  # 0
+    """Not told."""
+    MODEL_SOURCE_REQUEST: _ModelSource.ValueType  # 1
+    """The request itself."""
+    MODEL_SOURCE_SPEC: _ModelSource.ValueType  # 2
+    """The stored workspace."""
+    MODEL_SOURCE_SECRET_MOLECULE_MODEL: _ModelSource.ValueType  # 3
+    """The secret MOLECULE_MODEL."""
+    MODEL_SOURCE_SECRET_MODEL: _ModelSource.ValueType  # 4
+    """The secret MODEL."""
+    MODEL_SOURCE_NONE: _ModelSource.ValueType  # 5
+    """Nowhere: there is none."""
+
+class ModelSource(_ModelSource, metaclass=_ModelSourceEnumTypeWrapper):
+    """Where the model of a box comes from; the first of these that is not blank."""
+
+MODEL_SOURCE_UNSPECIFIED: ModelSource.ValueType  # 0
+"""Not told."""
+MODEL_SOURCE_REQUEST: ModelSource.ValueType  # 1
+"""The request itself."""
+MODEL_SOURCE_SPEC: ModelSource.ValueType  # 2
+"""The stored workspace."""
+MODEL_SOURCE_SECRET_MOLECULE_MODEL: ModelSource.ValueType  # 3
+"""The secret MOLECULE_MODEL."""
+MODEL_SOURCE_SECRET_MODEL: ModelSource.ValueType  # 4
+"""The secret MODEL."""
+MODEL_SOURCE_NONE: ModelSource.ValueType  # 5
+"""Nowhere: there is none."""
+Global___ModelSource: _TypeAlias = ModelSource  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -30,9 +128,9 @@ class Step(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """Name of the rule, such as `derive.exact_id`."""
+    """Name of the rule, such as `derive.exact_id`; for people and logs, new ones may come."""
     fired: _builtins.bool
-    """Whether it decided something."""
+    """True: it decided something."""
     text: _builtins.str
     """The same in a sentence."""
     @_builtins.property
@@ -74,37 +172,85 @@ class Resolution(_message.Message):
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    OVERRIDE_MODE_FIELD_NUMBER: _builtins.int
+    MODEL_SOURCE_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace; empty in a preview."""
-    resolved_mode: _builtins.str
-    """`platform_managed`, `byok` or `disabled`."""
-    source: _builtins.str
-    """`workspace_override`, `derived_provider` or `derived_default`."""
+    """The workspace, a canonical lower-case UUID; empty in a preview."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def resolved_mode(self) -> _builtins.str:
+        """`platform_managed`, `byok` or `disabled`. Use mode."""
+
+    @resolved_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def resolved_mode(self, value: _builtins.str) -> None:
+        """`platform_managed`, `byok` or `disabled`. Use mode."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def source(self) -> _builtins.str:
+        """`workspace_override`, `derived_provider` or `derived_default`. Use decided_by."""
+
+    @source.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def source(self, value: _builtins.str) -> None:
+        """`workspace_override`, `derived_provider` or `derived_default`. Use decided_by."""
+
     provider_selection: _builtins.str
-    """The derived provider; empty when none could be derived."""
-    workspace_override: _builtins.str
-    """The stored override, also when it is garbled and ignored, which `steps` says; absent when unset."""
+    """The derived provider, by its name in the catalogue; empty when none could be derived."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def workspace_override(self) -> _builtins.str:
+        """The stored override as text, also when it is garbled and ignored, which `steps` says; absent when unset. Use
+        override_mode.
+        """
+
+    @workspace_override.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def workspace_override(self, value: _builtins.str) -> None:
+        """The stored override as text, also when it is garbled and ignored, which `steps` says; absent when unset. Use
+        override_mode.
+        """
+
     effective_model: _builtins.str
-    """The model the box will run; empty when there is none."""
-    effective_model_source: _builtins.str
-    """`request`, `spec`, `secret:MOLECULE_MODEL`, `secret:MODEL` or `none`."""
+    """The model the box will run, at most 256 characters; empty when there is none."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def effective_model_source(self) -> _builtins.str:
+        """`request`, `spec`, `secret:MOLECULE_MODEL`, `secret:MODEL` or `none`. Use model_source."""
+
+    @effective_model_source.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def effective_model_source(self, value: _builtins.str) -> None:
+        """`request`, `spec`, `secret:MOLECULE_MODEL`, `secret:MODEL` or `none`. Use model_source."""
+
     refusal: _error_reason_pb2.ErrorReason.ValueType
     """Why a launch would be refused now; unspecified: it would not."""
     refusal_message: _builtins.str
-    """The refusal in a sentence, with the remedy."""
+    """The refusal in a sentence, with the remedy; empty without one."""
     catalogue_version: _builtins.str
-    """Version of the catalogue that decided."""
+    """Version of the catalogue that decided; changes with its contents."""
+    mode: Global___BillingMode.ValueType
+    """Who pays."""
+    decided_by: Global___BillingSource.ValueType
+    """What decided it."""
+    override_mode: Global___BillingMode.ValueType
+    """The stored override; unspecified when unset, or garbled and ignored."""
+    model_source: Global___ModelSource.ValueType
+    """Where effective_model comes from."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
         """Every rule in the order it was looked at."""
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The smallest changes that would give another payer, one sentence each."""
+        """The smallest changes that would give another payer, one sentence each; may be empty."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
-        """What is odd, but no reason to refuse."""
+        """What is odd, but no reason to refuse; mostly empty."""
 
     def __init__(
         self,
@@ -122,10 +268,14 @@ class Resolution(_message.Message):
         catalogue_version: _builtins.str = ...,
         alternatives: _abc.Iterable[_builtins.str] | None = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
+        mode: Global___BillingMode.ValueType = ...,
+        decided_by: Global___BillingSource.ValueType = ...,
+        override_mode: Global___BillingMode.ValueType = ...,
+        model_source: Global___ModelSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_workspace_override", b"_workspace_override", "workspace_override", b"workspace_override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_workspace_override", b"_workspace_override", "alternatives", b"alternatives", "catalogue_version", b"catalogue_version", "effective_model", b"effective_model", "effective_model_source", b"effective_model_source", "provider_selection", b"provider_selection", "refusal", b"refusal", "refusal_message", b"refusal_message", "resolved_mode", b"resolved_mode", "source", b"source", "steps", b"steps", "warnings", b"warnings", "workspace_id", b"workspace_id", "workspace_override", b"workspace_override"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_workspace_override", b"_workspace_override", "alternatives", b"alternatives", "catalogue_version", b"catalogue_version", "decided_by", b"decided_by", "effective_model", b"effective_model", "effective_model_source", b"effective_model_source", "mode", b"mode", "model_source", b"model_source", "override_mode", b"override_mode", "provider_selection", b"provider_selection", "refusal", b"refusal", "refusal_message", b"refusal_message", "resolved_mode", b"resolved_mode", "source", b"source", "steps", b"steps", "warnings", b"warnings", "workspace_id", b"workspace_id", "workspace_override", b"workspace_override"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__workspace_override: _TypeAlias = _typing.Literal["workspace_override"]  # noqa: Y015
     _WhichOneofArgType__workspace_override: _TypeAlias = _typing.Literal["_workspace_override", b"_workspace_override"]  # noqa: Y015
@@ -163,9 +313,15 @@ class Warning(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """Short name, such as `MODEL_WITHDRAWN` or `MISSING_SCOPE`."""
+    """Short name, for programs. An ErrorReason without its prefix: what a launch would refuse now. Else one of
+    BYPASS_KEY_NOT_USED, CREDENTIAL_RENAMED, ENDPOINT_UNKNOWN, FOREIGN_ENDPOINT_REMOVED, INVALID_CREDENTIAL, MISSING_SCOPE, MODEL_BLANK,
+    MODEL_NOT_LISTED, NO_PROXY_TOKEN, OVERRIDE_BYOK_OVER_PLATFORM_MODEL, OVERRIDE_BYOK_OVER_UNDERIVABLE_MODEL,
+    OVERRIDE_PLATFORM_OVER_VENDOR_MODEL, PAYER_CHANGED, PROBE_INCONCLUSIVE, PROVIDER_CHANGED,
+    RIVAL_CREDENTIAL_REMOVED, ROUTE_NAME_REMOVED, SECRET_PROVIDER_CLEARED, SECRET_PROVIDER_UNKNOWN,
+    WORKSPACE_NOT_METERED. More may come: treat an unknown one as text.
+    """
     message: _builtins.str
-    """The same in a sentence."""
+    """The same in a sentence, with the next step."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is dynamic in the message, by name; never a secret."""

@@ -19,7 +19,60 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SecretScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SecretScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SecretScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SECRET_SCOPE_UNSPECIFIED: _SecretScope.ValueType  # 0
+    """Not told."""
+    SECRET_SCOPE_GLOBAL: _SecretScope.ValueType  # 1
+    """The tenant's: all its workspaces start with it."""
+    SECRET_SCOPE_WORKSPACE: _SecretScope.ValueType  # 2
+    """One workspace's; it hides a global one of the same name."""
+
+class SecretScope(_SecretScope, metaclass=_SecretScopeEnumTypeWrapper):
+    """Whose secret it is."""
+
+SECRET_SCOPE_UNSPECIFIED: SecretScope.ValueType  # 0
+"""Not told."""
+SECRET_SCOPE_GLOBAL: SecretScope.ValueType  # 1
+"""The tenant's: all its workspaces start with it."""
+SECRET_SCOPE_WORKSPACE: SecretScope.ValueType  # 2
+"""One workspace's; it hides a global one of the same name."""
+Global___SecretScope: _TypeAlias = SecretScope  # noqa: Y015
+
+class _PlatformCredentialOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlatformCredentialOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlatformCredentialOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLATFORM_CREDENTIAL_ORIGIN_UNSPECIFIED: _PlatformCredentialOrigin.ValueType  # 0
+    """Not told."""
+    PLATFORM_CREDENTIAL_ORIGIN_REGISTERED: _PlatformCredentialOrigin.ValueType  # 1
+    """An admin registered it."""
+    PLATFORM_CREDENTIAL_ORIGIN_USAGE_TOKEN: _PlatformCredentialOrigin.ValueType  # 2
+    """It is a usage token at the platform's proxy, which registers itself."""
+
+class PlatformCredentialOrigin(_PlatformCredentialOrigin, metaclass=_PlatformCredentialOriginEnumTypeWrapper):
+    """How a value became the platform's own."""
+
+PLATFORM_CREDENTIAL_ORIGIN_UNSPECIFIED: PlatformCredentialOrigin.ValueType  # 0
+"""Not told."""
+PLATFORM_CREDENTIAL_ORIGIN_REGISTERED: PlatformCredentialOrigin.ValueType  # 1
+"""An admin registered it."""
+PLATFORM_CREDENTIAL_ORIGIN_USAGE_TOKEN: PlatformCredentialOrigin.ValueType  # 2
+"""It is a usage token at the platform's proxy, which registers itself."""
+Global___PlatformCredentialOrigin: _TypeAlias = PlatformCredentialOrigin  # noqa: Y015
 
 class _ProbeVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -59,7 +112,7 @@ Global___ProbeVerdict: _TypeAlias = ProbeVerdict  # noqa: Y015
 
 @_typing.final
 class SetGlobalSecretRequest(_message.Message):
-    """Stores a tenant's secret."""
+    """Stores a secret for all workspaces of a tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -67,11 +120,11 @@ class SetGlobalSecretRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
+    """The tenant: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or a digit. Required."""
     key: _builtins.str
-    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}."""
+    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}. Required."""
     value: _builtins.str
-    """1 byte to 64 KiB without NUL, verbatim."""
+    """1 byte to 64 KiB without NUL, kept verbatim. Required."""
     def __init__(
         self,
         *,
@@ -89,7 +142,7 @@ Global___SetGlobalSecretRequest: _TypeAlias = SetGlobalSecretRequest  # noqa: Y0
 
 @_typing.final
 class SetGlobalSecretResponse(_message.Message):
-    """Stored."""
+    """The secret is stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,16 +166,16 @@ Global___SetGlobalSecretResponse: _TypeAlias = SetGlobalSecretResponse  # noqa: 
 
 @_typing.final
 class DeleteGlobalSecretRequest(_message.Message):
-    """Deletes a tenant's secret."""
+    """Deletes a secret of a tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
+    """The tenant: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or a digit. Required."""
     key: _builtins.str
-    """Name in the environment."""
+    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}. Required."""
     def __init__(
         self,
         *,
@@ -139,7 +192,7 @@ Global___DeleteGlobalSecretRequest: _TypeAlias = DeleteGlobalSecretRequest  # no
 
 @_typing.final
 class DeleteGlobalSecretResponse(_message.Message):
-    """Deleted."""
+    """The tenant has no such secret any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,7 +214,7 @@ Global___DeleteGlobalSecretResponse: _TypeAlias = DeleteGlobalSecretResponse  # 
 
 @_typing.final
 class SetWorkspaceSecretRequest(_message.Message):
-    """Stores a workspace's secret."""
+    """Stores a secret for one workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -170,14 +223,15 @@ class SetWorkspaceSecretRequest(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     key: _builtins.str
-    """Name in the environment."""
+    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}. Required."""
     value: _builtins.str
-    """1 byte to 64 KiB without NUL, verbatim."""
+    """1 byte to 64 KiB without NUL, kept verbatim. Required."""
     provider: _builtins.str
-    """Whose credential it is: a provider or a vendor of the catalogue. A name that vendors share is Anthropic's unless this,
-    or an endpoint of another vendor on the same workspace, says otherwise.
+    """Whose credential it is: a provider or a vendor of the catalogue, at most 128 characters. Default: nothing is said;
+    a name that vendors share is then Anthropic's, unless an endpoint of another vendor on the same workspace says
+    otherwise.
     """
     def __init__(
         self,
@@ -197,7 +251,7 @@ Global___SetWorkspaceSecretRequest: _TypeAlias = SetWorkspaceSecretRequest  # no
 
 @_typing.final
 class SetWorkspaceSecretResponse(_message.Message):
-    """Stored."""
+    """The secret is stored, or the model is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,7 +259,7 @@ class SetWorkspaceSecretResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The spec's model now, when that is what was written."""
+    """The spec's model now, when that is what was written; else empty."""
     @_builtins.property
     def secret(self) -> Global___Secret:
         """The secret without its value; absent when it became the spec's model."""
@@ -231,7 +285,7 @@ Global___SetWorkspaceSecretResponse: _TypeAlias = SetWorkspaceSecretResponse  # 
 
 @_typing.final
 class AssignSecretProviderRequest(_message.Message):
-    """Says whose credential a secret is."""
+    """Says whose credential a stored secret is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -239,11 +293,11 @@ class AssignSecretProviderRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     key: _builtins.str
-    """Name in the environment."""
+    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}. Required."""
     provider: _builtins.str
-    """A provider or a vendor of the catalogue; empty: nothing is said of it any more."""
+    """A provider or a vendor of the catalogue, at most 128 characters; empty: nothing is said of it any more."""
     def __init__(
         self,
         *,
@@ -261,7 +315,7 @@ Global___AssignSecretProviderRequest: _TypeAlias = AssignSecretProviderRequest  
 
 @_typing.final
 class AssignSecretProviderResponse(_message.Message):
-    """Said."""
+    """It is noted whose credential that is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,16 +345,16 @@ Global___AssignSecretProviderResponse: _TypeAlias = AssignSecretProviderResponse
 
 @_typing.final
 class DeleteWorkspaceSecretRequest(_message.Message):
-    """Deletes a workspace's secret."""
+    """Deletes a secret of a workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     key: _builtins.str
-    """Name in the environment."""
+    """Name in the environment: [A-Za-z_][A-Za-z0-9_]{0,127}. Required."""
     def __init__(
         self,
         *,
@@ -317,7 +371,7 @@ Global___DeleteWorkspaceSecretRequest: _TypeAlias = DeleteWorkspaceSecretRequest
 
 @_typing.final
 class DeleteWorkspaceSecretResponse(_message.Message):
-    """Deleted."""
+    """The workspace has no such secret of its own any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -339,7 +393,7 @@ Global___DeleteWorkspaceSecretResponse: _TypeAlias = DeleteWorkspaceSecretRespon
 
 @_typing.final
 class ListSecretsRequest(_message.Message):
-    """Asks for names."""
+    """Asks for the names of secrets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -348,13 +402,15 @@ class ListSecretsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant; may be empty when a workspace is named."""
+    """The tenant; may be empty when a workspace is named. One of the two is required."""
     workspace_id: _builtins.str
-    """The workspace; empty: only the tenant's own."""
+    """The workspace, a canonical lower-case UUID; empty: only the tenant's own."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -380,7 +436,7 @@ class ListSecretsResponse(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Secret]:
         """The merged view, by update time, newest first."""
@@ -411,14 +467,25 @@ class Secret(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     OVERRIDES_GLOBAL_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    SECRET_SCOPE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Name in the environment."""
-    scope: _builtins.str
-    """`global` or `workspace`."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def scope(self) -> _builtins.str:
+        """`global` or `workspace`. Use secret_scope."""
+
+    @scope.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def scope(self, value: _builtins.str) -> None:
+        """`global` or `workspace`. Use secret_scope."""
+
     overrides_global: _builtins.bool
     """True when a workspace secret of the same name hides a global one."""
     provider: _builtins.str
-    """Whose credential its writer said it is; empty when nothing was said."""
+    """Whose credential its writer said it is, by name in the catalogue; empty when nothing was said."""
+    secret_scope: Global___SecretScope.ValueType
+    """Whose secret it is."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first stored."""
@@ -436,10 +503,11 @@ class Secret(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         overrides_global: _builtins.bool = ...,
         provider: _builtins.str = ...,
+        secret_scope: Global___SecretScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key", b"key", "overrides_global", b"overrides_global", "provider", b"provider", "scope", b"scope", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key", b"key", "overrides_global", b"overrides_global", "provider", b"provider", "scope", b"scope", "secret_scope", b"secret_scope", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,7 +521,7 @@ class GetSecretValuesRequest(_message.Message):
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace that the box runs for, a canonical lower-case UUID. Required."""
     def __init__(
         self,
         *,
@@ -496,7 +564,7 @@ class GetSecretValuesResponse(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     INPUT_REVISION_FIELD_NUMBER: _builtins.int
     input_revision: _builtins.int
-    """The inputs they were taken from."""
+    """The Workspace.input_revision that they were taken from."""
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values by name, verbatim."""
@@ -517,13 +585,13 @@ Global___GetSecretValuesResponse: _TypeAlias = GetSecretValuesResponse  # noqa: 
 
 @_typing.final
 class CheckCredentialsRequest(_message.Message):
-    """Asks for a probe."""
+    """Asks for a probe of a workspace's credentials at their vendors."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -539,7 +607,7 @@ Global___CheckCredentialsRequest: _TypeAlias = CheckCredentialsRequest  # noqa: 
 
 @_typing.final
 class ProbeResult(_message.Message):
-    """One probe."""
+    """How one credential did at its vendor."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -552,21 +620,21 @@ class ProbeResult(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     env: _builtins.str
-    """The name that was probed."""
+    """The name in the environment that was probed."""
     verdict: Global___ProbeVerdict.ValueType
     """How it ended."""
     host: _builtins.str
-    """Host that was asked."""
+    """Host that was asked; empty when none was."""
     http_status: _builtins.int
     """HTTP status; 0 when there was none."""
     missing_scope: _builtins.str
-    """The missing scope, such as `read:issue`."""
+    """The missing scope, such as `read:issue`; empty unless the verdict is MISSING_SCOPE."""
     message: _builtins.str
     """The same in a sentence; never a secret."""
     model: _builtins.str
-    """The model it was probed for, in a matrix over a menu."""
+    """The model it was probed for, in a matrix over a menu; else empty."""
     provider: _builtins.str
-    """Its provider."""
+    """The provider that was asked, by its name in the catalogue; empty for a probe of a template."""
     def __init__(
         self,
         *,
@@ -597,11 +665,11 @@ class CheckCredentialsResponse(_message.Message):
     MATRIX_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeResult]:
-        """One for every probe."""
+        """One for every probe that is configured; may be empty."""
 
     @_builtins.property
     def matrix(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeResult]:
-        """One for every model of the runtime's menu."""
+        """One for every model of the runtime's menu; may be empty."""
 
     def __init__(
         self,
@@ -619,7 +687,7 @@ Global___CheckCredentialsResponse: _TypeAlias = CheckCredentialsResponse  # noqa
 
 @_typing.final
 class AuditSharedSecretsRequest(_message.Message):
-    """Asks for shared values."""
+    """Asks for values that are where they should not be; of all tenants."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -645,17 +713,28 @@ class SharedSecretHolder(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     EXPOSED_WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
+    SECRET_SCOPE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
-    scope: _builtins.str
-    """`global` or `workspace`."""
+    """The tenant that holds it."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def scope(self) -> _builtins.str:
+        """`global` or `workspace`. Use secret_scope."""
+
+    @scope.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def scope(self, value: _builtins.str) -> None:
+        """`global` or `workspace`. Use secret_scope."""
+
     workspace_id: _builtins.str
-    """The workspace, when stored there."""
+    """The workspace, when stored there; else empty."""
     key: _builtins.str
     """Name in the environment."""
+    secret_scope: Global___SecretScope.ValueType
+    """Whose secret it is there."""
     @_builtins.property
     def exposed_workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Workspaces that would start with it."""
+        """Workspaces that would start with it; may be empty."""
 
     def __init__(
         self,
@@ -665,10 +744,11 @@ class SharedSecretHolder(_message.Message):
         workspace_id: _builtins.str = ...,
         key: _builtins.str = ...,
         exposed_workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        secret_scope: Global___SecretScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposed_workspace_ids", b"exposed_workspace_ids", "key", b"key", "scope", b"scope", "tenant_id", b"tenant_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposed_workspace_ids", b"exposed_workspace_ids", "key", b"key", "scope", b"scope", "secret_scope", b"secret_scope", "tenant_id", b"tenant_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -684,14 +764,14 @@ class SharedSecretGroup(_message.Message):
     HOLDERS_FIELD_NUMBER: _builtins.int
     PLATFORM_CREDENTIAL_NAMES_FIELD_NUMBER: _builtins.int
     fingerprint: _builtins.str
-    """Keyed fingerprint of the value."""
+    """Keyed fingerprint of the value in hex, to tell whether two are the same."""
     @_builtins.property
     def holders(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedSecretHolder]:
         """Who holds it."""
 
     @_builtins.property
     def platform_credential_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Platform credentials that equal it, by name."""
+        """Platform credentials that equal it, by name; may be empty."""
 
     def __init__(
         self,
@@ -710,7 +790,7 @@ Global___SharedSecretGroup: _TypeAlias = SharedSecretGroup  # noqa: Y015
 
 @_typing.final
 class AuditSharedSecretsResponse(_message.Message):
-    """All shared values."""
+    """All values that are where they should not be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -720,7 +800,7 @@ class AuditSharedSecretsResponse(_message.Message):
     """How many stored values were compared."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedSecretGroup]:
-        """By fingerprint."""
+        """One for each such value, by fingerprint; empty: all is well."""
 
     def __init__(
         self,
@@ -738,7 +818,7 @@ Global___AuditSharedSecretsResponse: _TypeAlias = AuditSharedSecretsResponse  # 
 
 @_typing.final
 class RegisterPlatformCredentialRequest(_message.Message):
-    """Registers a platform credential."""
+    """Makes a value the platform's own."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -746,11 +826,11 @@ class RegisterPlatformCredentialRequest(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """A name for people."""
+    """A name for people, 1 to 128 characters. Required."""
     value: _builtins.str
-    """The value."""
+    """The value, at most 64 KiB, not blank, without NUL. Required."""
     validate_only: _builtins.bool
-    """True: only list the matches."""
+    """True: only list the matches. Default false."""
     def __init__(
         self,
         *,
@@ -776,12 +856,23 @@ class PlatformCredential(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name for people."""
     fingerprint: _builtins.str
-    """Keyed fingerprint of the value."""
-    source: _builtins.str
-    """`registered` or `usage_token`."""
+    """Keyed fingerprint of the value in hex, to tell whether two are the same."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def source(self) -> _builtins.str:
+        """`registered` or `usage_token`. Use origin."""
+
+    @source.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def source(self, value: _builtins.str) -> None:
+        """`registered` or `usage_token`. Use origin."""
+
+    origin: Global___PlatformCredentialOrigin.ValueType
+    """How it became one."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was registered."""
@@ -793,10 +884,11 @@ class PlatformCredential(_message.Message):
         fingerprint: _builtins.str = ...,
         source: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        origin: Global___PlatformCredentialOrigin.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fingerprint", b"fingerprint", "name", b"name", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fingerprint", b"fingerprint", "name", b"name", "origin", b"origin", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -804,7 +896,7 @@ Global___PlatformCredential: _TypeAlias = PlatformCredential  # noqa: Y015
 
 @_typing.final
 class RegisterPlatformCredentialResponse(_message.Message):
-    """Registered."""
+    """The credential is registered, or would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -812,11 +904,11 @@ class RegisterPlatformCredentialResponse(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def credential(self) -> Global___PlatformCredential:
-        """The credential."""
+        """The credential without its value."""
 
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedSecretHolder]:
-        """Where tenants hold the same value already."""
+        """Where tenants hold the same value already; empty: nowhere."""
 
     def __init__(
         self,
@@ -841,9 +933,11 @@ class ListPlatformCredentialsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     def __init__(
         self,
         *,
@@ -867,10 +961,10 @@ class ListPlatformCredentialsResponse(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def credentials(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlatformCredential]:
-        """Newest first."""
+        """At most `page_size` of them, newest first."""
 
     def __init__(
         self,
@@ -888,13 +982,13 @@ Global___ListPlatformCredentialsResponse: _TypeAlias = ListPlatformCredentialsRe
 
 @_typing.final
 class UnregisterPlatformCredentialRequest(_message.Message):
-    """Forgets a platform credential."""
+    """Asks to forget a platform credential."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name, 1 to 128 characters. Required."""
     def __init__(
         self,
         *,
@@ -910,7 +1004,7 @@ Global___UnregisterPlatformCredentialRequest: _TypeAlias = UnregisterPlatformCre
 
 @_typing.final
 class UnregisterPlatformCredentialResponse(_message.Message):
-    """Forgotten."""
+    """The value is no platform credential any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from agentworkspace.provision.v1 import resolution_pb2 as agentworkspace_dot_provision_dot_v1_dot_resolution__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+agentworkspace/provision/v1/workspace.proto\x12\x1b\x61gentworkspace.provision.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x0bNeedsLaunch\x12>\n\x06reason\x18\x01 \x01(\x0e\x32..agentworkspace.provision.v1.NeedsLaunchReason\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\tLastError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x06\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07runtime\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08template\x18\x06 \x01(\t\x12\x11\n\tparent_id\x18\x07 \x01(\t\x12\x0c\n\x04tier\x18\x08 \x01(\x05\x12\x0c\n\x04role\x18\t \x01(\t\x12\x1c\n\x14max_concurrent_tasks\x18\n \x01(\x05\x12\x1b\n\x13\x62udget_limit_micros\x18\x0b \x01(\x03\x12(\n\x07\x63ompute\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rdelivery_mode\x18\r \x01(\t\x12\x0b\n\x03url\x18\x0e \x01(\t\x12\x18\n\x10workspace_access\x18\x0f \x01(\t\x12\x14\n\x0crequired_env\x18\x10 \x03(\t\x12\"\n\x15\x62illing_mode_override\x18\x11 \x01(\tH\x00\x88\x01\x01\x12<\n\x06status\x18\x1e \x01(\x0e\x32,.agentworkspace.provision.v1.WorkspaceStatus\x12\x13\n\x0bincarnation\x18\x1f \x01(\x03\x12\x0c\n\x04\x65tag\x18  \x01(\t\x12\x16\n\x0einput_revision\x18! \x01(\x03\x12/\n\x0b\x63reate_time\x18\" \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18# \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremove_time\x18$ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\nlast_error\x18% \x01(\x0b\x32&.agentworkspace.provision.v1.LastError\x12>\n\x0cneeds_launch\x18& \x01(\x0b\x32(.agentworkspace.provision.v1.NeedsLaunch\x12\x10\n\x08\x61\x64mitted\x18\' \x01(\x08\x42\x18\n\x16_billing_mode_override*\xaa\x02\n\x0fWorkspaceStatus\x12 \n\x1cWORKSPACE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18WORKSPACE_STATUS_PENDING\x10\x01\x12!\n\x1dWORKSPACE_STATUS_PROVISIONING\x10\x02\x12\x1c\n\x18WORKSPACE_STATUS_RUNNING\x10\x03\x12\x1d\n\x19WORKSPACE_STATUS_DEGRADED\x10\x04\x12\x1c\n\x18WORKSPACE_STATUS_OFFLINE\x10\x05\x12\x1b\n\x17WORKSPACE_STATUS_FAILED\x10\x06\x12\x1c\n\x18WORKSPACE_STATUS_REMOVED\x10\x07\x12\x1e\n\x1aWORKSPACE_STATUS_SUSPENDED\x10\x08*\xc2\x01\n\x11NeedsLaunchReason\x12#\n\x1fNEEDS_LAUNCH_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNEEDS_LAUNCH_REASON_SILENT\x10\x01\x12\x1e\n\x1aNEEDS_LAUNCH_REASON_LAPSED\x10\x02\x12&\n\"NEEDS_LAUNCH_REASON_NEWEST_REFUSED\x10\x03\x12 \n\x1cNEEDS_LAUNCH_REASON_RESTORED\x10\x04\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+agentworkspace/provision/v1/workspace.proto\x12\x1b\x61gentworkspace.provision.v1\x1a,agentworkspace/provision/v1/resolution.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x0bNeedsLaunch\x12>\n\x06reason\x18\x01 \x01(\x0e\x32..agentworkspace.provision.v1.NeedsLaunchReason\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\tLastError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x03\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x07\n\tWorkspace\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07runtime\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08template\x18\x06 \x01(\t\x12\x11\n\tparent_id\x18\x07 \x01(\t\x12\x0c\n\x04tier\x18\x08 \x01(\x05\x12\x0c\n\x04role\x18\t \x01(\t\x12\x1c\n\x14max_concurrent_tasks\x18\n \x01(\x05\x12\x1b\n\x13\x62udget_limit_micros\x18\x0b \x01(\x03\x12(\n\x07\x63ompute\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\rdelivery_mode\x18\r \x01(\tB\x02\x18\x01\x12\x0b\n\x03url\x18\x0e \x01(\t\x12\x1c\n\x10workspace_access\x18\x0f \x01(\tB\x02\x18\x01\x12\x14\n\x0crequired_env\x18\x10 \x03(\t\x12&\n\x15\x62illing_mode_override\x18\x11 \x01(\tB\x02\x18\x01H\x00\x88\x01\x01\x12?\n\x0c\x64\x65livered_by\x18\x12 \x01(\x0e\x32).agentworkspace.provision.v1.DeliveryMode\x12<\n\x06\x61\x63\x63\x65ss\x18\x13 \x01(\x0e\x32,.agentworkspace.provision.v1.WorkspaceAccess\x12?\n\roverride_mode\x18\x14 \x01(\x0e\x32(.agentworkspace.provision.v1.BillingMode\x12<\n\x06status\x18\x1e \x01(\x0e\x32,.agentworkspace.provision.v1.WorkspaceStatus\x12\x13\n\x0bincarnation\x18\x1f \x01(\x03\x12\x0c\n\x04\x65tag\x18  \x01(\t\x12\x16\n\x0einput_revision\x18! \x01(\x03\x12/\n\x0b\x63reate_time\x18\" \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18# \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremove_time\x18$ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\nlast_error\x18% \x01(\x0b\x32&.agentworkspace.provision.v1.LastError\x12>\n\x0cneeds_launch\x18& \x01(\x0b\x32(.agentworkspace.provision.v1.NeedsLaunch\x12\x10\n\x08\x61\x64mitted\x18\' \x01(\x08\x42\x18\n\x16_billing_mode_override*\xaa\x02\n\x0fWorkspaceStatus\x12 \n\x1cWORKSPACE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18WORKSPACE_STATUS_PENDING\x10\x01\x12!\n\x1dWORKSPACE_STATUS_PROVISIONING\x10\x02\x12\x1c\n\x18WORKSPACE_STATUS_RUNNING\x10\x03\x12\x1d\n\x19WORKSPACE_STATUS_DEGRADED\x10\x04\x12\x1c\n\x18WORKSPACE_STATUS_OFFLINE\x10\x05\x12\x1b\n\x17WORKSPACE_STATUS_FAILED\x10\x06\x12\x1c\n\x18WORKSPACE_STATUS_REMOVED\x10\x07\x12\x1e\n\x1aWORKSPACE_STATUS_SUSPENDED\x10\x08*\xc2\x01\n\x11NeedsLaunchReason\x12#\n\x1fNEEDS_LAUNCH_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNEEDS_LAUNCH_REASON_SILENT\x10\x01\x12\x1e\n\x1aNEEDS_LAUNCH_REASON_LAPSED\x10\x02\x12&\n\"NEEDS_LAUNCH_REASON_NEWEST_REFUSED\x10\x03\x12 \n\x1cNEEDS_LAUNCH_REASON_RESTORED\x10\x04*]\n\x0c\x44\x65liveryMode\x12\x1d\n\x19\x44\x45LIVERY_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45LIVERY_MODE_PUSH\x10\x01\x12\x16\n\x12\x44\x45LIVERY_MODE_POLL\x10\x02*\x8f\x01\n\x0fWorkspaceAccess\x12 \n\x1cWORKSPACE_ACCESS_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKSPACE_ACCESS_NONE\x10\x01\x12\x1e\n\x1aWORKSPACE_ACCESS_READ_ONLY\x10\x02\x12\x1f\n\x1bWORKSPACE_ACCESS_READ_WRITE\x10\x03\x42U\n\x1f\x64\x65v.agentworkspace.provision.v1P\x01Z0agentworkspace.internal/provision/v1;provisionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +35,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agentworkspace.provision.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037dev.agentworkspace.provision.v1P\001Z0agentworkspace.internal/provision/v1;provisionv1'
-  _globals['_WORKSPACESTATUS']._serialized_start=1182
-  _globals['_WORKSPACESTATUS']._serialized_end=1480
-  _globals['_NEEDSLAUNCHREASON']._serialized_start=1483
-  _globals['_NEEDSLAUNCHREASON']._serialized_end=1677
-  _globals['_NEEDSLAUNCH']._serialized_start=139
-  _globals['_NEEDSLAUNCH']._serialized_end=259
-  _globals['_LASTERROR']._serialized_start=261
-  _globals['_LASTERROR']._serialized_end=366
-  _globals['_WORKSPACE']._serialized_start=369
-  _globals['_WORKSPACE']._serialized_end=1179
+  _globals['_WORKSPACE'].fields_by_name['delivery_mode']._loaded_options = None
+  _globals['_WORKSPACE'].fields_by_name['delivery_mode']._serialized_options = b'\030\001'
+  _globals['_WORKSPACE'].fields_by_name['workspace_access']._loaded_options = None
+  _globals['_WORKSPACE'].fields_by_name['workspace_access']._serialized_options = b'\030\001'
+  _globals['_WORKSPACE'].fields_by_name['billing_mode_override']._loaded_options = None
+  _globals['_WORKSPACE'].fields_by_name['billing_mode_override']._serialized_options = b'\030\001'
+  _globals['_WORKSPACESTATUS']._serialized_start=1432
+  _globals['_WORKSPACESTATUS']._serialized_end=1730
+  _globals['_NEEDSLAUNCHREASON']._serialized_start=1733
+  _globals['_NEEDSLAUNCHREASON']._serialized_end=1927
+  _globals['_DELIVERYMODE']._serialized_start=1929
+  _globals['_DELIVERYMODE']._serialized_end=2022
+  _globals['_WORKSPACEACCESS']._serialized_start=2025
+  _globals['_WORKSPACEACCESS']._serialized_end=2168
+  _globals['_NEEDSLAUNCH']._serialized_start=185
+  _globals['_NEEDSLAUNCH']._serialized_end=305
+  _globals['_LASTERROR']._serialized_start=307
+  _globals['_LASTERROR']._serialized_end=412
+  _globals['_WORKSPACE']._serialized_start=415
+  _globals['_WORKSPACE']._serialized_end=1429
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from agentworkspace.provision.v1 import resolution_pb2 as _resolution_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -19,6 +20,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _WorkspaceStatus:
@@ -28,7 +34,7 @@ class _WorkspaceStatus:
 class _WorkspaceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkspaceStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORKSPACE_STATUS_UNSPECIFIED: _WorkspaceStatus.ValueType  # 0
-    """Not a status."""
+    """Not a status; in a filter: any."""
     WORKSPACE_STATUS_PENDING: _WorkspaceStatus.ValueType  # 1
     """Created, never launched."""
     WORKSPACE_STATUS_PROVISIONING: _WorkspaceStatus.ValueType  # 2
@@ -50,7 +56,7 @@ class WorkspaceStatus(_WorkspaceStatus, metaclass=_WorkspaceStatusEnumTypeWrappe
     """How a workspace is doing."""
 
 WORKSPACE_STATUS_UNSPECIFIED: WorkspaceStatus.ValueType  # 0
-"""Not a status."""
+"""Not a status; in a filter: any."""
 WORKSPACE_STATUS_PENDING: WorkspaceStatus.ValueType  # 1
 """Created, never launched."""
 WORKSPACE_STATUS_PROVISIONING: WorkspaceStatus.ValueType  # 2
@@ -101,6 +107,58 @@ NEEDS_LAUNCH_REASON_RESTORED: NeedsLaunchReason.ValueType  # 4
 """The registry was restored from a backup that knows less than the workspace holds."""
 Global___NeedsLaunchReason: _TypeAlias = NeedsLaunchReason  # noqa: Y015
 
+class _DeliveryMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_MODE_UNSPECIFIED: _DeliveryMode.ValueType  # 0
+    """Not told."""
+    DELIVERY_MODE_PUSH: _DeliveryMode.ValueType  # 1
+    """It is called at its url."""
+    DELIVERY_MODE_POLL: _DeliveryMode.ValueType  # 2
+    """It fetches its work itself, and needs no url."""
+
+class DeliveryMode(_DeliveryMode, metaclass=_DeliveryModeEnumTypeWrapper):
+    """How work reaches an agent."""
+
+DELIVERY_MODE_UNSPECIFIED: DeliveryMode.ValueType  # 0
+"""Not told."""
+DELIVERY_MODE_PUSH: DeliveryMode.ValueType  # 1
+"""It is called at its url."""
+DELIVERY_MODE_POLL: DeliveryMode.ValueType  # 2
+"""It fetches its work itself, and needs no url."""
+Global___DeliveryMode: _TypeAlias = DeliveryMode  # noqa: Y015
+
+class _WorkspaceAccess:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WorkspaceAccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkspaceAccess.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORKSPACE_ACCESS_UNSPECIFIED: _WorkspaceAccess.ValueType  # 0
+    """Not told."""
+    WORKSPACE_ACCESS_NONE: _WorkspaceAccess.ValueType  # 1
+    """Nothing."""
+    WORKSPACE_ACCESS_READ_ONLY: _WorkspaceAccess.ValueType  # 2
+    """Read."""
+    WORKSPACE_ACCESS_READ_WRITE: _WorkspaceAccess.ValueType  # 3
+    """Read and write."""
+
+class WorkspaceAccess(_WorkspaceAccess, metaclass=_WorkspaceAccessEnumTypeWrapper):
+    """What an agent may do in the files of its workspace."""
+
+WORKSPACE_ACCESS_UNSPECIFIED: WorkspaceAccess.ValueType  # 0
+"""Not told."""
+WORKSPACE_ACCESS_NONE: WorkspaceAccess.ValueType  # 1
+"""Nothing."""
+WORKSPACE_ACCESS_READ_ONLY: WorkspaceAccess.ValueType  # 2
+"""Read."""
+WORKSPACE_ACCESS_READ_WRITE: WorkspaceAccess.ValueType  # 3
+"""Read and write."""
+Global___WorkspaceAccess: _TypeAlias = WorkspaceAccess  # noqa: Y015
+
 @_typing.final
 class NeedsLaunch(_message.Message):
     """A workspace asks to be launched."""
@@ -110,10 +168,10 @@ class NeedsLaunch(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     reason: Global___NeedsLaunchReason.ValueType
-    """Why."""
+    """Why it should be launched."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Since when."""
+        """Since when that reason holds."""
 
     def __init__(
         self,
@@ -140,14 +198,16 @@ class LastError(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """Full name of the ErrorReason value of the service that refused, or the code a launcher completed with."""
+    """Full name of the ErrorReason value of the service that refused, or the code a launcher completed with; open, as
+    launchers choose theirs.
+    """
     message: _builtins.str
-    """The same in a sentence; never a secret."""
+    """The same in a sentence, at most 1000 characters when a launcher wrote it; never a secret."""
     incarnation: _builtins.int
     """The incarnation it happened to; 0 before any."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When it went wrong."""
 
     def __init__(
         self,
@@ -188,6 +248,9 @@ class Workspace(_message.Message):
     WORKSPACE_ACCESS_FIELD_NUMBER: _builtins.int
     REQUIRED_ENV_FIELD_NUMBER: _builtins.int
     BILLING_MODE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    DELIVERED_BY_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
+    OVERRIDE_MODE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
@@ -199,52 +262,88 @@ class Workspace(_message.Message):
     NEEDS_LAUNCH_FIELD_NUMBER: _builtins.int
     ADMITTED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Canonical lower-case UUID; made by the server."""
+    """Output only. Canonical lower-case UUID; made by the server."""
     tenant_id: _builtins.str
-    """The customer it belongs to."""
+    """Output only. The customer it belongs to; CreateWorkspaceRequest.tenant_id says it."""
     name: _builtins.str
-    """Display name, 1 to 200 characters."""
+    """Display name, 1 to 200 characters on one line. Required."""
     runtime: _builtins.str
-    """A runtime of the catalogue, or external, kimi, kimi-cli, mock. Default `claude-code`."""
+    """A runtime of the catalogue, or external, kimi, kimi-cli, mock; at most 64 characters. Default `claude-code`."""
     model: _builtins.str
-    """The model. The only stored copy; MODEL and MOLECULE_MODEL written as workspace secrets end up here."""
+    """The model, at most 256 characters; trimmed. The only stored copy; MODEL and MOLECULE_MODEL written as workspace
+    secrets end up here. Default: none, and a launch that needs one answers MODEL_REQUIRED.
+    """
     template: _builtins.str
-    """Template it was made from."""
+    """Template it was made from, by its name in the templates file, at most 128 characters. Default: none."""
     parent_id: _builtins.str
-    """Workspace that this one works for; same tenant."""
+    """Workspace that this one works for, a canonical lower-case UUID; same tenant. Default: none."""
     tier: _builtins.int
-    """Resource tier, 1 to 4. Default 3."""
+    """Resource tier, 1 to 4; 0 is not given, and becomes 3, or what the deployment forces."""
     role: _builtins.str
-    """Role of the agent; handed to the box as MOLECULE_AGENT_ROLE."""
+    """Role of the agent, at most 4096 characters, several lines allowed; handed to the box as MOLECULE_AGENT_ROLE.
+    Default: none.
+    """
     max_concurrent_tasks: _builtins.int
-    """How many tasks at once. Default 1."""
+    """How many tasks at once, 1 to 1000; 0 is not given, and becomes 1. Stored, not enforced here."""
     budget_limit_micros: _builtins.int
-    """Spending limit in millionths of the billing currency; 0: none. Stored, not enforced here."""
-    delivery_mode: _builtins.str
-    """`push` or `poll`. Default `push`, `poll` for external-like runtimes."""
+    """Spending limit in millionths of the billing currency, not negative; 0: none. Stored, not enforced here."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self) -> _builtins.str:
+        """`push` or `poll`. Use delivered_by: given both, they must say the same."""
+
+    @delivery_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self, value: _builtins.str) -> None:
+        """`push` or `poll`. Use delivered_by: given both, they must say the same."""
+
     url: _builtins.str
-    """Where the agent can be reached."""
-    workspace_access: _builtins.str
-    """`none`, `read_only` or `read_write`. Default `none`. Stored, not enforced here."""
-    billing_mode_override: _builtins.str
-    """`platform_managed`, `byok` or `disabled`; absent: derived."""
+    """Where the agent can be reached, http or https, at most 2048 characters. Default: not told."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def workspace_access(self) -> _builtins.str:
+        """`none`, `read_only` or `read_write`. Use access: given both, they must say the same."""
+
+    @workspace_access.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def workspace_access(self, value: _builtins.str) -> None:
+        """`none`, `read_only` or `read_write`. Use access: given both, they must say the same."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def billing_mode_override(self) -> _builtins.str:
+        """`platform_managed`, `byok` or `disabled`; absent: derived. Use override_mode: given both, they must say the same."""
+
+    @billing_mode_override.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def billing_mode_override(self, value: _builtins.str) -> None:
+        """`platform_managed`, `byok` or `disabled`; absent: derived. Use override_mode: given both, they must say the same."""
+
+    delivered_by: Global___DeliveryMode.ValueType
+    """How work reaches the agent; unspecified: PUSH, or POLL for external-like runtimes."""
+    access: Global___WorkspaceAccess.ValueType
+    """What the agent may do in its workspace; unspecified: NONE. Stored, not enforced here."""
+    override_mode: _resolution_pb2.BillingMode.ValueType
+    """Who pays, whatever the model says; unspecified: derived."""
     status: Global___WorkspaceStatus.ValueType
     """Output only. How it is doing."""
     incarnation: _builtins.int
     """Output only. Number of the newest launch; 0 before any."""
     etag: _builtins.str
-    """Output only. Changes with every write of the spec."""
+    """Output only. Changes with every write of the spec; opaque, at most 64 characters."""
     input_revision: _builtins.int
     """Output only. Counts writes of spec, override and secrets that a launch depends on."""
     admitted: _builtins.bool
     """Output only. False while the registry has not been told of it."""
     @_builtins.property
     def compute(self) -> _struct_pb2.Struct:
-        """Resources of the box, as its platform understands them. Stored, not enforced here."""
+        """Resources of the box, as its platform understands them, at most 16 KiB as JSON. Stored, not enforced here."""
 
     @_builtins.property
     def required_env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names that the environment must hold at every launch."""
+        """Names that the environment must hold at every launch; at most 64, each [A-Za-z_][A-Za-z0-9_]{0,127}. Default:
+        none.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -256,15 +355,15 @@ class Workspace(_message.Message):
 
     @_builtins.property
     def remove_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When it was removed."""
+        """Output only. When it was removed; absent: it was not."""
 
     @_builtins.property
     def last_error(self) -> Global___LastError:
-        """Output only. What last went wrong."""
+        """Output only. What last went wrong; absent: nothing, or a newer incarnation has registered since."""
 
     @_builtins.property
     def needs_launch(self) -> Global___NeedsLaunch:
-        """Output only. Set when it should be launched."""
+        """Output only. Set when it should be launched; else absent."""
 
     def __init__(
         self,
@@ -286,6 +385,9 @@ class Workspace(_message.Message):
         workspace_access: _builtins.str = ...,
         required_env: _abc.Iterable[_builtins.str] | None = ...,
         billing_mode_override: _builtins.str | None = ...,
+        delivered_by: Global___DeliveryMode.ValueType = ...,
+        access: Global___WorkspaceAccess.ValueType = ...,
+        override_mode: _resolution_pb2.BillingMode.ValueType = ...,
         status: Global___WorkspaceStatus.ValueType = ...,
         incarnation: _builtins.int = ...,
         etag: _builtins.str = ...,
@@ -299,7 +401,7 @@ class Workspace(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_billing_mode_override", b"_billing_mode_override", "billing_mode_override", b"billing_mode_override", "compute", b"compute", "create_time", b"create_time", "last_error", b"last_error", "needs_launch", b"needs_launch", "remove_time", b"remove_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billing_mode_override", b"_billing_mode_override", "admitted", b"admitted", "billing_mode_override", b"billing_mode_override", "budget_limit_micros", b"budget_limit_micros", "compute", b"compute", "create_time", b"create_time", "delivery_mode", b"delivery_mode", "etag", b"etag", "id", b"id", "incarnation", b"incarnation", "input_revision", b"input_revision", "last_error", b"last_error", "max_concurrent_tasks", b"max_concurrent_tasks", "model", b"model", "name", b"name", "needs_launch", b"needs_launch", "parent_id", b"parent_id", "remove_time", b"remove_time", "required_env", b"required_env", "role", b"role", "runtime", b"runtime", "status", b"status", "template", b"template", "tenant_id", b"tenant_id", "tier", b"tier", "update_time", b"update_time", "url", b"url", "workspace_access", b"workspace_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billing_mode_override", b"_billing_mode_override", "access", b"access", "admitted", b"admitted", "billing_mode_override", b"billing_mode_override", "budget_limit_micros", b"budget_limit_micros", "compute", b"compute", "create_time", b"create_time", "delivered_by", b"delivered_by", "delivery_mode", b"delivery_mode", "etag", b"etag", "id", b"id", "incarnation", b"incarnation", "input_revision", b"input_revision", "last_error", b"last_error", "max_concurrent_tasks", b"max_concurrent_tasks", "model", b"model", "name", b"name", "needs_launch", b"needs_launch", "override_mode", b"override_mode", "parent_id", b"parent_id", "remove_time", b"remove_time", "required_env", b"required_env", "role", b"role", "runtime", b"runtime", "status", b"status", "template", b"template", "tenant_id", b"tenant_id", "tier", b"tier", "update_time", b"update_time", "url", b"url", "workspace_access", b"workspace_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__billing_mode_override: _TypeAlias = _typing.Literal["billing_mode_override"]  # noqa: Y015
     _WhichOneofArgType__billing_mode_override: _TypeAlias = _typing.Literal["_billing_mode_override", b"_billing_mode_override"]  # noqa: Y015

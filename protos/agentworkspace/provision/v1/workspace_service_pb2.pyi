@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateWorkspaceRequest(_message.Message):
-    """Asks for a workspace."""
+    """Asks for a new workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,24 +77,32 @@ class CreateWorkspaceRequest(_message.Message):
     AUTH_TOKEN_SHA256_FIELD_NUMBER: _builtins.int
     SECRET_PROVIDERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID of this request."""
+    """UUID of this request, optional: with one, a repeat is answered as the first time. Kept 24 hours; the same id with
+    other parameters is REQUEST_ID_REUSED.
+    """
     tenant_id: _builtins.str
-    """The customer it is for."""
+    """The tenant: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or a digit. Required."""
     validate_only: _builtins.bool
-    """True: decide everything, store nothing."""
+    """True: decide everything, store nothing. Default false."""
     auth_token_sha256: _builtins.str
-    """SHA-256 of a first token the caller made, 64 lower-case hex digits. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of a first token the caller made, 64 lower-case hex digits. Empty: the server makes
+    one.
+    """
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
         """The spec; output-only fields are ignored."""
 
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Workspace secrets by name."""
+        """Workspace secrets by name: each name [A-Za-z_][A-Za-z0-9_]{0,127}, each value 1 byte to 64 KiB without NUL, 512
+        KiB in all. Default: none.
+        """
 
     @_builtins.property
     def secret_providers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whose credential a secret is, by its name in `secrets`: a provider or a vendor of the catalogue."""
+        """Whose credential a secret is, by its name in `secrets`: a provider or a vendor of the catalogue. Default: nothing
+        is said.
+        """
 
     def __init__(
         self,
@@ -117,7 +125,7 @@ Global___CreateWorkspaceRequest: _TypeAlias = CreateWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class CreateWorkspaceResponse(_message.Message):
-    """The workspace."""
+    """The workspace that was made, or would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -129,18 +137,20 @@ class CreateWorkspaceResponse(_message.Message):
     auth_token: _builtins.str
     """The first api token, shown this once; empty when the caller made it or auth_token_error is set."""
     auth_token_error: _builtins.str
-    """Why there is no token in this answer: name of a reason and a sentence; empty when there is one."""
+    """Why there is no token in this answer, as `NAME: sentence`. The name is an ErrorReason of either service without
+    its prefix, ALREADY_DELIVERED or FIRST_TOKEN_NOT_ISSUED; empty when there is a token.
+    """
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """As it was stored."""
+        """As it was stored; with validate_only as it would be."""
 
     @_builtins.property
     def billing(self) -> _resolution_pb2.Resolution:
-        """Who pays."""
+        """Who pays, by the decision that its launches take."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
-        """What the caller should know."""
+        """What the caller should know, though nothing is refused; mostly empty."""
 
     def __init__(
         self,
@@ -161,13 +171,13 @@ Global___CreateWorkspaceResponse: _TypeAlias = CreateWorkspaceResponse  # noqa: 
 
 @_typing.final
 class GetWorkspaceRequest(_message.Message):
-    """Asks for a workspace."""
+    """Asks for one workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -183,14 +193,14 @@ Global___GetWorkspaceRequest: _TypeAlias = GetWorkspaceRequest  # noqa: Y015
 
 @_typing.final
 class GetWorkspaceResponse(_message.Message):
-    """The workspace."""
+    """One workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """As it stands."""
+        """The workspace as it stands."""
 
     def __init__(
         self,
@@ -207,7 +217,7 @@ Global___GetWorkspaceResponse: _TypeAlias = GetWorkspaceResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkspacesRequest(_message.Message):
-    """Asks for workspaces."""
+    """Asks for workspaces; every filter narrows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,15 +231,17 @@ class ListWorkspacesRequest(_message.Message):
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     status: _workspace_pb2.WorkspaceStatus.ValueType
-    """Only with this status."""
+    """Only with this status; unspecified: with any."""
     needs_launch: _builtins.bool
-    """Only those that should be launched."""
+    """True: only those that should be launched. Default: all."""
     show_removed: _builtins.bool
-    """Also removed ones."""
+    """True: also removed ones. Default: without them."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     named: _builtins.str
     """Only those that have this name, or whose id begins with it."""
     def __init__(
@@ -260,10 +272,10 @@ class ListWorkspacesResponse(_message.Message):
     WORKSPACES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def workspaces(self) -> _containers.RepeatedCompositeFieldContainer[_workspace_pb2.Workspace]:
-        """Newest first."""
+        """At most `page_size` of them, newest first."""
 
     def __init__(
         self,
@@ -281,7 +293,7 @@ Global___ListWorkspacesResponse: _TypeAlias = ListWorkspacesResponse  # noqa: Y0
 
 @_typing.final
 class UpdateWorkspaceRequest(_message.Message):
-    """Changes a workspace."""
+    """Changes fields of a workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,18 +303,22 @@ class UpdateWorkspaceRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     etag: _builtins.str
-    """The etag that was read; empty changes whatever is there."""
+    """The etag that was read, at most 64 characters; empty changes whatever is there."""
     request_id: _builtins.str
-    """UUID of this request."""
+    """UUID of this request, optional: with one, a repeat is answered as the first time. Kept 24 hours; the same id with
+    other parameters is REQUEST_ID_REUSED.
+    """
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """The new values."""
+        """The new values; fields that the mask does not name are not looked at, so a workspace that was read may be sent."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change; required."""
+        """Which fields to change, such as `model` or `override_mode`; at least one. Each path means that field of the
+        message alone: with `delivered_by` the string beside it is not looked at.
+        """
 
     def __init__(
         self,
@@ -323,7 +339,7 @@ Global___UpdateWorkspaceRequest: _TypeAlias = UpdateWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class UpdateWorkspaceResponse(_message.Message):
-    """Changed."""
+    """The workspace after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -332,15 +348,15 @@ class UpdateWorkspaceResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """As it stands."""
+        """The workspace as it stands now."""
 
     @_builtins.property
     def billing(self) -> _resolution_pb2.Resolution:
-        """Who would pay now."""
+        """Who would pay at a launch now."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
-        """What the next launch would refuse, among others."""
+        """What the next launch would refuse, among others; mostly empty."""
 
     def __init__(
         self,
@@ -359,13 +375,13 @@ Global___UpdateWorkspaceResponse: _TypeAlias = UpdateWorkspaceResponse  # noqa: 
 
 @_typing.final
 class RemoveWorkspaceRequest(_message.Message):
-    """Removes a workspace."""
+    """Removes a workspace for ever."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -381,14 +397,14 @@ Global___RemoveWorkspaceRequest: _TypeAlias = RemoveWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class RemoveWorkspaceResponse(_message.Message):
-    """Removed."""
+    """The workspace is removed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> _workspace_pb2.Workspace:
-        """As it stands."""
+        """What is left of it, with status REMOVED."""
 
     def __init__(
         self,
@@ -405,7 +421,7 @@ Global___RemoveWorkspaceResponse: _TypeAlias = RemoveWorkspaceResponse  # noqa: 
 
 @_typing.final
 class ProvisionWorkspaceRequest(_message.Message):
-    """Asks for a launch."""
+    """Asks for the launch of a workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -414,13 +430,13 @@ class ProvisionWorkspaceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     reason: _provision_pb2.ProvisionReason.ValueType
-    """Why. Whatever it is, the environment is built from the stored record."""
+    """Why. Required. Whatever it is, the environment is built from the stored record."""
     request_id: _builtins.str
-    """UUID of this launch request."""
+    """UUID of this launch request, optional: with one, a repeat while the claim is held gets the same launch again."""
     validate_only: _builtins.bool
-    """True: decide everything, claim nothing, hand out nothing."""
+    """True: decide everything, claim nothing, hand out nothing. Default false."""
     def __init__(
         self,
         *,
@@ -439,7 +455,7 @@ Global___ProvisionWorkspaceRequest: _TypeAlias = ProvisionWorkspaceRequest  # no
 
 @_typing.final
 class ProvisionWorkspaceResponse(_message.Message):
-    """A launch."""
+    """A launch, with everything that its box is started with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -477,15 +493,15 @@ class ProvisionWorkspaceResponse(_message.Message):
     """
     @_builtins.property
     def provision(self) -> _provision_pb2.Provision:
-        """The launch."""
+        """The launch as it stands."""
 
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The whole environment of the box; empty when joined, skipped or validate_only."""
+        """The whole environment of the box, value by name; empty when joined, skipped or validate_only."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_resolution_pb2.Warning]:
-        """What the caller should know."""
+        """What the caller should know, though nothing is refused; mostly empty."""
 
     @_builtins.property
     def launch(self) -> _launch_pb2.Launch:
@@ -511,13 +527,13 @@ Global___ProvisionWorkspaceResponse: _TypeAlias = ProvisionWorkspaceResponse  # 
 
 @_typing.final
 class ExtendProvisionRequest(_message.Message):
-    """Prolongs a claim."""
+    """Prolongs the claim of a launch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVISION_ID_FIELD_NUMBER: _builtins.int
     provision_id: _builtins.str
-    """The launch."""
+    """Provision.id of the launch, a canonical lower-case UUID. Required."""
     def __init__(
         self,
         *,
@@ -533,7 +549,7 @@ Global___ExtendProvisionRequest: _TypeAlias = ExtendProvisionRequest  # noqa: Y0
 
 @_typing.final
 class ExtendProvisionResponse(_message.Message):
-    """Prolonged."""
+    """The claim is prolonged by another lease."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -541,7 +557,7 @@ class ExtendProvisionResponse(_message.Message):
     RERUN_REQUIRED_FIELD_NUMBER: _builtins.int
     PROVISION_FIELD_NUMBER: _builtins.int
     state: _provision_pb2.ProvisionState.ValueType
-    """As it stands."""
+    """How far the launch has come."""
     rerun_required: _builtins.bool
     """True: the inputs changed since; launch again after completing."""
     @_builtins.property
@@ -565,7 +581,7 @@ Global___ExtendProvisionResponse: _TypeAlias = ExtendProvisionResponse  # noqa: 
 
 @_typing.final
 class CompleteProvisionRequest(_message.Message):
-    """Ends a claim."""
+    """Ends the claim of a launch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -573,12 +589,12 @@ class CompleteProvisionRequest(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     provision_id: _builtins.str
-    """The launch."""
+    """Provision.id of the launch, a canonical lower-case UUID. Required."""
     outcome: _provision_pb2.ProvisionOutcome.ValueType
-    """What became of it."""
+    """What became of it. Required."""
     @_builtins.property
     def error(self) -> _provision_pb2.ProvisionError:
-        """What went wrong, with FAILED."""
+        """What went wrong; with FAILED only. Default: LAUNCH_FAILED."""
 
     def __init__(
         self,
@@ -597,7 +613,7 @@ Global___CompleteProvisionRequest: _TypeAlias = CompleteProvisionRequest  # noqa
 
 @_typing.final
 class CompleteProvisionResponse(_message.Message):
-    """Ended."""
+    """The claim is ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -605,7 +621,7 @@ class CompleteProvisionResponse(_message.Message):
     RERUN_REQUIRED_FIELD_NUMBER: _builtins.int
     PROVISION_FIELD_NUMBER: _builtins.int
     state: _provision_pb2.ProvisionState.ValueType
-    """As it stands."""
+    """How far the launch has come."""
     rerun_required: _builtins.bool
     """True: the inputs changed since the environment was built; launch again."""
     @_builtins.property
@@ -629,13 +645,13 @@ Global___CompleteProvisionResponse: _TypeAlias = CompleteProvisionResponse  # no
 
 @_typing.final
 class GetProvisionRequest(_message.Message):
-    """Asks for a launch."""
+    """Asks for one launch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVISION_ID_FIELD_NUMBER: _builtins.int
     provision_id: _builtins.str
-    """The launch."""
+    """Provision.id of the launch, a canonical lower-case UUID. Required."""
     def __init__(
         self,
         *,
@@ -651,14 +667,14 @@ Global___GetProvisionRequest: _TypeAlias = GetProvisionRequest  # noqa: Y015
 
 @_typing.final
 class GetProvisionResponse(_message.Message):
-    """The launch."""
+    """One launch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVISION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def provision(self) -> _provision_pb2.Provision:
-        """With resolution and manifest."""
+        """The launch with resolution and manifest."""
 
     def __init__(
         self,
@@ -675,7 +691,7 @@ Global___GetProvisionResponse: _TypeAlias = GetProvisionResponse  # noqa: Y015
 
 @_typing.final
 class ListProvisionsRequest(_message.Message):
-    """Asks for launches."""
+    """Asks for launches; every filter narrows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -686,15 +702,17 @@ class ListProvisionsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ID_PREFIX_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """Only of this workspace."""
+    """Only of this workspace, a canonical lower-case UUID; empty: of any."""
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     state: _provision_pb2.ProvisionState.ValueType
-    """Only in this state."""
+    """Only in this state; unspecified: in any."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     id_prefix: _builtins.str
     """Only those whose id begins with it."""
     def __init__(
@@ -724,10 +742,10 @@ class ListProvisionsResponse(_message.Message):
     PROVISIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def provisions(self) -> _containers.RepeatedCompositeFieldContainer[_provision_pb2.Provision]:
-        """Newest first."""
+        """At most `page_size` of them, newest first."""
 
     def __init__(
         self,

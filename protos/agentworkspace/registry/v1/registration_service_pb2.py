@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from agentworkspace.registry.v1 import admission_line_pb2 as agentworkspace_dot_registry_dot_v1_dot_admission__line__pb2
 from agentworkspace.registry.v1 import token_pb2 as agentworkspace_dot_registry_dot_v1_dot_token__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5agentworkspace/registry/v1/registration_service.proto\x12\x1a\x61gentworkspace.registry.v1\x1a&agentworkspace/registry/v1/token.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xeb\x01\n\x0fRegisterRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x1d\n\x10\x62ootstrap_ticket\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0ctoken_sha256\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x15\n\rdelivery_mode\x18\x06 \x01(\t\x12+\n\nagent_card\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07runtime\x18\x08 \x01(\t\x12\x17\n\x0fruntime_version\x18\t \x01(\t\"\xac\x02\n\x10RegisterResponse\x12<\n\x07outcome\x18\x01 \x01(\x0e\x32+.agentworkspace.registry.v1.RegisterOutcome\x12\x17\n\nauth_token\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x30\n\x05token\x18\x03 \x01(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x13\n\x0bincarnation\x18\x04 \x01(\x03\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04line\x18\x06 \x01(\t\x12\x35\n\x08warnings\x18\x07 \x03(\x0b\x32#.agentworkspace.registry.v1.Warning\"\x9e\x01\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x43\n\x08metadata\x18\x03 \x03(\x0b\x32\x31.agentworkspace.registry.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\x10HeartbeatRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_tasks\x18\x02 \x01(\x05\x12\x14\n\x0csample_error\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"e\n\x11HeartbeatResponse\x12;\n\x0bnext_action\x18\x01 \x01(\x0e\x32&.agentworkspace.registry.v1.NextAction\x12\x13\n\x0bincarnation\x18\x02 \x01(\x03\"c\n\x11UpdateCardRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12+\n\nagent_card\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0b\n\x03url\x18\x03 \x01(\t\"K\n\x12UpdateCardResponse\x12\x35\n\x08warnings\x18\x01 \x03(\x0b\x32#.agentworkspace.registry.v1.Warning\")\n\x11\x44\x65registerRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65registerResponse\"\x0f\n\rWhoAmIRequest\"J\n\x0eWhoAmIResponse\x12\x38\n\tprincipal\x18\x01 \x01(\x0b\x32%.agentworkspace.registry.v1.Principal*\x9a\x01\n\x0fRegisterOutcome\x12 \n\x1cREGISTER_OUTCOME_UNSPECIFIED\x10\x00\x12\"\n\x1eREGISTER_OUTCOME_AUTHENTICATED\x10\x01\x12!\n\x1dREGISTER_OUTCOME_BOOTSTRAPPED\x10\x02\x12\x1e\n\x1aREGISTER_OUTCOME_RECOVERED\x10\x03*o\n\nNextAction\x12\x1b\n\x17NEXT_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10NEXT_ACTION_NONE\x10\x01\x12\x18\n\x14NEXT_ACTION_REGISTER\x10\x02\x12\x14\n\x10NEXT_ACTION_STOP\x10\x03\x32\xa1\x04\n\x13RegistrationService\x12\x65\n\x08Register\x12+.agentworkspace.registry.v1.RegisterRequest\x1a,.agentworkspace.registry.v1.RegisterResponse\x12h\n\tHeartbeat\x12,.agentworkspace.registry.v1.HeartbeatRequest\x1a-.agentworkspace.registry.v1.HeartbeatResponse\x12k\n\nUpdateCard\x12-.agentworkspace.registry.v1.UpdateCardRequest\x1a..agentworkspace.registry.v1.UpdateCardResponse\x12k\n\nDeregister\x12-.agentworkspace.registry.v1.DeregisterRequest\x1a..agentworkspace.registry.v1.DeregisterResponse\x12_\n\x06WhoAmI\x12).agentworkspace.registry.v1.WhoAmIRequest\x1a*.agentworkspace.registry.v1.WhoAmIResponseBR\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z.agentworkspace.internal/registry/v1;registryv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5agentworkspace/registry/v1/registration_service.proto\x12\x1a\x61gentworkspace.registry.v1\x1a/agentworkspace/registry/v1/admission_line.proto\x1a&agentworkspace/registry/v1/token.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xaf\x02\n\x0fRegisterRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x1d\n\x10\x62ootstrap_ticket\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0ctoken_sha256\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x19\n\rdelivery_mode\x18\x06 \x01(\tB\x02\x18\x01\x12+\n\nagent_card\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07runtime\x18\x08 \x01(\t\x12\x17\n\x0fruntime_version\x18\t \x01(\t\x12>\n\x0c\x64\x65livered_by\x18\n \x01(\x0e\x32(.agentworkspace.registry.v1.DeliveryMode\"\xf3\x02\n\x10RegisterResponse\x12<\n\x07outcome\x18\x01 \x01(\x0e\x32+.agentworkspace.registry.v1.RegisterOutcome\x12\x17\n\nauth_token\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x30\n\x05token\x18\x03 \x01(\x0b\x32!.agentworkspace.registry.v1.Token\x12\x13\n\x0bincarnation\x18\x04 \x01(\x03\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x04line\x18\x06 \x01(\tB\x02\x18\x01\x12\x35\n\x08warnings\x18\x07 \x03(\x0b\x32#.agentworkspace.registry.v1.Warning\x12\x41\n\x0e\x61\x64mission_line\x18\x08 \x01(\x0e\x32).agentworkspace.registry.v1.AdmissionLine\"\x9e\x01\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x43\n\x08metadata\x18\x03 \x03(\x0b\x32\x31.agentworkspace.registry.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\x10HeartbeatRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63tive_tasks\x18\x02 \x01(\x05\x12\x14\n\x0csample_error\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"e\n\x11HeartbeatResponse\x12;\n\x0bnext_action\x18\x01 \x01(\x0e\x32&.agentworkspace.registry.v1.NextAction\x12\x13\n\x0bincarnation\x18\x02 \x01(\x03\"c\n\x11UpdateCardRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12+\n\nagent_card\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0b\n\x03url\x18\x03 \x01(\t\"K\n\x12UpdateCardResponse\x12\x35\n\x08warnings\x18\x01 \x03(\x0b\x32#.agentworkspace.registry.v1.Warning\")\n\x11\x44\x65registerRequest\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65registerResponse\"\x0f\n\rWhoAmIRequest\"J\n\x0eWhoAmIResponse\x12\x38\n\tprincipal\x18\x01 \x01(\x0b\x32%.agentworkspace.registry.v1.Principal*\x9a\x01\n\x0fRegisterOutcome\x12 \n\x1cREGISTER_OUTCOME_UNSPECIFIED\x10\x00\x12\"\n\x1eREGISTER_OUTCOME_AUTHENTICATED\x10\x01\x12!\n\x1dREGISTER_OUTCOME_BOOTSTRAPPED\x10\x02\x12\x1e\n\x1aREGISTER_OUTCOME_RECOVERED\x10\x03*o\n\nNextAction\x12\x1b\n\x17NEXT_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10NEXT_ACTION_NONE\x10\x01\x12\x18\n\x14NEXT_ACTION_REGISTER\x10\x02\x12\x14\n\x10NEXT_ACTION_STOP\x10\x03*]\n\x0c\x44\x65liveryMode\x12\x1d\n\x19\x44\x45LIVERY_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45LIVERY_MODE_PUSH\x10\x01\x12\x16\n\x12\x44\x45LIVERY_MODE_POLL\x10\x02\x32\xa1\x04\n\x13RegistrationService\x12\x65\n\x08Register\x12+.agentworkspace.registry.v1.RegisterRequest\x1a,.agentworkspace.registry.v1.RegisterResponse\x12h\n\tHeartbeat\x12,.agentworkspace.registry.v1.HeartbeatRequest\x1a-.agentworkspace.registry.v1.HeartbeatResponse\x12k\n\nUpdateCard\x12-.agentworkspace.registry.v1.UpdateCardRequest\x1a..agentworkspace.registry.v1.UpdateCardResponse\x12k\n\nDeregister\x12-.agentworkspace.registry.v1.DeregisterRequest\x1a..agentworkspace.registry.v1.DeregisterResponse\x12_\n\x06WhoAmI\x12).agentworkspace.registry.v1.WhoAmIRequest\x1a*.agentworkspace.registry.v1.WhoAmIResponseBR\n\x1e\x64\x65v.agentworkspace.registry.v1P\x01Z.agentworkspace.internal/registry/v1;registryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,38 +38,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\036dev.agentworkspace.registry.v1P\001Z.agentworkspace.internal/registry/v1;registryv1'
   _globals['_REGISTERREQUEST'].fields_by_name['bootstrap_ticket']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['bootstrap_ticket']._serialized_options = b'\200\001\001'
+  _globals['_REGISTERREQUEST'].fields_by_name['delivery_mode']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['delivery_mode']._serialized_options = b'\030\001'
   _globals['_REGISTERRESPONSE'].fields_by_name['auth_token']._loaded_options = None
   _globals['_REGISTERRESPONSE'].fields_by_name['auth_token']._serialized_options = b'\200\001\001'
+  _globals['_REGISTERRESPONSE'].fields_by_name['line']._loaded_options = None
+  _globals['_REGISTERRESPONSE'].fields_by_name['line']._serialized_options = b'\030\001'
   _globals['_WARNING_METADATAENTRY']._loaded_options = None
   _globals['_WARNING_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_REGISTEROUTCOME']._serialized_start=1433
-  _globals['_REGISTEROUTCOME']._serialized_end=1587
-  _globals['_NEXTACTION']._serialized_start=1589
-  _globals['_NEXTACTION']._serialized_end=1700
-  _globals['_REGISTERREQUEST']._serialized_start=188
-  _globals['_REGISTERREQUEST']._serialized_end=423
-  _globals['_REGISTERRESPONSE']._serialized_start=426
-  _globals['_REGISTERRESPONSE']._serialized_end=726
-  _globals['_WARNING']._serialized_start=729
-  _globals['_WARNING']._serialized_end=887
-  _globals['_WARNING_METADATAENTRY']._serialized_start=840
-  _globals['_WARNING_METADATAENTRY']._serialized_end=887
-  _globals['_HEARTBEATREQUEST']._serialized_start=889
-  _globals['_HEARTBEATREQUEST']._serialized_end=991
-  _globals['_HEARTBEATRESPONSE']._serialized_start=993
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1094
-  _globals['_UPDATECARDREQUEST']._serialized_start=1096
-  _globals['_UPDATECARDREQUEST']._serialized_end=1195
-  _globals['_UPDATECARDRESPONSE']._serialized_start=1197
-  _globals['_UPDATECARDRESPONSE']._serialized_end=1272
-  _globals['_DEREGISTERREQUEST']._serialized_start=1274
-  _globals['_DEREGISTERREQUEST']._serialized_end=1315
-  _globals['_DEREGISTERRESPONSE']._serialized_start=1317
-  _globals['_DEREGISTERRESPONSE']._serialized_end=1337
-  _globals['_WHOAMIREQUEST']._serialized_start=1339
-  _globals['_WHOAMIREQUEST']._serialized_end=1354
-  _globals['_WHOAMIRESPONSE']._serialized_start=1356
-  _globals['_WHOAMIRESPONSE']._serialized_end=1430
-  _globals['_REGISTRATIONSERVICE']._serialized_start=1703
-  _globals['_REGISTRATIONSERVICE']._serialized_end=2248
+  _globals['_REGISTEROUTCOME']._serialized_start=1621
+  _globals['_REGISTEROUTCOME']._serialized_end=1775
+  _globals['_NEXTACTION']._serialized_start=1777
+  _globals['_NEXTACTION']._serialized_end=1888
+  _globals['_DELIVERYMODE']._serialized_start=1890
+  _globals['_DELIVERYMODE']._serialized_end=1983
+  _globals['_REGISTERREQUEST']._serialized_start=237
+  _globals['_REGISTERREQUEST']._serialized_end=540
+  _globals['_REGISTERRESPONSE']._serialized_start=543
+  _globals['_REGISTERRESPONSE']._serialized_end=914
+  _globals['_WARNING']._serialized_start=917
+  _globals['_WARNING']._serialized_end=1075
+  _globals['_WARNING_METADATAENTRY']._serialized_start=1028
+  _globals['_WARNING_METADATAENTRY']._serialized_end=1075
+  _globals['_HEARTBEATREQUEST']._serialized_start=1077
+  _globals['_HEARTBEATREQUEST']._serialized_end=1179
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1181
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1282
+  _globals['_UPDATECARDREQUEST']._serialized_start=1284
+  _globals['_UPDATECARDREQUEST']._serialized_end=1383
+  _globals['_UPDATECARDRESPONSE']._serialized_start=1385
+  _globals['_UPDATECARDRESPONSE']._serialized_end=1460
+  _globals['_DEREGISTERREQUEST']._serialized_start=1462
+  _globals['_DEREGISTERREQUEST']._serialized_end=1503
+  _globals['_DEREGISTERRESPONSE']._serialized_start=1505
+  _globals['_DEREGISTERRESPONSE']._serialized_end=1525
+  _globals['_WHOAMIREQUEST']._serialized_start=1527
+  _globals['_WHOAMIREQUEST']._serialized_end=1542
+  _globals['_WHOAMIRESPONSE']._serialized_start=1544
+  _globals['_WHOAMIRESPONSE']._serialized_end=1618
+  _globals['_REGISTRATIONSERVICE']._serialized_start=1986
+  _globals['_REGISTRATIONSERVICE']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

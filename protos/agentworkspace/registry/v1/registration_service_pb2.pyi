@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from agentworkspace.registry.v1 import admission_line_pb2 as _admission_line_pb2
 from agentworkspace.registry.v1 import token_pb2 as _token_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -20,6 +21,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _RegisterOutcome:
@@ -29,7 +35,7 @@ class _RegisterOutcome:
 class _RegisterOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegisterOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REGISTER_OUTCOME_UNSPECIFIED: _RegisterOutcome.ValueType  # 0
-    """Not an outcome."""
+    """Not an outcome; in a forecast: it would be refused."""
     REGISTER_OUTCOME_AUTHENTICATED: _RegisterOutcome.ValueType  # 1
     """It holds a live instance token."""
     REGISTER_OUTCOME_BOOTSTRAPPED: _RegisterOutcome.ValueType  # 2
@@ -41,7 +47,7 @@ class RegisterOutcome(_RegisterOutcome, metaclass=_RegisterOutcomeEnumTypeWrappe
     """How the box was let in."""
 
 REGISTER_OUTCOME_UNSPECIFIED: RegisterOutcome.ValueType  # 0
-"""Not an outcome."""
+"""Not an outcome; in a forecast: it would be refused."""
 REGISTER_OUTCOME_AUTHENTICATED: RegisterOutcome.ValueType  # 1
 """It holds a live instance token."""
 REGISTER_OUTCOME_BOOTSTRAPPED: RegisterOutcome.ValueType  # 2
@@ -78,6 +84,30 @@ NEXT_ACTION_STOP: NextAction.ValueType  # 3
 """Exit: you were replaced, suspended or retired."""
 Global___NextAction: _TypeAlias = NextAction  # noqa: Y015
 
+class _DeliveryMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_MODE_UNSPECIFIED: _DeliveryMode.ValueType  # 0
+    """Not told."""
+    DELIVERY_MODE_PUSH: _DeliveryMode.ValueType  # 1
+    """It is called at its url."""
+    DELIVERY_MODE_POLL: _DeliveryMode.ValueType  # 2
+    """It fetches its work itself, and needs no url."""
+
+class DeliveryMode(_DeliveryMode, metaclass=_DeliveryModeEnumTypeWrapper):
+    """How work reaches an agent."""
+
+DELIVERY_MODE_UNSPECIFIED: DeliveryMode.ValueType  # 0
+"""Not told."""
+DELIVERY_MODE_PUSH: DeliveryMode.ValueType  # 1
+"""It is called at its url."""
+DELIVERY_MODE_POLL: DeliveryMode.ValueType  # 2
+"""It fetches its work itself, and needs no url."""
+Global___DeliveryMode: _TypeAlias = DeliveryMode  # noqa: Y015
+
 @_typing.final
 class RegisterRequest(_message.Message):
     """The box introduces itself."""
@@ -93,25 +123,42 @@ class RegisterRequest(_message.Message):
     AGENT_CARD_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
     RUNTIME_VERSION_FIELD_NUMBER: _builtins.int
+    DELIVERED_BY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it runs for."""
+    """The workspace it runs for: WORKSPACE_ID of its environment, a canonical lower-case UUID. Required."""
     bootstrap_ticket: _builtins.str
-    """WORKSPACE_BOOTSTRAP_TICKET of its environment, if it was given one."""
+    """WORKSPACE_BOOTSTRAP_TICKET of its environment; empty when it was given none."""
     token_sha256: _builtins.str
-    """SHA-256 of the token the box made for itself, 64 lower-case hex digits. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of the token that the box made for itself, 64 lower-case hex digits. Empty: the server
+    makes one.
+    """
     request_id: _builtins.str
-    """UUID of this registration; a box without a ticket needs it to survive a lost answer."""
+    """UUID of this registration, optional; a box without a ticket needs it to survive a lost answer. Kept 24 hours."""
     url: _builtins.str
-    """Where the box can be reached, http or https; required with delivery_mode push if it is to be called."""
-    delivery_mode: _builtins.str
-    """`push` or `poll`; empty keeps what was known."""
+    """Where the box can be reached, http or https, at most 2048 characters; needed where it is to be called. Empty keeps
+    what was known.
+    """
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self) -> _builtins.str:
+        """`push` or `poll`; empty keeps what was known. Use delivered_by: given both, they must say the same."""
+
+    @delivery_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self, value: _builtins.str) -> None:
+        """`push` or `poll`; empty keeps what was known. Use delivered_by: given both, they must say the same."""
+
     runtime: _builtins.str
-    """The runtime, such as claude-code."""
+    """The runtime, such as claude-code, at most 100 characters. Empty keeps what was known."""
     runtime_version: _builtins.str
-    """Its version."""
+    """Its version, at most 100 characters. Empty keeps what was known."""
+    delivered_by: Global___DeliveryMode.ValueType
+    """How work reaches the agent; unspecified keeps what was known."""
     @_builtins.property
     def agent_card(self) -> _struct_pb2.Struct:
-        """What the agent can do, as it describes itself; at most 64 KiB."""
+        """What the agent can do, as it describes itself; at most 64 KiB, at most 24 levels deep. Absent keeps what was
+        known.
+        """
 
     def __init__(
         self,
@@ -125,10 +172,11 @@ class RegisterRequest(_message.Message):
         agent_card: _struct_pb2.Struct | None = ...,
         runtime: _builtins.str = ...,
         runtime_version: _builtins.str = ...,
+        delivered_by: Global___DeliveryMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card", "bootstrap_ticket", b"bootstrap_ticket", "delivery_mode", b"delivery_mode", "request_id", b"request_id", "runtime", b"runtime", "runtime_version", b"runtime_version", "token_sha256", b"token_sha256", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card", "bootstrap_ticket", b"bootstrap_ticket", "delivered_by", b"delivered_by", "delivery_mode", b"delivery_mode", "request_id", b"request_id", "runtime", b"runtime", "runtime_version", b"runtime_version", "token_sha256", b"token_sha256", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,7 +184,7 @@ Global___RegisterRequest: _TypeAlias = RegisterRequest  # noqa: Y015
 
 @_typing.final
 class RegisterResponse(_message.Message):
-    """The box is in."""
+    """The box is in: its token, its number, and how often it should call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -147,25 +195,38 @@ class RegisterResponse(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    ADMISSION_LINE_FIELD_NUMBER: _builtins.int
     outcome: Global___RegisterOutcome.ValueType
-    """How."""
+    """How it was let in."""
     auth_token: _builtins.str
-    """The instance token, only when the server made one for this answer."""
+    """The instance token, only when the server made one for this answer; else empty, and the box uses the one it holds
+    or made.
+    """
     incarnation: _builtins.int
-    """The incarnation of this box."""
-    line: _builtins.str
-    """The stable name of the line of the admission table that let it in, such as TICKET."""
+    """Number of the launch that this box belongs to; 0 before any."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line(self) -> _builtins.str:
+        """The name of admission_line, such as TICKET. Use admission_line."""
+
+    @line.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line(self, value: _builtins.str) -> None:
+        """The name of admission_line, such as TICKET. Use admission_line."""
+
+    admission_line: _admission_line_pb2.AdmissionLine.ValueType
+    """The line of the admission table that let it in."""
     @_builtins.property
     def token(self) -> _token_pb2.Token:
-        """The token that stands for this box now."""
+        """The token that stands for this box now, without its secret."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """How often to call Heartbeat."""
+        """How often to call Heartbeat; three missed ones make a box OFFLINE."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
-        """What did not go as asked, although the box is in."""
+        """What did not go as asked, although the box is in; mostly empty."""
 
     def __init__(
         self,
@@ -177,10 +238,11 @@ class RegisterResponse(_message.Message):
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         line: _builtins.str = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
+        admission_line: _admission_line_pb2.AdmissionLine.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_token", b"auth_token", "heartbeat_interval", b"heartbeat_interval", "incarnation", b"incarnation", "line", b"line", "outcome", b"outcome", "token", b"token", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_line", b"admission_line", "auth_token", b"auth_token", "heartbeat_interval", b"heartbeat_interval", "incarnation", b"incarnation", "line", b"line", "outcome", b"outcome", "token", b"token", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,9 +278,9 @@ class Warning(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """Short name: `URL_UNRESOLVED`."""
+    """Short name. This service knows one: `URL_UNRESOLVED`. More may come: treat an unknown one as text."""
     message: _builtins.str
-    """The same in a sentence."""
+    """The same in a sentence, with the next step."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is dynamic in the message, by name; never a secret."""
@@ -240,7 +302,7 @@ Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
-    """The box is alive."""
+    """The box is alive, and how it does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -249,13 +311,13 @@ class HeartbeatRequest(_message.Message):
     SAMPLE_ERROR_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it runs for."""
+    """The workspace it runs for, a canonical lower-case UUID. Required."""
     active_tasks: _builtins.int
-    """How many tasks it is working on."""
+    """How many tasks it is working on, not negative. Default 0."""
     sample_error: _builtins.str
-    """A recent error, at most 1000 characters; never a secret."""
+    """A recent error, at most 1000 characters; never a secret. Empty: none."""
     degraded: _builtins.bool
-    """True when it works, but badly."""
+    """True when it works, but badly: the workspace shows as DEGRADED. Default false."""
     def __init__(
         self,
         *,
@@ -274,16 +336,16 @@ Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
 
 @_typing.final
 class HeartbeatResponse(_message.Message):
-    """What to do next."""
+    """What the box should do next."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NEXT_ACTION_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     next_action: Global___NextAction.ValueType
-    """What the box should do."""
+    """What the box should do; an unknown value means NONE."""
     incarnation: _builtins.int
-    """The newest incarnation of the workspace."""
+    """Number of the newest launch of the workspace; 0 before any."""
     def __init__(
         self,
         *,
@@ -300,7 +362,7 @@ Global___HeartbeatResponse: _TypeAlias = HeartbeatResponse  # noqa: Y015
 
 @_typing.final
 class UpdateCardRequest(_message.Message):
-    """New card and url."""
+    """What the agent can do, and where it is, now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -308,12 +370,12 @@ class UpdateCardRequest(_message.Message):
     AGENT_CARD_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace the box runs for."""
+    """The workspace the box runs for, a canonical lower-case UUID. Required."""
     url: _builtins.str
-    """Replaces the url; empty keeps it."""
+    """Replaces the url, http or https, at most 2048 characters; empty keeps it."""
     @_builtins.property
     def agent_card(self) -> _struct_pb2.Struct:
-        """Replaces the card; absent keeps it."""
+        """Replaces the card, at most 64 KiB and 24 levels deep; absent keeps it."""
 
     def __init__(
         self,
@@ -332,14 +394,14 @@ Global___UpdateCardRequest: _TypeAlias = UpdateCardRequest  # noqa: Y015
 
 @_typing.final
 class UpdateCardResponse(_message.Message):
-    """Stored."""
+    """The card and the url are stored, as far as no warning says otherwise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
-        """What did not go as asked."""
+        """What did not go as asked; mostly empty."""
 
     def __init__(
         self,
@@ -356,13 +418,13 @@ Global___UpdateCardResponse: _TypeAlias = UpdateCardResponse  # noqa: Y015
 
 @_typing.final
 class DeregisterRequest(_message.Message):
-    """The box is leaving."""
+    """The box is leaving for good and on purpose."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it ran for."""
+    """The workspace it ran for, a canonical lower-case UUID. Required."""
     def __init__(
         self,
         *,
@@ -378,7 +440,7 @@ Global___DeregisterRequest: _TypeAlias = DeregisterRequest  # noqa: Y015
 
 @_typing.final
 class DeregisterResponse(_message.Message):
-    """Gone."""
+    """The box is out: its token opens nothing any more. There is nothing else to say."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,7 +457,7 @@ Global___DeregisterResponse: _TypeAlias = DeregisterResponse  # noqa: Y015
 
 @_typing.final
 class WhoAmIRequest(_message.Message):
-    """Asks who the bearer is."""
+    """Asks who the bearer is; the token goes in the call's `authorization` metadata."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -412,7 +474,7 @@ Global___WhoAmIRequest: _TypeAlias = WhoAmIRequest  # noqa: Y015
 
 @_typing.final
 class WhoAmIResponse(_message.Message):
-    """The bearer."""
+    """The bearer, as the registry knows it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

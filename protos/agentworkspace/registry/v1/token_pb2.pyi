@@ -115,7 +115,7 @@ class _SecretDelivery:
 class _SecretDeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SecretDelivery.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SECRET_DELIVERY_UNSPECIFIED: _SecretDelivery.ValueType  # 0
-    """Not a delivery."""
+    """Not a delivery; also where nothing was issued."""
     SECRET_DELIVERY_ENCLOSED: _SecretDelivery.ValueType  # 1
     """In this response, and nowhere else, ever."""
     SECRET_DELIVERY_CALLER_MADE: _SecretDelivery.ValueType  # 2
@@ -127,7 +127,7 @@ class SecretDelivery(_SecretDelivery, metaclass=_SecretDeliveryEnumTypeWrapper):
     """Where the plaintext of an issued token is."""
 
 SECRET_DELIVERY_UNSPECIFIED: SecretDelivery.ValueType  # 0
-"""Not a delivery."""
+"""Not a delivery; also where nothing was issued."""
 SECRET_DELIVERY_ENCLOSED: SecretDelivery.ValueType  # 1
 """In this response, and nowhere else, ever."""
 SECRET_DELIVERY_CALLER_MADE: SecretDelivery.ValueType  # 2
@@ -157,24 +157,24 @@ class Token(_message.Message):
     REVOKE_REASON_FIELD_NUMBER: _builtins.int
     REVOKE_NOTE_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
-    """Canonical lower-case UUID of the token."""
+    """The token's own id, a canonical lower-case UUID; names it without telling its secret."""
     workspace_id: _builtins.str
-    """The workspace it belongs to."""
+    """The workspace it belongs to, a canonical lower-case UUID."""
     kind: Global___TokenKind.ValueType
-    """Instance or api."""
+    """INSTANCE or API, and PROXY where it was asked for."""
     prefix: _builtins.str
     """The first eight payload characters when the server made it, for telling tokens apart; else empty."""
     label: _builtins.str
-    """Free text given at mint."""
+    """Free text given when it was issued, at most 200 characters; may be empty."""
     incarnation: _builtins.int
-    """Incarnation of an instance token; 0 before any launch and for api tokens."""
+    """Number of the launch that an instance or proxy token belongs to; 0 before any launch and for api tokens."""
     revoke_reason: Global___RevokeReason.ValueType
-    """Why it was revoked."""
+    """Why it was revoked; unspecified: it was not."""
     revoke_note: _builtins.str
-    """What the revoking operator noted."""
+    """What the revoking operator noted, at most 500 characters; may be empty."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it may be used for; empty grants no scope."""
+        """What it may be used for, sorted, at most 32; empty grants no scope."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -190,7 +190,7 @@ class Token(_message.Message):
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last presented, to the minute."""
+        """When it was last presented, to the minute; absent: never."""
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
@@ -237,22 +237,22 @@ class Principal(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     EVIDENCE_BACKED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace the token belongs to."""
+    """The workspace the token belongs to, a canonical lower-case UUID."""
     tenant_id: _builtins.str
-    """The tenant the workspace belongs to."""
+    """The tenant that the workspace belongs to."""
     token_id: _builtins.str
-    """The token itself."""
+    """The token's own id, a canonical lower-case UUID."""
     kind: Global___TokenKind.ValueType
-    """Instance or api."""
+    """INSTANCE or API; PROXY only where that kind was asked for."""
     incarnation: _builtins.int
-    """Incarnation of an instance token."""
+    """Number of the launch that an instance or proxy token belongs to; 0 for api tokens and before any launch."""
     evidence_backed: _builtins.bool
     """True when evidence stood behind the token: a ticket, an api token or an operator. False for an instance token
     that was handed to somebody who knew no more than the workspace's id, and for all that came of such a token.
     """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the token may be used for."""
+        """What the token may be used for, sorted; empty: nothing that asks for a scope."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -288,12 +288,12 @@ class Issued(_message.Message):
     PLAINTEXT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     plaintext: _builtins.str
-    """The secret, when the server made it and has not delivered it before."""
+    """The secret itself, when the server made it and has not delivered it before; else empty, and `delivery` says why."""
     delivery: Global___SecretDelivery.ValueType
     """Where the secret is."""
     @_builtins.property
     def token(self) -> Global___Token:
-        """The token as it stands."""
+        """The token as it stands, without its secret."""
 
     def __init__(
         self,

@@ -28,11 +28,11 @@ class _RejectionReason:
 class _RejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectionReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REJECTION_REASON_UNSPECIFIED: _RejectionReason.ValueType  # 0
-    """Not a reason."""
+    """Not a reason; treat as TOKEN_INVALID."""
     REJECTION_REASON_TOKEN_INVALID: _RejectionReason.ValueType  # 1
     """Unknown, malformed, revoked, expired, of another workspace, or its workspace was removed."""
     REJECTION_REASON_TOKEN_KIND: _RejectionReason.ValueType  # 2
-    """Live, but of the other kind."""
+    """Live, but of another kind than the required one."""
     REJECTION_REASON_TOKEN_SCOPE: _RejectionReason.ValueType  # 3
     """Live, but lacks a required scope."""
 
@@ -40,11 +40,11 @@ class RejectionReason(_RejectionReason, metaclass=_RejectionReasonEnumTypeWrappe
     """Why a token is not accepted."""
 
 REJECTION_REASON_UNSPECIFIED: RejectionReason.ValueType  # 0
-"""Not a reason."""
+"""Not a reason; treat as TOKEN_INVALID."""
 REJECTION_REASON_TOKEN_INVALID: RejectionReason.ValueType  # 1
 """Unknown, malformed, revoked, expired, of another workspace, or its workspace was removed."""
 REJECTION_REASON_TOKEN_KIND: RejectionReason.ValueType  # 2
-"""Live, but of the other kind."""
+"""Live, but of another kind than the required one."""
 REJECTION_REASON_TOKEN_SCOPE: RejectionReason.ValueType  # 3
 """Live, but lacks a required scope."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
@@ -63,22 +63,24 @@ class MintTokenRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TOKEN_SHA256_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it shall belong to."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     kind: _token_pb2.TokenKind.ValueType
-    """API, or INSTANCE as break-glass."""
+    """API, or INSTANCE as break-glass. Required."""
     label: _builtins.str
-    """Free text, at most 200 characters."""
+    """Free text for those who list tokens, at most 200 characters. Default: none."""
     request_id: _builtins.str
-    """UUID of this request. The same id with other parameters is REQUEST_ID_REUSED; kept 24 hours."""
+    """UUID of this request, optional: with one, a repeat is answered as the first time. Kept 24 hours; the same id with
+    other parameters is REQUEST_ID_REUSED.
+    """
     token_sha256: _builtins.str
-    """SHA-256 of a secret the caller made, 64 lower-case hex digits. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of a secret the caller made, 64 lower-case hex digits. Empty: the server makes one."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 32 scopes of 1 to 64 characters [a-z0-9:._-]."""
+        """What it may be used for: at most 32 scopes of 1 to 64 characters [a-z0-9:._-]. Default: none."""
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it lives, 1 s to 10 years; absent: until revoked."""
+        """How long it lives, 1 s to 3653 days (ten years); absent: until revoked."""
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ Global___MintTokenResponse: _TypeAlias = MintTokenResponse  # noqa: Y015
 
 @_typing.final
 class RotateTokenRequest(_message.Message):
-    """Asks to replace a token."""
+    """Asks to replace an api token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,16 +137,18 @@ class RotateTokenRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TOKEN_SHA256_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it belongs to."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     token_id: _builtins.str
-    """The token to replace."""
+    """Id of the token to replace, a canonical lower-case UUID. Required."""
     request_id: _builtins.str
-    """UUID of this request."""
+    """UUID of this request, optional: with one, a repeat is answered as the first time. Kept 24 hours; the same id with
+    other parameters is REQUEST_ID_REUSED.
+    """
     token_sha256: _builtins.str
-    """SHA-256 of a secret the caller made. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of a secret the caller made, 64 lower-case hex digits. Empty: the server makes one."""
     @_builtins.property
     def overlap(self) -> _duration_pb2.Duration:
-        """How long the old one stays accepted, at most 7 days; absent: it dies at once."""
+        """How long the old one stays accepted beside the new one, 0 s to 7 days; absent: it dies at once."""
 
     def __init__(
         self,
@@ -165,7 +169,7 @@ Global___RotateTokenRequest: _TypeAlias = RotateTokenRequest  # noqa: Y015
 
 @_typing.final
 class RotateTokenResponse(_message.Message):
-    """The replacement."""
+    """The token that takes the old one's place."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -199,15 +203,17 @@ class ListTokensRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     INCLUDE_PROXY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     include_revoked: _builtins.bool
-    """Also those that were revoked or have expired."""
+    """True: also those that were revoked or have expired. Default: live ones only."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     include_proxy: _builtins.bool
-    """Also the proxy tokens that were derived from redeemed tickets."""
+    """True: also the proxy tokens that were derived from redeemed tickets. Default: without them."""
     def __init__(
         self,
         *,
@@ -234,10 +240,10 @@ class ListTokensResponse(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_token_pb2.Token]:
-        """Newest first."""
+        """At most `page_size` of them, newest first."""
 
     def __init__(
         self,
@@ -265,13 +271,13 @@ class RevokeTokenRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace it belongs to; may be empty when `token` is given."""
+    """The workspace it belongs to, a canonical lower-case UUID; may be empty when `token` is given."""
     token_id: _builtins.str
-    """The token, by its id; or give `token`."""
+    """The token by its id, a canonical lower-case UUID; or give `token`, never both."""
     reason: _token_pb2.RevokeReason.ValueType
     """Why: OPERATOR or COMPROMISED. There is no default."""
     note: _builtins.str
-    """Free text for the audit, at most 500 characters."""
+    """Free text for the audit, at most 500 characters. Default: none."""
     token: _builtins.str
     """The token, by its own text, for one that was found somewhere; or give `token_id`. A bootstrap ticket may be
     named, too. Never logged, digested or audited.
@@ -295,7 +301,7 @@ Global___RevokeTokenRequest: _TypeAlias = RevokeTokenRequest  # noqa: Y015
 
 @_typing.final
 class RevokeTokenResponse(_message.Message):
-    """The receipt of a revocation."""
+    """What was revoked, and from when verifiers know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -308,9 +314,9 @@ class RevokeTokenResponse(_message.Message):
     already_revoked: _builtins.bool
     """True when it had been revoked before; the first reason stands, unless it is now found COMPROMISED."""
     workspace_id: _builtins.str
-    """The workspace it belongs to."""
+    """The workspace it belongs to, a canonical lower-case UUID."""
     token_id: _builtins.str
-    """The token's id."""
+    """The token's own id, a canonical lower-case UUID."""
     def __init__(
         self,
         *,
@@ -338,11 +344,11 @@ class RevokeWorkspaceTokensRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     reason: _token_pb2.RevokeReason.ValueType
     """Why: OPERATOR, COMPROMISED or SUSPENDED. There is no default."""
     note: _builtins.str
-    """Free text for the audit, at most 500 characters."""
+    """Free text for the audit, at most 500 characters. Default: none."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_token_pb2.TokenKind.ValueType]:
         """Which kinds; none means instance and api tokens. TICKET also voids an outstanding ticket. None with SUSPENDED."""
@@ -365,16 +371,16 @@ Global___RevokeWorkspaceTokensRequest: _TypeAlias = RevokeWorkspaceTokensRequest
 
 @_typing.final
 class RevokeWorkspaceTokensResponse(_message.Message):
-    """The receipt."""
+    """How much was revoked, and from when verifiers know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVOKED_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revoked_count: _builtins.int
-    """How many tokens this call revoked."""
+    """How many tokens this call revoked; 0 when all had been revoked before."""
     revision: _builtins.int
-    """Revision of the feed that carries them."""
+    """Revision of the feed that carries them. A verifier at or past it refuses them."""
     def __init__(
         self,
         *,
@@ -401,16 +407,16 @@ class ValidateTokenRequest(_message.Message):
     REQUIRED_KIND_FIELD_NUMBER: _builtins.int
     REQUIRED_SCOPES_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The whole token as it was presented."""
+    """The whole token as it was presented. Any text may be asked about: one of the wrong form is a rejection."""
     workspace_id: _builtins.str
-    """It must belong to this workspace."""
+    """It must belong to this workspace, a canonical lower-case UUID."""
     any_workspace: _builtins.bool
     """It may belong to any workspace; only true is accepted."""
     required_kind: _token_pb2.TokenKind.ValueType
-    """The kind it must have; unspecified: instance or api. A proxy token answers only to PROXY."""
+    """The kind it must have: INSTANCE, API or PROXY; unspecified: instance or api. A proxy token answers only to PROXY."""
     @_builtins.property
     def required_scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Every one of these it must hold."""
+        """Every one of these it must hold: at most 32 scopes of 1 to 64 characters [a-z0-9:._-]. Default: none is required."""
 
     def __init__(
         self,
@@ -439,7 +445,7 @@ class Rejection(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: Global___RejectionReason.ValueType
-    """Why."""
+    """Which of the three; no more is told, so that nobody learns by asking."""
     def __init__(
         self,
         *,
@@ -463,14 +469,14 @@ class ValidateTokenResponse(_message.Message):
     REJECTION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision of the feed this answer is at least as new as."""
+    """Revision of the feed that this answer is at least as new as."""
     @_builtins.property
     def principal(self) -> _token_pb2.Principal:
         """The token is live."""
 
     @_builtins.property
     def rejection(self) -> Global___Rejection:
-        """It is not accepted."""
+        """It is not accepted; the caller refuses whoever presented it."""
 
     def __init__(
         self,
@@ -498,7 +504,7 @@ class BatchValidateTokensRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValidateTokenRequest]:
-        """1 to 1000."""
+        """The questions, 1 to 1000; each as for ValidateToken."""
 
     def __init__(
         self,
@@ -515,7 +521,7 @@ Global___BatchValidateTokensRequest: _TypeAlias = BatchValidateTokensRequest  # 
 
 @_typing.final
 class BatchValidateTokensResponse(_message.Message):
-    """One answer each."""
+    """One answer to each question."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -525,7 +531,7 @@ class BatchValidateTokensResponse(_message.Message):
     """Revision of the feed these answers are at least as new as."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValidateTokenResponse]:
-        """In the order of the requests."""
+        """As many as there were questions, in their order."""
 
     def __init__(
         self,
@@ -543,13 +549,15 @@ Global___BatchValidateTokensResponse: _TypeAlias = BatchValidateTokensResponse  
 
 @_typing.final
 class WatchRevocationsRequest(_message.Message):
-    """Asks for the feed."""
+    """Asks for the feed of revocations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
     after_revision: _builtins.int
-    """Replay what came after this revision; 0: only what is new. Older than the feed keeps: `reset` is set."""
+    """Replay what came after this revision, not negative; 0: only what is new. Older than the feed keeps: `reset` is
+    set.
+    """
     def __init__(
         self,
         *,
@@ -579,9 +587,9 @@ class WatchRevocationsResponse(_message.Message):
     token_sha256: _builtins.str
     """One token: SHA-256 of it, 64 lower-case hex digits."""
     workspace_id: _builtins.str
-    """Every token of this workspace."""
+    """Every token of this workspace, a canonical lower-case UUID."""
     reason: _token_pb2.RevokeReason.ValueType
-    """Why."""
+    """Why it was revoked; unspecified in a keep-alive."""
     reset: _builtins.bool
     """True when the receiver must drop everything it cached: what it missed is no longer kept."""
     def __init__(

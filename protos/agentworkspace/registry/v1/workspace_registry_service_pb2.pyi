@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from agentworkspace.registry.v1 import admission_line_pb2 as _admission_line_pb2
 from agentworkspace.registry.v1 import error_reason_pb2 as _error_reason_pb2
 from agentworkspace.registry.v1 import registration_service_pb2 as _registration_service_pb2
 from agentworkspace.registry.v1 import token_pb2 as _token_pb2
@@ -37,7 +38,7 @@ class _RegistrationState:
 class _RegistrationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegistrationState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REGISTRATION_STATE_UNSPECIFIED: _RegistrationState.ValueType  # 0
-    """Not a state."""
+    """Not a state; in a request: any."""
     REGISTRATION_STATE_PENDING: _RegistrationState.ValueType  # 1
     """Never registered."""
     REGISTRATION_STATE_ONLINE: _RegistrationState.ValueType  # 2
@@ -53,7 +54,7 @@ class RegistrationState(_RegistrationState, metaclass=_RegistrationStateEnumType
     """Liveness of a workspace's box."""
 
 REGISTRATION_STATE_UNSPECIFIED: RegistrationState.ValueType  # 0
-"""Not a state."""
+"""Not a state; in a request: any."""
 REGISTRATION_STATE_PENDING: RegistrationState.ValueType  # 1
 """Never registered."""
 REGISTRATION_STATE_ONLINE: RegistrationState.ValueType  # 2
@@ -150,9 +151,47 @@ TICKET_STATE_UNUSED: TicketState.ValueType  # 3
 """It expired or was voided unused: that launch has lapsed."""
 Global___TicketState: _TypeAlias = TicketState  # noqa: Y015
 
+class _Recovery:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecoveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Recovery.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECOVERY_UNSPECIFIED: _Recovery.ValueType  # 0
+    """Nothing is said; treat as RETRY."""
+    RECOVERY_REGISTER: _Recovery.ValueType  # 1
+    """Call Register with what you hold."""
+    RECOVERY_RETRY: _Recovery.ValueType  # 2
+    """The same call again after a delay."""
+    RECOVERY_RELAUNCH: _Recovery.ValueType  # 3
+    """Stay up and keep trying; only a new launch can help."""
+    RECOVERY_STOP: _Recovery.ValueType  # 4
+    """Exit: you were replaced, suspended or retired."""
+    RECOVERY_FIX_REQUEST: _Recovery.ValueType  # 5
+    """The call itself is wrong, and stays wrong when it is repeated."""
+
+class Recovery(_Recovery, metaclass=_RecoveryEnumTypeWrapper):
+    """What a refused caller should do: the word in ErrorInfo metadata `recovery` and trailing metadata
+    `agentworkspace-recovery`, as a value.
+    """
+
+RECOVERY_UNSPECIFIED: Recovery.ValueType  # 0
+"""Nothing is said; treat as RETRY."""
+RECOVERY_REGISTER: Recovery.ValueType  # 1
+"""Call Register with what you hold."""
+RECOVERY_RETRY: Recovery.ValueType  # 2
+"""The same call again after a delay."""
+RECOVERY_RELAUNCH: Recovery.ValueType  # 3
+"""Stay up and keep trying; only a new launch can help."""
+RECOVERY_STOP: Recovery.ValueType  # 4
+"""Exit: you were replaced, suspended or retired."""
+RECOVERY_FIX_REQUEST: Recovery.ValueType  # 5
+"""The call itself is wrong, and stays wrong when it is repeated."""
+Global___Recovery: _TypeAlias = Recovery  # noqa: Y015
+
 @_typing.final
 class RejectedRegisters(_message.Message):
-    """Registers that were refused."""
+    """Registers that were refused since the last admission."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,12 +199,12 @@ class RejectedRegisters(_message.Message):
     LAST_TIME_FIELD_NUMBER: _builtins.int
     LAST_REASON_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many since the last admission."""
+    """How many; 0: none."""
     last_reason: _error_reason_pb2.ErrorReason.ValueType
-    """Why it was refused."""
+    """Why the last one was refused; unspecified: none was."""
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last one came."""
+        """When the last one came; absent: none did."""
 
     def __init__(
         self,
@@ -192,12 +231,12 @@ class RegisterFailure(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     reason: _error_reason_pb2.ErrorReason.ValueType
-    """Why."""
+    """Why it was refused."""
     incarnation: _builtins.int
-    """The newest incarnation then."""
+    """Number of the newest launch at that time; 0 before any."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When, by the database's clock."""
 
     def __init__(
         self,
@@ -250,10 +289,11 @@ class Registration(_message.Message):
     FENCES_FIELD_NUMBER: _builtins.int
     EVIDENCE_REQUIRED_FIELD_NUMBER: _builtins.int
     TICKET_STATE_FIELD_NUMBER: _builtins.int
+    DELIVERED_BY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace, a canonical lower-case UUID."""
     tenant_id: _builtins.str
-    """Its tenant."""
+    """The tenant it belongs to; empty in a tombstone of an id that was never admitted."""
     state: Global___RegistrationState.ValueType
     """Liveness by the database's clock."""
     incarnation: _builtins.int
@@ -263,31 +303,39 @@ class Registration(_message.Message):
     healthy_incarnation: _builtins.int
     """Number of the newest launch that sent a healthy heartbeat; 0 before any."""
     url: _builtins.str
-    """Where it can be reached."""
-    delivery_mode: _builtins.str
-    """`push` or `poll`."""
+    """Where it can be reached, as it announced; empty: not told."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self) -> _builtins.str:
+        """`push` or `poll`; empty: not told. Use delivered_by."""
+
+    @delivery_mode.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def delivery_mode(self, value: _builtins.str) -> None:
+        """`push` or `poll`; empty: not told. Use delivered_by."""
+
     runtime: _builtins.str
-    """The runtime it reported."""
+    """The runtime it reported, at most 100 characters; empty: none."""
     runtime_version: _builtins.str
-    """Its version."""
+    """The version it reported, at most 100 characters; empty: none."""
     active_tasks: _builtins.int
-    """Tasks at the last heartbeat."""
+    """How many tasks it worked on at the last heartbeat; not negative."""
     sample_error: _builtins.str
-    """Error at the last heartbeat."""
+    """The error it reported with the last heartbeat, at most 1000 characters; empty: none."""
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def deregistered(self) -> _builtins.bool:
-        """As `left`."""
+        """The same as `left`, which replaces it."""
 
     @deregistered.setter
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def deregistered(self, value: _builtins.bool) -> None:
-        """As `left`."""
+        """The same as `left`, which replaces it."""
 
     ticket_required: _builtins.bool
     """True when only a ticket opens the first registration."""
     fence: Global___Fence.ValueType
-    """What keeps the workspace out: of two fences the one that answers."""
+    """What keeps the workspace out; of two fences the one that answers. Unspecified: none."""
     needs_relaunch: _builtins.bool
     """True when only a new launch can help; relaunch_reason says why."""
     left: _builtins.bool
@@ -298,21 +346,23 @@ class Registration(_message.Message):
     """True when an id alone opens nothing; alone, without ticket_required, for runtimes that nobody here launches."""
     ticket_state: Global___TicketState.ValueType
     """How the ticket of the newest launch stands."""
+    delivered_by: _registration_service_pb2.DeliveryMode.ValueType
+    """How work reaches the agent, as it announced; unspecified: not told."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the registry learned of the workspace."""
 
     @_builtins.property
     def register_time(self) -> _timestamp_pb2.Timestamp:
-        """When a box was last let in."""
+        """When a box was last let in; absent: never."""
 
     @_builtins.property
     def last_heartbeat_time(self) -> _timestamp_pb2.Timestamp:
-        """When a box was last heard of."""
+        """When a box was last heard of; absent: never."""
 
     @_builtins.property
     def agent_card(self) -> _struct_pb2.Struct:
-        """What the agent says of itself."""
+        """What the agent says of itself, at most 64 KiB; absent: nothing."""
 
     @_builtins.property
     def silent_since(self) -> _timestamp_pb2.Timestamp:
@@ -320,15 +370,15 @@ class Registration(_message.Message):
 
     @_builtins.property
     def rejected_registers(self) -> Global___RejectedRegisters:
-        """Registers refused since the last admission."""
+        """Registers that were refused since the last admission."""
 
     @_builtins.property
     def last_register_failure(self) -> Global___RegisterFailure:
-        """The last refusal of recognised evidence."""
+        """The last refusal of recognised evidence; absent: there was none."""
 
     @_builtins.property
     def needs_relaunch_since(self) -> _timestamp_pb2.Timestamp:
-        """Since when that reason holds."""
+        """Since when that reason holds; absent while needs_relaunch is false."""
 
     @_builtins.property
     def relaunch_check_time(self) -> _timestamp_pb2.Timestamp:
@@ -338,7 +388,7 @@ class Registration(_message.Message):
 
     @_builtins.property
     def fences(self) -> _containers.RepeatedScalarFieldContainer[Global___Fence.ValueType]:
-        """Every fence that stands."""
+        """Every fence that stands; empty: none."""
 
     def __init__(
         self,
@@ -373,10 +423,11 @@ class Registration(_message.Message):
         fences: _abc.Iterable[Global___Fence.ValueType] | None = ...,
         evidence_required: _builtins.bool = ...,
         ticket_state: Global___TicketState.ValueType = ...,
+        delivered_by: _registration_service_pb2.DeliveryMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent_card", b"agent_card", "create_time", b"create_time", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "needs_relaunch_since", b"needs_relaunch_since", "register_time", b"register_time", "rejected_registers", b"rejected_registers", "relaunch_check_time", b"relaunch_check_time", "silent_since", b"silent_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_tasks", b"active_tasks", "agent_card", b"agent_card", "create_time", b"create_time", "delivery_mode", b"delivery_mode", "deregistered", b"deregistered", "evidence_required", b"evidence_required", "fence", b"fence", "fences", b"fences", "healthy_incarnation", b"healthy_incarnation", "incarnation", b"incarnation", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "left", b"left", "needs_relaunch", b"needs_relaunch", "needs_relaunch_since", b"needs_relaunch_since", "register_time", b"register_time", "registered_incarnation", b"registered_incarnation", "rejected_registers", b"rejected_registers", "relaunch_check_time", b"relaunch_check_time", "relaunch_reason", b"relaunch_reason", "runtime", b"runtime", "runtime_version", b"runtime_version", "sample_error", b"sample_error", "silent_since", b"silent_since", "state", b"state", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "ticket_state", b"ticket_state", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_tasks", b"active_tasks", "agent_card", b"agent_card", "create_time", b"create_time", "delivered_by", b"delivered_by", "delivery_mode", b"delivery_mode", "deregistered", b"deregistered", "evidence_required", b"evidence_required", "fence", b"fence", "fences", b"fences", "healthy_incarnation", b"healthy_incarnation", "incarnation", b"incarnation", "last_heartbeat_time", b"last_heartbeat_time", "last_register_failure", b"last_register_failure", "left", b"left", "needs_relaunch", b"needs_relaunch", "needs_relaunch_since", b"needs_relaunch_since", "register_time", b"register_time", "registered_incarnation", b"registered_incarnation", "rejected_registers", b"rejected_registers", "relaunch_check_time", b"relaunch_check_time", "relaunch_reason", b"relaunch_reason", "runtime", b"runtime", "runtime_version", b"runtime_version", "sample_error", b"sample_error", "silent_since", b"silent_since", "state", b"state", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "ticket_state", b"ticket_state", "url", b"url", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,7 +435,7 @@ Global___Registration: _TypeAlias = Registration  # noqa: Y015
 
 @_typing.final
 class FirstToken(_message.Message):
-    """The first token of a workspace."""
+    """Asks for the first api token of a workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -393,16 +444,16 @@ class FirstToken(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     TOKEN_SHA256_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """Free text, at most 200 characters."""
+    """Free text for those who list tokens, at most 200 characters. Default: none."""
     token_sha256: _builtins.str
-    """SHA-256 of a secret the caller made. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of a secret the caller made, 64 lower-case hex digits. Empty: the server makes one."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it may be used for."""
+        """What it may be used for: at most 32 scopes of 1 to 64 characters [a-z0-9:._-]. Default: none."""
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it lives; absent: until revoked."""
+        """How long it lives, 1 s to 3653 days (ten years); absent: until revoked."""
 
     def __init__(
         self,
@@ -422,7 +473,7 @@ Global___FirstToken: _TypeAlias = FirstToken  # noqa: Y015
 
 @_typing.final
 class AdmitWorkspaceRequest(_message.Message):
-    """Introduces a workspace."""
+    """Introduces a workspace to the registry."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -433,11 +484,11 @@ class AdmitWorkspaceRequest(_message.Message):
     TICKET_REQUIRED_FIELD_NUMBER: _builtins.int
     EVIDENCE_REQUIRED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """Canonical lower-case UUID."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     tenant_id: _builtins.str
-    """Its tenant."""
+    """Its tenant: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or a digit. Required."""
     request_id: _builtins.str
-    """UUID of this request; with first_token it lets a lost answer be asked for again."""
+    """UUID of this request, optional; with first_token it lets a lost answer be asked for again. Kept 24 hours."""
     ticket_required: _builtins.bool
     """True: only a ticket opens the first registration (closes the admission lines API_TOKEN and OPEN_DOOR, and what the
     bootstrap policy `open` adds). Never unset again.
@@ -448,7 +499,7 @@ class AdmitWorkspaceRequest(_message.Message):
     """
     @_builtins.property
     def first_token(self) -> Global___FirstToken:
-        """Asks for an api token in the same transaction."""
+        """Asks for an api token in the same transaction; absent: none is issued."""
 
     def __init__(
         self,
@@ -470,7 +521,7 @@ Global___AdmitWorkspaceRequest: _TypeAlias = AdmitWorkspaceRequest  # noqa: Y015
 
 @_typing.final
 class AdmitWorkspaceResponse(_message.Message):
-    """The workspace is known."""
+    """The workspace is known from now on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -478,11 +529,11 @@ class AdmitWorkspaceResponse(_message.Message):
     ISSUED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workspace(self) -> Global___Registration:
-        """How it stands."""
+        """How it stands in the registry."""
 
     @_builtins.property
     def issued(self) -> _token_pb2.Issued:
-        """The first token, when one was asked for and this request is the one that it was first minted for."""
+        """The first token, when one was asked for and this request is the one that it was first minted for; else absent."""
 
     def __init__(
         self,
@@ -500,7 +551,7 @@ Global___AdmitWorkspaceResponse: _TypeAlias = AdmitWorkspaceResponse  # noqa: Y0
 
 @_typing.final
 class BeginIncarnationRequest(_message.Message):
-    """Begins a launch."""
+    """Begins a launch: from its answer on, boxes of earlier launches are out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,16 +563,17 @@ class BeginIncarnationRequest(_message.Message):
     MINIMUM_INCARNATION_FIELD_NUMBER: _builtins.int
     ONLY_IF_NEEDED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     request_id: _builtins.str
-    """UUID of the launch."""
+    """UUID of the launch, optional: with one, a repeat gets the same number. Kept 24 hours."""
     ticket_sha256: _builtins.str
-    """SHA-256 of a ticket the caller made. Absent: the server makes one."""
+    """SHA-256 of the ASCII bytes of a ticket the caller made, 64 lower-case hex digits. Empty: the server makes one."""
     lift_suspension: _builtins.bool
-    """Also lifts a suspension; without it a suspended workspace is refused."""
+    """True: also lifts a suspension. Default: a suspended workspace is refused."""
     minimum_incarnation: _builtins.int
-    """The launch gets a number above this one; at most 1,000,000 above the registry's own. For launchers that remember
-    more launches than a registry that was restored from a backup. No part of what a replay must repeat.
+    """The launch gets a number above this one; at most 1,000,000 above the registry's own, not negative. Default 0. For
+    launchers that remember more launches than a registry that was restored from a backup. No part of what a replay
+    must repeat.
     """
     only_if_needed: _builtins.bool
     """Begin only if the workspace needs a relaunch, asked in the same transaction; else the answer is `skipped` and
@@ -529,7 +581,7 @@ class BeginIncarnationRequest(_message.Message):
     """
     @_builtins.property
     def ticket_ttl(self) -> _duration_pb2.Duration:
-        """How long the ticket opens Register; 45 minutes when absent, 1 s to 24 hours."""
+        """How long the ticket opens Register, 1 s to 24 hours; absent: 45 minutes."""
 
     def __init__(
         self,
@@ -552,7 +604,7 @@ Global___BeginIncarnationRequest: _TypeAlias = BeginIncarnationRequest  # noqa: 
 
 @_typing.final
 class BeginIncarnationResponse(_message.Message):
-    """The launch has begun."""
+    """The launch has begun, or was not needed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -563,20 +615,20 @@ class BeginIncarnationResponse(_message.Message):
     DELIVERY_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
-    """Its number."""
+    """Its number: 1 for the first launch, counting upward."""
     bootstrap_ticket: _builtins.str
-    """The ticket for WORKSPACE_BOOTSTRAP_TICKET, when the server made it."""
+    """The ticket for WORKSPACE_BOOTSTRAP_TICKET, when the server made it; else empty, and `delivery` says why."""
     revoked_count: _builtins.int
-    """How many instance tokens of earlier launches were revoked."""
+    """How many instance tokens of earlier launches this call revoked; 0: none was live."""
     delivery: _token_pb2.SecretDelivery.ValueType
-    """Where the ticket is."""
+    """Where the ticket is; unspecified when skipped."""
     skipped: _builtins.bool
     """True when only_if_needed was set and no launch is needed: nothing was begun, `incarnation` is the newest as it
     was, and there is no ticket.
     """
     @_builtins.property
     def ticket_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when the ticket opens Register."""
+        """Until when the ticket opens Register; absent when skipped."""
 
     def __init__(
         self,
@@ -598,13 +650,13 @@ Global___BeginIncarnationResponse: _TypeAlias = BeginIncarnationResponse  # noqa
 
 @_typing.final
 class GetRegistrationRequest(_message.Message):
-    """Asks how a workspace stands."""
+    """Asks how one workspace stands."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -620,14 +672,14 @@ Global___GetRegistrationRequest: _TypeAlias = GetRegistrationRequest  # noqa: Y0
 
 @_typing.final
 class GetRegistrationResponse(_message.Message):
-    """How it stands."""
+    """How the workspace stands."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REGISTRATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def registration(self) -> Global___Registration:
-        """The registration."""
+        """As the registry sees it at this moment."""
 
     def __init__(
         self,
@@ -644,7 +696,7 @@ Global___GetRegistrationResponse: _TypeAlias = GetRegistrationResponse  # noqa: 
 
 @_typing.final
 class ListRegistrationsRequest(_message.Message):
-    """Asks how workspaces stand."""
+    """Asks how workspaces stand; every filter narrows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -660,13 +712,15 @@ class ListRegistrationsRequest(_message.Message):
     tenant_id: _builtins.str
     """Only of this tenant; empty: of all the caller's tenants."""
     state: Global___RegistrationState.ValueType
-    """Only in this state."""
+    """Only in this state; unspecified: in any."""
     needs_relaunch: _builtins.bool
-    """Only those that need a new launch."""
+    """True: only those that need a new launch. Default: all."""
     page_size: _builtins.int
-    """How many at most: 50 when 0, never more than 200."""
+    """How many at most: 50 when 0, never more than 200; a larger number is cut. Not negative."""
     page_token: _builtins.str
-    """Where to go on, from an earlier answer."""
+    """Where to go on: `next_page_token` of an earlier answer to the same list, at most 1024 characters. Empty: from the
+    start.
+    """
     changed_after: _builtins.int
     """Only those that changed after the `revision` of an earlier answer, in order of change; 0: all. A few are told
     again. A change is an admission, a box that goes or comes back, a launch, a fence, a retirement, a ticket's
@@ -674,12 +728,12 @@ class ListRegistrationsRequest(_message.Message):
     that was set back) is as 0.
     """
     relaunch_reason: Global___RelaunchReason.ValueType
-    """Only those whose relaunch reason is this one."""
+    """Only those whose relaunch reason is this one; unspecified: any."""
     id_prefix: _builtins.str
     """Only workspaces whose id begins with it."""
     @_builtins.property
     def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these workspaces, at most 200 of them, where they are known; empty: any."""
+        """Only these workspaces, at most 200 of them, each a canonical lower-case UUID, where they are known; empty: any."""
 
     def __init__(
         self,
@@ -714,12 +768,12 @@ class ListRegistrationsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Hand it in as `page_token` for the next page; empty on the last one."""
     revision: _builtins.int
     """With changed_after: ask for what came after this the next time. The same on every page of one look."""
     @_builtins.property
     def registrations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Registration]:
-        """Newest first."""
+        """At most `page_size` of them, newest first; with changed_after in order of change."""
 
     def __init__(
         self,
@@ -738,16 +792,18 @@ Global___ListRegistrationsResponse: _TypeAlias = ListRegistrationsResponse  # no
 
 @_typing.final
 class RetireWorkspaceRequest(_message.Message):
-    """Retires a workspace."""
+    """Retires a workspace for ever."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     tenant_id: _builtins.str
-    """Its tenant, for the tombstone of an id the registry never knew; must match a known one when given."""
+    """Its tenant, for the tombstone of an id the registry never knew; must match a known one when given. Default: not
+    named.
+    """
     def __init__(
         self,
         *,
@@ -764,16 +820,16 @@ Global___RetireWorkspaceRequest: _TypeAlias = RetireWorkspaceRequest  # noqa: Y0
 
 @_typing.final
 class RetireWorkspaceResponse(_message.Message):
-    """Retired."""
+    """The workspace is retired, and from when verifiers know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVOKED_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revoked_count: _builtins.int
-    """How many tokens this call revoked."""
+    """How many tokens and tickets this call revoked; 0 when it had been retired before."""
     revision: _builtins.int
-    """Revision of the feed that carries it."""
+    """Revision of the feed that carries it. A verifier at or past it refuses every token of the workspace."""
     def __init__(
         self,
         *,
@@ -790,13 +846,13 @@ Global___RetireWorkspaceResponse: _TypeAlias = RetireWorkspaceResponse  # noqa: 
 
 @_typing.final
 class DiagnoseRequest(_message.Message):
-    """Asks for an explanation."""
+    """Asks why a box is in or out, and what would let it in."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
-    """The workspace."""
+    """The workspace: a UUID in canonical lower-case form. Required."""
     def __init__(
         self,
         *,
@@ -822,7 +878,7 @@ class TicketStatus(_message.Message):
     REDEEM_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
-    """The launch it was issued for."""
+    """Number of the launch it was issued for."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was issued."""
@@ -858,7 +914,7 @@ Global___TicketStatus: _TypeAlias = TicketStatus  # noqa: Y015
 
 @_typing.final
 class AdmissionForecast(_message.Message):
-    """What a Register would get now."""
+    """What a Register with one kind of evidence would get now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -869,28 +925,50 @@ class AdmissionForecast(_message.Message):
     RECOVERY_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
     LINE_NAME_FIELD_NUMBER: _builtins.int
+    ADMISSION_LINE_FIELD_NUMBER: _builtins.int
+    NEXT_STEP_FIELD_NUMBER: _builtins.int
     evidence: _builtins.str
-    """Which evidence, in words."""
+    """Which evidence, in words for people, such as `a live api token`."""
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def line(self) -> _builtins.int:
-        """The place of that line in the table; 0: decided before the table. Use line_name, which does not move."""
+        """The place of that line in the table; 0: decided before the table. Use admission_line, which does not move."""
 
     @line.setter
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def line(self, value: _builtins.int) -> None:
-        """The place of that line in the table; 0: decided before the table. Use line_name, which does not move."""
+        """The place of that line in the table; 0: decided before the table. Use admission_line, which does not move."""
 
     outcome: _registration_service_pb2.RegisterOutcome.ValueType
     """How the box would be let in; unspecified: it would be refused."""
     reason: _error_reason_pb2.ErrorReason.ValueType
-    """Why it would be refused."""
-    recovery: _builtins.str
-    """What the refused box should do."""
+    """Why it would be refused; unspecified: it would be let in."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def recovery(self) -> _builtins.str:
+        """What the refused box should do, as next_step; empty: it would be let in. Use next_step."""
+
+    @recovery.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def recovery(self, value: _builtins.str) -> None:
+        """What the refused box should do, as next_step; empty: it would be let in. Use next_step."""
+
     explanation: _builtins.str
-    """The same in a sentence."""
-    line_name: _builtins.str
-    """The stable name of the line of the admission table that answers, such as TICKET_REDEEMED."""
+    """The answer in a sentence for people."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line_name(self) -> _builtins.str:
+        """The name of admission_line, such as TICKET_REDEEMED. Use admission_line."""
+
+    @line_name.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def line_name(self, value: _builtins.str) -> None:
+        """The name of admission_line, such as TICKET_REDEEMED. Use admission_line."""
+
+    admission_line: _admission_line_pb2.AdmissionLine.ValueType
+    """The line of the admission table that answers."""
+    next_step: Global___Recovery.ValueType
+    """What the refused box should do; unspecified: it would be let in."""
     def __init__(
         self,
         *,
@@ -901,10 +979,12 @@ class AdmissionForecast(_message.Message):
         recovery: _builtins.str = ...,
         explanation: _builtins.str = ...,
         line_name: _builtins.str = ...,
+        admission_line: _admission_line_pb2.AdmissionLine.ValueType = ...,
+        next_step: Global___Recovery.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "explanation", b"explanation", "line", b"line", "line_name", b"line_name", "outcome", b"outcome", "reason", b"reason", "recovery", b"recovery"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_line", b"admission_line", "evidence", b"evidence", "explanation", b"explanation", "line", b"line", "line_name", b"line_name", "next_step", b"next_step", "outcome", b"outcome", "reason", b"reason", "recovery", b"recovery"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -912,7 +992,7 @@ Global___AdmissionForecast: _TypeAlias = AdmissionForecast  # noqa: Y015
 
 @_typing.final
 class DiagnoseResponse(_message.Message):
-    """The explanation."""
+    """Everything that decides about a Register of this workspace."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -926,15 +1006,15 @@ class DiagnoseResponse(_message.Message):
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_token_pb2.Token]:
-        """Its tokens, newest first, at most 50."""
+        """Its tokens, newest first, at most 50; never secrets."""
 
     @_builtins.property
     def ticket(self) -> Global___TicketStatus:
-        """The ticket of the newest launch."""
+        """The ticket of the newest launch; absent: never launched."""
 
     @_builtins.property
     def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdmissionForecast]:
-        """What a Register with each kind of evidence would get now."""
+        """One for each kind of evidence that somebody might hold."""
 
     def __init__(
         self,
