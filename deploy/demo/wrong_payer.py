@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from agentworkspace.provision.v1 import billing_service_pb2, secret_service_pb2
+from agentworkspace.provision.v1 import (
+    billing_service_pb2,
+    resolution_pb2,
+    secret_service_pb2,
+)
 from deploy.demo.moves import create, launch, metered_tenant, started
 from deploy.demo.narrative import Narrative
 from deploy.demo.stage import Stage, fresh_id
 
+BYOK = resolution_pb2.BILLING_MODE_BYOK
 REASONS = ("CREATE", "RESTART", "AUTO_RESTART", "RESUME", "RECREATE")
 
 
@@ -35,7 +40,7 @@ def every_launch_bills_the_owner(stage: Stage, tell: Narrative) -> None:
     for reason in REASONS:
         answer = launch(stage, workspace, reason).message
         env, billing = answer.env, answer.provision.billing
-        payers.add((billing.resolved_mode, billing.source, billing.provider_selection))
+        payers.add((billing.mode, billing.decided_by, billing.provider_selection))
         if answer.skipped:
             tell.prove(
                 reason == "AUTO_RESTART",
@@ -54,14 +59,16 @@ def every_launch_bills_the_owner(stage: Stage, tell: Narrative) -> None:
         stage.billing.ResolveBillingMode,
         billing_service_pb2.ResolveBillingModeRequest(workspace_id=workspace),
     ).message.resolution
-    tell.came_back(f"{read.resolved_mode}, {read.source}, {read.provider_selection}, every time")
+    payer = resolution_pb2.BillingMode.Name(read.mode)
+    source = resolution_pb2.BillingSource.Name(read.decided_by)
+    tell.came_back(f"{payer}, {source}, {read.provider_selection}, every time")
     tell.rule(
         "every launch is built from the stored record; one function decides for read and launch"
     )
     tell.prove(
         payers
-        == {("byok", "derived_provider", "anthropic-oauth")}
-        == {(read.resolved_mode, read.source, read.provider_selection)},
+        == {(BYOK, resolution_pb2.BILLING_SOURCE_DERIVED_PROVIDER, "anthropic-oauth")}
+        == {(read.mode, read.decided_by, read.provider_selection)},
         "what is read is what is launched: byok through anthropic-oauth",
     )
 
@@ -111,7 +118,9 @@ def the_platform_pays_for_its_own_models(stage: Stage, tell: Narrative) -> None:
     tell.asked("a platform model, with vendor keys lying around in the tenant's store")
     answer = launch(stage, created.message.workspace.id, "CREATE").message
     env = answer.env
-    tell.came_back(f"{answer.provision.billing.resolved_mode}; proxy {env['ANTHROPIC_BASE_URL']}")
+    tell.came_back(
+        f"{resolution_pb2.BillingMode.Name(answer.provision.billing.mode)}; proxy {env['ANTHROPIC_BASE_URL']}"
+    )
     tell.rule("platform_managed removes every bypass credential and sets proxy and usage token")
     tell.prove(
         env["ANTHROPIC_BASE_URL"] == stage.outside.proxy_anthropic_url

@@ -29,6 +29,7 @@ def register_request(
         token_sha256=step.token_sha256,
         request_id=step.request_id,
         url=announcement.url,
+        # As text, which registries know that are older than this client.
         delivery_mode=announcement.delivery_mode,
         agent_card=card(announcement),
         runtime=announcement.runtime,

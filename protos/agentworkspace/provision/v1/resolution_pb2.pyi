@@ -233,7 +233,7 @@ class Resolution(_message.Message):
     catalogue_version: _builtins.str
     """Version of the catalogue that decided; changes with its contents."""
     mode: Global___BillingMode.ValueType
-    """Who pays."""
+    """Who pays for the LLM."""
     decided_by: Global___BillingSource.ValueType
     """What decided it."""
     override_mode: Global___BillingMode.ValueType
