@@ -33,7 +33,9 @@ class Settings(ServiceSettings):
         "REGISTRY_BOOTSTRAP_POLICY",
         "adaptive",
         lambda text: BootstrapPolicy(values.one_of(*BootstrapPolicy)(text)),
-        "who may bootstrap without a ticket: adaptive, open or strict",
+        "whom the id of a workspace lets in, where AdmitWorkspace asked for no evidence; adaptive:"
+        " the first box of a workspace that was never launched; strict: nobody; open: also one"
+        " that was launched, while no box of it lives and no ticket is out",
     )
     heartbeat_interval: timedelta = setting(
         "REGISTRY_HEARTBEAT_INTERVAL_SECONDS",

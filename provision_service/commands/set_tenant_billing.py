@@ -1,4 +1,4 @@
-"""Set the default payer of a tenant and its usage token at the platform's proxy."""
+"""Set a tenant's usage token, and whether its global secrets may be vendors' keys."""
 
 from __future__ import annotations
 
