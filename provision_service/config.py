@@ -90,8 +90,8 @@ class Settings(ServiceSettings):
         "PROVISION_DEFAULT_BILLING",
         "byok",
         values.one_of("byok", "platform_managed"),
-        "whether SetGlobalSecret takes vendors' keys (byok) or refuses them (platform_managed) for a"
-        " tenant of which SetTenantBilling said nothing; it decides nobody's payer",
+        "whether SetGlobalSecret takes vendors' keys (byok) or refuses them (platform_managed)"
+        " for a tenant of which SetTenantBilling said nothing; it decides nobody's payer",
     )
     tickets_from_birth: bool = setting(
         "PROVISION_TICKETS_FROM_BIRTH",

@@ -118,9 +118,8 @@ def the_platform_pays_for_its_own_models(stage: Stage, tell: Narrative) -> None:
     tell.asked("a platform model, with vendor keys lying around in the tenant's store")
     answer = launch(stage, created.message.workspace.id, "CREATE").message
     env = answer.env
-    tell.came_back(
-        f"{resolution_pb2.BillingMode.Name(answer.provision.billing.mode)}; proxy {env['ANTHROPIC_BASE_URL']}"
-    )
+    payer = resolution_pb2.BillingMode.Name(answer.provision.billing.mode)
+    tell.came_back(f"{payer}; proxy {env['ANTHROPIC_BASE_URL']}")
     tell.rule("platform_managed removes every bypass credential and sets proxy and usage token")
     tell.prove(
         env["ANTHROPIC_BASE_URL"] == stage.outside.proxy_anthropic_url

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from deploy.demo import __main__ as demo
+from deploy.demo import picture
 from deploy.demo.error_as_text import is_the_answer
 from deploy.demo.narrative import Narrative
 from tests.e2e.boxes import ROOT
@@ -95,6 +96,9 @@ def test_every_incident_ends_as_promised_and_nothing_is_left(scratch: Path) -> N
     assert out.rstrip().endswith("nothing is left running.")
     assert left_running(scratch) == []
     assert list(scratch.iterdir()) == []
+    assert picture.drawn(out) == picture.PICTURE.read_text(), (
+        "run: ./deploy/run demo | .venv/bin/python -m deploy.demo.picture"
+    )
 
 
 @pytest.mark.e2e
