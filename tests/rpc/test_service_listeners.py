@@ -148,8 +148,9 @@ def test_each_service_reads_messages_of_its_size(settings: Any, limit: int) -> N
                 "REGISTRY_CONTROL_TLS_KEY_FILE": __file__,
             },
             (
-                "REGISTRY_CONTROL_TLS_… say nothing without REGISTRY_CONTROL_LISTEN;"
-                " set or remove them"
+                "REGISTRY_CONTROL_TLS_CERTIFICATE_FILE, REGISTRY_CONTROL_TLS_KEY_FILE and"
+                " REGISTRY_CONTROL_TLS_CLIENT_CA_FILE have no effect without"
+                " REGISTRY_CONTROL_LISTEN: set that, or remove them"
             ),
         ),
     ],

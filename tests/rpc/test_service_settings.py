@@ -84,7 +84,11 @@ def test_the_path_and_query_of_a_web_address_are_not_shown() -> None:
         (RegistrySettings, "REGISTY_LISTEN", "did you mean REGISTRY_LISTEN?"),
         (ProvisionSettings, "PROVISION_SECRET_KEYS_FILE", "PROVISION_SECRETS_KEYS_FILE?"),
         (ProvisionSettings, "PLATFORM_LLM_BASE_URI", "did you mean PLATFORM_LLM_BASE_URL?"),
-        (RegistrySettings, "REGISTRY_XYZZY", "remove it, or see the list"),
+        (
+            RegistrySettings,
+            "REGISTRY_XYZZY",
+            "remove it; `check-config` lists the settings there are",
+        ),
     ],
 )
 def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(

@@ -91,7 +91,8 @@ def require_protection(listen: str, *, tls: ServerTls | None, insecure: bool) ->
     """ListenRefused for plain text off loopback, unless that was asked for."""
     if tls is None and not insecure and not is_loopback(listen):
         raise ListenRefused(
-            f"{listen} is not loopback: configure TLS, or set INSECURE=1 to accept plaintext"
+            f"{listen} is not loopback: name a certificate (…_TLS_CERTIFICATE_FILE) and its key"
+            " (…_TLS_KEY_FILE), or set INSECURE=1 where something else encrypts"
         )
 
 

@@ -166,7 +166,9 @@ class DeclaredSettings:
             if nearest:
                 sentences.append(f"{name} is no setting: did you mean {known[nearest[0]]}?")
             elif prefixed:
-                sentences.append(f"{name} is no setting: remove it, or see the list")
+                sentences.append(
+                    f"{name} is no setting: remove it; `check-config` lists the settings there are"
+                )
         return sentences
 
     def contradictions(self) -> list[str]:

@@ -165,5 +165,8 @@ class ListenerSettings(DeclaredSettings):
         told = (self.control_tls_certificate, self.control_tls_key, self.control_tls_client_ca)
         if self.control_listen is None and any(told):
             name = f"{self.SERVICE}_CONTROL"
-            problems.append(f"{name}_TLS_… say nothing without {name}_LISTEN; set or remove them")
+            problems.append(
+                f"{name}_TLS_CERTIFICATE_FILE, {name}_TLS_KEY_FILE and {name}_TLS_CLIENT_CA_FILE"
+                f" have no effect without {name}_LISTEN: set that, or remove them"
+            )
         return problems

@@ -25,7 +25,8 @@ hands signals on, ends it when the registry says STOP, and leaves with its exit 
 
 exit status: the command's own; 128 + N when signal N ended it
              {CANNOT_START}    the environment or the command line lacks something, or is malformed
-             3    the registry said STOP before the command was started
+             3    the registry said STOP before the command was started, or the runner itself broke:
+                  what it wrote on standard error says which
              126  the command could not be started
              127  the command was not found"""
 
