@@ -102,7 +102,7 @@ def test_every_stated_range_of_a_request_is_tried() -> None:
     tried = set()
     for stated in RANGES:
         *parents, last = stated.field.split(".")
-        descriptor = REQUESTS[stated.request].message.DESCRIPTOR
+        descriptor: Any = REQUESTS[stated.request].message.DESCRIPTOR
         for parent in parents:
             descriptor = descriptor.fields_by_name[parent].message_type
         tried.add(f"{descriptor.name}.{last}")

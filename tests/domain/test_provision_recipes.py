@@ -430,7 +430,7 @@ class TestGoogleAdk:
         assert warnings(decision) == ["RIVAL_CREDENTIAL_REMOVED"]
 
 
-README = CATALOGUE_FILE.parents[2] / "README.md"
+README = CATALOGUE_FILE.parents[1] / "README.md"
 
 
 def test_the_runtime_of_the_readme_is_added_by_editing_the_file_alone() -> None:

@@ -1,4 +1,4 @@
-"""The README's commands work as they stand, and no secret is ever an argument of a process."""
+"""The commands of protos/grpcurl.md work as they stand; no secret is an argument of a process."""
 
 from __future__ import annotations
 
@@ -115,13 +115,12 @@ def shell(pair: Pair, tmp_path: Path) -> Shell:
 
 
 def blocks() -> list[str]:
-    """The shell blocks of the section, in their order."""
-    readme = (ROOT / "README.md").read_text()
-    section = readme.partition("\n## Try it with grpcurl\n")[2].partition("\n## ")[0]
-    return re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    """The shell blocks of the page, in their order."""
+    page = (ROOT / "protos" / "grpcurl.md").read_text()
+    return re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
-def test_the_readmes_commands_work_in_their_order(pair: Pair, shell: Shell) -> None:
+def test_the_pages_commands_work_in_their_order(pair: Pair, shell: Shell) -> None:
     assert len(blocks()) >= 5
     facts = 'echo "workspace=$WORKSPACE provision=$PROVISION_ID" >&2'
     done = shell.run("\n".join([*blocks(), facts]))

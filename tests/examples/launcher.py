@@ -29,7 +29,11 @@ SECONDS = 30
 
 
 def launch(
-    workspaces: WorkspaceServiceStub, workspace_id: str, reason: int, image: str, start: Start
+    workspaces: WorkspaceServiceStub,
+    workspace_id: str,
+    reason: provision_pb2.ProvisionReason.ValueType,
+    image: str,
+    start: Start,
 ) -> None:
     answer = workspaces.ProvisionWorkspace(
         pb.ProvisionWorkspaceRequest(

@@ -4,7 +4,7 @@
                                        and lure; exit 1 when one is not as it has to be
 ./deploy/test runtimes --only codex    that runtime alone (may be said several times)
 ./deploy/test runtimes --write         every launch of the slow ones too, and keep the outcome in
-                                       results.json and the README's table (with --only: of that
+                                       results.json and provisioning's table (with --only: of that
                                        runtime, beside what is there of the others)
 
 With AGENTWORKSPACE_TEST_ROUNDS above 1 a hostile tenant tries every launch, not one of each mode.

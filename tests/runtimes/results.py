@@ -1,4 +1,4 @@
-"""What was proven, with which versions: results.json, and the README's table made from it.
+"""What was proven, with which versions: results.json, and the table made from it.
 
 python -m tests.runtimes.results            write the table
 python -m tests.runtimes.results --check    exit 1 when the page says otherwise
@@ -22,7 +22,7 @@ HOSTILE: Final = "hostile tenant"
 BITES: Final = "lure bites"
 
 FILE: Final = HERE / "results.json"
-PAGE: Final = ROOT / "README.md"
+PAGE: Final = ROOT / "provision_service" / "README.md"
 BEGIN: Final = "<!-- runtimes: written by tests/runtimes/results.py -->"
 END: Final = "<!-- end of runtimes -->"
 
@@ -96,12 +96,12 @@ def _cell(launches: list[Proof]) -> str:
 
 
 def write_table() -> None:
-    """Bring the README's table up to date."""
+    """Bring the table of provision_service/README.md up to date."""
     PAGE.write_text(page(), "utf-8")
 
 
 def page() -> str:
-    """The README as it should be."""
+    """The page as it should be."""
     return spliced(PAGE, BEGIN, END, table(*read()))
 
 
