@@ -60,9 +60,17 @@ class ListenerSettings(DeclaredSettings):
         "PEM authorities of that listener; only clients with a certificate of theirs may connect",
     )
     insecure: bool = setting(
-        "INSECURE", "0", values.switch, "1: allow plain text off loopback; somebody else encrypts"
+        "INSECURE",
+        "0",
+        values.switch,
+        "1: allow plain text off loopback, where something else encrypts",
     )
-    reflection: bool = setting("{SERVICE}_REFLECTION", "1", values.switch, "0: no reflection")
+    reflection: bool = setting(
+        "{SERVICE}_REFLECTION",
+        "1",
+        values.switch,
+        "0: do not tell clients such as grpcurl which methods there are",
+    )
     deadline_ceiling: timedelta = setting(
         "{SERVICE}_DEADLINE_CEILING_SECONDS",
         "30",
