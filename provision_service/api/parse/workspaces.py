@@ -21,6 +21,7 @@ from provision_service.commands.update_workspace import UpdateWorkspace
 from provision_service.domain import guards
 from provision_service.domain.spec import WorkspaceSpec, spec_violations
 
+LONGEST_NAME: Final = 200
 LONGEST_WORD: Final = 128
 LONGEST_MODEL: Final = 256
 LONGEST_ETAG: Final = 64
