@@ -19,7 +19,6 @@ from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.storage import platform_credentials, secrets
-from provision_service.storage.encryption import usage_token_place
 from provision_service.storage.store import Transaction
 from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import Held
@@ -146,7 +145,7 @@ def platform_of(tx: Transaction, deployment: Deployment, tenant: TenantFacts) ->
     if tenant.usage_token is None:
         token = _usage_token_of_the_deployment(tx, deployment, tenant)
         return replace(deployment.platform, usage_token=token)
-    token = tx.vault.open_text(usage_token_place(tenant.tenant_id), tenant.usage_token)
+    token = platform_credentials.opened_usage_token(tx, tenant.tenant_id, tenant.usage_token)
     return replace(deployment.platform, usage_token=token, usage_token_unreadable=token is None)
 
 

@@ -22,15 +22,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from agentworkspace.core.secret import Secret
 from provision_service.domain.records import (
     PlatformCredential,
     PlatformCredentialOrigin,
     SecretHolder,
 )
 from provision_service.domain.scope import Scope
-from provision_service.storage.encryption import shown
+from provision_service.storage.encryption import Sealed, shown, usage_token_place
+from provision_service.storage.keyring import Keyring
 from provision_service.storage.models import SecretRow, WorkspaceRow
 from provision_service.storage.models_internal import PlatformCredentialRow
+from provision_service.storage.store import Transaction
 
 REGISTERED: Final = PlatformCredentialOrigin.REGISTERED.value
 USAGE_TOKEN: Final = PlatformCredentialOrigin.USAGE_TOKEN.value
@@ -107,6 +110,18 @@ def set_usage_token(
         .on_conflict_do_nothing()
     )
     return gone, added.rowcount > 0
+
+
+def opened_usage_token(
+    tx: Transaction, tenant_id: str, sealed: Sealed, *, keyring: Keyring | None = None
+) -> Secret | None:
+    """The usage token of a tenant, or None: not readable, or not the one that was set last."""
+    query = select(_P.fingerprint).where(
+        _P.name == tenant_token_name(tenant_id), _P.source == USAGE_TOKEN
+    )
+    fingerprint = tx.execute(query).scalar()
+    place = usage_token_place(tenant_id)
+    return tx.opened(place, sealed, fingerprint or b"", keyring=keyring)
 
 
 def lock_usage_token(tx: Connection, *, fingerprint: bytes) -> None:

@@ -6,18 +6,18 @@ from collections import Counter
 
 from sqlalchemy import Connection, func, or_, select, update
 
+from agentworkspace.core.secret import Secret
+from provision_service.storage import platform_credentials
 from provision_service.storage.encryption import (
     FINGERPRINT_KEY,
+    Place,
     Sealed,
     secret_place,
     usage_token_place,
 )
 from provision_service.storage.keyring import Keyring
 from provision_service.storage.models import SecretRow, TenantRow
-from provision_service.storage.models_internal import (
-    EncryptionKeyRow,
-    FingerprintKeyRow,
-)
+from provision_service.storage.models_internal import EncryptionKeyRow, FingerprintKeyRow
 from provision_service.storage.opening import add_canary
 from provision_service.storage.store import Transaction
 
@@ -47,6 +47,7 @@ def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]
             _S.ciphertext,
             _S.nonce,
             _S.key_id,
+            _S.fingerprint,
         )
         .where(
             _S.key_id != keyring.current,
@@ -59,12 +60,13 @@ def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]
     )
     for row in (rows := tx.execute(query).all()):
         place = secret_place(row.tenant_id, row.workspace_id, row.key)
-        value = tx.vault.open(place, Sealed(row.ciphertext, row.nonce, row.key_id), keyring=keyring)
+        old = Sealed(row.ciphertext, row.nonce, row.key_id)
+        value = tx.opened(place, old, row.fingerprint, keyring=keyring)
         this = update(SecretRow).where(_S.secret_id == row.secret_id)
         if value is None:
             tx.execute(this.values(undecryptable_since=func.clock_timestamp()))
             continue
-        sealed = tx.vault.seal_under(keyring, keyring.current, place, value)
+        sealed = _sealed(tx, keyring, place, value)
         tx.execute(
             this.values(ciphertext=sealed.ciphertext, nonce=sealed.nonce, key_id=sealed.key_id)
         )
@@ -85,12 +87,11 @@ def rekey_usage_tokens(tx: Transaction, keyring: Keyring, limit: int) -> Counter
     )
     rewritten = Counter[str]()
     for row in tx.execute(query).all():
-        place = usage_token_place(row.tenant_id)
         old = Sealed(row.usage_token_ciphertext, row.usage_token_nonce, row.usage_token_key_id)
-        value = tx.vault.open(place, old, keyring=keyring)
+        value = platform_credentials.opened_usage_token(tx, row.tenant_id, old, keyring=keyring)
         if value is None:
             continue
-        sealed = tx.vault.seal_under(keyring, keyring.current, place, value)
+        sealed = _sealed(tx, keyring, usage_token_place(row.tenant_id), value)
         tx.execute(
             update(TenantRow)
             .where(_T.tenant_id == row.tenant_id)
@@ -145,3 +146,7 @@ def remaining(tx: Connection, keyring: Keyring) -> tuple[int, int]:
         select(func.count()).select_from(_F.__table__).where(_F.key_id != current)
     ).scalar_one()
     return secrets.every + tokens + wrapped, secrets.undecryptable
+
+
+def _sealed(tx: Transaction, keyring: Keyring, place: Place, value: Secret) -> Sealed:
+    return tx.vault.seal_under(keyring, keyring.current, place, value.reveal().encode("utf-8"))

@@ -31,6 +31,7 @@ _OF_TENANT = select(
     _S.ciphertext,
     _S.nonce,
     _S.key_id,
+    _S.fingerprint,
     _S.provider,
     _IS_PLATFORMS.label("comingled"),
 ).where(_S.tenant_id == bindparam("tenant_id"))
@@ -41,12 +42,14 @@ _MERGED = _OF_TENANT.where(
 )
 # Each branch has an index of its own; one condition for both would have none.
 _SEEN_BY_MANY: Final = """
-SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, provider, EXISTS (
+SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprint,
+    provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE tenant_id = ANY(%(tenants)s) AND workspace_id IS NULL
 UNION ALL
-SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, provider, EXISTS (
+SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprint,
+    provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE workspace_id = ANY(%(workspaces)s::uuid[])
@@ -292,9 +295,10 @@ def reaches(workspace_id: str | None) -> Any:
 
 def _opened(tx: Transaction, keyring: Keyring, tenant_id: str, row: Any) -> StoredSecret:
     scope = Scope.GLOBAL if row.workspace_id is None else Scope.WORKSPACE
-    value = tx.vault.open_text(
+    value = tx.opened(
         secret_place(tenant_id, row.workspace_id, row.key),
         Sealed(row.ciphertext, row.nonce, row.key_id),
+        row.fingerprint,
         keyring=keyring,
     )
     return StoredSecret(row.key, scope, value, row.comingled, row.provider or "")

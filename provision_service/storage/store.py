@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from hmac import compare_digest
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, Engine
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database import Database, Limits
 from agentworkspace.service.store import Store as AnyStore
-from provision_service.storage.encryption import Fingerprints, Vault
+from provision_service.storage.encryption import Fingerprints, Place, Sealed, Vault
+from provision_service.storage.keyring import Keyring
 
 LIMITS: Final = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=30))
 
@@ -23,6 +25,19 @@ class Transaction(Connection):
         super().__init__(engine)
         self.vault = vault
         self.fingerprints = fingerprints
+
+    def opened(
+        self, place: Place, sealed: Sealed, fingerprint: bytes, *, keyring: Keyring | None = None
+    ) -> Secret | None:
+        """The value that was written last at this place, or None.
+
+        The fingerprint is the row's own, of the value that its writer meant: an older ciphertext of
+        the same row, put back into it, is no value.
+        """
+        value = self.vault.open_text(place, sealed, keyring=keyring)
+        if value is None or not compare_digest(self.fingerprints.of(value), fingerprint):
+            return None
+        return value
 
 
 class Store(AnyStore[Transaction]):

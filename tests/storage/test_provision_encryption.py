@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import set_tenant_billing
 from provision_service.commands.set_tenant_billing import SetTenantBilling
+from provision_service.domain.refusals import Reason
 from provision_service.storage import rekeying
 from provision_service.storage.encryption import (
     Fingerprints,
@@ -31,11 +33,14 @@ from tests.storage.provision_world import (
     ACME,
     ADMIN,
     OAUTH,
+    OPUS,
+    PLATFORM_MODEL,
     World,
     at_once,
     emptied,
     keys_document,
     opened,
+    refused,
 )
 
 K1, K2 = os.urandom(32), os.urandom(32)
@@ -305,6 +310,59 @@ def test_a_row_that_does_not_open_is_counted_and_holds_nothing_up(world: World) 
     done = [rekey.run(world.store, Rekey(limit=1)) for _ in range(3)][-1]
     assert (done.remaining, done.undecryptable) == (1, 1)
     assert key_ids(world) == {"k1": 1, "k2": 1}
+
+
+@pytest.mark.parametrize("of_tenant", [True, False])
+def test_an_older_ciphertext_of_the_same_row_is_no_value(world: World, *, of_tenant: bool) -> None:
+    workspace = world.create(secrets={**OAUTH, **({} if of_tenant else {"ROTATED": "leaked"})})
+    if of_tenant:
+        world.set_global("ROTATED", "leaked")
+    read = "SELECT ciphertext, nonce, key_id FROM provision.secrets WHERE key = 'ROTATED'"
+    [(ciphertext, nonce, key_id)] = world.sql(read)
+    if of_tenant:
+        world.set_global("ROTATED", "fresh")
+    else:
+        world.set_own(workspace, "ROTATED", "fresh")
+    assert world.environment(workspace)["ROTATED"] == "fresh"
+    world.sql(
+        "UPDATE provision.secrets SET ciphertext = :ciphertext, nonce = :nonce, key_id = :key_id"
+        " WHERE key = 'ROTATED'",
+        ciphertext=bytes(ciphertext),
+        nonce=bytes(nonce),
+        key_id=key_id,
+    )
+    with refused(Reason.SECRET_UNDECRYPTABLE):
+        world.launch(workspace)
+    rotate(world)
+    assert rekey.run(world.store, Rekey()).undecryptable == 1
+    with refused(Reason.SECRET_UNDECRYPTABLE):
+        world.launch(workspace)
+
+
+def test_an_older_ciphertext_of_a_usage_token_is_no_value(world: World) -> None:
+    def set_token(text: str) -> None:
+        token = SetTenantBilling(
+            call=ADMIN, tenant_id=ACME, platform_usage_token=Secret(text), create=True
+        )
+        set_tenant_billing.run(world.store, token, world.deployment)
+
+    set_token("usage-token-that-leaked")
+    workspace = world.create(replace(OPUS, model=PLATFORM_MODEL), secrets={})
+    read = "SELECT usage_token_ciphertext, usage_token_nonce FROM provision.tenants"
+    [(ciphertext, nonce)] = world.sql(read)
+    set_token("usage-token-of-today")
+    assert world.environment(workspace)["MOLECULE_LLM_USAGE_TOKEN"] == "usage-token-of-today"
+    world.sql(
+        "UPDATE provision.tenants SET usage_token_ciphertext = :ciphertext,"
+        " usage_token_nonce = :nonce",
+        ciphertext=bytes(ciphertext),
+        nonce=bytes(nonce),
+    )
+    with refused(Reason.SECRET_UNDECRYPTABLE):
+        world.launch(workspace)
+    rotate(world)
+    rekey.run(world.store, Rekey())
+    assert world.sql("SELECT usage_token_key_id FROM provision.tenants") == [("k1",)]
 
 
 def test_writes_during_a_rotation_are_not_overwritten(world: World) -> None:
