@@ -52,6 +52,11 @@ class ProvisionMetrics:
         self._undecryptable = Gauge(
             "provision_undecryptable_rows", "Encrypted rows that no key opens.", registry=registry
         )
+        self._keys_lacking = Gauge(
+            "provision_key_lacking_replicas",
+            "Live replicas that lack the key that the keys file of this one calls current.",
+            registry=registry,
+        )
         self._files = Gauge(
             "provision_file_refused",
             "1 while a changed file is refused and its last good version is in force.",
@@ -92,6 +97,9 @@ class ProvisionMetrics:
     def rekey(self, remaining: int, undecryptable: int) -> None:
         self._rekey_remaining.set(remaining)
         self._undecryptable.set(undecryptable)
+
+    def keys(self, *, lacking: int) -> None:
+        self._keys_lacking.set(lacking)
 
     def file(self, name: str, *, refused: bool) -> None:
         self._files.labels(name).set(1 if refused else 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
+import socket
 import time
 import uuid
 from datetime import UTC, datetime
@@ -57,6 +59,8 @@ from provision_service.api.workspace_servicer import Workspaces
 from provision_service.clients.registry import RegistryClient
 from provision_service.config import Settings
 from provision_service.metrics import ProvisionMetrics
+from provision_service.storage.key_agreement import AgreedKeys
+from provision_service.storage.key_holders import Replica
 from provision_service.storage.opening import WrongKey, open_store
 from provision_service.storage.schema import AUDIT, SCHEMA
 from provision_service.storage.store import Store, database
@@ -105,7 +109,9 @@ class Provisioning:
             settings.templates_file,
             partial(metrics.file, "catalogue-or-templates"),
         )
-        self._keys = keys_file(settings, partial(metrics.file, "keys"))
+        keys_in_file = keys_file(settings, partial(metrics.file, "keys"))
+        me = Replica(replica_id=new_id(), name=f"{socket.gethostname()}/{os.getpid()}")
+        self._keys = AgreedKeys(keys_in_file.current, me)
         self._database = database(
             database_url,
             pool_size=settings.threads + BACKGROUND_THREADS,
@@ -125,6 +131,7 @@ class Provisioning:
             deployment=deployment,
             registry=registry,
             files=self._files,
+            keys_file=keys_in_file,
             keys=self._keys,
             metrics=metrics,
             sealer=Sealer(AUDIT, audit_keys, rejected, collectors=collectors),
@@ -244,7 +251,7 @@ class Provisioning:
             return
 
     def _open_store(self) -> Store:
-        store = open_store(self._database, self._keys.current, secrets.token_bytes)
+        store = open_store(self._database, self._keys, secrets.token_bytes)
         adopted = AdoptUsageToken(usage_token=self._settings.platform_usage_token)
         attempt(lambda: adopt_usage_token.run(store, adopted))
         return store

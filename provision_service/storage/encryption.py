@@ -88,10 +88,17 @@ class Vault:
         return self.seal_under(keyring, keyring.current, place, value)
 
     def seal_under(self, keyring: Keyring, key_id: str, place: Place, value: bytes) -> Sealed:
-        """Encrypt under a key of `keyring`."""
+        """Encrypt under a key of `keyring`; Refusal STORE_UNAVAILABLE when it has none of this id,
+        as while the replicas have no key in common.
+        """
         cipher = keyring.cipher(key_id)
         if cipher is None:
-            raise LookupError(f"no key `{key_id}`")
+            raise Refusal(
+                SharedReason.STORE_UNAVAILABLE,
+                "there is no encryption key that every replica holds; nothing was written. Put the"
+                " same keys file before every replica",
+                retry_after=KEY_ARRIVES_AFTER,
+            )
         nonce = self._random_bytes(NONCE_BYTES)
         return Sealed(cipher.encrypt(nonce, value, place.encoded()), nonce, key_id)
 

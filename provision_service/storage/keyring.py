@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
@@ -46,6 +46,12 @@ class Keyring:
     def cipher(self, key_id: str) -> AESGCM | None:
         """The cipher of a key, or None when the file does not name it."""
         return self._ciphers.get(key_id)
+
+    def narrowed(self, current: str, key_ids: Collection[str]) -> Keyring:
+        """The same with only these keys and another current one; empty: none to write with."""
+        if current == self.current and self.key_ids == set(key_ids):
+            return self
+        return Keyring(current, {key_id: self._keys[key_id] for key_id in key_ids})
 
     def changed_ids(self, newer: Keyring) -> frozenset[str]:
         """Ids that both know and that stand for another key in `newer`."""

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Identity,
     Index,
     Integer,
+    Text,
     Uuid,
     text,
 )
@@ -53,6 +55,19 @@ class EncryptionKeyRow(Base):
     ciphertext: Mapped[bytes]
     nonce: Mapped[bytes]
     create_time: Mapped[datetime] = mapped_column(server_default=_CLOCK)
+
+
+class KeyHolderRow(Base):
+    """The encryption keys that one serving process holds, as it said last; see `Holder`."""
+
+    __tablename__ = "key_holders"
+
+    replica_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    name: Mapped[str]
+    key_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    wants: Mapped[str]
+    writes_with: Mapped[str]
+    lease_expire_time: Mapped[datetime]
 
 
 class FingerprintKeyRow(Base):

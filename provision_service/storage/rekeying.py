@@ -17,20 +17,12 @@ from provision_service.storage.encryption import (
 )
 from provision_service.storage.keyring import Keyring
 from provision_service.storage.models import SecretRow, TenantRow
-from provision_service.storage.models_internal import EncryptionKeyRow, FingerprintKeyRow
-from provision_service.storage.opening import add_canary
+from provision_service.storage.models_internal import FingerprintKeyRow
 from provision_service.storage.store import Transaction
 
 _S = SecretRow
 _T = TenantRow
 _F = FingerprintKeyRow
-
-
-def ensure_canary(tx: Transaction, keyring: Keyring) -> None:
-    """A key that was added while serving gets its canary before rows depend on it."""
-    known = set(tx.scalars(select(EncryptionKeyRow.key_id)))
-    for key_id in sorted(keyring.key_ids - known):
-        add_canary(tx, tx.vault, keyring, key_id)
 
 
 def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]:

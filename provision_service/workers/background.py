@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
 
+from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.secret_file import SecretFile
-from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.store_faults import StoreFault, attempt
 from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.catalogue.usage import UsedModel
@@ -19,6 +21,7 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry, RegistryUnavailable
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage import catalogue_use, outbox_depth
+from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
 from provision_service.storage.store import Store
@@ -29,6 +32,7 @@ from provision_service.workers import (
     observe_launches,
     reconcile,
     rekey,
+    report_keys,
     sweep,
 )
 from provision_service.workers.adopt_usage_token import AdoptUsageToken
@@ -53,6 +57,8 @@ REKEY_SECONDS: Final = 5.0
 LAPSE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 600.0
 FILES_SECONDS: Final = 1.0
+# A good part of the lease, so that a slow database ends none.
+KEYS_SECONDS: Final = 2.0
 TRIAL_SECONDS: Final = 1.0
 DEPTH_SECONDS: Final = 5.0
 
@@ -71,7 +77,8 @@ class Background:
         deployment: Deployment,
         registry: Registry,
         files: DeploymentFiles,
-        keys: KeysFile,
+        keys_file: KeysFile,
+        keys: AgreedKeys,
         metrics: ProvisionMetrics,
         sealer: Sealer,
         jitter: Callable[[], float],
@@ -84,7 +91,10 @@ class Background:
         self._deployment = deployment
         self._registry = registry
         self._files = files
+        self._keys_file = keys_file
         self._keys = keys
+        self._keys_changed = asyncio.Event()
+        self._told_of_keys: tuple[str, ...] = ()
         self._metrics = metrics
         self._sealer = sealer
         self._jitter = jitter
@@ -113,7 +123,8 @@ class Background:
             Task("lapse", LAPSE_SECONDS, self.lapse),
             Task("sweep", SWEEP_SECONDS, self.sweep),
             Task("files", FILES_SECONDS, self.look_at_files),
-            Task("keys", FILES_SECONDS, self.look_at_keys),
+            Task("keys-file", FILES_SECONDS, self.look_at_keys),
+            Task("keys", KEYS_SECONDS, self.report_keys, self._keys_changed),
             Task("registry-trial", TRIAL_SECONDS, self.try_registry),
             *self._sealer.tasks(self._do),
         ]
@@ -129,6 +140,8 @@ class Background:
             "provision", on_fault=self._metrics.background_fault, known=(RegistryUnavailable,)
         )
         await tasks.run(self.tasks(), stop)
+        with suppress(Refusal, StoreFault):
+            await self._do(lambda store: report_keys.leave(store, self._keys))
 
     async def drain_outbox(self) -> bool:
         command = DrainOutbox(jitter=self._jitter)
@@ -172,6 +185,8 @@ class Background:
         return False
 
     async def rekey(self) -> bool:
+        if not self._keys.agreement.settled:
+            return False
         result = await self._do(lambda store: rekey.run(store, Rekey()))
         self._metrics.rekey(result.remaining, result.undecryptable)
         if result.rewritten and not self._rekeying:
@@ -199,7 +214,21 @@ class Background:
         return False
 
     async def look_at_keys(self) -> bool:
-        await self._pool.run(self._keys.look_again, self._needed_keys)
+        await self._pool.run(self._keys_file.look_again, self._needed_keys)
+        if not self._keys.is_up_to_date:
+            self._keys_changed.set()
+        return False
+
+    async def report_keys(self) -> bool:
+        agreement = await self._do(lambda store: report_keys.run(store, self._keys))
+        self._metrics.keys(lacking=len(agreement.lacking))
+        told = tuple(report_keys.unsettled(agreement))
+        if told != self._told_of_keys:
+            for sentence in told:
+                self._log.warning("keys differ between replicas", problem=sentence)
+            if not told:
+                self._log.info("every replica holds the key", key_id=agreement.wants)
+        self._told_of_keys = told
         return False
 
     async def adopt_usage_token(self) -> bool:
@@ -218,7 +247,7 @@ class Background:
     def _needed_keys(self, key_ids: frozenset[str]) -> frozenset[str]:
         def read() -> frozenset[str]:
             with self._store().reading() as tx:
-                return still_needed(tx, key_ids)
+                return still_needed(tx, key_ids, self._keys.replica)
 
         return attempt(read)
 

@@ -32,7 +32,6 @@ def run(store: Store, command: Rekey) -> RekeyResult:
     """Re-encrypt; safe to interrupt and to run in several replicas at once."""
     keyring = store.vault.keyring
     with store.transaction() as tx:
-        rekeying.ensure_canary(tx, keyring)
         rewritten = (
             rekeying.rekey_fingerprint_key(tx, keyring)
             + rekeying.rekey_usage_tokens(tx, keyring, command.limit)

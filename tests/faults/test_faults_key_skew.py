@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import grpc
+import psycopg2
 import pytest
 
 from tests.lifecycle.launches import create, launch, set_secret, workspace_of
@@ -51,13 +53,55 @@ def replicas(
         yield made[0], made[1]
 
 
-def test_a_key_that_has_not_arrived_is_waited_for_and_blamed_on_no_secret(
-    replicas: tuple[Replica, Replica],
+def key_id_of(database: str, key: str) -> str:
+    query = "SELECT key_id FROM provision.secrets WHERE key = %s"
+    [(key_id,)] = rows(database, query, key)
+    return str(key_id)
+
+
+def rows(database: str, statement: str, *values: str) -> list[tuple[object, ...]]:
+    url = database.replace("+psycopg2", "")
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as it:
+        it.execute(statement, values)
+        return it.fetchall() if it.description else []
+
+
+def test_a_key_is_written_with_when_both_have_it_and_nobody_notices_the_rotation(
+    replicas: tuple[Replica, Replica], provision_database: str
 ) -> None:
     first, second = replicas
     workspace_id = create(first.process).workspace.id
     write_keys(second.directory, "k2", k1=K1, k2=K2)
-    set_secret(second.process, workspace_id, "WRITTEN", "under k2")
+    reports = "SELECT 1 FROM provision.key_holders WHERE wants = 'k2' AND writes_with = 'k1'"
+    while not rows(provision_database, reports):
+        pass
+    set_secret(second.process, workspace_id, "EARLY", "under k1")
+    assert key_id_of(provision_database, "EARLY") == "k1"
+    assert launch(first.process, workspace_id).env["EARLY"] == "under k1"
+    write_keys(first.directory, "k2", k1=K1, k2=K2)
+    other_id = create(first.process).workspace.id
+    while key_id_of(provision_database, "EARLY") == "k1":
+        pass
+    set_secret(second.process, other_id, "LATE", "under k2")
+    assert key_id_of(provision_database, "LATE") == "k2"
+    answer = insisting(lambda: launch(first.process, other_id))
+    assert answer.env["LATE"] == "under k2"
+
+
+def test_a_replica_that_was_taken_for_dead_waits_for_the_key_and_blames_no_secret(
+    replicas: tuple[Replica, Replica], provision_database: str
+) -> None:
+    first, second = replicas
+    workspace_id = create(first.process).workspace.id
+    first.process.send(signal.SIGSTOP)
+    rows(
+        provision_database,
+        "UPDATE provision.key_holders SET lease_expire_time = now() - interval '1 second'",
+    )
+    write_keys(second.directory, "k2", k1=K1, k2=K2)
+    while key_id_of(provision_database, "CLAUDE_CODE_OAUTH_TOKEN") == "k1":
+        pass
+    first.process.send(signal.SIGCONT)
     told = failed(lambda: launch(first.process, workspace_id))
     assert (told.code, told.reason, told.recovery) == (
         grpc.StatusCode.UNAVAILABLE,
@@ -67,9 +111,5 @@ def test_a_key_that_has_not_arrived_is_waited_for_and_blamed_on_no_secret(
     assert told.retry_seconds == 5
     assert "does not hold encryption key `k2` yet" in told.message
     assert workspace_of(first.process, workspace_id).last_error.code == ""
-    assert launch(second.process, workspace_id).env["WRITTEN"] == "under k2"
     write_keys(first.directory, "k2", k1=K1, k2=K2)
-    other_id = create(first.process).workspace.id
-    set_secret(second.process, other_id, "WRITTEN", "under k2")
-    answer = insisting(lambda: launch(first.process, other_id))
-    assert answer.env["WRITTEN"] == "under k2"
+    assert insisting(lambda: launch(first.process, workspace_id)).env

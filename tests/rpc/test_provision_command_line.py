@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.provision.v1 import provision_pb2, secret_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from agentworkspace.service.command_line import FAILED
+from agentworkspace.service.command_line import FAILED, MISCONFIGURED
 from provision_service.__main__ import main
 from provision_service.workers.files import SHIPPED_CATALOGUE
 from tests.rpc.provision_server import LAUNCHER, SERVING, environment_of, serving, write_keys
@@ -218,6 +219,38 @@ def test_rekey_shows_its_progress_and_the_old_key_is_not_needed_afterwards(
             secret_service_pb2.ListSecretsRequest(workspace_id=workspace_id), metadata=LAUNCHER
         )
     assert [entry.key for entry in listed.secrets] == ["CLAUDE_CODE_OAUTH_TOKEN"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_check_config_names_the_replica_that_lacks_a_key_and_rekey_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    provision_database: str,
+) -> None:
+    old, new = b"o" * 32, b"n" * 32
+    write_keys(tmp_path, "old", old=old)
+    monkeypatch.setenv("PROVISION_DATABASE_URL", provision_database)
+    assert main(["check-config"]) == 0
+    assert "no live replica" in capsys.readouterr().out
+    with serving(provision_database, tmp_path, environment=_keep_keys(tmp_path)) as running:
+        _created(running.workspaces)
+        write_keys(tmp_path, "new", old=old, new=new)
+        name = f"{socket.gethostname()}/{os.getpid()}"
+        lacking = f"{name} does not hold encryption key `new`, so nothing is written with it"
+        assert main(["check-config"]) == 0
+        printed = capsys.readouterr().out
+        assert f"    {name} holds old and writes with old\n    {lacking}; put it" in printed
+        assert main(["rekey"]) == MISCONFIGURED
+        said = capsys.readouterr().err
+        assert said.startswith(f"provision-service: nothing was encrypted: {lacking}")
+        write_keys(tmp_path, "new", new=new)
+        assert main(["check-config"]) == FAILED
+        assert f"`old` is missing from the keys file, and {name} writes" in capsys.readouterr().err
+    assert main(["check-config"]) == FAILED
+    printed, said = capsys.readouterr()
+    assert "no live replica" in printed
+    assert "`old` is missing from the keys file, and secrets need it" in said
 
 
 def _keep_keys(directory: Path) -> dict[str, str]:

@@ -46,6 +46,8 @@ from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,
     ProvisionWorkspaceResult,
 )
+from provision_service.storage.key_agreement import AgreedKeys
+from provision_service.storage.key_holders import Replica
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import open_store
 from provision_service.storage.schema import SCHEMA
@@ -94,6 +96,7 @@ class World:
     store: Store
     engine: Engine
     keys_path: Path
+    keys: AgreedKeys
     deployment: Deployment
     registry: ScriptedRegistry = field(default_factory=ScriptedRegistry)
     prober: ScriptedProber = field(default_factory=ScriptedProber)
@@ -225,7 +228,7 @@ def emptied(url: str) -> str:
 
 
 @contextmanager
-def opened(url: str, directory: Path) -> Iterator[World]:
+def opened(url: str, directory: Path, *, name: str = "a replica") -> Iterator[World]:
     """A world on a migrated database."""
     keys_path = directory / "keys.json"
     if not keys_path.exists():
@@ -234,11 +237,13 @@ def opened(url: str, directory: Path) -> Iterator[World]:
     opened_database = database(Secret(url), pool_size=32)
     try:
         reported: list[str] = []
-        keys = KeysFile(keys_path, report=reported.append)
+        file = KeysFile(keys_path, report=reported.append)
+        keys = AgreedKeys(file.current, Replica(replica_id=new_id(), name=name))
         yield World(
-            store=open_store(opened_database, keys.current, os.urandom),
+            store=open_store(opened_database, keys, os.urandom),
             engine=opened_database.engine,
             keys_path=keys_path,
+            keys=keys,
             deployment=Deployment(
                 catalogue=shipped_catalogue, registry_address="registry.test:7101", platform=PROXY
             ),

@@ -27,7 +27,7 @@ from provision_service.storage.encryption import (
 )
 from provision_service.storage.keyring import BadKeys, KeysFile, parse_keys
 from provision_service.storage.opening import WrongKey, still_needed
-from provision_service.workers import rekey
+from provision_service.workers import rekey, report_keys
 from provision_service.workers.rekey import Rekey
 from tests.storage.provision_world import (
     ACME,
@@ -62,6 +62,7 @@ def world(database: str, tmp_path: Path) -> Iterator[World]:
 
 def rotate(world: World) -> None:
     world.keys_path.write_text(keys_document("k2", k1=K1, k2=K2))
+    assert report_keys.run(world.store, world.keys).settled
 
 
 def key_ids(world: World) -> dict[str, int]:
@@ -258,6 +259,7 @@ def test_a_key_that_no_row_needs_any_more_may_leave_the_file(
     rotate(world)
     rekey.run(world.store, Rekey())
     world.keys_path.write_text(keys_document("k2", k2=K2))
+    report_keys.leave(world.store, world.keys)
     with opened(database, tmp_path) as later:
         assert later.environment(workspace)["CLAUDE_CODE_OAUTH_TOKEN"]
         assert later.sql("SELECT key_id FROM provision.encryption_keys") == [("k2",)]
