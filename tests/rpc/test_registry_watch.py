@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import grpc
 import psycopg2
 
+from agentworkspace.client.channel import aio_channel
+from agentworkspace.client.verifier import Verifier
+from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from tests.rpc.registry_requests import Failed
-from tests.rpc.registry_server import VERIFIER, Running, serving
+from tests.rpc.registry_server import VERIFIER, Running, secret_of, serving
 from tests.rpc.registry_story import Workspace, sha256
 
 
@@ -26,6 +30,49 @@ def watching(running: Running, *, after: int = 0, timeout: float = 30.0) -> Iter
         yield stream
     finally:
         stream.cancel()
+
+
+async def test_a_connection_that_grew_old_costs_a_verifier_nothing_that_it_knows(
+    registry_database: str, tmp_path: Path
+) -> None:
+    """The service ends the stream after a second or two, again and again."""
+    age = {"REGISTRY_MAX_CONNECTION_AGE_SECONDS": "1", "REGISTRY_CONNECTION_GRACE_SECONDS": "1"}
+    with serving(registry_database, tmp_path, environment=age) as running:
+        workspace = Workspace(running)
+        workspace.admit()
+        kept = Secret(workspace.mint().plaintext)
+        revoked = workspace.mint()
+        # A feed that never told anything has no revision to resume after.
+        workspace.revoke(workspace.mint().token.token_id)
+        own = Secret(secret_of("gateway"))
+        async with (
+            aio_channel(running.address, bearer=own) as channel,
+            # To this clock no pause is long, however busy the machine is.
+            Verifier(channel, monotonic=lambda: 0.0) as verifier,
+        ):
+            await until(lambda: verifier.hears)
+            await verifier.check(kept)
+            await verifier.check(Secret(revoked.plaintext))
+            await until(lambda: ended_streams(running) >= 3)
+            assert verifier.known(kept)
+            workspace.revoke(revoked.token.token_id)
+            await until(lambda: not verifier.known(Secret(revoked.plaintext)))
+            assert verifier.known(kept)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    while not reached():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0.01)
+
+
+def ended_streams(running: Running) -> float:
+    watch = "/agentworkspace.registry.v1.TokenService/WatchRevocations"
+    return sum(
+        sample.value
+        for metric in running.collectors.collect()
+        for sample in metric.samples
+        if sample.name == "agentworkspace_rpc_calls_total" and sample.labels["method"] == watch
+    )
 
 
 def next_revocation(stream: Any) -> Any:

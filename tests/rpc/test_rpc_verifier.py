@@ -22,7 +22,7 @@ from agentworkspace.client.verifier.blocking_verifier import BlockingVerifier
 from agentworkspace.client.verifier.principals import principal_of
 from agentworkspace.core.refusal import Recovery
 from agentworkspace.core.secret import Secret
-from agentworkspace.core.token_format import TokenKind, new_token
+from agentworkspace.core.token_format import TokenKind, new_token, sha256_hex
 from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure
@@ -140,7 +140,7 @@ async def test_an_answer_that_a_revocation_overtook_is_not_believed(*, by_worksp
         assert await refused(verifier, TOKEN) is Rejection.TOKEN_INVALID
 
 
-async def test_everything_is_forgotten_on_a_reset_and_on_a_reconnect() -> None:
+async def test_everything_is_forgotten_on_a_reset() -> None:
     registry = TokenRegistry()
     registry.admit(TOKEN)
     async with verifying(registry) as verifier:
@@ -148,11 +148,70 @@ async def test_everything_is_forgotten_on_a_reset_and_on_a_reconnect() -> None:
         registry.tell(reset=True)
         await until(lambda: len(verifier) == 0)
         await verifier.check(TOKEN)
-        registry.hang_up()
-        await until(lambda: len(verifier) == 0)
-        await until(lambda: verifier.hears)
+    assert registry.calls == [1, 1]
+
+
+async def test_a_feed_that_is_resumed_in_time_keeps_what_is_known_less_what_was_revoked() -> None:
+    registry = TokenRegistry()
+    registry.admit(TOKEN)
+    registry.admit(OTHER, "w2")
+    async with verifying(registry) as verifier:
         await verifier.check(TOKEN)
+        await verifier.check(OTHER)
+        registry.hang_up()
+        registry.revoke(TOKEN, tell=False)
+        registry.told.append(
+            pb.WatchRevocationsResponse(revision=8, token_sha256=sha256_hex(TOKEN))
+        )
+        await until(lambda: len(registry.resumed_after) == 2)
+        await until(lambda: verifier.revision == registry.revision)
+        assert registry.resumed_after == [0, 7]
+        assert verifier.known(TOKEN) is None
+        assert await refused(verifier, TOKEN) is Rejection.TOKEN_INVALID
+        assert verifier.known(OTHER) is not None
     assert registry.calls == [1, 1, 1]
+
+
+async def test_a_feed_that_is_resumed_too_late_starts_from_nothing() -> None:
+    registry, clock = TokenRegistry(), Clock()
+    registry.admit(TOKEN)
+    async with verifying(registry, monotonic=clock) as verifier:
+        await verifier.check(TOKEN)
+        registry.silent = True
+        clock.seconds += 3.0
+        registry.hang_up()
+        registry.revoke(TOKEN, tell=False)
+        registry.silent = False
+        await until(lambda: verifier.hears)
+        assert registry.resumed_after[-1] == 0
+        assert len(verifier) == 0
+
+
+async def test_a_feed_without_a_revision_yet_cannot_be_resumed() -> None:
+    registry = TokenRegistry(revision=0)
+    registry.admit(TOKEN)
+    async with verifying(registry) as verifier:
+        await verifier.check(TOKEN)
+        registry.hang_up()
+        registry.revoke(TOKEN, tell=False)
+        await until(lambda: verifier.revision == registry.revision)
+        assert registry.resumed_after == [0, 0]
+        assert await refused(verifier, TOKEN) is Rejection.TOKEN_INVALID
+
+
+async def test_while_what_was_missed_is_told_again_the_feed_does_not_count_as_heard() -> None:
+    registry, clock = TokenRegistry(keep_alive_seconds=PATIENCE), Clock()
+    registry.admit(OTHER, "w2")
+    async with verifying(registry, monotonic=clock) as verifier:
+        await verifier.check(OTHER)
+        registry.hang_up()
+        registry.revision += 1
+        registry.told.append(pb.WatchRevocationsResponse(revision=8, token_sha256="0" * 64))
+        clock.seconds += 2.0
+        await until(lambda: verifier.revision == 8)
+        assert verifier.known(OTHER) is not None
+        clock.seconds += 1.0
+        assert verifier.known(OTHER) is None, "three seconds after the last that was surely all"
 
 
 async def test_an_answer_from_before_a_reconnect_is_not_remembered() -> None:

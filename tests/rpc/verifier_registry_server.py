@@ -34,6 +34,9 @@ class TokenRegistry:
     keep_alive_seconds: float = 0.05
     # How many tokens each call asked for.
     calls: list[int] = field(default_factory=list)
+    # What each connection to the feed said that it knew.
+    resumed_after: list[int] = field(default_factory=list)
+    told: list[pb.WatchRevocationsResponse] = field(default_factory=list)
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +76,8 @@ class TokenRegistry:
 
     def tell(self, **subject: Any) -> None:
         message = pb.WatchRevocationsResponse(revision=self.revision, **subject)
+        if message.WhichOneof("subject"):
+            self.told.append(message)
         for watcher in self._watchers:
             watcher.put_nowait(message)
 
@@ -88,14 +93,19 @@ class TokenRegistry:
         return pb.BatchValidateTokensResponse(results=results, revision=self.revision)
 
     async def WatchRevocations(  # noqa: N802
-        self, _request: Any, context: Any
+        self, request: Any, context: Any
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
         if self.refusing:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "no store")
         mine: asyncio.Queue[pb.WatchRevocationsResponse | None] = asyncio.Queue()
         self._watchers.add(mine)
+        self.resumed_after.append(request.after_revision)
         try:
-            if not self.silent:
+            if request.after_revision:
+                for missed in self.told:
+                    if missed.revision > request.after_revision:
+                        yield missed
+            elif not self.silent:
                 yield pb.WatchRevocationsResponse(revision=self.revision)
             while True:
                 try:

@@ -132,6 +132,19 @@ test("a feed that is resumed too late starts from nothing", async (context) => {
   assert.equal(verifier.size, 0);
 });
 
+test("a feed without a revision yet cannot be resumed", async (context) => {
+  const { registry, verifier } = await verifying(context, {}, (each) => {
+    each.revision = 0n;
+    each.admit(TOKEN);
+  });
+  await verifier.check(TOKEN);
+  registry.hangUp();
+  registry.revoke(TOKEN, { tell: false });
+  await until("it hears again", () => verifier.revision === 1n);
+  assert.deepEqual(registry.resumedAfter, [0n, 0n]);
+  await assert.rejects(verifier.check(TOKEN), INVALID);
+});
+
 test("while what was missed is told again, the feed does not count as heard", async (context) => {
   const clock = new Clock();
   const { registry, verifier } = await verifying(context, { monotonic: clock.read });

@@ -5,7 +5,9 @@
 
 What is known of a token is used as long as the feed of revocations is heard, and for five minutes
 at most. A feed that was silent for three keep-alives says nothing: the registry is asked then, and
-if it cannot be reached, the check fails as UNAVAILABLE. Nothing is kept across a reconnect.
+if it cannot be reached, the check fails as UNAVAILABLE. A feed that broke off is resumed after the
+last revision heard; what is known survives that only if the feed has caught up again before it
+would have counted as silent.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ class Verifier:
         self._now = now
         self._monotonic = monotonic
         self._heard_at = _NEVER
-        # Counts connections to the feed, and resets of it: what is older is not believed.
+        # A connection that resumes an earlier one has not caught up before its first keep-alive.
+        self._is_resuming = False
+        # Counts the times that everything had to be forgotten: an answer from before is not kept.
         self._connection = 0
         self._first_revision = 0
         self._revision = 0
@@ -96,7 +100,8 @@ class Verifier:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        self._disconnected()
+        self._heard_at = _NEVER
+        self._cache.clear()
         await self._lookups.close()
 
     @property
@@ -198,12 +203,18 @@ class Verifier:
                 _log.warning("lost the feed of revocations: %r", failure_from(error))
             except TimeoutError:
                 _log.warning("the feed of revocations is silent; connecting anew")
-            finally:
-                self._disconnected()
             await asyncio.sleep(backoff.seconds())
 
     async def _follow(self, backoff: Backoff) -> None:
-        stream = self._stub.WatchRevocations(pb.WatchRevocationsRequest())
+        """One connection to the feed, until it breaks off or falls silent."""
+        # After revision 0 the feed tells only what is new: then there is nothing to resume.
+        self._is_resuming = self.hears and self._revision > 0
+        if not self._is_resuming:
+            self._heard_at = _NEVER
+        after_revision = self._revision if self._is_resuming else 0
+        stream = self._stub.WatchRevocations(
+            pb.WatchRevocationsRequest(after_revision=after_revision)
+        )
         try:
             while True:
                 async with asyncio.timeout(self._silent_seconds):
@@ -216,7 +227,7 @@ class Verifier:
             stream.cancel()
 
     def _hear(self, message: pb.WatchRevocationsResponse) -> None:
-        if self._heard_at == _NEVER or message.reset:
+        if message.reset or not self.hears:
             self._start_anew(message.revision)
         self._revision = max(self._revision, message.revision)
         subject = message.WhichOneof("subject")
@@ -227,16 +238,17 @@ class Verifier:
         elif subject == "workspace_id":
             self._cache.drop_workspace(message.workspace_id)
             self._lookups.workspace_revoked(message.workspace_id, message.revision)
-        self._heard_at = self._monotonic()
+        else:
+            self._is_resuming = False
+        # While what was missed is told again, what comes later in it is not known yet.
+        if not self._is_resuming:
+            self._heard_at = self._monotonic()
 
     def _start_anew(self, revision: int) -> None:
         self._cache.clear()
         self._connection += 1
         self._first_revision = self._revision = revision
-
-    def _disconnected(self) -> None:
-        self._heard_at = _NEVER
-        self._cache.clear()
+        self._is_resuming = False
 
 
 def _digest(token: Secret) -> bytes:

@@ -200,7 +200,11 @@ export class Verifier {
     const leave = () => connection.abort();
     const timer = setTimeout(leave, this.#silentAfter);
     this.#closing.signal.addEventListener("abort", leave, { once: true });
-    this.#isResuming = this.hears;
+    // After revision 0 the feed tells only what is new: then there is nothing to resume.
+    this.#isResuming = this.hears && this.#revision > 0n;
+    if (!this.#isResuming) {
+      this.#heardAt = Number.NEGATIVE_INFINITY;
+    }
     const afterRevision = this.#isResuming ? this.#revision : 0n;
     try {
       for await (const message of this.#tokens.watchRevocations({ afterRevision }, connection)) {
