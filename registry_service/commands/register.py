@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason
@@ -21,10 +24,14 @@ from registry_service.domain.tokens import (
     Outcome,
     Token,
 )
-from registry_service.domain.verdicts import Admitted, Denied
+from registry_service.domain.verdicts import Admitted, Denied, Mint
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.registrations import Arrival
 from registry_service.storage.store import Store
+
+# Far above what a box does that rotates, restarts or loses answers.
+MOST_MINTED: Final = 30
+MINTED_WITHIN: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +111,7 @@ class RegisterRefused(Refusal):
 
 
 def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered:
-    """Refusals: RegisterRefused only; the reasons are those of the admission table."""
+    """Refusals: RegisterRefused, whose reasons are those of the admission table; RATE_LIMITED."""
     presented = presented_by(command)
     require_admissible(store, command)
     with store.transaction() as tx:
@@ -113,6 +120,7 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
         tokens.lock_instance_tokens(tx, command.workspace_id)
         standing = evidence.standing(tx, presented)
         admitted = _admitted(standing, command)
+        _require_pace(tx, admitted, standing)
         arrival = arrival_of(
             command,
             admitted.incarnation,
@@ -142,6 +150,26 @@ def require_admissible(store: Store, command: Register) -> None:
     """
     with store.reading() as tx:
         _admitted(evidence.standing(tx, presented_by(command)), command)
+
+
+def _require_pace(tx: Connection, admitted: Admitted, standing: Standing) -> None:
+    """A box that takes one token after the other fills the tables, and the feed with their ends.
+
+    The newest ticket's first use passes, or whoever holds a token could keep the next box out.
+    """
+    act = admitted.act
+    if not isinstance(act, Mint) or act.redeem_ticket is not None or standing.workspace is None:
+        return
+    workspace_id = standing.workspace.workspace_id
+    since = standing.now - MINTED_WITHIN
+    if tokens.count_instance_tokens(tx, workspace_id, since=since) >= MOST_MINTED:
+        raise Refusal(
+            SharedReason.RATE_LIMITED,
+            f"this box took {MOST_MINTED} tokens within a minute; stay with the last one, and"
+            " come back later",
+            metadata={"workspace_id": workspace_id},
+            retry_after=MINTED_WITHIN / MOST_MINTED,
+        )
 
 
 def _hash_in_use(admitted: Admitted) -> Denied:

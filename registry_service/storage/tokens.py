@@ -62,6 +62,10 @@ SELECT token_id FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind = 'INSTANCE' AND revoke_time IS NULL
 ORDER BY token_id FOR UPDATE
 """
+_COUNT_INSTANCES: Final = """
+SELECT count(*) FROM registry.tokens
+WHERE workspace_id = %(workspace_id)s AND create_time > %(since)s AND kind = 'INSTANCE'
+"""
 _NEWEST_TICKET: Final = """
 SELECT * FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind = 'TICKET'
@@ -185,6 +189,13 @@ def lock_instance_tokens(tx: Connection, workspace_id: WorkspaceId) -> list[Toke
     """Those not revoked. After the workspace: from here on nobody uses one for the first time."""
     rows = tx.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
     return [TokenId(str(row.token_id)) for row in rows]
+
+
+def count_instance_tokens(tx: Connection, workspace_id: WorkspaceId, *, since: datetime) -> int:
+    """How many were made since then, dead ones too."""
+    values = {"workspace_id": workspace_id, "since": since}
+    count: int = tx.exec_driver_sql(_COUNT_INSTANCES, values).scalar_one()
+    return count
 
 
 def page(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from agentworkspace.core.refusal import SharedReason
+from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from registry_service.commands import authenticated_registers
 from registry_service.commands.validate_tokens import Rejection
@@ -102,6 +103,24 @@ def test_a_box_rotates_and_the_old_token_dies_at_the_new_ones_first_use(
     assert isinstance(world.validate(new, workspace_id), Principal)
     assert world.validate(old, workspace_id) is Rejection.TOKEN_INVALID
     assert world.token_of(workspace_id, old).token.revoke_reason is RevokeReason.ROTATED
+
+
+def test_a_box_that_rotates_without_end_is_slowed_down_and_the_next_launch_gets_in(
+    world: World,
+) -> None:
+    workspace_id = world.workspace()
+    bearer = world.launched(workspace_id)
+    for _ in range(29):
+        new = instance_secret()
+        world.register(workspace_id, bearer=bearer, token_sha256=sha256(new))
+        bearer = new
+    with pytest.raises(Refusal, match="took 30 tokens within a minute") as refused:
+        world.register(workspace_id, bearer=bearer, token_sha256=sha256(instance_secret()))
+    assert refused.value.reason is SharedReason.RATE_LIMITED
+    assert refused.value.retry_after == timedelta(seconds=2)
+    assert world.register(workspace_id, bearer=bearer).line is AdmissionLine.LIVE_TOKEN
+    ticket = world.ticket(workspace_id)
+    assert world.register(workspace_id, ticket=ticket).line is AdmissionLine.TICKET
 
 
 def test_the_pending_token_of_a_rotation_is_replaced_by_another_hash(
