@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from agentworkspace.service import embedded_postgres
 from tests.postgres import FASTER_BECAUSE_THROWN_AWAY, superuser
 
 _GONE_SECONDS: Final = 30.0
+_ROOT: Final = Path(__file__).resolve().parents[2]
 _SOCKET_LOCK: Final = ".s.PGSQL.5432.lock"
 
 
@@ -23,11 +26,16 @@ class Server:
     """One server of the wheel, in a directory of its own; it listens on a UNIX socket only."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._cluster = embedded_postgres._Cluster(directory)
         self.sockets = self._cluster.sockets
 
     def start(self) -> None:
-        self._cluster.ensure_started(FASTER_BECAUSE_THROWN_AWAY)
+        """By a process of its own: for root's server one forks, and gRPC's calls under way here
+        would sometimes be the end of that child.
+        """
+        command = (sys.executable, "-m", "tests.faults.servers", str(self.directory))
+        subprocess.run(command, cwd=_ROOT, stdin=subprocess.DEVNULL, check=True)
 
     def stop(self) -> None:
         self._cluster.stop()
@@ -116,3 +124,7 @@ def _lives(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+if __name__ == "__main__":
+    embedded_postgres._Cluster(Path(sys.argv[1])).ensure_started(FASTER_BECAUSE_THROWN_AWAY)
