@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -104,7 +105,7 @@ def _migrated(settings: Settings, url: Secret) -> Iterator[str]:
         opened.close()
 
 
-def _rekey(settings: Settings, url: Secret) -> int:
+def _rekey(settings: Settings, url: Secret, _chosen: Namespace) -> int:
     """Batch by batch, each committed: to stop it and to start it again loses nothing."""
     if settings.secrets_keys_file is None:
         raise BadSettings(["PROVISION_SECRETS_KEYS_FILE must be set"])

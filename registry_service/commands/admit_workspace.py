@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -11,17 +12,21 @@ from agentworkspace.core.audit import Change
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
 from agentworkspace.core.refusal import Refusal
-from registry_service.commands import grounds, issuing, recording, registration_view
+from registry_service.commands import fencing, grounds, issuing, recording, registration_view
+from registry_service.commands.fencing import Ended
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.issuing import Claim, Issuing, Replayed
 from registry_service.commands.origin import Origin
 from registry_service.commands.views import Registration
 from registry_service.domain.refusals import Reason
-from registry_service.domain.standing import Workspace
+from registry_service.domain.standing import Fence, Workspace
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.storage import registrations, workspaces
+from registry_service.storage import registrations, restoring, revocation, workspaces
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
+
+# Of what ends because its launcher remembers more than the registry.
+RESTORED_NOTE: Final = "its launcher remembers more; the registry was restored from a backup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,9 @@ class AdmitWorkspace:
     first_token: FirstToken | None = None
     ticket_required: bool = False
     evidence_required: bool = False
+    # What the launcher knows of it, which a registry restored from a backup may not.
+    remembered_incarnation: int = 0
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +61,14 @@ class AdmittedWorkspace:
 
 def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> AdmittedWorkspace:
     """Refusals: TENANT_MISMATCH, WORKSPACE_REMOVED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED,
-    TENANT_FORBIDDEN.
+    INVALID_REQUEST (the remembered number is out of reach), TENANT_FORBIDDEN.
     """
     claim = _claim(command, command.first_token) if command.first_token else None
     with store.transaction() as tx:
         known, new = _introduce(tx, command)
         changes = [_admitted(command, known.workspace)] if new else []
+        ended = _remind(tx, command, known)
+        changes += ended.changes
         issued = None
         if command.first_token and claim:
             request = Issuing(
@@ -69,8 +79,12 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
             changes.append(recording.minted(known.workspace, issued.issued.token))
         recording.record(tx, command.origin, changes)
         registration = registration_view.read(tx, command.workspace_id)
+        news = []
+        if ended.gone:
+            news.append(recording.entry_for_all(known.workspace, RevokeReason.COMPROMISED))
         if issued and issued.lost:
-            news = recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
+            news += recording.entries(known.workspace, [issued.lost], RevokeReason.ROTATED)
+        if news:
             recording.publish(tx, news)
         return AdmittedWorkspace(
             registration=registration, issued=issued.issued if issued else None
@@ -129,6 +143,34 @@ def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace)
         registrations.note_change(tx, command.workspace_id)
         changes = [recording.change(workspace, action) for action in more]
         recording.record(tx, command.origin, changes)
+
+
+def _remind(tx: Connection, command: AdmitWorkspace, known: Known) -> Ended:
+    """What the launcher remembers and a backup does not know holds from now on."""
+    workspace, remembered = known.workspace, command.remembered_incarnation
+    grounds.require_reach(workspace, remembered, "remembered_incarnation")
+    ended = Ended()
+    if remembered > workspace.incarnation:
+        ended.add(_count_on(tx, known, remembered))
+        known = workspaces.lock_present(tx, command.workspace_id)
+        workspace = known.workspace
+    # A launch after the one that is remembered has lifted it.
+    if command.suspended and not workspace.suspended and remembered == workspace.incarnation:
+        ended.add(fencing.raise_fence(tx, known, Fence.SUSPENDED, RESTORED_NOTE))
+    return ended
+
+
+def _count_on(tx: Connection, known: Known, remembered: int) -> Ended:
+    """Boxes of the launches that are known here were replaced by those that are not."""
+    workspace, reason = known.workspace, RevokeReason.COMPROMISED
+    opening = restoring.opening(tx, [workspace.workspace_id], api_tokens=False)
+    condemned = revocation.condemn(tx, opening, now=known.now, note=RESTORED_NOTE)
+    workspaces.count_on(tx, workspace.workspace_id, remembered)
+    restoring.mark(tx, [workspace.workspace_id])
+    facts = {"incarnation": workspace.incarnation, "remembered": remembered}
+    changes = recording.revoked(workspace, condemned.found, reason, RESTORED_NOTE)
+    changes.append(recording.change(workspace, "workspace.restored", details=facts))
+    return Ended(changes, condemned.ended)
 
 
 def _first_token(request: Issuing, wanted: FirstToken, *, new: bool) -> Replayed | None:

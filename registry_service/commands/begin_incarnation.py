@@ -22,7 +22,6 @@ from registry_service.storage.store import Store, Transaction
 from registry_service.storage.workspaces import Known
 
 TICKET_TTL: Final = timedelta(minutes=45)
-LARGEST_LEAP: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +76,12 @@ def run(
         answered = request.earlier_answer()
         if answered:
             return _again(request, command, answered)
-        _require_reach(command, known)
+        grounds.require_reach(known.workspace, command.minimum_incarnation, "minimum_incarnation")
         if known.workspace.suspended and not command.lift_suspension:
             raise grounds.suspended(command.workspace_id)
         if command.only_if_needed and not _needed(tx, command, known):
             return NotNeeded(incarnation=known.workspace.incarnation)
         return _begin(request, command)
-
-
-def _require_reach(command: BeginIncarnation, known: Known) -> None:
-    """A number far above the registry's own is a mistake, which would last for ever."""
-    if command.minimum_incarnation > known.workspace.incarnation + LARGEST_LEAP:
-        raise grounds.invalid(
-            "minimum_incarnation",
-            f"must be at most {LARGEST_LEAP} above {known.workspace.incarnation}, the number of "
-            "the newest launch here",
-        )
 
 
 def _needed(tx: Transaction, command: BeginIncarnation, known: Known) -> bool:
@@ -165,12 +154,13 @@ def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> B
             "a newer launch has begun since",
             metadata={"incarnation": str(known.workspace.incarnation)},
         )
-    if known.workspace.fence:
-        raise grounds.incarnation_fenced(
-            known.workspace, "this launch was fenced since it began; begin another one"
-        )
     ticket_id, revoked_count = answered.result["token_id"], answered.result["revoked_count"]
     ticket = tokens.present(tx, command.workspace_id, TokenId(ticket_id)).token
+    # Without a fence it was ended because the registry was restored from a backup.
+    if known.workspace.fence or ticket.revoke_reason is RevokeReason.COMPROMISED:
+        raise grounds.incarnation_fenced(
+            known.workspace, "nothing of this launch opens any more; begin another one"
+        )
     if ticket.client_made:
         return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
     replayed = None

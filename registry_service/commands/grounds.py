@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation, wrong_shape
 from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import Workspace
 from registry_service.storage.workspaces import Known
+
+LARGEST_LEAP: Final = 1_000_000
 
 
 def known_to(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
@@ -140,6 +144,16 @@ def only_for_itself() -> Refusal:
         "a token may do this to itself only",
         metadata={"roles": "admin"},
     )
+
+
+def require_reach(workspace: Workspace, number: int, field: str) -> None:
+    """A number far above the registry's own is a mistake, which would last for ever."""
+    if number > workspace.incarnation + LARGEST_LEAP:
+        raise invalid(
+            field,
+            f"must be at most {LARGEST_LEAP} above {workspace.incarnation}, the number of the "
+            "newest launch here",
+        )
 
 
 def invalid(field: str, description: str) -> Refusal:

@@ -87,6 +87,7 @@ def _situation(row: Any, workspace: Workspace) -> Situation:
         ticket=ticket,
         refusals=refusals,
         restored=row.restore_time,
+        launched=row.incarnation > 0 or row.state != RegistrationState.PENDING,
         suspended=workspace.suspended,
         external_like=workspace.external_like,
         left=workspace.left,

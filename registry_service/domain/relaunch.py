@@ -83,6 +83,8 @@ class Situation:
     refusals: Refusals | None = None
     # When it was found to stem from a backup; None: it does not.
     restored: datetime | None = None
+    # A launch has begun at some time, or a box came without one.
+    launched: bool = True
     suspended: bool = False
     # Nobody launches its box from here.
     external_like: bool = False
@@ -117,7 +119,7 @@ def needs_relaunch(situation: Situation, clock: Clock) -> Relaunch | None:
     """
     if _apart(situation) or _awaited(situation, clock):
         return None
-    if situation.restored and not situation.left:
+    if situation.restored and situation.launched and not situation.left:
         return Relaunch(RelaunchReason.RESTORED, situation.restored)
     if clock.now < clock.up_since + GRACE_AFTER_START:
         return None

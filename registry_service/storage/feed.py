@@ -12,6 +12,8 @@ from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 
 CHANNEL: Final = "registry_revocations"
+# More revocations than any backup can lack.
+LEAP: Final = 1_000_000_000
 
 # Must be the last statement of its transaction: the row stays locked until the commit, so that
 # the next revision is given out only when this one can be seen.
@@ -29,6 +31,10 @@ WITH bumped AS (
         WITH ORDINALITY AS entry (tenant_id, token_sha256, workspace_id, reason, place)
 )
 SELECT revision, pg_notify('registry_revocations', revision::text) FROM bumped
+"""
+_LEAP: Final = """
+UPDATE registry.feed SET revision = revision + %(by)s, swept_revision = revision + %(by)s
+RETURNING revision, pg_notify('registry_revocations', '')
 """
 _REVISION: Final = "SELECT revision FROM registry.feed"
 _READ: Final = """
@@ -84,6 +90,13 @@ def append(tx: Connection, entries: Sequence[Entry]) -> int:
     }
     number: int = tx.exec_driver_sql(_APPEND, parameters).one().revision
     return number
+
+
+def leap(tx: Connection) -> None:
+    """Go on beyond every revision that anybody may have seen, and keep nothing of before: whoever
+    asks what came since then is told to forget everything. As with `append`, nothing may follow.
+    """
+    tx.exec_driver_sql(_LEAP, {"by": LEAP}).one()
 
 
 def revision(tx: Connection) -> int:

@@ -47,9 +47,9 @@ WHERE (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
          OR w.workspace_id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
     AND (%(states)s::text[] IS NULL OR r.state = ANY(%(states)s::text[]))
     AND (%(silent_before)s::timestamptz IS NULL OR r.refused_since IS NOT NULL
-         OR w.restore_time IS NOT NULL
          OR (NOT w.box_left AND (NOT w.evidence_required OR w.ticket_required)
              AND w.fence IS DISTINCT FROM 'SUSPENDED' AND (r.state = 'OFFLINE'
+                                 OR w.restore_time IS NOT NULL
                                  OR (r.state = 'PENDING' AND w.incarnation > 0)
                                  OR r.last_heartbeat_time < %(silent_before)s::timestamptz)))
     AND (%(before_time)s::timestamptz IS NULL

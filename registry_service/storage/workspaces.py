@@ -17,6 +17,8 @@ DECIDING: Final = (
     "registered_incarnation, ticket_required, evidence_required, fence, compromised, box_left,"
     " retire_time"
 )
+# Beyond every launch of a workspace that a backup may not know of.
+LEFT_OUT: Final = 10_000
 _READ: Final = """
 SELECT *, clock_timestamp() AS now FROM registry.workspaces WHERE workspace_id = %(workspace_id)s
 """
@@ -60,10 +62,17 @@ WITH told AS (
     WHERE workspace_id = %(workspace_id)s
 )
 UPDATE registry.workspaces
-SET incarnation = greatest(incarnation, %(minimum)s) + 1, launch_time = %(now)s,
+SET incarnation = greatest(incarnation, %(minimum)s) + 1
+                  + CASE WHEN restore_time IS NULL THEN 0 ELSE %(left_out)s END,
+    launch_time = %(now)s,
     fence = NULL, compromised = false, box_left = false, restore_time = NULL
 WHERE workspace_id = %(workspace_id)s
 RETURNING incarnation
+"""
+_COUNT_ON: Final = """
+UPDATE registry.workspaces
+SET incarnation = %(number)s, fence = NULL, compromised = false, box_left = false
+WHERE workspace_id = %(workspace_id)s AND incarnation < %(number)s
 """
 _ADMITTED: Final = """
 UPDATE registry.workspaces
@@ -151,10 +160,25 @@ def require(tx: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence
 
 
 def launch(tx: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum: int = 0) -> int:
-    """Count the incarnation up beyond `minimum` too, lift every fence; the new number."""
-    parameters = {"workspace_id": workspace_id, "now": now, "minimum": minimum}
+    """Count the incarnation up beyond `minimum` too, lift every fence; the new number.
+
+    After a restore `LEFT_OUT` numbers are skipped: who remembers them may have been restored, too.
+    """
+    parameters = {
+        "workspace_id": workspace_id,
+        "now": now,
+        "minimum": minimum,
+        "left_out": LEFT_OUT,
+    }
     number: int = tx.exec_driver_sql(_LAUNCH, parameters).scalar_one()
     return number
+
+
+def count_on(tx: Connection, workspace_id: WorkspaceId, number: int) -> None:
+    """There were so many launches, of which a backup does not know; what `launch` lifts, they
+    lifted.
+    """
+    tx.exec_driver_sql(_COUNT_ON, {"workspace_id": workspace_id, "number": number})
 
 
 def note_admitted(tx: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:

@@ -136,6 +136,9 @@ class TestRestored:
         assert needs_relaunch(found, fresh) == Relaunch(RelaunchReason.RESTORED, ago(7))
         assert why(replace(found, ticket=OUTSTANDING)) is None
 
+    def test_is_never_said_of_what_was_never_launched(self) -> None:
+        assert why(situation(NOBODY, None, restored=ago(7), launched=False)) is None
+
 
 class TestNever:
     REASONS = (

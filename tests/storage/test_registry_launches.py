@@ -266,11 +266,11 @@ def test_a_launch_that_is_not_needed_changes_nothing(world: World) -> None:
     )
     begun = ask()
     assert isinstance(begun, BegunIncarnation)
-    assert begun.incarnation == 2
+    assert begun.incarnation == 10_002
     # It is answered again, though nothing is needed any more.
     again = ask()
     assert isinstance(again, BegunIncarnation)
-    assert (again.incarnation, again.delivery) == (2, Delivery.ENCLOSED)
+    assert (again.incarnation, again.delivery) == (10_002, Delivery.ENCLOSED)
 
 
 # RetireWorkspace

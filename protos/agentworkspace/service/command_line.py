@@ -63,13 +63,18 @@ class Serve(Protocol[S_contra]):
     ) -> Coroutine[Any, Any, None]: ...
 
 
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
+    """The command takes none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCommand(Generic[S]):
-    """A command that one service alone has; `run` answers the exit status."""
+    """A command of one service; `run` takes its arguments too, and answers the exit status."""
 
     name: str
     help: str
-    run: Callable[[S, Secret], int]
+    run: Callable[[S, Secret, argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
 
 
 def _nothing_more(_settings: object) -> Iterable[str]:
@@ -184,7 +189,7 @@ class CommandLine(Generic[S]):
         audit = add("audit", self._audit, "prove the audit, prune it, or begin a new chain of it")
         audit_commands.add_arguments(audit)
         for own in self.own:
-            add(own.name, self._command_of(own), own.help)
+            own.add_arguments(add(own.name, self._command_of(own), own.help))
         return parser
 
     def _serve(self, chosen: argparse.Namespace) -> int:
@@ -296,7 +301,7 @@ class CommandLine(Generic[S]):
         def run_own(chosen: argparse.Namespace) -> int:
             settings = self.settings.load(os.environ)
             with self._database(settings, embedded=chosen.embedded) as url:
-                return own.run(settings, url)
+                return own.run(settings, url, chosen)
 
         return run_own
 

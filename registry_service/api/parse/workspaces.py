@@ -37,6 +37,10 @@ def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorks
         else None,
         ticket_required=request.ticket_required,
         evidence_required=request.evidence_required,
+        remembered_incarnation=fields.at_least_zero(
+            request.remembered_incarnation, "remembered_incarnation"
+        ),
+        suspended=request.suspended,
     )
     fields.finish()
     return command

@@ -483,6 +483,8 @@ class AdmitWorkspaceRequest(_message.Message):
     FIRST_TOKEN_FIELD_NUMBER: _builtins.int
     TICKET_REQUIRED_FIELD_NUMBER: _builtins.int
     EVIDENCE_REQUIRED_FIELD_NUMBER: _builtins.int
+    REMEMBERED_INCARNATION_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace: a UUID in canonical lower-case form. Required."""
     tenant_id: _builtins.str
@@ -497,6 +499,15 @@ class AdmitWorkspaceRequest(_message.Message):
     """True: whoever knows only the id is not let in (closes OPEN_DOOR alone; the api token still opens). Set alone for
     runtimes that nobody launches from here; such a workspace never needs a relaunch. Never unset again.
     """
+    remembered_incarnation: _builtins.int
+    """How many launches the launcher remembers. Where the registry counts fewer, it was restored from a backup: it counts
+    on from here, what boxes held before opens nothing any more, a fence or a Deregister of before is over, and the
+    workspace needs a relaunch for RESTORED. At most 1,000,000 above the registry's own number.
+    """
+    suspended: _builtins.bool
+    """True: the launcher remembers the workspace as suspended, so it is, unless the registry knows of a launch after
+    remembered_incarnation (only a launch ends a suspension).
+    """
     @_builtins.property
     def first_token(self) -> Global___FirstToken:
         """Asks for an api token in the same transaction; absent: none is issued."""
@@ -510,10 +521,12 @@ class AdmitWorkspaceRequest(_message.Message):
         first_token: Global___FirstToken | None = ...,
         ticket_required: _builtins.bool = ...,
         evidence_required: _builtins.bool = ...,
+        remembered_incarnation: _builtins.int = ...,
+        suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_token", b"first_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_required", b"evidence_required", "first_token", b"first_token", "request_id", b"request_id", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_required", b"evidence_required", "first_token", b"first_token", "remembered_incarnation", b"remembered_incarnation", "request_id", b"request_id", "suspended", b"suspended", "tenant_id", b"tenant_id", "ticket_required", b"ticket_required", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,7 +78,7 @@ class WorkspaceRegistryServiceServicer(object):
         Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
         same token_sha256, is answered with the first token again: admitting twice mints nothing.
         Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
-        REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        REQUEST_ID_REUSED, INVALID_REQUEST (remembered_incarnation is out of reach), TENANT_FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class WorkspaceRegistryServiceStub:
     Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
     same token_sha256, is answered with the first token again: admitting twice mints nothing.
     Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
-    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    REQUEST_ID_REUSED, INVALID_REQUEST (remembered_incarnation is out of reach), TENANT_FORBIDDEN.
     """
     BeginIncarnation: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BeginIncarnationRequest, _workspace_registry_service_pb2.BeginIncarnationResponse]
     """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
@@ -95,7 +95,7 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
     same token_sha256, is answered with the first token again: admitting twice mints nothing.
     Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
-    REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    REQUEST_ID_REUSED, INVALID_REQUEST (remembered_incarnation is out of reach), TENANT_FORBIDDEN.
     """
     BeginIncarnation: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BeginIncarnationRequest, _workspace_registry_service_pb2.BeginIncarnationResponse]  # type: ignore[assignment]
     """Begins a launch in one transaction: next number, every instance token revoked (RELAUNCHED), earlier tickets
@@ -153,7 +153,7 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotency: naturally for the record (a known id of the same tenant is a no-op). Only the same request_id, or the
         same token_sha256, is answered with the first token again: admitting twice mints nothing.
         Errors: TENANT_MISMATCH (the id belongs to another tenant), WORKSPACE_REMOVED, TOKEN_HASH_IN_USE,
-        REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        REQUEST_ID_REUSED, INVALID_REQUEST (remembered_incarnation is out of reach), TENANT_FORBIDDEN.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,140 @@
+"""Reading and writing what a restore from a backup leaves to be done, over all workspaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from agentworkspace.core.ids import TokenId, WorkspaceId
+from registry_service.domain.tokens import Token
+from registry_service.storage import workspaces
+from registry_service.storage.pulse import LONGEST_GAP
+from registry_service.storage.tokens import to_token
+from registry_service.storage.workspaces import Known
+
+_SURVEY: Final = """
+SELECT feed.revision, alive.workspaces, token.*,
+       greatest(pulse.last_time, (SELECT max(time) FROM registry.audit_events)) AS last_record,
+       coalesce(clock_timestamp() - pulse.last_time <= %(longest_gap)s::interval, false) AS serving
+FROM registry.feed LEFT JOIN registry.pulse ON true,
+LATERAL (
+    SELECT count(*) AS workspaces FROM registry.workspaces WHERE retire_time IS NULL
+) alive,
+LATERAL (
+    SELECT count(*) FILTER (WHERE kind = 'INSTANCE') AS instance_tokens,
+           count(*) FILTER (WHERE kind = 'TICKET') AS tickets,
+           count(*) FILTER (WHERE kind = 'API'
+               AND (expire_time IS NULL OR expire_time > clock_timestamp())) AS api_tokens
+    FROM registry.tokens WHERE revoke_time IS NULL
+) token
+"""
+_LOCK: Final = """
+SELECT locked.*, clock_timestamp() AS now
+FROM (SELECT * FROM registry.workspaces
+      WHERE %(after)s::uuid IS NULL OR workspace_id > %(after)s::uuid
+      ORDER BY workspace_id LIMIT %(limit)s FOR UPDATE) locked
+"""
+# Of what a box holds also what is dead, where it would let its holder in again, or be replaced.
+_OPENING: Final = """
+SELECT token_id FROM registry.tokens
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    AND (revoke_time IS NULL AND (kind <> 'API' OR %(api_tokens)s)
+         OR revoke_reason = 'OPERATOR' AND kind <> 'API'
+         OR revoke_reason = 'RELAUNCHED' AND kind IN ('INSTANCE', 'PROXY'))
+"""
+_MARK: Final = """
+UPDATE registry.workspaces SET restore_time = clock_timestamp()
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND retire_time IS NULL
+    AND restore_time IS NULL
+RETURNING workspace_id
+"""
+# `changed` anew, too: the numbers of a database that was copied may lie ahead of its own.
+_FORGET_BOXES: Final = """
+UPDATE registry.registrations
+SET state = CASE WHEN state IN ('ONLINE', 'DEGRADED') THEN 'OFFLINE' ELSE state END,
+    changed = pg_current_xact_id()::text::bigint
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+"""
+_LIVE_API_TOKENS: Final = """
+SELECT t.*, w.tenant_id FROM registry.tokens t JOIN registry.workspaces w USING (workspace_id)
+WHERE t.kind = 'API' AND t.revoke_time IS NULL AND w.retire_time IS NULL
+    AND (t.expire_time IS NULL OR t.expire_time > clock_timestamp())
+    AND (%(token_id)s::uuid IS NULL
+         OR (t.workspace_id, t.token_id) > (%(workspace_id)s::uuid, %(token_id)s::uuid))
+ORDER BY t.workspace_id, t.token_id LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What there is to do. `serving`: some registry has written to this database just now."""
+
+    revision: int
+    workspaces: int
+    instance_tokens: int
+    tickets: int
+    api_tokens: int
+    # None where nothing was ever recorded.
+    last_record: datetime | None
+    serving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A live api token, and whose it is."""
+
+    token: Token
+    tenant_id: str
+
+
+def survey(tx: Connection) -> Survey:
+    row = tx.exec_driver_sql(_SURVEY, {"longest_gap": LONGEST_GAP}).one()
+    return Survey(**{name: getattr(row, name) for name in Survey.__slots__})
+
+
+def lock_next(tx: Connection, *, after: WorkspaceId | None, limit: int) -> list[Known]:
+    """The workspaces behind this one (None: the first ones), in order of their ids, retired ones
+    too.
+    """
+    rows = tx.exec_driver_sql(_LOCK, {"after": after, "limit": limit})
+    return [
+        Known(
+            workspace=workspaces.of_row(
+                WorkspaceId(str(row.workspace_id)), row, incarnation=row.incarnation
+            ),
+            now=row.now,
+        )
+        for row in rows
+    ]
+
+
+def opening(
+    tx: Connection, workspace_ids: Sequence[WorkspaceId], *, api_tokens: bool
+) -> list[TokenId]:
+    """Every ticket, and every token of these, that opens anything; api tokens where said."""
+    parameters = {"workspace_ids": list(workspace_ids), "api_tokens": api_tokens}
+    rows = tx.exec_driver_sql(_OPENING, parameters)
+    return [TokenId(str(row.token_id)) for row in rows]
+
+
+def mark(tx: Connection, workspace_ids: Sequence[WorkspaceId]) -> frozenset[WorkspaceId]:
+    """They stem from a backup, and nobody's box is up; those that were not marked before."""
+    parameters = {"workspace_ids": list(workspace_ids)}
+    tx.exec_driver_sql(_FORGET_BOXES, parameters)
+    rows = tx.exec_driver_sql(_MARK, parameters)
+    return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
+
+
+def live_api_tokens(tx: Connection, *, behind: Token | None, limit: int) -> list[Held]:
+    """In order of workspace and token."""
+    parameters = {
+        "workspace_id": behind.workspace_id if behind else None,
+        "token_id": behind.token_id if behind else None,
+        "limit": limit,
+    }
+    rows = tx.exec_driver_sql(_LIVE_API_TOKENS, parameters)
+    return [Held(to_token(row), row.tenant_id) for row in rows]
