@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import secrets
 import sys
+import uuid
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, inspect
 
+from agentworkspace.core.caller import Caller
 from agentworkspace.core.secret import Secret
+from agentworkspace.service import confirmation
 from agentworkspace.service.command_line import FAILED, CommandLine, OwnCommand
 from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids
+from provision_service.clients.registry import RegistryClient
 from provision_service.clients.token_file import TokenFile, TokenFileInvalid
-from provision_service.commands import find_unassigned
+from provision_service.commands import find_unassigned, restored
+from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
+from provision_service.commands.restored import Restored, Tally
 from provision_service.config import Settings
+from provision_service.domain.registry_port import Registration, RegistryUnavailable
+from provision_service.domain.restoring import Mending
 from provision_service.server import serve
-from provision_service.storage import catalogue_use
+from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.encryption import Vault
 from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.keyring import BadKeys
 from provision_service.storage.opening import WrongKey, open_store, start_problems
 from provision_service.storage.schema import AUDIT, SCHEMA
-from provision_service.storage.store import database
-from provision_service.wiring import certificates_of, keys_file
-from provision_service.workers import rekey, report_keys
+from provision_service.storage.store import Store, database
+from provision_service.wiring import certificates_of, keys_file, registry_channel
+from provision_service.workers import drain_outbox, rekey, report_keys
+from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.files import FileRefused, load
 from provision_service.workers.rekey import Rekey
+
+_RESTORED: Final = "provision-service restored"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,6 +145,89 @@ def _rekey(settings: Settings, url: Secret, _chosen: Namespace) -> int:
     return FAILED
 
 
+def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
+    if settings.secrets_keys_file is None or settings.registry_token_file is None:
+        raise BadSettings(
+            ["PROVISION_SECRETS_KEYS_FILE and PROVISION_REGISTRY_TOKEN_FILE must be set"]
+        )
+    loaded = load(settings.catalogue_file, settings.templates_file)
+    deployment = Deployment(
+        catalogue=lambda: loaded.catalogue,
+        registry_address=settings.registry_address,
+        tickets_from_birth=settings.tickets_from_birth,
+    )
+    opened = database(url, pool_size=1, pooled=settings.database_pooled)
+    try:
+        store = open_store(opened, keys_file(settings).current, secrets.token_bytes)
+        with registry_channel(settings) as channel:
+            return _after_a_restore(store, deployment, RegistryClient(channel), chosen)
+    except RegistryUnavailable as failure:
+        print(
+            f"provision-service: {failure}; what was done so far stays done. See that the registry"
+            f" serves at {settings.registry_address}, and run this again",
+            file=sys.stderr,
+        )
+        return FAILED
+    finally:
+        opened.close()
+
+
+def _after_a_restore(
+    store: Store, deployment: Deployment, registry: RegistryClient, chosen: Namespace
+) -> int:
+    admin = Caller(confirmation.operator(), frozenset({"admin"}), None)
+    call = Call(caller=admin, method=_RESTORED, correlation_id=str(uuid.uuid4()))
+    tally = Tally()
+    for tally in restored.run(store, Restored(call=call, dry_run=True), deployment, registry):
+        print(f"{tally.compared} workspaces compared", file=sys.stderr)
+    for sentence in _plan(tally):
+        print(sentence)
+    for sentence in _lost_here(restored.unknown_here(store, deployment, registry)):
+        print(sentence)
+    sys.stdout.flush()
+    status = confirmation.status_unless_confirmed(chosen)
+    if status is not None:
+        return status
+    for tally in restored.run(store, Restored(call=call), deployment, registry):
+        print(f"{tally.compared} workspaces done", file=sys.stderr)
+    told = 0
+    while news := _tell(store, deployment, registry):
+        told += news
+        print(f"{told} messages told to the registry", file=sys.stderr)
+    left = attempt(lambda: outbox_depth.measure(store)).messages
+    print(f"done: {told} messages told to the registry, {left} left to provision_service")
+    return 0
+
+
+def _lost_here(found: Iterator[Registration]) -> Iterator[str]:
+    for number, each in enumerate(found):
+        if number == 0:
+            yield (
+                "The registry has these, and they are not stored here: their specs and secrets are"
+                " lost. Create anew what is needed, and call RetireWorkspace for each of these:"
+            )
+            yield "workspace_id\ttenant\tstate"
+        yield f"{each.workspace_id}\t{each.tenant_id}\t{each.state}"
+
+
+def _tell(store: Store, deployment: Deployment, registry: RegistryClient) -> int:
+    command = DrainOutbox(jitter=lambda: 0.0)
+    return attempt(lambda: drain_outbox.run(store, command, deployment, registry)).delivered
+
+
+def _plan(tally: Tally) -> Iterator[str]:
+    count = tally.mended
+    yield f"{_RESTORED} compared {tally.compared} workspaces with the registry, and will"
+    yield f"- admit {count[Mending.ADMIT]} again that the registry does not know"
+    yield f"- remind it of the launches of {count[Mending.REMIND]} of which it counts fewer"
+    yield f"- suspend {count[Mending.SUSPEND]} that were suspended"
+    yield f"- retire {count[Mending.RETIRE]} that were removed"
+    yield f"- remove {count[Mending.REMOVE]} here, with their secrets, that the registry retired"
+    yield f"- count on from the registry's number for {count[Mending.COUNT_ON]} launched more often"
+    yield f"- end {tally.launches} launches that are on their way, so that nobody waits for them"
+    yield "If the registry's database was restored, `registry-service restored` comes first"
+
+
 COMMAND_LINE: Final = CommandLine(
     name="provision",
     description="The launch of agent workspaces, over gRPC.",
@@ -149,6 +243,13 @@ COMMAND_LINE: Final = CommandLine(
             name="rekey",
             help="encrypt every secret under the current key; resumable",
             run=_rekey,
+        ),
+        OwnCommand(
+            name="restored",
+            help="after this database or the registry's was restored from a backup: both know the"
+            " same again; an interrupted run is finished by the next one",
+            run=_restored,
+            add_arguments=confirmation.add_arguments,
         ),
     ),
 )

@@ -96,6 +96,8 @@ class RegistryClient:
             request_id=request_id,
             ticket_required=admission.ticket_required,
             evidence_required=admission.evidence_required,
+            remembered_incarnation=admission.remembered_incarnation,
+            suspended=admission.suspended,
         )
         if first_token is not None:
             request.first_token.label = first_token.label

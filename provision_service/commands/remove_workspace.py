@@ -51,14 +51,20 @@ def run(
         held = access.lock_workspace(tx, command.call, command.workspace_id)
         if held.workspace.remove_time is not None:
             return RemoveWorkspaceResult(workspace=held.workspace)
-        workspace = _remove(tx, command, deployment, held.workspace)
+        remove(tx, command.call, held.workspace)
+        outbox.add_retire(
+            tx,
+            workspace_id=command.workspace_id,
+            tenant_id=held.workspace.tenant_id,
+            not_before=deployment.admit_budget + _OUTBOX_WAITS,
+        )
+        workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
     _retire(store, deployment, registry, workspace)
     return RemoveWorkspaceResult(workspace=workspace)
 
 
-def _remove(
-    tx: Connection, command: RemoveWorkspace, deployment: Deployment, workspace: Workspace
-) -> Workspace:
+def remove(tx: Connection, call: Call, workspace: Workspace) -> None:
+    """For ever, as far as it is known here. The workspace's row is locked."""
     claims.supersede_all(tx, workspace.id)
     secrets.remove_all(tx, workspace.id)
     workspaces.change(
@@ -69,21 +75,14 @@ def _remove(
         needs_launch_reason=None,
         needs_launch_since=None,
     )
-    outbox.add_retire(
-        tx,
-        workspace_id=workspace.id,
-        tenant_id=workspace.tenant_id,
-        not_before=deployment.admit_budget + _OUTBOX_WAITS,
-    )
     record(
         tx,
-        command.call,
+        call,
         "workspace.remove",
         tenant_id=workspace.tenant_id,
         workspace_id=workspace.id,
         subject=workspace.spec.name,
     )
-    return access.read_workspace(tx, command.call, workspace.id).workspace
 
 
 def _retire(store: Store, deployment: Deployment, registry: Registry, workspace: Workspace) -> None:

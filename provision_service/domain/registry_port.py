@@ -78,6 +78,9 @@ class Admitted:
 class Admission:
     """What the registry is told of a workspace. The two marks are never unset again.
 
+    `remembered_incarnation` and `suspended` are news only to a registry that was restored from a
+    backup: how many launches there were, and that the last of them was suspended.
+
     `ticket_required`: only the ticket of a launch opens it. `evidence_required`: its id alone
     opens nothing, its api token does; set alone for runtimes that this pair does not launch.
     """
@@ -86,6 +89,8 @@ class Admission:
     tenant_id: str
     ticket_required: bool
     evidence_required: bool
+    remembered_incarnation: int = 0
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

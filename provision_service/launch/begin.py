@@ -90,13 +90,14 @@ def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarn
         if refused.reason != _UNKNOWN:
             raise
     # The registry lost what it was told, say to a restored backup: tell it again.
+    admission = first_token.admission_of(
+        deployment,
+        workspace_id=workspace.id,
+        tenant_id=workspace.tenant_id,
+        external_like=taken.decision.skipped,
+    )
     registry.admit(
-        first_token.admission_of(
-            deployment,
-            workspace_id=workspace.id,
-            tenant_id=workspace.tenant_id,
-            external_like=taken.decision.skipped,
-        ),
+        replace(admission, remembered_incarnation=workspace.incarnation),
         request_id=first_token.request_id_without_token(workspace.id),
         first_token=None,
         timeout=deployment.admit_budget,

@@ -17,6 +17,7 @@ from provision_service.domain.registry_port import (
     Registry,
     RegistryRefused,
     RegistryUnavailable,
+    RelaunchReason,
 )
 from provision_service.storage import provisions, workspaces
 from provision_service.storage.provisions import Progress
@@ -74,6 +75,14 @@ def is_over(workspace: Workspace, seen: Registration) -> bool:
     if seen.suspended or seen.state is RegistrationState.REMOVED:
         return True
     return seen.relaunch is None and seen.incarnation >= workspace.incarnation
+
+
+def without_a_box(status: WorkspaceStatus) -> WorkspaceStatus:
+    """Where nothing that was launched so far gets in any more; a suspension outlives that."""
+    if status is WorkspaceStatus.SUSPENDED:
+        return status
+    failed = status_after(status, WorkspaceEvent.PROVISION_LAPSED)
+    return status_after(failed, WorkspaceEvent.BOX_SILENT)
 
 
 def _move_launch(tx: Connection, seen: Registration) -> bool:
@@ -136,6 +145,11 @@ def _status(workspace: Workspace, seen: Registration) -> WorkspaceStatus:
     status = workspace.status
     if seen.suspended:
         return status_after(status, WorkspaceEvent.SUSPENDED)
+    if status is WorkspaceStatus.SUSPENDED and seen.incarnation == workspace.incarnation:
+        # Only a launch lifts a suspension: this registry was restored, and does not know of it.
+        return status
+    if seen.relaunch is RelaunchReason.RESTORED:
+        return without_a_box(status)
     if not _box_came(workspace, seen):
         if _ticket_ran_out(workspace.incarnation, seen):
             status = status_after(status, WorkspaceEvent.PROVISION_LAPSED)

@@ -198,6 +198,14 @@ def end(tx: Connection, provision_id: str) -> None:
     )
 
 
+def open_claims(tx: Connection, workspace_ids: list[str]) -> dict[str, str]:
+    """The launch that holds each of these workspaces, by workspace; its lease may have run out."""
+    query = select(_P.workspace_id, _P.provision_id).where(
+        _P.workspace_id.in_(workspace_ids), _IS_OPEN
+    )
+    return {row.workspace_id: row.provision_id for row in tx.execute(query)}
+
+
 def supersede(tx: Connection, provision_id: str) -> None:
     """A launch that was fenced makes room for the one that lifts the fence."""
     _end(tx, provision_id, state=_S.SUPERSEDED.value)

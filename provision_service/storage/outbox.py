@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum, unique
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from agentworkspace.service.prepared import Prepared
@@ -60,7 +60,26 @@ def admission_payload(admission: Admission, first_token_sha256: str | None) -> d
         "first_token_sha256": first_token_sha256,
         "ticket_required": admission.ticket_required,
         "evidence_required": admission.evidence_required,
+        "remembered_incarnation": admission.remembered_incarnation,
+        "suspended": admission.suspended,
     }
+
+
+def admit_again(tx: Connection, admission: Admission) -> None:
+    """Tell the registry anew what is known of a workspace; a message that waits says it, too."""
+    known = {
+        "remembered_incarnation": admission.remembered_incarnation,
+        "suspended": admission.suspended,
+    }
+    waiting = tx.execute(
+        update(OutboxRow)
+        .where(_O.workspace_id == admission.workspace_id, _O.op == Op.ADMIT.value)
+        .values(payload=_O.payload.op("||")(known), next_attempt_time=func.clock_timestamp())
+    )
+    if not waiting.rowcount:
+        message = {"workspace_id": admission.workspace_id, "tenant_id": admission.tenant_id}
+        payload = admission_payload(admission, None)
+        tx.execute(insert(OutboxRow).values(op=Op.ADMIT.value, payload=payload, **message))
 
 
 def add_retire(tx: Connection, *, workspace_id: str, tenant_id: str, not_before: timedelta) -> None:
@@ -144,6 +163,8 @@ def _message(row: Any) -> Message:
             # A message of an older version lacks what that version did not know.
             ticket_required=bool(row.payload.get("ticket_required", False)),
             evidence_required=bool(row.payload.get("evidence_required", False)),
+            remembered_incarnation=int(row.payload.get("remembered_incarnation", 0)),
+            suspended=bool(row.payload.get("suspended", False)),
         ),
         first_token_sha256=row.payload.get("first_token_sha256"),
     )

@@ -164,6 +164,12 @@ def watched_workspaces(tx: Connection, limit: int) -> list[str]:
     return list(dict.fromkeys(tx.scalars(query)))
 
 
+def newest_workspaces(tx: Connection, limit: int) -> list[str]:
+    """Those launched last, each once."""
+    newest = select(_P.workspace_id).order_by(_P.create_time.desc(), _P.provision_id.desc())
+    return list(dict.fromkeys(tx.scalars(newest.limit(limit))))
+
+
 def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
     """These were looked at just now. What a launch or another replica holds is left to it: many
     rows in no order would wait for each other.

@@ -103,6 +103,14 @@ def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
     return {row.workspace_id: held_of(row).workspace for row in rows}
 
 
+def in_order(tx: Connection, *, after: str | None, limit: int) -> list[Workspace]:
+    """The workspaces behind this id (None: the first ones), removed ones too, in order of ids."""
+    query = _query().order_by(_W.workspace_id).limit(limit)
+    if after is not None:
+        query = query.where(_W.workspace_id > after)
+    return [held_of(row).workspace for row in tx.execute(query)]
+
+
 def lock(tx: Connection, workspace_id: str) -> Held | None:
     """The same as `find`, and nobody else changes it until this transaction ends."""
     row = tx.execute(_LOCK, {"workspace_id": workspace_id}).one_or_none()

@@ -40,7 +40,6 @@ from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.files import DeploymentFiles
 from provision_service.workers.lapse import Lapse
 from provision_service.workers.observe_launches import ObserveLaunches
-from provision_service.workers.reconcile import Reconcile
 from provision_service.workers.rekey import Rekey
 from provision_service.workers.sweep import Sweep
 
@@ -105,7 +104,6 @@ class Background:
         self._outbox_waits = asyncio.Event()
         self._revision = 0
         self._page_token = ""
-        self._behind: frozenset[str] = frozenset()
         self._paused = ""
         self._rekeying = False
         self._log = structlog.get_logger("provision.background")
@@ -165,15 +163,19 @@ class Background:
             lambda store: observe_launches.run(store, command, self._deployment, self._registry)
         )
         self._revision, self._page_token = result.revision, result.next_page_token
-        self._behind |= result.behind
+        if result.reminded:
+            self._log.warning(
+                "the registry counts fewer launches of some workspaces than are stored here, so it"
+                " was restored from a backup; see deploy/restore.md",
+                workspaces=result.reminded,
+            )
+            self._outbox_waits.set()
         return bool(result.next_page_token)
 
     async def reconcile(self) -> bool:
-        command = Reconcile(behind=self._behind)
         result = await self._do(
-            lambda store: reconcile.run(store, command, self._deployment, self._registry)
+            lambda store: reconcile.run(store, self._deployment, self._registry)
         )
-        self._behind = (self._behind - command.behind) | result.held_back
         self._metrics.reconciled(len(result.marked), paused=bool(result.paused))
         for workspace_id in result.marked:
             self._log.warning("a workspace needs a launch", workspace_id=workspace_id)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
+from provision_service.commands import restored
+from provision_service.commands.call import SYSTEM
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registration, Registry
 from provision_service.launch import observation
 from provision_service.storage import provisions, workspaces
 from provision_service.storage.store import Store
+
+_AT_ONCE: Final = 200
+# Workspaces launched last, which are asked for each time: a registry that was restored from a
+# backup lacks the launches of these first, whatever it says of changes.
+_NEWEST: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +33,18 @@ class ObserveLaunches:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ObserveLaunchesResult:
     """Pass `revision` and `next_page_token` to the next step; without a token all was seen.
 
-    `behind`: workspaces that the registry counts fewer launches of than are stored here.
+    `reminded`: of so many workspaces the registry counts fewer launches than are stored here; it
+    is told through the outbox.
     """
 
     changed: int
     revision: int
     next_page_token: str
-    behind: frozenset[str]
+    reminded: int
 
 
 def run(
@@ -44,10 +53,11 @@ def run(
     """Look and apply. RegistryUnavailable and RegistryRefused change nothing and are raised."""
     with store.reading() as tx:
         watched = provisions.watched_workspaces(tx, command.limit)
+        asked = list(dict.fromkeys([*watched, *provisions.newest_workspaces(tx, _NEWEST)]))
     page = registry.list_changed_registrations(
         after=command.revision, page_token=command.page_token, timeout=deployment.launch_budget
     )
-    seen = (*page.registrations, *_ask(registry, deployment, watched))
+    seen = (*page.registrations, *_ask(registry, deployment, asked))
     with store.reading() as tx:
         news, behind = _news(tx, seen, watched)
     changed = 0
@@ -57,12 +67,31 @@ def run(
     if watched:
         with store.noting() as tx:
             provisions.mark_observed(tx, watched)
+    reminded = _remind(store, registry, deployment, behind)
+    if reminded and command.revision:
+        # What changed in a database that was set back is not told of: look at everything.
+        return ObserveLaunchesResult(changed, 0, "", reminded)
     return ObserveLaunchesResult(
-        changed=changed,
-        revision=command.revision if page.next_page_token else page.revision,
-        next_page_token=page.next_page_token,
-        behind=behind,
+        changed,
+        command.revision if page.next_page_token else page.revision,
+        page.next_page_token,
+        reminded,
     )
+
+
+def _remind(
+    store: Store, registry: Registry, deployment: Deployment, behind: Mapping[str, int]
+) -> int:
+    """Ask once more, and tell it where it still counts fewer than were stored before: a launch is
+    stored after the registry has counted it.
+    """
+    ids, reminded = list(behind), 0
+    for start in range(0, len(ids), _AT_ONCE):
+        for each in _ask(registry, deployment, ids[start : start + _AT_ONCE]):
+            if each.incarnation < behind[each.workspace_id]:
+                with store.transaction() as tx:
+                    reminded += restored.remind(tx, SYSTEM, deployment, each)
+    return reminded
 
 
 def _ask(
@@ -78,9 +107,10 @@ def _ask(
 
 def _news(
     tx: Connection, seen: Iterable[Registration], watched: list[str]
-) -> tuple[list[Registration], frozenset[str]]:
-    """What has to be applied, and who is behind. Most of what is seen is known, and a lock for
-    each would cost more than all the rest.
+) -> tuple[list[Registration], dict[str, int]]:
+    """What has to be applied, and the number of launches stored of whom the registry counts fewer.
+
+    Most of what is seen is known, and a lock for each would cost more than all the rest.
     """
     by_id = {each.workspace_id: each for each in seen}
     stored = workspaces.find_many(tx, list(by_id))
@@ -90,9 +120,9 @@ def _news(
         for workspace_id, workspace in stored.items()
         if observation.would_change(workspace, by_id[workspace_id], launches.get(workspace_id))
     ]
-    behind = frozenset(
-        workspace_id
+    behind = {
+        workspace_id: workspace.incarnation
         for workspace_id, workspace in stored.items()
         if by_id[workspace_id].incarnation < workspace.incarnation
-    )
+    }
     return news, behind

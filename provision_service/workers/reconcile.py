@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
@@ -29,31 +29,17 @@ _AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reconcile:
-    """One look at everything that the registry says needs a launch, at what is marked here, and
-    at `behind`: workspaces that the registry seemed to count fewer launches of.
-    """
-
-    behind: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """`paused` says in a sentence that the cap was met; empty when it was not.
-
-    `held_back`: those of `behind` that were left for another round, by the cap or a live claim.
-    """
+    """`paused` says in a sentence that the cap was met; empty when it was not."""
 
     marked: tuple[str, ...] = ()
     unmarked: tuple[str, ...] = ()
-    held_back: frozenset[str] = frozenset()
     paused: str = ""
 
 
-def run(
-    store: Store, command: Reconcile, deployment: Deployment, registry: Registry
-) -> ReconcileResult:
-    """Mark and unmark. RegistryUnavailable and RegistryRefused change nothing and are raised.
+def run(store: Store, deployment: Deployment, registry: Registry) -> ReconcileResult:
+    """One look at everything that the registry says needs a launch, and at what is marked here:
+    mark and unmark. RegistryUnavailable and RegistryRefused change nothing and are raised.
 
     The registry alone decides who needs a launch: it knows uptime, grace, tickets and who left
     on purpose. What is known here only is left out here: external-like, removed, or being
@@ -62,21 +48,14 @@ def run(
     needing = _needing(registry, deployment)
     with store.reading() as tx:
         marked_before = reconciler.marked(tx)
-        # Read before the registry is asked: a launch that begins in between proves nothing.
-        counted = workspaces.find_many(tx, sorted(command.behind))
-    known = _of(registry, deployment, (command.behind | marked_before) - needing.keys())
+    known = _of(registry, deployment, marked_before - needing.keys())
     catalogue = deployment.catalogue()
     with store.transaction() as tx:
         recent = reconciler.take(tx)
         if recent is None:
-            return ReconcileResult(held_back=command.behind)
+            return ReconcileResult()
         unmarked = [each for each in sorted(marked_before) if _unmark(tx, each, known)]
-        behind = {
-            each: replace(known[each], relaunch=RelaunchReason.RESTORED)
-            for each, workspace in counted.items()
-            if each in known and known[each].incarnation < workspace.incarnation
-        }
-        wanted = _candidates(tx, catalogue, {**behind, **needing})
+        wanted = _candidates(tx, catalogue, needing)
         marking = choose_marks(
             list(wanted),
             workspaces=workspaces.count_living(tx) if wanted else 0,
@@ -88,7 +67,6 @@ def run(
     return ReconcileResult(
         marked=tuple(marked),
         unmarked=tuple(unmarked),
-        held_back=frozenset(behind) - frozenset(marked),
         paused=paused,
     )
 

@@ -29,10 +29,11 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
     RelaunchReason,
 )
-from provision_service.workers import lapse, observe_launches, reconcile
+from provision_service.workers import drain_outbox, lapse, observe_launches, reconcile
+from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.lapse import Lapse
 from provision_service.workers.observe_launches import ObserveLaunches
-from provision_service.workers.reconcile import Reconcile, ReconcileResult
+from provision_service.workers.reconcile import ReconcileResult
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     LAUNCHER,
@@ -77,9 +78,8 @@ def observe(world: World) -> int:
             return changed
 
 
-def reconciled(world: World, behind: frozenset[str] = frozenset()) -> ReconcileResult:
-    command = Reconcile(behind=behind)
-    return reconcile.run(world.store, command, world.deployment, world.registry)
+def reconciled(world: World) -> ReconcileResult:
+    return reconcile.run(world.store, world.deployment, world.registry)
 
 
 def running(world: World) -> Workspace:
@@ -416,9 +416,42 @@ def test_a_suspension_that_was_lifted_elsewhere_is_no_status_any_more(world: Wor
     world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING, suspended=True)
     observe(world)
     assert stored(world, workspace).status is WorkspaceStatus.SUSPENDED
+    # Only a launch lifts one.
+    world.registry.incarnations[workspace.id] = 2
     world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING)
     observe(world)
     assert stored(world, workspace).status is WorkspaceStatus.OFFLINE
+
+
+def test_a_registry_that_forgot_a_suspension_does_not_lift_it(world: World) -> None:
+    workspace = running(world)
+    world.registry.sees(workspace, incarnation=1, suspended=True)
+    observe(world)
+    world.registry.sees(workspace, incarnation=1)
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.SUSPENDED
+
+
+def test_after_a_restore_no_box_counts_as_running(world: World) -> None:
+    workspace = running(world)
+    world.registry.sees(
+        workspace,
+        incarnation=1,
+        state=RegistrationState.OFFLINE,
+        relaunch=RelaunchReason.RESTORED,
+    )
+    observe(world)
+    assert stored(world, workspace).status is WorkspaceStatus.OFFLINE
+    launched = world.create()
+    world.launch(launched)
+    world.registry.sees(
+        launched,
+        incarnation=0,
+        state=RegistrationState.PENDING,
+        relaunch=RelaunchReason.RESTORED,
+    )
+    observe(world)
+    assert stored(world, launched).status is WorkspaceStatus.FAILED
 
 
 def test_a_registry_that_counts_fewer_launches_was_restored(world: World) -> None:
@@ -427,9 +460,24 @@ def test_a_registry_that_counts_fewer_launches_was_restored(world: World) -> Non
     world.complete(world.launch(workspace).provision)
     world.registry.incarnations[workspace.id] = 1
     world.registry.sees(workspace, incarnation=1)
+    # Its changes are not told of: the numbers of another database are lower.
+    look = ObserveLaunches(revision=1)
+    step = observe_launches.run(world.store, look, world.deployment, world.registry)
+    assert (step.reminded, step.revision) == (1, 0)
+    drain_outbox.run(world.store, DrainOutbox(jitter=lambda: 0.0), world.deployment, world.registry)
+    assert world.registry.admissions[-1].remembered_incarnation == 3
+    # As the registry stands from then on.
+    world.registry.incarnations[workspace.id] = 3
+    world.registry.sees(
+        workspace,
+        incarnation=1,
+        state=RegistrationState.OFFLINE,
+        relaunch=RelaunchReason.RESTORED,
+    )
     step = observe_launches.run(world.store, ObserveLaunches(), world.deployment, world.registry)
-    assert step.behind == {workspace.id}
-    assert reconciled(world, step.behind).marked == (workspace.id,)
+    assert step.reminded == 0
+    assert stored(world, workspace).status is WorkspaceStatus.FAILED
+    assert reconciled(world).marked == (workspace.id,)
     mark = stored(world, workspace).needs_launch
     assert mark is not None
     assert mark.reason is NeedsLaunchReason.RESTORED
