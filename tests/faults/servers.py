@@ -66,6 +66,22 @@ class Server:
         user = embedded_postgres.SUPERUSER
         return f"postgresql://{user}@/{database}?host={self.sockets}"
 
+    def backed_up(self, database: str) -> Path:
+        """A backup of it as it is now, while whoever likes goes on writing."""
+        dump = self.sockets / f"{database}.dump"
+        self._cluster._run("pg_dump", "--format=custom", f"--file={dump}", *self._of(database))
+        return dump
+
+    def restore(self, database: str, dump: Path) -> None:
+        """The database is what it was when the backup was made."""
+        self.sql(f"DROP DATABASE {database} WITH (FORCE)")
+        self.sql(f"CREATE DATABASE {database}")
+        self._cluster._run("pg_restore", "--exit-on-error", *self._of(database), str(dump))
+
+    def _of(self, database: str) -> tuple[str, ...]:
+        user = embedded_postgres.SUPERUSER
+        return (f"--host={self.sockets}", f"--username={user}", f"--dbname={database}")
+
     def copied_to(self, directory: Path) -> Server:
         """A standby that follows this one, not started yet."""
         copy = Server(directory)
