@@ -1,0 +1,151 @@
+"""The commands of deploy/restore.md do what the page says, in its order."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from agentworkspace.service import embedded_postgres
+from tests.faults.drills import ControlPlane
+from tests.faults.pairs import DATABASES, make_databases
+from tests.faults.servers import Server, reachable_directory, started
+from tests.lifecycle import processes
+from tests.lifecycle.launches import create
+from tests.lifecycle.processes import ROOT, Pair, Service
+from tests.rpc.registry_server import secret_of
+
+BASH: Final = shutil.which("bash")
+PAGE: Final = ROOT / "deploy" / "restore.md"
+
+pytestmark = [
+    pytest.mark.timeout(480),
+    pytest.mark.skipif(BASH is None, reason="no bash on this machine"),
+]
+
+
+def blocks(section: str) -> list[str]:
+    """The shell blocks of a section, in their order."""
+    text = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with reachable_directory() as directory, started(Server(directory / "postgres")) as server:
+        make_databases(server)
+        yield server
+
+
+@pytest.fixture
+def pair(server: Server, tmp_path: Path) -> Iterator[Pair]:
+    registry, provision = (server.url(name) for name in DATABASES)
+    with processes.pair(registry, provision, tmp_path / "services") as both:
+        yield both
+
+
+@contextmanager
+def supervisor(pair: Pair, programs: Path) -> Iterator[None]:
+    """A `systemctl` that stops and starts the two."""
+    services: dict[str, Service] = {
+        "registry-service": pair.registry,
+        "provision-service": pair.provision,
+    }
+
+    class Order(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            verb, name = self.rfile.readline().decode().split()
+            getattr(services[name], verb)()
+            self.wfile.write(b"done\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Order) as control:
+        thread = threading.Thread(target=control.serve_forever)
+        thread.start()
+        file = programs / "systemctl"
+        line = f'exec 3<>/dev/tcp/127.0.0.1/{control.server_address[1]}; echo "$@" >&3; read -r <&3'
+        file.write_text(f"#!{BASH}\n{line}\n")
+        file.chmod(0o700)
+        try:
+            yield
+        finally:
+            control.shutdown()
+            thread.join()
+
+
+def environment(server: Server, pair: Pair, directory: Path) -> dict[str, str]:
+    token = directory / "admin-token"
+    token.write_text(secret_of("operator"))
+    own = Path(sys.executable).parent
+    postgres = embedded_postgres._installed_package() / "pginstall18" / "bin"
+    return {
+        **pair.registry.environment,
+        **pair.provision.environment,
+        "PATH": f"{directory / 'programs'}:{own}:{postgres}:{os.environ['PATH']}",
+        "HOME": str(directory),
+        "PGHOST": str(server.sockets),
+        "PGUSER": embedded_postgres.SUPERUSER,
+        "BACKUP": str(directory / "backup"),
+        "KEYS_BACKUP": str(directory / "keys"),
+        "WORKSPACECTL_TOKEN_FILE": str(token),
+        "REGISTRY_ADDRESS": pair.registry.address,
+        "PROVISION_ADDRESS": pair.provision.address,
+    }
+
+
+def run(script: str, environment: dict[str, str], directory: Path) -> str:
+    assert BASH is not None
+    file = directory / "script.sh"
+    file.write_text(script)
+    done = subprocess.run(
+        (BASH, "-eu", "-o", "pipefail", str(file)),
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_pages_commands_back_up_and_restore_both(
+    server: Server, pair: Pair, tmp_path: Path
+) -> None:
+    (tmp_path / "programs").mkdir()
+    plane = ControlPlane(pair)
+    workspace_id = create(pair.provision).workspace.id
+    plane.launch(workspace_id)
+    plane.mint(workspace_id, "ci")
+    words = environment(server, pair, tmp_path)
+    definitions, *backup = blocks("What to keep")
+    assert len(backup) == 1
+    run(definitions + backup[0], words, tmp_path)
+    plane.launch(workspace_id)
+    steps = blocks("The restore")
+    assert len(steps) == 8
+    with supervisor(pair, tmp_path / "programs"):
+        told = run("\n".join([definitions, *steps]), words, tmp_path)
+    assert "end 1 instance tokens and 1 tickets as COMPROMISED" in told
+    assert "provision-service restored compared 1 workspaces with the registry" in told
+    assert workspace_id in told.rpartition("NEEDS")[2]
+    assert (tmp_path / "keys" / "secrets-keys.json").stat().st_mode & 0o777 == 0o600
+    assert plane.accepted() == []
+    plane.launch(workspace_id)
+    assert len(set(plane.numbers)) == 3
+
+
+def test_the_page_names_what_it_links_to() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", PAGE.read_text()):
+        assert (PAGE.parent / link).exists(), link
