@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import confirmation
+from agentworkspace.service.audit.commands import AuditCommand
 from agentworkspace.service.command_line import FAILED, CommandLine, OwnCommand
 from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.store_faults import attempt
@@ -158,9 +159,10 @@ def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
     )
     opened = database(url, pool_size=1, pooled=settings.database_pooled)
     try:
-        store = open_store(opened, keys_file(settings).current, secrets.token_bytes)
+        store = open_store(opened, AgreedKeys(keys_file(settings).current), secrets.token_bytes)
+        audit = AuditCommand(name="provision-service", log=AUDIT, settings=settings, url=url)
         with registry_channel(settings) as channel:
-            return _after_a_restore(store, deployment, RegistryClient(channel), chosen)
+            return _after_a_restore(store, deployment, RegistryClient(channel), audit, chosen)
     except RegistryUnavailable as failure:
         print(
             f"provision-service: {failure}; what was done so far stays done. See that the registry"
@@ -173,7 +175,11 @@ def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
 
 
 def _after_a_restore(
-    store: Store, deployment: Deployment, registry: RegistryClient, chosen: Namespace
+    store: Store,
+    deployment: Deployment,
+    registry: RegistryClient,
+    audit: AuditCommand,
+    chosen: Namespace,
 ) -> int:
     admin = Caller(confirmation.operator(), frozenset({"admin"}), None)
     call = Call(caller=admin, method=_RESTORED, correlation_id=str(uuid.uuid4()))
@@ -188,6 +194,7 @@ def _after_a_restore(
     status = confirmation.status_unless_confirmed(chosen)
     if status is not None:
         return status
+    audit.begin("restored from a backup")
     for tally in restored.run(store, Restored(call=call), deployment, registry):
         print(f"{tally.compared} workspaces done", file=sys.stderr)
     told = 0

@@ -10,6 +10,7 @@ from typing import Final
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import confirmation
+from agentworkspace.service.audit.commands import AuditCommand
 from agentworkspace.service.command_line import CommandLine, OwnCommand
 from agentworkspace.service.store_faults import attempt
 from registry_service.commands import restored
@@ -43,12 +44,13 @@ def _restored_arguments(parser: ArgumentParser) -> None:
 def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
     store = open_store(url, pool_size=1, pooled=settings.database_pooled)
     try:
-        return _after_a_restore(store, chosen)
+        audit = AuditCommand(name="registry-service", log=AUDIT, settings=settings, url=url)
+        return _after_a_restore(store, audit, chosen)
     finally:
         store.database.close()
 
 
-def _after_a_restore(store: Store, chosen: Namespace) -> int:
+def _after_a_restore(store: Store, audit: AuditCommand, chosen: Namespace) -> int:
     found = attempt(lambda: restored.survey(store))
     revoke = chosen.api_tokens == "revoke"
     for sentence in _plan(found, revoke=revoke):
@@ -59,6 +61,7 @@ def _after_a_restore(store: Store, chosen: Namespace) -> int:
     status = confirmation.status_unless_confirmed(chosen)
     if status is not None:
         return status
+    audit.begin("restored from a backup")
     origin = Origin(
         actor=confirmation.operator(), method=_RESTORED, correlation_id=str(uuid.uuid4())
     )

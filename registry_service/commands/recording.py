@@ -39,7 +39,7 @@ def change(
 
 
 def change_of(
-    workspace_id: WorkspaceId,
+    workspace_id: WorkspaceId | None,
     tenant_id: TenantId,
     action: str,
     subject: str = "",

@@ -28,7 +28,6 @@ from registry_service.storage.store import Store
 
 NOTE: Final = "the registry was restored from a backup, which does not know what was revoked since"
 _AT_ONCE: Final = 500
-_NO_WORKSPACE: Final = WorkspaceId("00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +137,4 @@ def _publish(tx: Connection, of: dict[WorkspaceId, Workspace], ended: list[Token
 
 def _of_all(action: str, facts: Mapping[str, object]) -> Change:
     """A change of no workspace alone."""
-    return recording.change_of(_NO_WORKSPACE, TenantId(""), action, details=facts)
+    return recording.change_of(None, TenantId(""), action, details=facts)

@@ -18,6 +18,7 @@ from provision_service.clients.registry import RegistryClient
 from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
 from provision_service.domain.reconciliation import allowed_a_minute
+from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.opening import open_store
 from provision_service.storage.store import Store, database
 from provision_service.wiring import keys_file, registry_channel
@@ -129,7 +130,7 @@ def reconciler_of(pair: Pair) -> Iterator[Reconciler]:
     assert settings.database_url is not None
     opened = database(settings.database_url, pool_size=1)
     try:
-        store = open_store(opened, keys_file(settings).current, secrets.token_bytes)
+        store = open_store(opened, AgreedKeys(keys_file(settings).current), secrets.token_bytes)
         with registry_channel(settings) as channel:
             yield Reconciler(store, deployment, RegistryClient(channel))
     finally:

@@ -23,7 +23,6 @@ from provision_service.launch import extend_provision
 from provision_service.launch.extend_provision import ExtendProvision
 from provision_service.workers import adopt_usage_token, reconcile, rekey
 from provision_service.workers.adopt_usage_token import AdoptUsageToken
-from provision_service.workers.reconcile import Reconcile
 from provision_service.workers.rekey import Rekey
 from tests.storage.provision_world import (
     ADMIN,
@@ -135,7 +134,7 @@ def test_marks_of_the_reconciler_say_from_what_to_what(world: World) -> None:
     world.complete(launched)
     for relaunch in (RelaunchReason.SILENT, None):
         world.registry.sees(workspace, incarnation=1, relaunch=relaunch)
-        reconcile.run(world.store, Reconcile(), world.deployment, world.registry)
+        reconcile.run(world.store, world.deployment, world.registry)
     marked = [details for _, _, details in audited(world, "workspace.needs_launch")]
     unmarked = [details for _, _, details in audited(world, "workspace.needs_no_launch")]
     assert (marked, unmarked) == ([{"from": "", "to": "SILENT"}], [{"from": "SILENT", "to": ""}])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -69,13 +70,27 @@ class AuditCommand:
 
     def run(self, chosen: argparse.Namespace) -> int:
         """The exit status. Raises BadAuditKey, BadSettings, OSError."""
+        with self._opened() as engine:
+            if chosen.doing == "verify":
+                return self._verify(engine, chosen)
+            if chosen.doing == "prune":
+                return self._prune(engine)
+        self.begin(chosen.reason)
+        return 0
+
+    def begin(self, reason: str) -> None:
+        """Begin a new chain, and print what to keep. Raises BadAuditKey, BadSettings."""
+        keys = read_keys(self.settings.audit_key_file)
+        with self._opened() as engine, engine.begin() as tx:
+            begun = sealing.begin_chain(tx, self.log, keys, reason=reason)
+        print(f"audit chain {begun.chain} begins behind row {begun.rows}")
+        self._tell(begun)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Engine]:
         with open_once(self.url, name=f"{self.name} audit") as engine:
             try:
-                if chosen.doing == "verify":
-                    return self._verify(engine, chosen)
-                if chosen.doing == "prune":
-                    return self._prune(engine)
-                return self._begin(engine, chosen.reason)
+                yield engine
             except WasSigned:
                 key = f"{self.settings.SERVICE}_AUDIT_KEY_FILE"
                 raise BadSettings([f"{key} must be set: this audit is signed"]) from None
@@ -111,14 +126,6 @@ class AuditCommand:
             )
         print(f"{pruned.rows} rows older than {keep} days were deleted")
         self._tell(pruned.said)
-        return 0
-
-    def _begin(self, engine: Engine, reason: str) -> int:
-        keys = read_keys(self.settings.audit_key_file)
-        with engine.begin() as tx:
-            begun = sealing.begin_chain(tx, self.log, keys, reason=reason)
-        print(f"chain {begun.chain} begins behind row {begun.rows}")
-        self._tell(begun)
         return 0
 
     def _tell(self, seal: Seal | None) -> None:
