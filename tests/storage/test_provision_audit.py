@@ -96,6 +96,7 @@ def test_asking_a_vendor_names_what_was_sent(world: World) -> None:
 def test_re_encryption_says_from_which_key_to_which(world: World) -> None:
     world.create(secrets={**OAUTH, "OTHER": "o"})
     world.keys_path.write_text(keys_document("k2", k1=K1, k2=K2))
+    report_keys.run(world.store, world.keys)
     rekey.run(world.store, Rekey())
     rekey.run(world.store, Rekey())
     assert audited(world, "secret.rekey") == [
