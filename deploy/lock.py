@@ -59,7 +59,7 @@ def locks() -> tuple[Lock, ...]:
     return (
         Lock("test", "checks and tests", ("test",)),
         Lock("run", "./deploy/run, with PostgreSQL", ("server", "embedded", "ctl")),
-        Lock("server", "the services alone, as in the image", ("server",)),
+        Lock("server", "the services alone, as in the image", ("server", "otel")),
         Lock("bench", "the picture of python -m tests.bench", ("bench",)),
         # setuptools builds the one package above that comes as source.
         Lock("build", "what builds the project", also=(*build_system["requires"], "setuptools")),
