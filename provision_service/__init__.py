@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from agentworkspace.core import installation
 
 
 def main() -> int:
     """The command `provision-service`, or what to install for it."""
-    return installation.run("provision-service", "provision_service.__main__", extra="server")
+    module = "health" if sys.argv[1:2] == ["health"] else "__main__"
+    return installation.run("provision-service", f"provision_service.{module}", extra="server")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,25 @@ def test_a_listener_with_tls_is_asked_in_its_own_name(
         environ["REGISTRY_TLS_CLIENT_CA_FILE"] = str(authority.file)
     with serving(registry_database, tmp_path, wait=False, environment=environ) as running:
         assert asked(running, **environ) in ("SERVING", "NOT_SERVING")
+
+
+@pytest.mark.parametrize("service", ["registry", "provision"])
+def test_asking_loads_neither_the_service_nor_its_database(service: str) -> None:
+    heavy = ("sqlalchemy", "alembic", "structlog", f"{service}_service.server", "cryptography")
+    program = (
+        f"import sys, {service}_service.health; print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", program), check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_command_says_the_word_and_the_status_or_what_is_wrong_with_a_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert health_check.main(Settings, ["--address", free_address()]) == 1
+    assert capsys.readouterr().out == "UNREACHABLE\n"
+    monkeypatch.setenv("REGISTRY_LISTEN", "nowhere")
+    assert health_check.main(Settings, []) == 2
+    assert capsys.readouterr().err.startswith("registry-service: REGISTRY_LISTEN must be host:port")

@@ -182,7 +182,7 @@ class CommandLine(Generic[S]):
         asking = add(
             "health",
             self._health,
-            "whether the service says SERVING, for containers",
+            health_check.MEANING,
             embedded=False,
         )
         health_check.add_arguments(asking, self.settings.SERVICE)
@@ -285,9 +285,7 @@ class CommandLine(Generic[S]):
         return problems
 
     def _health(self, chosen: argparse.Namespace) -> int:
-        status = health_check.ask(self.settings.load(os.environ), chosen)
-        print(status)
-        return 0 if status == health_check.SERVING else FAILED
+        return health_check.answer(self.settings.load(os.environ), chosen)
 
     def _audit(self, chosen: argparse.Namespace) -> int:
         settings = self.settings.load(os.environ)

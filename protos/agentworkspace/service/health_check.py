@@ -1,20 +1,30 @@
-"""`… health`: one question to the service on this machine, for a container's health check."""
+"""`… health`: one question to the service on this machine, for a container's health check.
+
+It is asked every few seconds for as long as the container lives, so it loads nothing that the one
+question does not need: neither the service nor the database.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
-from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.settings import ServiceSettings
 
 SERVING: Final = "SERVING"
 UNREACHABLE: Final = "UNREACHABLE"
+MEANING: Final = "whether the service says SERVING, for containers"
+FAILED: Final = 1
+MISCONFIGURED: Final = 2
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - to be replaced
 
 
@@ -22,6 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser, service: str) -> None:
     parser.add_argument("--address", help=f"host:port; default {service}_LISTEN")
     parser.add_argument("--part", default="", metavar="NAME", help="one gRPC service; default all")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS")
+
+
+def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None) -> int:
+    """The command by itself; what the whole command line of a service does with it, too."""
+    name = f"{settings.SERVICE.lower()}-service"
+    parser = argparse.ArgumentParser(prog=f"{name} health", description=MEANING)
+    add_arguments(parser, settings.SERVICE)
+    chosen = parser.parse_args(sys.argv[2:] if arguments is None else arguments)
+    try:
+        return answer(settings.load(os.environ), chosen)
+    except BadSettings as wrong:
+        for problem in wrong.problems:
+            print(f"{name}: {problem}", file=sys.stderr)
+        return MISCONFIGURED
+
+
+def answer(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
+    """Print the word, and say by the exit status whether it is SERVING."""
+    status = ask(settings, chosen)
+    print(status)
+    return 0 if status == SERVING else FAILED
 
 
 def ask(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
@@ -57,6 +88,8 @@ def _tls(settings: ServiceSettings) -> ClientTls | None:
 
 def _name_of(certificate: Path) -> str | None:
     """A name or address that the certificate is for."""
+    from cryptography import x509  # noqa: PLC0415 - as much as all the rest, for TLS alone
+
     (leaf, *_) = x509.load_pem_x509_certificates(certificate.read_bytes())
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,0 +1,11 @@
+"""`provision-service health` without the rest of the service, which would take a second to load."""
+
+from __future__ import annotations
+
+from agentworkspace.service import health_check
+from provision_service.config import Settings
+
+
+def main() -> int:
+    """What `provision-service health` runs; answers the exit status."""
+    return health_check.main(Settings)
