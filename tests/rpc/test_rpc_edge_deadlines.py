@@ -12,6 +12,7 @@ import pytest
 
 from agentworkspace.rpc import calls
 from agentworkspace.rpc.errors import DETAILS_KEY
+from agentworkspace.server.meanings import too_late
 from tests.rpc.echo_server import SAY, Text, echo, failure_of, make_edge, mounted, serving, story
 
 StatusCode = grpc.StatusCode
@@ -203,3 +204,23 @@ async def test_the_deadline_scope_leaves_the_task_as_it_found_it() -> None:
     async with serving(say=echo, unary_ceiling_seconds=0.05) as parts:
         for _ in range(3):
             assert (await parts.say("again", timeout=None)).value == "again"
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [
+        (
+            "/agentworkspace.registry.v1.TokenService/MintToken",
+            (
+                "the deadline passed before the answer was ready; a change may have been made: repeat"
+                " the call with the same request_id and more time"
+            ),
+        ),
+        (
+            "/agentworkspace.registry.v1.TokenService/ListTokens",
+            "the deadline passed before the answer was ready; call again with more time",
+        ),
+    ],
+)
+def test_a_deadline_says_whether_a_change_may_have_been_made(method: str, sentence: str) -> None:
+    assert too_late(method).message == sentence

@@ -8,7 +8,7 @@ from typing import Final
 
 from agentworkspace.core.refusal import Refusal, SharedReason, internal
 from agentworkspace.rpc.errors import RpcFailure
-from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of
+from agentworkspace.server.meanings import SHARED_MEANINGS, failure_of, too_late
 
 _SHARE_RETRY_AFTER: Final = timedelta(seconds=1)
 
@@ -76,8 +76,15 @@ class EdgeFailures:
             limit=str(limit),
         )
 
-    def deadline(self) -> RpcFailure:
-        return self._make(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
+    def arrived_too_late(self) -> RpcFailure:
+        return self._make(
+            SharedReason.DEADLINE,
+            "the deadline had passed when the call arrived; nothing was done, call again with more"
+            " time",
+        )
+
+    def deadline(self, method: str) -> RpcFailure:
+        return failure_of(too_late(method), self._domain, SHARED_MEANINGS)
 
     def cancelled(self) -> RpcFailure:
         return self._make(SharedReason.CANCELLED, "the caller hung up")

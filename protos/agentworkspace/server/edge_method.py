@@ -148,7 +148,7 @@ class EdgeMethod:
         if self._around.closing:
             raise failures.shutting_down()
         if call.deadline <= now:
-            raise failures.deadline()
+            raise failures.arrived_too_late()
         if len(raw) > self._max_request_bytes:
             raise failures.request_too_large(self._max_request_bytes)
         try:
@@ -205,7 +205,9 @@ class EdgeMethod:
             raise error
         if too_late and isinstance(error, Exception | asyncio.CancelledError):
             # Whatever it raised on the way out, the deadline is why.
-            await self._refuse(self._around.failures.deadline(), call, context, started, error)
+            await self._refuse(
+                self._around.failures.deadline(self._name), call, context, started, error
+            )
         if isinstance(error, asyncio.CancelledError):
             await self._fail_cancelled(error, call, context, started)
         if not isinstance(error, Exception):  # the process is ending
@@ -269,8 +271,8 @@ class EdgeMethod:
         """The failure that the client may see; never the exception's own text."""
         if isinstance(error, RpcFailure):
             return error
-        if call.remaining() <= 0:
-            return self._around.failures.deadline()
+        if call.remaining() <= 0 or isinstance(error, TimeoutError):
+            return self._around.failures.deadline(self._name)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             failures = self._around.failures
@@ -287,7 +289,7 @@ class EdgeMethod:
 
     def _hung_up(self, call: Call) -> RpcFailure:
         failures = self._around.failures
-        return failures.cancelled() if call.remaining() > 0 else failures.deadline()
+        return failures.cancelled() if call.remaining() > 0 else failures.deadline(self._name)
 
     def _overloaded(self) -> RpcFailure:
         return self._around.failures.overloaded(self._around.overload_retry_after)

@@ -10,6 +10,7 @@ import grpc
 
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason
 from agentworkspace.rpc.errors import RpcFailure
+from agentworkspace.rpc.idempotency import CHANGES_NOTHING
 
 REASON_PREFIX: Final = "ERROR_REASON_"
 _Code = grpc.StatusCode
@@ -80,4 +81,16 @@ def failure_of(refusal: Refusal, domain: str, meanings: Mapping[AnyReason, Meani
         violations=refusal.violations,
         retry_after=refusal.retry_after,
         recovery=refusal.recovery or meaning.recovery,
+    )
+
+
+def too_late(method: str) -> Refusal:
+    """The deadline passed while this method, by its full name, was at work."""
+    said = "the deadline passed before the answer was ready"
+    if method in CHANGES_NOTHING:
+        return Refusal(SharedReason.DEADLINE, f"{said}; call again with more time")
+    return Refusal(
+        SharedReason.DEADLINE,
+        f"{said}; a change may have been made: repeat the call with the same request_id and more"
+        " time",
     )
