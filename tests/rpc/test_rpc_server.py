@@ -312,5 +312,5 @@ async def test_plaintext_off_loopback_is_refused_unless_told() -> None:
 async def test_a_second_server_on_the_same_port_is_refused() -> None:
     async with serving() as parts:
         second = RpcServer(ServerSettings(listen=f"127.0.0.1:{parts.port}"), make_edge(), [mount()])
-        with pytest.raises(ListenRefused, match="in use"):
+        with pytest.raises(ListenRefused, match="another program listens there"):
             await second.start()

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agentworkspace.client.channel import ClientTls, aio_channel
-from agentworkspace.server.listening import ServerTls
+from agentworkspace.server.listening import ListenRefused, ServerTls
 from tests.rpc.echo_server import SAY, Text, serving, story
 
 DAY = dt.timedelta(days=1)
@@ -182,3 +182,43 @@ async def test_with_mutual_tls_the_clients_authority_is_read_again_too(tmp_path:
         await refused(parts.port, client)
         accepted.write_bytes(ours.file.read_bytes() + next_one.file.read_bytes())
         assert await say(parts.port, client) == "over the wire"
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key", "of another", "authorities"])
+def test_tls_files_that_are_of_no_use_are_named_before_anybody_listens(
+    tmp_path: Path, wrong: str
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue("one")
+    client_ca = authority.file
+    junk = tmp_path / "junk.pem"
+    junk.write_text("no PEM file")
+    match wrong:
+        case "certificate":
+            certificate = junk
+        case "key":
+            key = junk
+        case "of another":
+            _, key = authority.issue("another")
+        case _:
+            client_ca = junk
+    tls = ServerTls(certificate_file=certificate, key_file=key, client_ca_file=client_ca)
+    told = (
+        f"{junk} holds no" if client_ca is junk else f"{certificate} and {key} are no certificate"
+    )
+    with pytest.raises(ListenRefused) as refused:
+        tls.require_usable()
+    assert str(refused.value).startswith(told)
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue("one")
+    locked = serialization.load_pem_private_key(key.read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"swordfish"),
+    )
+    key.write_bytes(locked)
+    with pytest.raises(ListenRefused, match="without a password"):
+        ServerTls(certificate_file=certificate, key_file=key).require_usable()

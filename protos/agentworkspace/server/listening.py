@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,29 @@ class ServerTls:
             require_client_authentication=self.client_ca_file is not None,
         )
 
+    def require_usable(self) -> None:
+        """ListenRefused when certificate and key are not PEM files that belong together, or the
+        authorities of clients are none; OSError when one cannot be read. gRPC itself says nothing.
+        """
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(
+                _told(self.certificate_file), _told(self.key_file), _no_password
+            )
+        except (ssl.SSLError, ValueError) as wrong:
+            raise ListenRefused(
+                f"{self.certificate_file} and {self.key_file} are no certificate and key that"
+                " belong together; name PEM files, the key's without a password"
+            ) from wrong
+        if self.client_ca_file is None:
+            return
+        try:
+            context.load_verify_locations(_told(self.client_ca_file))
+        except ssl.SSLError as wrong:
+            raise ListenRefused(
+                f"{self.client_ca_file} holds no certificate of an authority; name a PEM file"
+            ) from wrong
+
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         pair = (_read(self.key_file), _read(self.certificate_file))
         client_ca = _read(self.client_ca_file) if self.client_ca_file else None
@@ -59,6 +83,17 @@ class ServerTls:
 
     def _signatures(self) -> list[Signature]:
         return list(map(signature, (self.key_file, self.certificate_file, self.client_ca_file)))
+
+
+def _told(path: Path) -> Path:
+    """The path, of a file that can be read: OpenSSL would not say which one cannot."""
+    _read(path)
+    return path
+
+
+def _no_password() -> str:
+    """Called for a key that is encrypted; without this OpenSSL would ask on the terminal."""
+    return ""
 
 
 def _read(path: Path) -> bytes:
@@ -101,16 +136,23 @@ def bind(
 ) -> int:
     """Open the listener and return its port (useful with port 0).
 
-    ListenRefused for plaintext off loopback without `insecure`, and for an address in use.
+    ListenRefused for plaintext off loopback without `insecure`, for TLS files that are of no use,
+    and for an address in use.
     """
     require_protection(listen, tls=tls, insecure=insecure)
+    if tls is not None:
+        tls.require_usable()
+    in_use = (
+        f"cannot listen on {listen}: another program listens there, or this machine has no such"
+        " address; end that one, or listen elsewhere"
+    )
     try:
         if tls is None:
             port = server.add_insecure_port(listen)
         else:
             port = server.add_secure_port(listen, tls.credentials())
     except RuntimeError as error:
-        raise ListenRefused(f"cannot listen on {listen}: is it in use?") from error
+        raise ListenRefused(in_use) from error
     if port == 0:
-        raise ListenRefused(f"cannot listen on {listen}: is it in use?")
+        raise ListenRefused(in_use)
     return port

@@ -50,7 +50,7 @@ def require_protected(settings: ServiceSettings) -> None:
     for listen, tls in listeners:
         require_protection(listen, tls=tls, insecure=settings.insecure)
         if tls is not None:
-            tls.credentials()
+            tls.require_usable()
 
 
 def edge_settings(settings: ServiceSettings, domain: str, *, max_in_flight: int) -> EdgeSettings:
