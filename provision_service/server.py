@@ -38,6 +38,7 @@ from agentworkspace.server.server import Mount, RpcServer
 from agentworkspace.service.audit.keys import read_keys
 from agentworkspace.service.audit.rejected import RejectedCredentials
 from agentworkspace.service.audit.sealer import Sealer
+from agentworkspace.service.connection_faults import why
 from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.pool_metrics import PoolMetrics
@@ -238,7 +239,7 @@ class Provisioning:
                     known = isinstance(error, SQLAlchemyError | Refusal)
                     self._log.warning(
                         "the store cannot be opened yet",
-                        fault=type(error).__name__,
+                        why=why(error, "provision"),
                         exc_info=None if known else error,
                     )
                 await first_of(OPENING_SECONDS, self._stop)

@@ -17,6 +17,7 @@ import structlog
 from psycopg2 import extensions
 
 from agentworkspace.service.connecting import Link, finish, reconnecting
+from agentworkspace.service.connection_faults import why
 from agentworkspace.service.database import Database
 from agentworkspace.service.prepared import Prepared
 from agentworkspace.service.store_faults import ends_connection
@@ -94,9 +95,12 @@ class Lines:
             try:
                 link = await self._database.connecting.run(self._connect)
             except Exception as fault:  # noqa: BLE001 - whatever it is, threads ask meanwhile
-                # The text may quote the URL.
                 tell = self._log.debug if pauses.began else self._log.warning
-                tell("no line, threads ask instead", fault=type(fault).__name__)
+                tell(
+                    "no direct connection for quick checks; they go the slower way through the pool"
+                    " until there is one",
+                    why=why(fault, "registry"),
+                )
                 await asyncio.sleep(pauses.seconds())
                 continue
             pauses.reset()
@@ -104,7 +108,10 @@ class Lines:
             await self._hold(line)
             if line.broke:
                 self._database.lost(link)
-            self._log.warning("lost a line, threads ask instead")
+            self._log.warning(
+                "a direct connection for quick checks was lost and is made again; meanwhile they go"
+                " the slower way through the pool"
+            )
             await asyncio.sleep(pauses.seconds())
 
     async def _hold(self, line: _Line) -> None:

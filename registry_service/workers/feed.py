@@ -18,6 +18,7 @@ import structlog
 
 from agentworkspace.core.ids import TenantId
 from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.service.connection_faults import why
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
 
 BEAT_SECONDS: Final = 1.0
@@ -142,7 +143,7 @@ class RevocationFeed:
         except Exception as fault:  # noqa: BLE001 - watchers are told; the next look may succeed
             self._on_fault()
             if not self._silent:
-                self._log.warning("the revocation feed cannot be read", fault=type(fault).__name__)
+                self._log.warning("the revocation feed cannot be read", why=why(fault, "registry"))
             self._silent = True
             return
         if self._silent:

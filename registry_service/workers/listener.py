@@ -14,6 +14,7 @@ import psycopg2
 import structlog
 
 from agentworkspace.service.connecting import Connector, Link, reconnecting
+from agentworkspace.service.connection_faults import why
 from agentworkspace.service.database import Database
 
 CHANNEL: Final = "registry_revocations"
@@ -49,9 +50,12 @@ class Listener:
             try:
                 link = await self._database.connecting.run(self._connect)
             except psycopg2.Error as fault:
-                # The text may quote the URL.
                 tell = self._log.debug if pauses.began else self._log.warning
-                tell("cannot listen, polling goes on", fault=type(fault).__name__)
+                tell(
+                    "no connection on which PostgreSQL could tell of other replicas' revocations;"
+                    " until there is one they are read every second",
+                    why=why(fault, "registry"),
+                )
             else:
                 pauses.reset()
                 self._log.debug("listening")
@@ -60,7 +64,10 @@ class Listener:
                     await self._until_lost(link)
                 finally:
                     link.close()
-                self._log.warning("lost the listening connection, polling goes on")
+                self._log.warning(
+                    "the connection on which PostgreSQL tells of other replicas' revocations was"
+                    " lost and is made again; meanwhile they are read every second"
+                )
             await asyncio.sleep(pauses.seconds())
 
     def _connect(self) -> Link:

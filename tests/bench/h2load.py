@@ -7,36 +7,21 @@ there is the bearer of a throwaway caller, made for this run.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
+from tests import debian
 from tests.bench.load import Plan
 
 PACKAGE: Final = "nghttp2-client"
 _RATE: Final = re.compile(r"finished in [^,]+, ([0-9.]+) req/s")
 
 
-class Missing(Exception):
-    """With what to do about it."""
-
-
 def program() -> str:
-    """Where h2load is, installed first when that can be done. Missing otherwise."""
-    found = shutil.which("h2load")
-    if found:
-        return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise Missing(f"h2load is not here; install {PACKAGE} (apt-get install {PACKAGE})")
-    for command in (("update",), ("install", "--yes", "--no-install-recommends", PACKAGE)):
-        subprocess.run(("apt-get", "--quiet", *command), check=False, capture_output=True)
-    found = shutil.which("h2load")
-    if not found:
-        raise Missing(f"apt-get could not install {PACKAGE}; install it by hand")
-    return found
+    """Where h2load is, installed first when that can be done. debian.Missing otherwise."""
+    return debian.program("h2load", PACKAGE)
 
 
 def measure(plan: Plan, directory: Path) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from agentworkspace.service import embedded_postgres
 from deploy.pair import free_addresses
+from tests import debian
 from tests.bench import database, processes
 from tests.bench.bench import say
 from tests.bench.database import Server
@@ -40,16 +40,10 @@ max_client_conn = 500
 """
 
 
-class Missing(Exception):
-    """With what to do about it."""
-
-
 @contextmanager
 def running(server: Server, home: Path) -> Iterator[str]:
-    """Its address, until the block ends. Missing when it is not installed."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        raise Missing(f"PgBouncer is not here; install Debian's package {PACKAGE}")
+    """Its address, until the block ends. debian.Missing when it cannot be installed."""
+    program = debian.program("pgbouncer", PACKAGE)
     home.mkdir(parents=True, exist_ok=True)
     (address,) = free_addresses(1)
     configuration = home / "pgbouncer.ini"

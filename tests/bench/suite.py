@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from tests import debian
 from tests.bench import (
     cases,
     h2load,
@@ -93,7 +94,7 @@ def _second_opinions(bench: Bench, served: pair.Served, home: Path, tokens: int)
     ours = bench.send(plan).result()
     try:
         theirs = f"{h2load.measure(plan, home):,.0f}/s"
-    except h2load.Missing as missing:
+    except debian.Missing as missing:
         theirs = f"not asked: {missing}"
     say(f"   one token again and again: ours {ours.throughput:,.0f}/s, h2load {theirs}")
     client = python_client.measure(served.address, served.bearer, tokens, bench.seconds)

@@ -24,7 +24,7 @@ _LOST_RACE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 # query_canceled, lock_not_available
 _OUT_OF_TIME: Final = frozenset({"57014", "55P03"})
 # No such table, column or schema: not migrated yet, or a newer service on an older schema.
-_NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
+NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
 NOT_MIGRATED: Final = (
     "the database has no schema, or an older one: run this service's `migrate`; nothing was decided"
 )
@@ -102,7 +102,7 @@ def _refusal_of_driver(error: DBAPIError) -> Refusal | None:
         return out_of_time()
     if is_lost(error) or code.startswith(_AWAY):
         return store_unavailable()
-    return store_unavailable(NOT_MIGRATED) if code in _NO_SCHEMA else None
+    return store_unavailable(NOT_MIGRATED) if code in NO_SCHEMA else None
 
 
 def store_unavailable(

@@ -10,6 +10,7 @@ import psycopg2
 import structlog
 
 from agentworkspace.service.connecting import Link
+from agentworkspace.service.connection_faults import why
 from agentworkspace.service.database import Database
 from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
@@ -39,6 +40,7 @@ class WriteWatch:
         self, database: Database, schema: str, *, tell: Callable[[bool], Awaitable[None]]
     ) -> None:
         self._database = database
+        self._schema = schema
         self._statement = _WRITE.format(schema=schema)
         self._tell = tell
         self._pool = BlockingPool(threads=1, max_waiting=1, name="write-watch")
@@ -48,6 +50,7 @@ class WriteWatch:
         self._log = structlog.get_logger(schema)
         self._is_ready = False
         self._told = False
+        self._reported = False
         self.takes_writes = False
 
     async def ready(self) -> None:
@@ -91,9 +94,12 @@ class WriteWatch:
         if fault is None:
             self._last_write = now
             self.takes_writes = True
-        elif self.takes_writes and now - self._last_write >= LATE_SECONDS:
+            self._reported = False
+        elif not self.takes_writes or now - self._last_write >= LATE_SECONDS:
             self.takes_writes = False
-            self._log.warning("the database takes no writes", fault=type(fault).__name__)
+            if not self._reported:
+                self._reported = True
+                self._log.warning("the database takes no writes", why=why(fault, self._schema))
         await self._tell_health()
 
     async def _tell_health(self) -> None:
