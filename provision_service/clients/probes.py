@@ -8,6 +8,7 @@ no proxies from the environment and no pools to switch off. Values are never log
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import http.client
 import socket
 import ssl
@@ -16,8 +17,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
+from agentworkspace.core import tracing
 from agentworkspace.core.public_urls import (
     Address,
     literal_address,
@@ -70,6 +73,7 @@ class VendorProber:
         self._tls = tls()
         self._budget = budget.total_seconds()
         self._monotonic = monotonic
+        self._tracer = tracing.recorder()
         # Threads stuck in a name server outlive their batch: there must be an end to them.
         self._room = threading.BoundedSemaphore(_MAX_RUNNING)
 
@@ -108,9 +112,9 @@ class VendorProber:
             flight.result = probe_verdicts.inconclusive(request, busy, asked.host)
             flight.done.set()
             return flight
-        threading.Thread(
-            target=self._fly, args=(flight, asked, give_up_at), name="probe", daemon=True
-        ).start()
+        # With the context of the call, so that its span is the probe's parent.
+        fly = partial(contextvars.copy_context().run, self._fly, flight, asked, give_up_at)
+        threading.Thread(target=fly, name="probe", daemon=True).start()
         return flight
 
     def _fly(self, flight: _Flight, asked: Asked, give_up_at: float) -> None:
@@ -131,6 +135,15 @@ class VendorProber:
             flight.done.set()
 
     def _ask(self, flight: _Flight, asked: Asked, give_up_at: float) -> ProbeResult:
+        # Neither path nor header: either may carry the credential.
+        about = {"http.request.method": "GET", "server.address": asked.host}
+        with tracing.client_span(self._tracer, "GET", about) as span:
+            status = self._status_of(flight, asked, give_up_at)
+            if span is not None:
+                span.set_attribute("http.response.status_code", status)
+        return probe_verdicts.answered(flight.request, asked.probe, asked.host, status)
+
+    def _status_of(self, flight: _Flight, asked: Asked, give_up_at: float) -> int:
         address = self._checked_address(asked)
         left = give_up_at - self._monotonic()
         if left <= 0:
@@ -142,10 +155,9 @@ class VendorProber:
                 "GET", asked.target, headers={**dict(asked.headers), "User-Agent": _AGENT}
             )
             # Only the status is read; a body could be anything of any length.
-            status = connection.getresponse().status
+            return connection.getresponse().status
         finally:
             connection.close()
-        return probe_verdicts.answered(flight.request, asked.probe, asked.host, status)
 
     def _checked_address(self, asked: Asked) -> Address:
         """The address to connect to; every address of the name must be allowed."""

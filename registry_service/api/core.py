@@ -199,6 +199,7 @@ class HotCalls:
                 max_waiting=max_waiting,
                 lanes=lanes,
                 observe=metrics.batch_observer(name),
+                name=f"batch {name}",
             )
             metrics.watch_queue(name, lambda: made.waiting)
             return made

@@ -71,7 +71,8 @@ class Lines:
         if not self._free:
             raise LineDown
         line = self._free.pop()
-        rows = await line.ask(parameters)
+        with self._database.spans.of(self._statement.execute):
+            rows = await line.ask(parameters)
         if not line.lost.is_set():
             self._free.append(line)
         return rows

@@ -223,11 +223,15 @@ def pair(
     settings: Mapping[str, str] | None = None,
     root: Path = ROOT,
 ) -> Iterator[Pair]:
-    """A variable goes to the service that its prefix names; `root` is whose services they are."""
+    """A variable goes to the service that its prefix names, OpenTelemetry's to both; `root` is
+    whose services they are.
+    """
     directory.mkdir(exist_ok=True)
     given = settings or {}
-    of_registry = {name: text for name, text in given.items() if name.startswith("REGISTRY_")}
-    of_provision = {name: given[name] for name in given.keys() - of_registry.keys()}
+    of_registry = {
+        name: text for name, text in given.items() if name.startswith(("REGISTRY_", "OTEL_"))
+    }
+    of_provision = {name: text for name, text in given.items() if not name.startswith("REGISTRY_")}
     with nursery_of(directory, root) as nursery, ExitStack() as stack:
         registry = registry_process(nursery, stack, registry_database, of_registry)
         replicas = tuple(

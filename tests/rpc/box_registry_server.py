@@ -149,7 +149,7 @@ async def serving(
 
 def _bearer(context: Any) -> Secret | None:
     call_metadata.arrive(context.invocation_metadata())
-    text, _ = call_metadata.read()
+    text, _, _ = call_metadata.read()
     return Secret(text) if text else None
 
 

@@ -212,8 +212,8 @@ async def test_the_deadline_scope_leaves_the_task_as_it_found_it() -> None:
         (
             "/agentworkspace.registry.v1.TokenService/MintToken",
             (
-                "the deadline passed before the answer was ready; a change may have been made: repeat"
-                " the call with the same request_id and more time"
+                "the deadline passed before the answer was ready; a change may have been made:"
+                " repeat the call with the same request_id and more time"
             ),
         ),
         (

@@ -43,8 +43,8 @@ from tests.services import free_address
         (
             "session is read-only",
             (
-                "every host of REGISTRY_DATABASE_URL is a standby; name the primary too, or wait for"
-                " the fail-over"
+                "every host of REGISTRY_DATABASE_URL is a standby; name the primary too, or wait"
+                " for the fail-over"
             ),
         ),
         ("something about swordfish that nobody foresaw", "OperationalError"),

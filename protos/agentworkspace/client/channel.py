@@ -1,5 +1,8 @@
 """Client channels, asyncio and blocking, that behave alike towards our servers.
 
+Where OpenTelemetry is installed, each call carries the W3C context that it is made in, and has a
+span of its own if the program records any.
+
 Every request that takes a request_id leaves with one. A call that may be made twice (see
 `agentworkspace.rpc.idempotency`) is made again when nobody answered; any other call is made once.
 
@@ -23,6 +26,7 @@ import grpc.aio
 from typing_extensions import override
 
 from agentworkspace.client.repeats import Repeats
+from agentworkspace.core import tracing
 from agentworkspace.core.secret import Secret
 from agentworkspace.rpc.calls import current_correlation_id
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, failure_from, failure_of
@@ -152,7 +156,7 @@ class _Adding:
         self._correlation_id = correlation_id
         self._repeats = repeats
 
-    def missing(self, present: Sequence[tuple[str, Any]]) -> Metadata:
+    def missing(self, present: Sequence[tuple[str, Any]], traceparent: str | None) -> Metadata:
         keys = {key for key, _ in present}
         bearer = None
         if "authorization" not in keys:
@@ -160,11 +164,14 @@ class _Adding:
         correlation_id = None
         if CORRELATION_KEY not in keys:
             correlation_id = self._correlation_id() or uuid.uuid4().hex
-        return call_metadata(bearer=bearer, correlation_id=correlation_id)
+        added = call_metadata(bearer=bearer, correlation_id=correlation_id)
+        if traceparent is not None and tracing.TRACEPARENT not in keys:
+            added = (*added, (tracing.TRACEPARENT, traceparent))
+        return added
 
-    def for_aio(self, details: Any) -> Any:
+    def for_aio(self, details: Any, traceparent: str | None) -> Any:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        for key, value in self.missing(tuple(metadata)):
+        for key, value in self.missing(tuple(metadata), traceparent):
             metadata.add(key, value)
         return details._replace(metadata=metadata)
 
@@ -172,8 +179,7 @@ class _Adding:
         return with_request_id(request, str(uuid.uuid4()))
 
     def repeats(self, method: str | bytes, request: Any) -> bool:
-        name = method.decode() if isinstance(method, bytes) else method
-        return self._repeats and may_be_repeated(name, request)
+        return self._repeats and may_be_repeated(_name_of(method), request)
 
 
 class _AioUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):
@@ -181,17 +187,26 @@ class _AioUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        details, request = self.for_aio(client_call_details), self.identified(request)
-        if not self.repeats(details.method, request):
-            return await continuation(details, request)
+        out = tracing.CallOut(_name_of(client_call_details.method))
+        details = self.for_aio(client_call_details, out.traceparent)
+        request = self.identified(request)
         repeats = Repeats(details.timeout)
-        while True:
-            call = await continuation(details, request)
-            seconds = repeats.wait_after(await _failure(call))
-            if seconds is None:
-                return call
-            await asyncio.sleep(seconds)
-            details = details._replace(timeout=repeats.left())
+        may_repeat = self.repeats(details.method, request)
+        code = grpc.StatusCode.CANCELLED
+        try:
+            while True:
+                call = await continuation(details, request)
+                if not (may_repeat or out.is_recorded):
+                    return call
+                failure = await _failure(call)
+                code = failure.code
+                seconds = repeats.wait_after(failure) if may_repeat else None
+                if seconds is None:
+                    return call
+                await asyncio.sleep(seconds)
+                details = details._replace(timeout=repeats.left())
+        finally:
+            out.end(code)
 
 
 class _AioUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):
@@ -199,7 +214,8 @@ class _AioUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        return await continuation(self.for_aio(client_call_details), request)
+        details = self.for_aio(client_call_details, tracing.traceparent())
+        return await continuation(details, request)
 
 
 class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
@@ -207,11 +223,14 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        details, request = self._with_missing(client_call_details), self.identified(request)
+        out = tracing.CallOut(_name_of(client_call_details.method))
+        details = self._with_missing(client_call_details, out.traceparent)
+        request = self.identified(request)
         call = continuation(details, request)
         # What `.future()` began must not wait here, done already or not; gRPC's blocking calls
         # give nothing that can be iterated.
         if isinstance(call, Iterator) or not self.repeats(details.method, request):
+            call.add_done_callback(lambda ended: out.end(ended.code()))
             return call
         repeats = Repeats(details.timeout)
         while isinstance(error := call.exception(), grpc.RpcError):
@@ -223,24 +242,30 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
             if isinstance(again.exception(), ValueError):
                 break  # the channel was closed meanwhile, which the first failure says better
             call = again
+        out.end(call.code())
         return call
 
     @override
     def intercept_unary_stream(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        return continuation(self._with_missing(client_call_details), request)
+        details = self._with_missing(client_call_details, tracing.traceparent())
+        return continuation(details, request)
 
-    def _with_missing(self, details: Any) -> _Details:
+    def _with_missing(self, details: Any, traceparent: str | None) -> _Details:
         present = tuple(details.metadata or ())
         return _Details(
             details.method,
             details.timeout,
-            (*present, *self.missing(present)),
+            (*present, *self.missing(present, traceparent)),
             details.credentials,
             getattr(details, "wait_for_ready", None),
             getattr(details, "compression", None),
         )
+
+
+def _name_of(method: str | bytes) -> str:
+    return method.decode() if isinstance(method, bytes) else method
 
 
 async def _failure(call: Any) -> RpcFailure:

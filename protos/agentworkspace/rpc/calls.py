@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.refusal import Refusal, SharedReason
@@ -25,7 +25,8 @@ class Call:
 
     `caller` is set when the credentials file knows the presented secret; `bearer` when the
     method also takes workspace tokens, and the command has to look at what was presented.
-    `deadline` is in seconds of `time.monotonic()`; infinite for a stream without one.
+    `deadline` is in seconds of `time.monotonic()`; infinite for a stream without one. `span` is
+    OpenTelemetry's, where spans are made.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Call:
     deadline: float = math.inf
     caller: Caller | None = None
     bearer: Secret | None = None
+    span: Any = None
 
     def require_caller(self) -> Caller:
         """The platform's caller. The policy table lets nobody else reach a method that asks this.

@@ -1,4 +1,4 @@
-"""One line and one count per call: who, what, how it ended; never what was in it."""
+"""One line, one count and one span per call: who, what, how it ended; never what was in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import grpc
 from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.redaction import Clean
+from agentworkspace.server import call_spans
 from agentworkspace.server.metrics import MethodMetrics
 
 StatusCode = grpc.StatusCode
@@ -82,6 +83,8 @@ class CallLog:
         seconds = time.monotonic() - started
         try:
             self._metrics.observe("OK", "", seconds)
+            if call.span is not None:
+                call_spans.end(call, "OK", "")
             if self._success is None:
                 return
             self._success(
@@ -102,6 +105,7 @@ class CallLog:
         inside = failure.__cause__ if error is None or error is failure else error
         try:
             self._metrics.observe(failure.code.name, failure.reason, seconds)
+            call_spans.end(call, failure.code.name, failure.reason)
             is_fault = failure.code in _FAULTS
             unlogged = {} if is_fault else self._sampled(failure.reason)
             if unlogged is None:
@@ -120,6 +124,7 @@ class CallLog:
         seconds = time.monotonic() - started
         try:
             self._metrics.observe(code, "", seconds)
+            call_spans.end(call, code, "")
             unlogged = self._sampled(code)
             if unlogged is not None:
                 fields = self._fields(call, code, "", seconds) | unlogged

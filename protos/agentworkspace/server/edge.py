@@ -18,9 +18,11 @@ import grpc
 import grpc.aio
 import structlog
 
+from agentworkspace.core import tracing
 from agentworkspace.core.caller import Caller
 from agentworkspace.rpc.errors import RpcFailure
 from agentworkspace.rpc.policy import Listener, Policy, PolicyIncomplete, Rule
+from agentworkspace.server.call_spans import CallSpans
 from agentworkspace.server.capacity import Capacity
 from agentworkspace.server.edge_failures import EdgeFailures
 from agentworkspace.server.edge_method import EdgeMethod
@@ -90,6 +92,7 @@ class Edge:
         )
         self._metrics = metrics or EdgeMetrics()
         self._metrics.watch(self.capacity)
+        self._tracer = tracing.recorder()
         self._logger = logger or structlog.get_logger("agentworkspace.rpc")
         failures = EdgeFailures(domain=settings.domain)
         self._around = Surroundings(
@@ -159,9 +162,14 @@ class Edge:
         return rule
 
     def _wrap(self, method: str, rule: Rule, handler: Handler, max_request_bytes: int) -> Handler:
-        metrics = self._metrics.for_method(method)
         each = EdgeMethod(
-            method, rule, handler, self._around, metrics, max_request_bytes=max_request_bytes
+            method,
+            rule,
+            handler,
+            self._around,
+            metrics=self._metrics.for_method(method),
+            spans=CallSpans(method, self._tracer),
+            max_request_bytes=max_request_bytes,
         )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(each.unary_stream)

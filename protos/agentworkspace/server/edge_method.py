@@ -17,6 +17,7 @@ from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, public_message, to_trailing
 from agentworkspace.rpc.policy import Rule
 from agentworkspace.server.call_log import CallLog
+from agentworkspace.server.call_spans import CallSpans
 from agentworkspace.server.metrics import MethodMetrics
 from agentworkspace.server.open_calls import OpenStream, Surroundings
 from agentworkspace.server.shares import Share
@@ -46,7 +47,7 @@ class EdgeMethod:
 
     __slots__ = (
         "_around", "_behaviour", "_decode", "_encode", "_log", "_max_request_bytes", "_name",
-        "_registered", "_rule",
+        "_registered", "_rule", "_spans",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +56,9 @@ class EdgeMethod:
         rule: Rule,
         handler: grpc.RpcMethodHandler[Any, Any],
         around: Surroundings,
-        metrics: MethodMetrics,
         *,
+        metrics: MethodMetrics,
+        spans: CallSpans,
         max_request_bytes: int,
     ) -> None:
         self._name = name
@@ -65,6 +67,7 @@ class EdgeMethod:
         # It comes through no door, which would have kept what it presents.
         self._registered = rule.crowd
         self._around = around
+        self._spans = spans
         self._log = CallLog(name, quiet=rule.quiet, logger=around.logger, metrics=metrics)
         untyped: Any = handler
         self._behaviour = (
@@ -129,13 +132,14 @@ class EdgeMethod:
     ) -> tuple[Call, str | None]:
         if self._registered:
             call_metadata.arrive(context.invocation_metadata() or ())
-        secret, given = call_metadata.read()
+        secret, given, traceparent = call_metadata.read()
         correlation_id = calls.correlation_id_of(given, self._around.new_correlation_id)
         # None or astronomically large, by version of grpcio, when the client set none.
         budget: float | None = context.time_remaining()
         if budget is None or budget > ceiling_seconds:
             budget = ceiling_seconds
         call = Call(self._name, correlation_id, now + budget)
+        call.span = self._spans.begin(traceparent)
         calls.enter(call)
         # Set before anything can fail: whatever happens next, the id goes back. But for a quiet
         # call that goes well no log has it, so only whoever sent one gets it again.

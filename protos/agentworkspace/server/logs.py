@@ -10,8 +10,9 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from agentworkspace.core import tracing
 from agentworkspace.rpc.calls import current_correlation_id
-from agentworkspace.rpc.redaction import redact_event
+from agentworkspace.rpc.redaction import Clean, redact_event
 
 # Built once: json.dumps makes an encoder of its own for every call with options.
 _ENCODER: Final = json.JSONEncoder(default=repr)
@@ -34,7 +35,7 @@ def configure(*, as_json: bool = True, level: str = "info", stream: TextIO | Non
     number = LEVELS[level]
     # Redaction runs after whatever renders exceptions, and before what we add ourselves.
     shared: list[Any] = [
-        bind_correlation_id,
+        bind_ids,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         redact_event,
@@ -72,14 +73,18 @@ def _is_no_hang_up(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("ExecuteBatchError raised in core")
 
 
-def bind_correlation_id(
+def bind_ids(
     _logger: object, _level: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """The id of the call being served, unless the event names one."""
+    """The ids of the call being served, unless the event names one: its own, and the trace's."""
     if "correlation_id" not in event:
         correlation_id = current_correlation_id()
         if correlation_id is not None:
             event["correlation_id"] = correlation_id
+    span = tracing.current()
+    if span is not None:
+        event["trace_id"] = Clean(f"{span.trace_id:032x}")
+        event["span_id"] = Clean(f"{span.span_id:016x}")
     return event
 
 

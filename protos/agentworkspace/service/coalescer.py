@@ -10,9 +10,13 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from opentelemetry.trace import SpanContext
+
+from agentworkspace.core import tracing
 from agentworkspace.service.thread_pool import overloaded
 
 Item = TypeVar("Item")
@@ -27,12 +31,15 @@ BUSY_A_SECOND: Final = 1500.0
 CADENCE_SECONDS: Final = 0.010
 # The rate is that of a stretch of at least this length.
 STRETCH_SECONDS: Final = 0.02
+_UNRECORDED: Final = nullcontext()
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[Item, Answer]):
     item: Item
     answer: asyncio.Future[Answer]
+    # The span of the call that waits, where one is recorded.
+    span: SpanContext | None = None
 
 
 class _Rate:
@@ -58,7 +65,8 @@ class Coalescer(Generic[Item, Answer]):
 
     `run` is called with 1 to `max_batch` items, and never cancelled. When it raises, every item
     of the batch fails with that; otherwise each item has its own answer or its own exception.
-    `lanes` batches may be at the database at once. `observe` is told the size of each batch.
+    `lanes` batches may be at the database at once. `observe` is told the size of each batch. Its
+    span, called `name`, belongs to one of the calls that wait for it, and is linked to the others.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
     has not been sent, and its answer is dropped if it has.
@@ -72,7 +80,10 @@ class Coalescer(Generic[Item, Answer]):
         max_waiting: int,
         lanes: int = 1,
         observe: Callable[[int], None] = lambda size: None,
+        name: str = "batch",
     ) -> None:
+        self._name = name
+        self._tracer = tracing.recorder()
         self._run = run
         self._max_batch = max_batch
         self._max_waiting = max_waiting
@@ -95,7 +106,8 @@ class Coalescer(Generic[Item, Answer]):
             if len(self._waiting) >= self._max_waiting:
                 raise overloaded()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, answer))
+        span = None if self._tracer is None else tracing.current()
+        self._waiting.append(_Waiting(item, answer, span))
         if self._busy < self._lanes:
             self._open_lane()
         return await answer
@@ -124,7 +136,8 @@ class Coalescer(Generic[Item, Answer]):
 
     async def _answer(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            outcomes = await self._run([each.item for each in batch])
+            with self._span_of(batch):
+                outcomes = await self._run([each.item for each in batch])
             _settle(batch, outcomes)
         except Exception as failure:  # noqa: BLE001 - it is the answer of every item
             _settle(batch, [failure] * len(batch))
@@ -132,6 +145,13 @@ class Coalescer(Generic[Item, Answer]):
             for each in batch:
                 each.answer.cancel()
             raise
+
+    def _span_of(self, batch: Sequence[_Waiting[Item, Answer]]) -> AbstractContextManager[object]:
+        if self._tracer is None:
+            return _UNRECORDED
+        return tracing.batch_span(
+            self._tracer, self._name, [each.span for each in batch if each.span is not None]
+        )
 
     def _next_batch(self) -> list[_Waiting[Item, Answer]]:
         batch: list[_Waiting[Item, Answer]] = []

@@ -34,9 +34,10 @@ from agentworkspace.service.audit import commands as audit_commands
 from agentworkspace.service.audit.commands import AuditCommand
 from agentworkspace.service.audit.keys import BadAuditKey, read_keys
 from agentworkspace.service.audit.tables import AuditLog
-from agentworkspace.service.declared_settings import BadSettings
+from agentworkspace.service.declared_settings import BadSettings, refuse
 from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, running_database
 from agentworkspace.service.ending import leave
+from agentworkspace.service.exporting import exporting, missing
 from agentworkspace.service.migrate import Schema
 from agentworkspace.service.serving import require_protected
 from agentworkspace.service.settings import MOST_PROCESSES, ServiceSettings
@@ -195,6 +196,7 @@ class CommandLine(Generic[S]):
     def _serve(self, chosen: argparse.Namespace) -> int:
         settings = self.settings.load(os.environ)
         settings.require_for_serving(embedded=chosen.embedded)
+        refuse(missing(settings))
         logs.configure(as_json=settings.log_format == "json", level=settings.log_level)
         for sentence in self.settings.misspelt(os.environ):
             structlog.get_logger(self.name).warning("a variable is ignored", problem=sentence)
@@ -208,7 +210,8 @@ class CommandLine(Generic[S]):
             migrate.upgrade(self.schema, url, say=self._say)
         processes: int = chosen.processes or settings.processes
         if processes == 1:
-            run(self.serve(settings, url))
+            with exporting(settings):
+                run(self.serve(settings, url))
             # The loop took its handlers along; what is left is to close the database in peace.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
@@ -226,7 +229,8 @@ class CommandLine(Generic[S]):
     def _serve_one(self, settings: S, url: Secret, index: int) -> int:
         """One of several processes; what it says on the way out is its own last word."""
         try:
-            run(self.serve(settings, url, reuse_port=True, process=index))
+            with exporting(settings):
+                run(self.serve(settings, url, reuse_port=True, process=index))
         except self._cannot_start as wrong:
             self._say(str(wrong))
             return MISCONFIGURED
@@ -271,7 +275,7 @@ class CommandLine(Generic[S]):
             settings = self.settings.load(os.environ)
         except BadSettings as wrong:
             return problems + list(wrong.problems)
-        problems += settings.missing(embedded=embedded)
+        problems += settings.missing(embedded=embedded) + missing(settings)
         try:
             require_protected(settings)
             if settings.credentials_file is not None:

@@ -12,9 +12,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
+from agentworkspace.core import tracing
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.connecting import Connector, Link
 from agentworkspace.service.prepared import remember_plans
+from agentworkspace.service.statement_spans import StatementSpans
 from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
 
@@ -94,6 +96,8 @@ class Database:
             hide_parameters=True,
         )
         self._pool: Any = self.engine.pool
+        self.spans = StatementSpans(tracing.recorder())
+        self.spans.watch(self.engine)
         event.listen(self.engine, "handle_error", self._note)
         event.listen(self.engine, "checkout", self._refuse_stale)
         event.listen(self.engine, "before_cursor_execute", _sent_together, retval=True)

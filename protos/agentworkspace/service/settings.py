@@ -88,6 +88,19 @@ class ServiceSettings(ListenerSettings):
         values.one_of("debug", "info", "warning", "error"),
         "debug, info, warning or error",
     )
+    traces: str = setting(
+        "OTEL_TRACES_EXPORTER",
+        "none",
+        values.one_of("none", "otlp"),
+        "otlp: spans go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names (OTEL_… variables"
+        " are OpenTelemetry's own); needs agentworkspace[otel]",
+    )
+    traces_protocol: str = setting(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "grpc",
+        values.only("grpc"),
+        "how they go there: the collector's port for gRPC, mostly 4317",
+    )
     home: Path = setting(
         "WORKSPACE_SERVICES_HOME",
         ".data",

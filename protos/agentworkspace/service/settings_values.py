@@ -131,6 +131,17 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def only(allowed: str) -> Callable[[str], str]:
+    """One value, of a variable that others read in more ways than this service can."""
+
+    def read(text: str) -> str:
+        if text != allowed:
+            raise ValueError(f"must be {allowed}: nothing else is built in")
+        return text
+
+    return read
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         # isdecimal alone would let digits of other scripts through.

@@ -71,7 +71,7 @@ class Store(Generic[Tx]):
         """Commit at the end, or roll back on an exception. OutcomeUnknown when that is unclear."""
         with self._begun() as connection:
             yield connection
-            _commit(connection)
+            self._commit(connection)
 
     @contextmanager
     def noting(self) -> Iterator[Tx]:
@@ -80,7 +80,7 @@ class Store(Generic[Tx]):
         """
         with self._begun(_UNHURRIED) as connection:
             yield connection
-            _commit(connection)
+            self._commit(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
@@ -109,6 +109,15 @@ class Store(Generic[Tx]):
                 driver.autocommit = False
             connection.close()
 
+    def _commit(self, connection: Connection) -> None:
+        try:
+            with self.database.spans.of("COMMIT"):
+                connection.commit()
+        except DBAPIError as error:
+            if is_lost(error):
+                raise OutcomeUnknown from error
+            raise
+
     @contextmanager
     def _begun(self, mode: str = "") -> Iterator[Tx]:
         limits = self._limits()
@@ -133,11 +142,3 @@ class Store(Generic[Tx]):
             return limits.within(remaining)
         return limits if self.database.pooled else None
 
-
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except DBAPIError as error:
-        if is_lost(error):
-            raise OutcomeUnknown from error
-        raise

@@ -73,11 +73,12 @@ def presented(headers: Iterable[tuple[str, str]]) -> tuple[str | None, str | Non
     Credentials of another scheme, a person's password for one, are none of the registry's
     business: they count as none presented.
     """
-    return call_metadata.read_from(
+    token, correlation_id, _ = call_metadata.read_from(
         (name, value)
         for name, value in headers
         if name != call_metadata.AUTHORIZATION_KEY or value[:7].lower() in ("bearer", "bearer ")
     )
+    return token, correlation_id
 
 
 def answer_to(failure: RpcFailure, gate: Gate, correlation_id: str | None) -> Answer:

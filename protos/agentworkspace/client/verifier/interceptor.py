@@ -153,7 +153,7 @@ class _AioDoor:
         return guarded
 
     async def _admit(self, request: Any, context: Any) -> None:
-        bearer, correlation_id = call_metadata.read_from(context.invocation_metadata() or ())
+        bearer, correlation_id, _ = call_metadata.read_from(context.invocation_metadata() or ())
         try:
             with self._gate.refusing():
                 token, requirement = self._gate.begin(bearer)
@@ -196,7 +196,7 @@ class _BlockingDoor:
         return guarded
 
     def _admit(self, request: Any, context: Any) -> Principal:
-        bearer, correlation_id = call_metadata.read_from(context.invocation_metadata() or ())
+        bearer, correlation_id, _ = call_metadata.read_from(context.invocation_metadata() or ())
         try:
             with self._gate.refusing():
                 token, requirement = self._gate.begin(bearer)
