@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from agentworkspace.service.metric_series import begin_at_zero, say_build
+from provision_service.domain.billing import BillingMode, Source
+from provision_service.domain.lifecycle import NeedsLaunchReason, ProvisionReason
+from provision_service.domain.refusals import REASONS
+from provision_service.storage.launch_counts import ON_THEIR_WAY, LaunchCounts
+
+OUTCOMES: Final = ("delivered", "joined", "skipped", "validated", "refused")
+REGISTRY_CALLS: Final = (
+    "AdmitWorkspace",
+    "BeginIncarnation",
+    "GetRegistration",
+    "ListRegistrations",
+    "RetireWorkspace",
+    "ValidateToken",
+)
+CALL_OUTCOMES: Final = ("ok", "refused", "unavailable")
 _CALL_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -17,6 +35,35 @@ class ProvisionMetrics:
             "provision_launches",
             "ProvisionWorkspace answers, by reason of the launch and by outcome.",
             ("reason", "outcome"),
+            registry=registry,
+        )
+        self._launch_refusals = Counter(
+            "provision_launch_refusals",
+            "Launches refused, by reason of the refusal.",
+            ("reason",),
+            registry=registry,
+        )
+        self._on_their_way = Gauge(
+            "provision_launches_on_their_way",
+            "Launches whose box has not proven itself yet, by state and by reason of the launch.",
+            ("state", "reason"),
+            registry=registry,
+        )
+        self._oldest = Gauge(
+            "provision_launch_oldest_seconds",
+            "Age of the oldest launch in this state.",
+            ("state",),
+            registry=registry,
+        )
+        self._lapsed = Counter(
+            "provision_launches_lapsed",
+            "Launches whose ticket or lease ran out before a box came.",
+            registry=registry,
+        )
+        self._needing = Gauge(
+            "provision_needs_launch",
+            "Workspaces that ask to be launched, by reason.",
+            ("reason",),
             registry=registry,
         )
         self._refusals = Counter(
@@ -69,17 +116,52 @@ class ProvisionMetrics:
             registry=registry,
         )
         self._marked = Counter(
-            "provision_reconciler_marked", "Workspaces marked for a launch.", registry=registry
+            "provision_reconciler_marked",
+            "Workspaces marked for a launch, by reason.",
+            ("reason",),
+            registry=registry,
         )
-        self._faults = Counter(
+        self.faults = Counter(
             "provision_background_faults",
             "Background work that failed and will be tried again.",
             ("task",),
             registry=registry,
         )
+        self._begin()
+        say_build(registry, "provision")
+
+    def _begin(self) -> None:
+        """The outcomes are all that ProvisionWorkspace has; registry calls say how they ended."""
+        begin_at_zero(self._provisions, ProvisionReason, OUTCOMES)
+        begin_at_zero(self._launch_refusals, REASONS)
+        begin_at_zero(self._refusals, REASONS)
+        begin_at_zero(self._resolved, BillingMode, Source)
+        begin_at_zero(self._registry_calls, REGISTRY_CALLS, CALL_OUTCOMES)
+        begin_at_zero(self._on_their_way, ON_THEIR_WAY, ProvisionReason)
+        begin_at_zero(self._oldest, ON_THEIR_WAY)
+        begin_at_zero(self._needing, NeedsLaunchReason)
+        begin_at_zero(self._marked, NeedsLaunchReason)
 
     def launched(self, reason: str, outcome: str) -> None:
         self._provisions.labels(reason, outcome).inc()
+
+    def launch_refused(self, reason: str, refusal: str) -> None:
+        self._provisions.labels(reason, "refused").inc()
+        self._launch_refusals.labels(refusal).inc()
+
+    def lapsed(self, count: int) -> None:
+        self._lapsed.inc(count)
+
+    def launches(self, counts: LaunchCounts) -> None:
+        """What the database holds now; a state or reason that it lacks is at zero."""
+        for state, reason in product(ON_THEIR_WAY, ProvisionReason):
+            self._on_their_way.labels(state, reason).set(
+                counts.on_their_way.get((state, reason), 0)
+            )
+        for state in ON_THEIR_WAY:
+            self._oldest.labels(state).set(counts.oldest_seconds.get(state, 0.0))
+        for needs in NeedsLaunchReason:
+            self._needing.labels(needs).set(counts.needing.get(needs, 0))
 
     def refused(self, reason: str) -> None:
         self._refusals.labels(reason).inc()
@@ -104,9 +186,8 @@ class ProvisionMetrics:
     def file(self, name: str, *, refused: bool) -> None:
         self._files.labels(name).set(1 if refused else 0)
 
-    def reconciled(self, marked: int, *, paused: bool) -> None:
-        self._marked.inc(marked)
+    def reconciled(self, marked: Iterable[str], *, paused: bool) -> None:
+        """`marked` are the reasons, one for each workspace that was marked."""
+        for reason in marked:
+            self._marked.labels(reason).inc()
         self._paused.set(1 if paused else 0)
-
-    def background_fault(self, task: str) -> None:
-        self._faults.labels(task).inc()

@@ -7,6 +7,11 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from agentworkspace.service.metric_series import begin_at_zero, say_build
+from registry_service.domain.admission_line import AdmissionLine
+from registry_service.domain.tokens import Outcome, RevokeReason
+from registry_service.domain.verdicts import MESSAGES
+
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
@@ -48,12 +53,24 @@ class RegistryMetrics:
         self._depth = Gauge(
             "registry_queue_depth", "Calls that wait for a batch.", ("queue",), registry=registry
         )
-        self._faults = Counter(
+        self._lines = Gauge(
+            "registry_direct_connections",
+            "Connections of their own for quick checks: open now, and wanted.",
+            ("state",),
+            registry=registry,
+        )
+        self.faults = Counter(
             "registry_background_faults",
             "Background work that failed and will be tried again.",
             ("task",),
             registry=registry,
         )
+        begin_at_zero(self._admissions, Outcome, AdmissionLine)
+        begin_at_zero(self._without_evidence, AdmissionLine)
+        begin_at_zero(self._refusals, MESSAGES, AdmissionLine)
+        begin_at_zero(self._revocations, RevokeReason)
+        begin_at_zero(self.faults, ("feed",))
+        say_build(registry, "registry")
 
     def admitted(self, outcome: str, line: str, *, with_evidence: bool) -> None:
         self._admissions.labels(outcome, line).inc()
@@ -67,7 +84,12 @@ class RegistryMetrics:
         self._revocations.labels(reason).inc()
 
     def background_fault(self, task: str) -> None:
-        self._faults.labels(task).inc()
+        self.faults.labels(task).inc()
+
+    def watch_lines(self, open_now: Callable[[], int], wanted: int) -> None:
+        """Read when scraped."""
+        self._lines.labels("open").set_function(open_now)
+        self._lines.labels("wanted").set(wanted)
 
     def batch_observer(self, queue: str) -> Callable[[int], None]:
         """Told the size of each batch of this queue."""

@@ -107,12 +107,10 @@ class Registry:
         )
         self._listener = self._listener_at(_listen_url(settings, database_url))
 
-        self._lines = Lines(
-            self._store.database,
-            checks.KNOWN,
-            # Through a pooler nothing stays prepared, so nothing is asked this way.
-            count=0 if settings.database_pooled else LINES,
-        )
+        # Through a pooler nothing stays prepared, so nothing is asked this way.
+        wanted = 0 if settings.database_pooled else LINES
+        self._lines = Lines(self._store.database, checks.KNOWN, count=wanted)
+        metrics.watch_lines(lambda: self._lines.open_now, wanted)
         core = self._core(settings, metrics)
         self.hot = core.hot
         rejected = RejectedCredentials()

@@ -121,7 +121,7 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
                 )
             )
         except Refusal as refusal:
-            core.metrics.launched(command.reason, f"refused:{refusal.reason}")
+            core.metrics.launch_refused(command.reason, refusal.reason)
             raise
         core.metrics.launched(command.reason, _outcome(command, result))
         self._count_mode(result.provision.billing)

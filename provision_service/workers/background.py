@@ -20,7 +20,7 @@ from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry, RegistryUnavailable
 from provision_service.metrics import ProvisionMetrics
-from provision_service.storage import catalogue_use, outbox_depth
+from provision_service.storage import catalogue_use, launch_counts, outbox_depth
 from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
@@ -60,6 +60,7 @@ FILES_SECONDS: Final = 1.0
 KEYS_SECONDS: Final = 2.0
 TRIAL_SECONDS: Final = 1.0
 DEPTH_SECONDS: Final = 5.0
+COUNTS_SECONDS: Final = 10.0
 
 
 class Background:
@@ -116,6 +117,7 @@ class Background:
         every = [
             Task("outbox", OUTBOX_SECONDS, self.drain_outbox, self._outbox_waits),
             Task("outbox-depth", DEPTH_SECONDS, self.measure_outbox),
+            Task("launch-counts", COUNTS_SECONDS, self.count_launches),
             Task("observer", OBSERVE_SECONDS, self.observe, share=OBSERVE_SHARE),
             Task("rekey", REKEY_SECONDS, self.rekey),
             Task("lapse", LAPSE_SECONDS, self.lapse),
@@ -134,9 +136,7 @@ class Background:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`; returns when every task has ended."""
-        tasks = Tasks(
-            "provision", on_fault=self._metrics.background_fault, known=(RegistryUnavailable,)
-        )
+        tasks = Tasks("provision", faults=self._metrics.faults, known=(RegistryUnavailable,))
         await tasks.run(self.tasks(), stop)
         with suppress(Refusal, StoreFault):
             await self._do(lambda store: report_keys.leave(store, self._keys))
@@ -155,6 +155,10 @@ class Background:
     async def measure_outbox(self) -> bool:
         depth = await self._do(outbox_depth.measure)
         self._metrics.outbox(depth.messages, depth.oldest_seconds)
+        return False
+
+    async def count_launches(self) -> bool:
+        self._metrics.launches(await self._do(launch_counts.measure))
         return False
 
     async def observe(self) -> bool:
@@ -176,9 +180,11 @@ class Background:
         result = await self._do(
             lambda store: reconcile.run(store, self._deployment, self._registry)
         )
-        self._metrics.reconciled(len(result.marked), paused=bool(result.paused))
-        for workspace_id in result.marked:
-            self._log.warning("a workspace needs a launch", workspace_id=workspace_id)
+        self._metrics.reconciled(result.marked_for.values(), paused=bool(result.paused))
+        for workspace_id, reason in result.marked_for.items():
+            self._log.warning(
+                "a workspace needs a launch", workspace_id=workspace_id, reason=reason.value
+            )
         for workspace_id in result.unmarked:
             self._log.info("a workspace needs no launch any more", workspace_id=workspace_id)
         if result.paused and result.paused != self._paused:
@@ -203,6 +209,7 @@ class Background:
     async def lapse(self) -> bool:
         command = Lapse()
         result = await self._do(lambda store: lapse.run(store, command))
+        self._metrics.lapsed(len(result.provision_ids))
         for provision_id in result.provision_ids:
             self._log.warning("a launch lapsed", provision_id=provision_id)
         return len(result.provision_ids) >= command.limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection
@@ -30,11 +30,17 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """`paused` says in a sentence that the cap was met; empty when it was not."""
+    """`marked_for`: why, of each workspace that was marked.
+    `paused` says in a sentence that the cap was met; empty when it was not.
+    """
 
-    marked: tuple[str, ...] = ()
+    marked_for: Mapping[str, NeedsLaunchReason] = field(default_factory=dict)
     unmarked: tuple[str, ...] = ()
     paused: str = ""
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        return tuple(self.marked_for)
 
 
 def run(store: Store, deployment: Deployment, registry: Registry) -> ReconcileResult:
@@ -61,11 +67,12 @@ def run(store: Store, deployment: Deployment, registry: Registry) -> ReconcileRe
             workspaces=workspaces.count_living(tx) if wanted else 0,
             marked_last_minute=recent.used,
         )
-        marked = [each for each in marking.workspace_ids if _mark(tx, catalogue, wanted[each])]
+        marks = {each: _mark(tx, catalogue, wanted[each]) for each in marking.workspace_ids}
+        marked = {each: reason for each, reason in marks.items() if reason is not None}
         paused = _paused(marking, len(marked))
         reconciler.settle(tx, recent, marked=len(marked), paused_reason=paused)
     return ReconcileResult(
-        marked=tuple(marked),
+        marked_for=marked,
         unmarked=tuple(unmarked),
         paused=paused,
     )
@@ -134,11 +141,12 @@ def _reason(
     return _REASON[seen.relaunch]
 
 
-def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> bool:
+def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> NeedsLaunchReason | None:
+    """Mark it, and answer for which reason; None when there is none any more."""
     held = workspaces.lock(tx, seen.workspace_id)
     reason = _reason(held.workspace if held is not None else None, catalogue, seen)
     if held is None or reason is None or lapsed.with_live_claim(tx, [seen.workspace_id]):
-        return False
+        return None
     reconciler.mark(tx, seen.workspace_id, reason, seen.relaunch_since)
     failure = seen.last_register_failure
     if failure is not None:
@@ -151,7 +159,7 @@ def _mark(tx: Connection, catalogue: Catalogue, seen: Registration) -> bool:
             incarnation=failure.incarnation,
         )
     _record(tx, held.workspace, "workspace.needs_launch", old="", new=reason.value)
-    return True
+    return reason
 
 
 def _unmark(tx: Connection, workspace_id: str, known: Mapping[str, Registration]) -> bool:

@@ -59,6 +59,10 @@ class Lines:
         self._log = structlog.get_logger("registry.lines")
 
     @property
+    def open_now(self) -> int:
+        return self._open
+
+    @property
     def are_down(self) -> bool:
         """There is none at all: who would have to ask a thread need not wait for a turn here."""
         return self._open == 0

@@ -72,7 +72,7 @@ class Background:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`; returns when every task has ended."""
-        tasks = Tasks("registry", on_fault=self._metrics.background_fault)
+        tasks = Tasks("registry", faults=self._metrics.faults)
         await tasks.run(self.tasks(), stop)
 
     async def write_pulse(self) -> None:

@@ -30,7 +30,7 @@ async def running(task: Task, until: Callable[[], bool]) -> CollectorRegistry:
     """Run the task until the condition holds, then stop it."""
     collectors = CollectorRegistry()
     stop = asyncio.Event()
-    tasks = Tasks("provision", on_fault=ProvisionMetrics(collectors).background_fault)
+    tasks = Tasks("provision", faults=ProvisionMetrics(collectors).faults)
     run = asyncio.create_task(tasks.run([task], stop))
     async with asyncio.timeout(5):
         while not until():  # noqa: ASYNC110 - what is waited for is a count, not an event

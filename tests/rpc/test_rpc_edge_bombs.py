@@ -121,6 +121,7 @@ async def test_refusals_are_logged_in_samples_that_say_how_many_they_stand_for()
         "agentworkspace_rpc_calls_total",
         {
             "method": "/edgetest.v1.Echo/Launch",
+            "caller": "nobody",
             "code": "UNAUTHENTICATED",
             "reason": "ERROR_REASON_CREDENTIAL_REJECTED",
         },

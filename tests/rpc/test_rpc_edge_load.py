@@ -161,7 +161,10 @@ async def test_calls_are_counted_by_method_code_and_reason() -> None:
         assert await parts.edge.capacity.drained(5)
         value = parts.metrics.get_sample_value
         assert (
-            value("agentworkspace_rpc_calls_total", {"method": SAY, "code": "OK", "reason": ""})
+            value(
+                "agentworkspace_rpc_calls_total",
+                {"method": SAY, "caller": "nobody", "code": "OK", "reason": ""},
+            )
             == 2
         )
         assert (
@@ -169,14 +172,21 @@ async def test_calls_are_counted_by_method_code_and_reason() -> None:
                 "agentworkspace_rpc_calls_total",
                 {
                     "method": "/edgetest.v1.Echo/Launch",
+                    "caller": "nobody",
                     "code": "UNAUTHENTICATED",
                     "reason": "ERROR_REASON_CREDENTIAL_MISSING",
                 },
             )
             == 1
         )
-        assert value("agentworkspace_rpc_seconds_count", {"method": COUNT}) == 1
-        assert value("agentworkspace_rpc_seconds_bucket", {"method": SAY, "le": "+Inf"}) == 2
+        assert value("agentworkspace_rpc_seconds_count", {"method": COUNT, "caller": "nobody"}) == 1
+        assert (
+            value(
+                "agentworkspace_rpc_seconds_bucket",
+                {"method": SAY, "caller": "nobody", "le": "+Inf"},
+            )
+            == 2
+        )
         assert value("agentworkspace_rpc_running", {"kind": "unary"}) == 0
 
 

@@ -135,8 +135,9 @@ async def test_calls_are_counted_once_whichever_listener_they_came_to() -> None:
     async with two_listeners() as (boxes, control):
         await boxes.launch(bearer="a token")
         await control.launch(bearer=LAUNCHER_SECRET)
-        labels = {"method": LAUNCH, "code": "OK", "reason": ""}
-        assert boxes.metrics.get_sample_value("agentworkspace_rpc_calls_total", labels) == 2
+        for caller in ("launcher", "token"):
+            labels = {"method": LAUNCH, "caller": caller, "code": "OK", "reason": ""}
+            assert boxes.metrics.get_sample_value("agentworkspace_rpc_calls_total", labels) == 1
 
 
 @story

@@ -82,7 +82,7 @@ class CallLog:
     def success(self, call: Call, started: float) -> None:
         seconds = time.monotonic() - started
         try:
-            self._metrics.observe("OK", "", seconds)
+            self._metrics.observe(call, "OK", "", seconds)
             if call.span is not None:
                 call_spans.end(call, "OK", "")
             if self._success is None:
@@ -104,7 +104,7 @@ class CallLog:
         seconds = time.monotonic() - started
         inside = failure.__cause__ if error is None or error is failure else error
         try:
-            self._metrics.observe(failure.code.name, failure.reason, seconds)
+            self._metrics.observe(call, failure.code.name, failure.reason, seconds)
             call_spans.end(call, failure.code.name, failure.reason)
             is_fault = failure.code in _FAULTS
             unlogged = {} if is_fault else self._sampled(failure.reason)
@@ -123,7 +123,7 @@ class CallLog:
     def abandoned(self, call: Call, started: float, code: str, error: BaseException) -> None:
         seconds = time.monotonic() - started
         try:
-            self._metrics.observe(code, "", seconds)
+            self._metrics.observe(call, code, "", seconds)
             call_spans.end(call, code, "")
             unlogged = self._sampled(code)
             if unlogged is not None:

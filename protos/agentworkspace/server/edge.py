@@ -167,7 +167,7 @@ class Edge:
             rule,
             handler,
             self._around,
-            metrics=self._metrics.for_method(method),
+            metrics=self._metrics.for_method(method, rule),
             spans=CallSpans(method, self._tracer),
             max_request_bytes=max_request_bytes,
         )

@@ -1,4 +1,4 @@
-"""What the edge counts, for Prometheus.
+"""What the edge counts, for Prometheus: rate, errors and duration of each method and caller class.
 
 The numbers are plain integers, touched by the event loop only and read when scraped: the
 client library's own counters take a lock for every call.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -20,27 +21,52 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from agentworkspace.rpc.calls import Call
+from agentworkspace.rpc.policy import Rule
 from agentworkspace.server.capacity import Capacity
 
 _BOUNDS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+# The widest role first: an admin has the others, too.
+_ROLES: Final = ("admin", "launcher", "verifier")
+TOKEN: Final = "token"
+NOBODY: Final = "nobody"
 
 
-class MethodMetrics:
-    """The numbers of one method."""
+def caller_class(call: Call) -> str:
+    """The widest role of a caller; `token` of whoever shows something else, which may be a
+    workspace's token; `nobody` of whoever shows nothing that counts.
+    """
+    if call.caller is not None:
+        return _widest(call.caller.roles)
+    return NOBODY if call.bearer is None else TOKEN
 
-    __slots__ = ("buckets", "finished", "method", "seconds")
 
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.finished: dict[tuple[str, str], int] = {}
+@lru_cache
+def _widest(roles: frozenset[str]) -> str:
+    return next((role for role in _ROLES if role in roles), NOBODY)
+
+
+def expected_classes(rule: Rule) -> list[str]:
+    """Who may call, by the rule."""
+    classes = [role for role in _ROLES if rule.any_caller or role in rule.roles]
+    if rule.roles and "admin" not in classes:
+        classes.append("admin")
+    if rule.bearer_allowed:
+        classes.append(TOKEN)
+    if rule.public or rule.anonymous_allowed:
+        classes.append(NOBODY)
+    return classes
+
+
+class Numbers:
+    """Of one method, as one class of callers calls it."""
+
+    __slots__ = ("buckets", "finished", "seconds")
+
+    def __init__(self) -> None:
+        self.finished: dict[tuple[str, str], int] = {("OK", ""): 0}
         self.buckets = [0] * (len(_BOUNDS_SECONDS) + 1)
         self.seconds = 0.0
-
-    def observe(self, code: str, reason: str, seconds: float) -> None:
-        key = (code, reason)
-        self.finished[key] = self.finished.get(key, 0) + 1
-        self.buckets[bisect_left(_BOUNDS_SECONDS, seconds)] += 1
-        self.seconds += seconds
 
     def cumulated(self) -> list[tuple[str, float]]:
         """Histogram buckets as Prometheus wants them: each counts all that are smaller, too."""
@@ -53,11 +79,36 @@ class MethodMetrics:
         return buckets
 
 
+class MethodMetrics:
+    """The numbers of one method, by the class of its callers."""
+
+    __slots__ = ("by_class", "method")
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.by_class: dict[str, Numbers] = {}
+
+    def expect(self, rule: Rule) -> None:
+        """Who may call has numbers from the start."""
+        for each in expected_classes(rule):
+            self.by_class.setdefault(each, Numbers())
+
+    def observe(self, call: Call, code: str, reason: str, seconds: float) -> None:
+        name = caller_class(call)
+        numbers = self.by_class.get(name)
+        if numbers is None:
+            numbers = self.by_class[name] = Numbers()
+        key = (code, reason)
+        numbers.finished[key] = numbers.finished.get(key, 0) + 1
+        numbers.buckets[bisect_left(_BOUNDS_SECONDS, seconds)] += 1
+        numbers.seconds += seconds
+
+
 class EdgeMetrics(Collector):
     """One per process and registry: Prometheus refuses the same names twice.
 
-    agentworkspace_rpc_calls_total {method, code, reason}, agentworkspace_rpc_seconds {method},
-    agentworkspace_rpc_running {kind: unary or stream}.
+    agentworkspace_rpc_calls_total {method, caller, code, reason}, agentworkspace_rpc_seconds
+    {method, caller}, agentworkspace_rpc_running {kind: unary or stream}.
     """
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
@@ -66,9 +117,11 @@ class EdgeMetrics(Collector):
         if registry is not None:
             registry.register(self)
 
-    def for_method(self, method: str) -> MethodMetrics:
+    def for_method(self, method: str, rule: Rule) -> MethodMetrics:
         """The same ones for each listener that answers the method."""
-        return self._methods.setdefault(method, MethodMetrics(method))
+        metrics = self._methods.setdefault(method, MethodMetrics(method))
+        metrics.expect(rule)
+        return metrics
 
     def watch(self, capacity: Capacity) -> None:
         self._capacity = capacity
@@ -80,9 +133,10 @@ class EdgeMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         finished, seconds, running = self._families()
         for each in self._methods.values():
-            for (code, reason), count in tuple(each.finished.items()):
-                finished.add_metric((each.method, code, reason), count)
-            seconds.add_metric((each.method,), each.cumulated(), each.seconds)
+            for caller, numbers in tuple(each.by_class.items()):
+                for (code, reason), count in tuple(numbers.finished.items()):
+                    finished.add_metric((each.method, caller, code, reason), count)
+                seconds.add_metric((each.method, caller), numbers.cumulated(), numbers.seconds)
         if self._capacity is not None:
             running.add_metric(("unary",), self._capacity.in_flight)
             running.add_metric(("stream",), self._capacity.streams)
@@ -93,13 +147,13 @@ class EdgeMetrics(Collector):
         return (
             CounterMetricFamily(
                 "agentworkspace_rpc_calls",
-                "Finished calls by method, status code and reason.",
-                labels=("method", "code", "reason"),
+                "Finished calls by method, class of the caller, status code and reason.",
+                labels=("method", "caller", "code", "reason"),
             ),
             HistogramMetricFamily(
                 "agentworkspace_rpc_seconds",
                 "Time from the request's arrival to its answer.",
-                labels=("method",),
+                labels=("method", "caller"),
             ),
             GaugeMetricFamily(
                 "agentworkspace_rpc_running", "Calls being served now.", labels=("kind",)

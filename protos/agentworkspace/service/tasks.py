@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from prometheus_client import Counter
 
 from agentworkspace.core.refusal import Refusal
+from agentworkspace.service.metric_series import begin_at_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,24 @@ class Task:
 class Tasks:
     """Runs them side by side. A task that fails is tried again; it is logged when it begins to
     fail and when it is well again, not every time. `known` faults say all in their own text.
+    `faults` counts all, by the task's name.
     """
 
     def __init__(
         self,
         service: str,
         *,
-        on_fault: Callable[[str], None],
+        faults: Counter,
         known: tuple[type[Exception], ...] = (),
     ) -> None:
-        self._on_fault = on_fault
+        self._faults = faults
         self._known: tuple[type[Exception], ...] = (Refusal, *known)
         self._log = structlog.get_logger(f"{service}.background")
         self._failing: set[str] = set()
 
     async def run(self, tasks: Sequence[Task], stop: asyncio.Event) -> None:
         """Run until `stop`; returns when every task has ended."""
+        begin_at_zero(self._faults, [task.name for task in tasks])
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(self._repeat(task, stop), name=task.name)
@@ -67,7 +71,7 @@ class Tasks:
         try:
             more = await task.work()
         except Exception as fault:  # noqa: BLE001 - it is tried again; nobody else would
-            self._on_fault(task.name)
+            self._faults.labels(task.name).inc()
             self._note_fault(task, fault)
             return False
         if task.name in self._failing:
