@@ -97,6 +97,7 @@ CHECKS = (
     Check("protos/generate.py --check", (sys.executable, "protos/generate.py", "--check")),
     Check("the table of reasons", (sys.executable, "-m", "deploy.reasons", "--check")),
     Check("the API reference", (sys.executable, "-m", "deploy.api_reference", "--check")),
+    Check("the dashboards", (sys.executable, "-m", "deploy.boards", "--check")),
     Check("the table of runtimes", (sys.executable, "-m", "tests.runtimes.results", "--check")),
     Check("alembic check, both services", alembic_check),
     Check("mypy --strict", ("mypy",)),

@@ -23,6 +23,7 @@ REGISTRY_CALLS: Final = (
     "RetireWorkspace",
     "ValidateToken",
 )
+FILES: Final = ("catalogue-or-templates", "credentials", "keys")
 CALL_OUTCOMES: Final = ("ok", "refused", "unavailable")
 _CALL_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -134,6 +135,7 @@ class ProvisionMetrics:
         """The outcomes are all that ProvisionWorkspace has; registry calls say how they ended."""
         begin_at_zero(self._provisions, ProvisionReason, OUTCOMES)
         begin_at_zero(self._launch_refusals, REASONS)
+        begin_at_zero(self._files, FILES)
         begin_at_zero(self._refusals, REASONS)
         begin_at_zero(self._resolved, BillingMode, Source)
         begin_at_zero(self._registry_calls, REGISTRY_CALLS, CALL_OUTCOMES)
