@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from deploy.boards import BOARDS
-from tests.faults.pairs import Pair, make_databases, serving
+from tests.faults.pairs import make_databases
 from tests.faults.servers import Server, reachable_directory, started
 from tests.lifecycle.launches import create, launch, workspace_at
+from tests.lifecycle.processes import Pair, pair
 from tests.observability.prometheus import Prometheus, scraping
 from tests.rpc.registry_requests import failed
 from tests.services import free_address
@@ -47,10 +48,10 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         directory = stack.enter_context(reachable_directory())
         server = stack.enter_context(started(Server(directory / "pg")))
         make_databases(server)
-        urls = {name: server.url(name) for name in metrics}
-        pair = stack.enter_context(serving(urls, tmp_path / "pair", settings=settings))
+        registry, provision = (server.url(name) for name in metrics)
+        both = stack.enter_context(pair(registry, provision, tmp_path / "pair", settings=settings))
         prometheus.until("min(agentworkspace_database_takes_writes) == 1 and count(up) == 2")
-        yield Watched(server, pair, prometheus)
+        yield Watched(server, both, prometheus)
 
 
 def a_days_work(pair: Pair) -> None:
