@@ -275,7 +275,7 @@ class EdgeMethod:
         """The failure that the client may see; never the exception's own text."""
         if isinstance(error, RpcFailure):
             return error
-        if call.remaining() <= 0 or isinstance(error, TimeoutError):
+        if call.remaining() <= 0:
             return self._around.failures.deadline(self._name)
         task = asyncio.current_task()
         if task is not None and task.cancelling():

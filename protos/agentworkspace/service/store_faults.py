@@ -69,7 +69,11 @@ def what_a_client_may_see(error: Exception) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, TimeoutError):
-        return Refusal(SharedReason.DEADLINE, "the deadline passed before the answer was ready")
+        return Refusal(
+            SharedReason.DEADLINE,
+            "the deadline passed before the answer was ready; a change may have been made: repeat"
+            " the call with the same request_id and more time",
+        )
     # A command's store faults were worded where it ran; this is for work outside of commands.
     return refusal_of(error) or internal()
 
