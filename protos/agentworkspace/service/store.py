@@ -141,4 +141,3 @@ class Store(Generic[Tx]):
         if remaining < limits.statement.total_seconds() - _NOT_WORTH_SAYING_SECONDS:
             return limits.within(remaining)
         return limits if self.database.pooled else None
-
