@@ -1,14 +1,16 @@
 """The files of one installation: who may call, and the keys. Made once, then left alone.
 
-    python3 deploy/installation.py DIRECTORY     make them, for deploy/compose.yaml for example
+    python3 deploy/installation.py DIRECTORY
 
-Needs nothing but the standard library.
+makes them, and what deploy/compose.yaml needs besides: the roles of the database, and deploy/.env,
+which says whose the files are and where they lie. Needs nothing but the standard library.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -16,6 +18,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+# The image wants a password for its superuser; afterwards only the server's own socket lets it in.
+NO_PASSWORD = "ALTER ROLE postgres PASSWORD NULL;\n"
+ENVIRONMENT = """# Read by `docker compose -f deploy/compose.yaml`; yours to edit.
+# Where a box finds the registry. As it stands: boxes that are processes of this machine. For others
+# publish it on an address that they reach, and put TLS in front of it.
+# REGISTRY_PUBLISHED=127.0.0.1:7101
+# PROVISION_PUBLISHED=127.0.0.1:7102
+# PROVISION_BOX_REGISTRY_ADDRESS=127.0.0.1:7101
+# Who pays for models on the platform's bill; without it such a launch is refused.
+# PLATFORM_LLM_BASE_URL=
+# PLATFORM_LLM_ANTHROPIC_BASE_URL=
+# PLATFORM_LLM_TOKENS=tenant
+# Pin what it builds on: name@sha256:…
+# PYTHON_IMAGE=python:3.13-slim
+# POSTGRES_IMAGE=postgres:18
+# With `--profile observability`: where Grafana answers, on this machine only.
+# GRAFANA_PUBLISHED=127.0.0.1:3000
+"""
 
 
 @dataclass(frozen=True)
@@ -30,22 +51,39 @@ class Installation:
         return self.home / "credentials" / "admin-token"
 
     @property
+    def registry_files(self) -> Path:
+        """What registry-service reads, and no other: a directory of its own, so that a container
+        can have it whole and sees a file that was renewed by a rename.
+        """
+        return self.home / "credentials" / "registry"
+
+    @property
+    def provision_files(self) -> Path:
+        """Likewise what provision-service reads."""
+        return self.home / "credentials" / "provision"
+
+    @property
     def registry_token(self) -> Path:
         """What provision-service presents to the registry."""
-        return self.home / "credentials" / "provision-registry-token"
+        return self.provision_files / "registry-token"
 
     @property
     def registry_callers(self) -> Path:
-        return self.home / "credentials" / "registry-callers.json"
+        return self.registry_files / "callers.json"
 
     @property
     def provision_callers(self) -> Path:
-        return self.home / "credentials" / "provision-callers.json"
+        return self.provision_files / "callers.json"
 
     @property
     def secrets_keys(self) -> Path:
         """What the tenants' secrets are encrypted with; without it they are lost."""
-        return self.home / "credentials" / "secrets-keys.json"
+        return self.provision_files / "secrets-keys.json"
+
+    @property
+    def databases(self) -> Path:
+        """What PostgreSQL runs once, for roles and databases; no password can be read from it."""
+        return self.home / "databases" / "databases.sql"
 
     @property
     def postgres(self) -> Path:
@@ -58,8 +96,14 @@ class Installation:
     def prepare(self) -> None:
         """Make what is missing, and nothing else: callers added by hand stay."""
         self.home.mkdir(parents=True, exist_ok=True)
-        for directory in (self.admin_token.parent, self.log("").parent):
+        for directory in (
+            self.admin_token.parent,
+            self.registry_files,
+            self.provision_files,
+            self.log("").parent,
+        ):
             directory.mkdir(mode=0o700, exist_ok=True)
+        self._move_those_of_before()
         write_once(self.admin_token, lambda: secrets.token_urlsafe(32))
         write_once(self.registry_token, lambda: secrets.token_urlsafe(32))
         write_once(self.secrets_keys, new_keys)
@@ -68,6 +112,50 @@ class Installation:
         launcher = caller("provision-service", ["launcher", "verifier"], self.registry_token)
         write_once(self.registry_callers, lambda: as_json({"callers": [admin, launcher]}))
         write_once(self.provision_callers, lambda: as_json({"callers": [admin]}))
+
+    def prepare_compose(self, settings: Path) -> None:
+        """Make what deploy/compose.yaml needs besides: `settings` is its .env."""
+        self.databases.parent.mkdir(mode=0o755, exist_ok=True)
+        roles = [
+            role("registry", self.registry_files / "database-url"),
+            role("provision", self.provision_files / "database-url"),
+        ]
+        write_once(self.databases, lambda: "".join([*roles, NO_PASSWORD]))
+        # The server reads it as a user of its own.
+        self.databases.chmod(0o644)
+        told = f"AGENTWORKSPACE_USER={os.getuid()}\nAGENTWORKSPACE_DATA={self.home}\n"
+        write_once(settings, lambda: told + ENVIRONMENT)
+
+    def _move_those_of_before(self) -> None:
+        """Earlier all of them lay in one directory."""
+        for name, file in {
+            "provision-registry-token": self.registry_token,
+            "registry-callers.json": self.registry_callers,
+            "provision-callers.json": self.provision_callers,
+            "secrets-keys.json": self.secrets_keys,
+        }.items():
+            before = self.admin_token.with_name(name)
+            if before.exists() and not file.exists():
+                before.rename(file)
+
+
+def role(name: str, url: Path) -> str:
+    """SQL for a role that owns a database of its own. Its password stands in the URL alone."""
+    write_once(url, lambda: f"postgresql://{name}:{secrets.token_urlsafe(32)}@postgres/{name}")
+    password = url.read_text().strip().split(":")[2].partition("@")[0]
+    return f"""CREATE ROLE {name} LOGIN PASSWORD '{verifier(password, secrets.token_bytes(16))}';
+CREATE DATABASE {name} OWNER {name};
+REVOKE ALL ON DATABASE {name} FROM PUBLIC;
+"""
+
+
+def verifier(password: str, salt: bytes, rounds: int = 4096) -> str:
+    """What PostgreSQL keeps of a password (RFC 5803): it proves the password and does not tell."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    texts = (base64.b64encode(each).decode() for each in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *texts)
 
 
 def caller(name: str, roles: list[str], token: Path) -> dict[str, object]:
@@ -102,4 +190,6 @@ if __name__ == "__main__":
         sys.exit("usage: python3 deploy/installation.py DIRECTORY")
     installation = Installation(Path(sys.argv[1]).resolve())
     installation.prepare()
+    installation.prepare_compose(Path(__file__).resolve().with_name(".env"))
     print(f"An admin's credential lies in {installation.admin_token} (mode 0600).")
+    print("Start both services: docker compose -f deploy/compose.yaml up --build --detach")
