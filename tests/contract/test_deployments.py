@@ -66,3 +66,26 @@ def test_every_variable_is_a_setting_and_every_required_one_is_told(
         without_files = {each.removesuffix("_FILE") for each in variables} | variables
         required = {f"{service.upper()}_{name}" for name in REQUIRED[service]}
         assert required - without_files == set()
+
+
+@pytest.mark.parametrize("name", ["registry.yaml", "provision.yaml", "migrate.yaml"])
+def test_every_file_that_a_pod_is_told_of_is_in_its_secret(name: str) -> None:
+    shared = {
+        each["metadata"]["name"]: each["data"]
+        for each in yaml.safe_load_all((DEPLOY / "k8s" / "settings.yaml").read_text())
+    }
+    for document in yaml.safe_load_all((DEPLOY / "k8s" / name).read_text()):
+        if document["kind"] not in ("Deployment", "Job"):
+            continue
+        spec = document["spec"]["template"]["spec"]
+        mounted = {f"/etc/agentworkspace/{each['path']}" for each in _items(spec)}
+        for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+            (source,) = container["envFrom"]
+            told = shared[source["configMapRef"]["name"]]
+            assert {told[each] for each in told if each.endswith("_FILE")} == mounted
+
+
+def _items(spec: dict[str, Any]) -> list[dict[str, str]]:
+    (volume,) = spec["volumes"]
+    items: list[dict[str, str]] = volume["secret"]["items"]
+    return items
