@@ -62,9 +62,7 @@ def _check(settings: Settings) -> Iterator[str]:
     if settings.registry_ca_file is not None:
         certificates_of(settings.registry_ca_file)
     if settings.database_url is not None:
-        opened = database(
-            settings.database_url, pool_size=1, pooled=settings.database_pooled
-        )
+        opened = database(settings.database_url, pool_size=1, pooled=settings.database_pooled)
         try:
             with opened.engine.connect() as connection:
                 yield from _lost(connection, loaded.catalogue)

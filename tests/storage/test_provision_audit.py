@@ -21,7 +21,7 @@ from provision_service.commands.unregister_platform_credential import Unregister
 from provision_service.domain.registry_port import RelaunchReason
 from provision_service.launch import extend_provision
 from provision_service.launch.extend_provision import ExtendProvision
-from provision_service.workers import adopt_usage_token, reconcile, rekey
+from provision_service.workers import adopt_usage_token, reconcile, rekey, report_keys
 from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from provision_service.workers.rekey import Rekey
 from tests.storage.provision_world import (
