@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +20,8 @@ from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.errors import failure_from
 from tests.domain.provision_launches import CATALOGUE_TEXT, edited
 from tests.rpc.provision_server import ADMIN, LAUNCHER
+from tests.rpc.registry_server import secret_of
+from tests.rpc.workspacectl_pair import Result, run
 from tests.services import Pair, both
 
 _MENU = "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
@@ -124,3 +128,42 @@ def test_a_launcher_may_not_ask(pair: Pair) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         preview(pair, CATALOGUE_TEXT, LAUNCHER)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def diff(pair: Pair, directory: Path, text: str, *words: str) -> Result:
+    (directory / "token").write_text(secret_of("operator"))
+    (directory / "new.yaml").write_text(text)
+    where = ("--provision", pair.provision.address, "--token-file", str(directory / "token"))
+    return run(*where, *words, "catalogue", "diff", str(directory / "new.yaml"))
+
+
+def test_the_operators_diff_exits_3_where_a_payer_would_change(
+    pair: Pair, workspaces: dict[str, str], tmp_path: Path
+) -> None:
+    result = diff(pair, tmp_path, HAIKU_AT_THE_PLATFORM, "-o", "wide")
+    assert result.code == 3
+    (row,) = [line for line in result.lines if workspaces["haiku"] in line]
+    assert row == (
+        f"{workspaces['haiku']} acme claude-code byok → platform_managed"
+        " anthropic-oauth → platform - - → http://127.0.0.1:9/anthropic"
+        " CLAUDE_CODE_OAUTH_TOKEN → MOLECULE_LLM_USAGE_TOKEN haiku"
+    )
+    assert workspaces["opus"] not in result.out
+    assert "1 workspace(s) would be paid for by somebody else" in result.err
+
+
+def test_the_operators_diff_exits_0_where_none_would(
+    pair: Pair, workspaces: dict[str, str], tmp_path: Path
+) -> None:
+    result = diff(pair, tmp_path, CATALOGUE_TEXT, "--json")
+    assert result.code == 0
+    # The service in this very process logs to the same output.
+    found = json.loads(result.out[result.out.index("\n{") :])
+    assert found["changes"] == []
+    assert found["summary"]["examinedCount"] == str(len(workspaces))
+
+
+def test_the_operators_diff_names_the_line_of_a_mistake(pair: Pair, tmp_path: Path) -> None:
+    result = diff(pair, tmp_path, edited(("default_runtime: claude-code", "default_runtime: x")))
+    assert result.code == 1
+    assert "text:7: default_runtime `x` is no runtime" in result.err

@@ -122,7 +122,7 @@ def test_off_this_machine_nothing_travels_in_plaintext(address: str, credential:
         patch.setattr(grpc, "insecure_channel", _refuse)
         result = run(*words)
 
-    assert result.code == 3
+    assert result.code == 4
 
 
 def test_plaintext_off_this_machine_must_be_asked_for(credential: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_client_certificate_opens_mutual_tls(tmp_path: Path) -> None:
 
 
 def test_without_the_client_certificate_mutual_tls_stays_shut(tmp_path: Path) -> None:
-    assert over_tls(tmp_path, "--ca", "CA", client_ca=b"").code == 3
+    assert over_tls(tmp_path, "--ca", "CA", client_ca=b"").code == 4
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_a_service_that_is_stopping_is_exit_code_1(pair: Pair) -> None:
     assert "SERVICE_UNKNOWN" in result.lines[2]
 
 
-def test_a_service_that_is_not_there_is_exit_code_3_and_the_other_is_still_shown(
+def test_a_service_that_is_not_there_is_exit_code_4_and_the_other_is_still_shown(
     pair: Pair,
 ) -> None:
     set_serving(pair.registry, "")
 
     result = run("--registry", pair.registry.address, "--provision", "127.0.0.1:1", "health")
 
-    assert result.code == 3
+    assert result.code == 4
     assert f"registry {pair.registry.address} (all) SERVING" in result.lines
     assert "provision 127.0.0.1:1 (all) UNREACHABLE" in result.lines

@@ -137,29 +137,29 @@ def test_a_service_without_its_database_has_still_answered(pair: Pair, tmp_path:
     assert "repeat with     --request-id again-please" in result.err
 
 
-def test_nobody_there_is_exit_code_3_under_the_correlation_id_that_was_sent() -> None:
+def test_nobody_there_is_exit_code_4_under_the_correlation_id_that_was_sent() -> None:
     result = run("--registry", NOWHERE, "--json", "tokens", "list", WORKSPACE)
 
     error = json.loads(result.err)["error"]
-    assert (result.code, error["code"], error["reason"]) == (3, "UNAVAILABLE", "")
+    assert (result.code, error["code"], error["reason"]) == (4, "UNAVAILABLE", "")
     assert len(error["correlationId"]) == 32
 
 
 def test_nobody_there_is_told_with_the_request_id_that_makes_a_repetition_safe() -> None:
     result = run("--registry", NOWHERE, "tokens", "mint", WORKSPACE)
 
-    assert result.code == 3
+    assert result.code == 4
     assert result.err.startswith("unreachable\n")
     assert "repeat with     --request-id " in result.err
     assert "Traceback" not in result.err
 
 
-def test_a_service_that_does_not_answer_in_time_is_exit_code_3(pair: Pair) -> None:
+def test_a_service_that_does_not_answer_in_time_is_exit_code_4(pair: Pair) -> None:
     pair.provision.on("GetWorkspace", None)
 
     result = pair.run("--timeout", "0.1", "workspaces", "get", WORKSPACE)
 
-    assert result.code == 3
+    assert result.code == 4
     assert "DEADLINE_EXCEEDED" in result.err
 
 

@@ -152,7 +152,7 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(pair: Pair) -> None:
 def test_the_doctor_tells_a_service_that_is_down_from_one_at_the_wrong_address(pair: Pair) -> None:
     down = run("--registry", "127.0.0.1:1", "--provision", pair.registry.address, "doctor")
 
-    assert down.code == 3
+    assert down.code == 4
     assert (
         "registry address wrong nothing listens at 127.0.0.1:1 (Connection refused)" in down.lines
     )

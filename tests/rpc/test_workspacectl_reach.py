@@ -33,7 +33,7 @@ def pair() -> Iterator[Pair]:
 
 def told_of(pair: Pair, *words: str) -> str:
     result = pair.run(*words)
-    assert result.code in (1, 3), result
+    assert result.code in (1, 4), result
     return " ".join(result.err.split())
 
 
@@ -66,7 +66,7 @@ def over_tls(tmp_path: Path, *words: str, client_ca: bool = False) -> str:
         result = run(
             *("--registry", script.address, "--timeout", "3", "tokens", "list", WORKSPACE), *given
         )
-    assert result.code == 3, result
+    assert result.code == 4, result
     return " ".join(result.err.split())
 
 

@@ -20,7 +20,8 @@ class ExitCode(IntEnum):
     DONE = 0
     REFUSED = 1  # the service refused, or its answer is no
     USAGE = 2  # the command line, or a file it names
-    UNREACHABLE = 3  # nobody answered
+    PAYER_CHANGES = 3  # `catalogue diff`: somebody else would pay
+    UNREACHABLE = 4  # nobody answered
     INTERRUPTED = 130
 
 

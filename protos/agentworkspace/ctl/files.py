@@ -106,6 +106,11 @@ class PrivateFile:
         Path(self._draft).unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """All of the file, or of standard input when it is `-`."""
+    return _decoded(path, _bytes_of(path))
+
+
 def _regular_or_absent(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)

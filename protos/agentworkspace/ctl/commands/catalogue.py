@@ -6,6 +6,7 @@ import argparse
 
 from agentworkspace.ctl.arguments import AUTH_ENV, PAGING
 from agentworkspace.ctl.command import Answer, Command, Group, argument
+from agentworkspace.ctl.commands.catalogue_diff import DIFF
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.output import facts
 from agentworkspace.ctl.paging import listed
@@ -79,5 +80,6 @@ GROUP = Group(
             _derive,
             (_RUNTIME, argument("model", help="id of the model"), AUTH_ENV),
         ),
+        DIFF,
     ),
 )
