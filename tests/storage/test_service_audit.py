@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from agentworkspace.service.audit import sealing, seals
 from agentworkspace.service.audit.keys import NO_KEYS, AuditKeys
 from agentworkspace.service.audit.sealing import CountsAnew, WasSigned
+from agentworkspace.service.audit.tables import WRITTEN
 from tests.postgres import PostgresServer
 from tests.storage.audit_world import LOGS, AuditWorld, audit_at, signing_keys
 
@@ -242,3 +243,20 @@ def test_a_server_that_counts_transactions_anew_needs_a_new_chain(
     first = audit.event_ids()[0]
     audit.sql("UPDATE {events} SET actor = 'eve' WHERE event_id = :first", first=first)
     assert audit.changed().startswith(f"row 1 (event {first}, ")
+
+
+def test_a_row_without_a_place_is_named(audit: AuditWorld) -> None:
+    """The owner of the table can do that, and the service would list the row."""
+    audit.seal()
+    audit.write("one")
+    audit.seal_all()
+    ((key,),) = audit.sql(
+        "SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = CAST(:t AS regclass)",
+        t=f"{audit.log.schema}.audit_events",
+    )
+    audit.sql(f"ALTER TABLE {{events}} DROP CONSTRAINT {key}")
+    audit.sql("ALTER TABLE {events} ALTER COLUMN xact DROP NOT NULL")
+    names = ", ".join((*WRITTEN, *audit.log.more))
+    insert = "INSERT INTO {events} (xact, {names}) SELECT NULL, {names} FROM {events}"
+    audit.sql(audit.log.sql(insert, names=names))
+    assert "was inserted without a transaction" in audit.changed()

@@ -10,6 +10,7 @@ import pytest
 from agentworkspace.service.audit import pruning, sealing
 from agentworkspace.service.audit.keys import NO_KEYS
 from agentworkspace.service.audit.sealing import WasSigned
+from agentworkspace.service.audit.tables import WRITTEN
 from tests.postgres import PostgresServer
 from tests.storage.audit_world import LOGS, AuditWorld, audit_at, signing_keys
 
@@ -83,6 +84,36 @@ def test_what_a_crash_left_behind_counts_no_more_and_is_pruned_next(
     assert pruning.prune(audit.engine, audit.log, KEYS, keep=KEEP).rows == 4
     assert audit.seal_all() == 7
     assert audit.changed(*audit.checkpoints) == ""
+
+
+COPY = "INSERT INTO {{events}} (xact, {columns}) SELECT {place}, {columns} FROM {{events}} LIMIT 1"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("place", ["-5", "0", "(SELECT xact FROM {seals} WHERE number = 3)"])
+def test_a_row_that_was_inserted_where_rows_were_pruned_is_named(
+    audit: AuditWorld, monkeypatch: pytest.MonkeyPatch, place: str, dies: bool
+) -> None:
+    """Also while what was pruned is not deleted yet."""
+    with monkeypatch.context() as dying:
+        if dies:
+            dying.setattr(pruning, "_ROWS", "SELECT FROM {events}")
+            dying.setattr(pruning, "_SEALS", "SELECT FROM {seals}")
+        prune_up_to(audit, 3, dying)
+    assert audit.changed() == ""
+    audit.sql(COPY.format(columns=", ".join(WRITTEN), place=place))
+    assert "was inserted among rows that were pruned" in audit.changed()
+
+
+def test_an_edit_of_what_is_about_to_be_pruned_is_named(
+    audit: AuditWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(pruning, "_ROWS", "SELECT FROM {events} LIMIT 0")
+        dying.setattr(pruning, "_SEALS", "SELECT FROM {seals}")
+        prune_up_to(audit, 3, dying)
+    audit.sql("UPDATE {events} SET actor = 'nobody' WHERE action = '1/0'")
+    assert "was edited" in audit.changed()
 
 
 def test_deleting_the_beginning_without_saying_so_is_named(audit: AuditWorld) -> None:

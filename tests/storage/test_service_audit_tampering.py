@@ -112,6 +112,15 @@ def test_an_edit_of_any_column_of_any_row_is_named(audit: Sealed, data: st.DataO
         assert event_id in audit.changed()
 
 
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"])
+def test_a_time_that_python_cannot_hold_is_named_like_any_other(audit: Sealed, at: str) -> None:
+    audit.sql("UPDATE {events} SET {time} = :at WHERE event_id = :it", at=at, it=audit.ids[5])
+    assert audit.changed().startswith(f"row 6 (event {audit.ids[5]}")
+    audit.restore()
+    audit.sql("UPDATE {seals} SET time = :at WHERE number = 2", at=at)
+    assert audit.changed().startswith("seal 2 of ")
+
+
 @often
 @given(gone=st.sets(row, min_size=1))
 def test_of_rows_that_were_removed_the_first_is_named(audit: Sealed, gone: set[int]) -> None:

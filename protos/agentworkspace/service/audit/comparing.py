@@ -92,6 +92,18 @@ def compare(seal: Seal, rows: Sequence[Found]) -> None:
         raise comes.inserted(f"behind row {seal.rows}")
 
 
+def compare_left(seal: Seal, rows: Sequence[Found]) -> None:
+    """As `compare`, for a seal that was pruned: its rows may be gone, and nothing may be there in
+    their place.
+    """
+    entries = dict(_entries(seal))
+    for row in rows:
+        if row.event_id not in entries:
+            raise row.inserted(f"among rows that were pruned, up to row {seal.rows}")
+        if row.digest != entries[row.event_id]:
+            raise Changed(f"{row} was edited after {seal.time}; it is to be pruned")
+
+
 def _entries(seal: Seal) -> Iterator[tuple[str, bytes]]:
     for start in range(0, len(seal.entries), ENTRY_BYTES):
         entry = seal.entries[start : start + ENTRY_BYTES]

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from agentworkspace.service.audit.keys import AuditKeys
-from agentworkspace.service.audit.tables import AuditLog
+from agentworkspace.service.audit.tables import AuditLog, readable
 
 NO_DIGEST: Final = bytes(32)
 NO_EVENT: Final = str(UUID(int=0))
@@ -113,6 +113,9 @@ class Seal:
 
 
 _NAMES: Final = tuple(each.name for each in fields(Seal))
+_READ_NAMES: Final = tuple(
+    f"{readable(name)} AS {name}" if name == "time" else name for name in _NAMES
+)
 _BYTES: Final = frozenset({"previous", "entries", "digest", "signature"})
 
 
@@ -142,7 +145,7 @@ def pruned_up_to(tx: Connection, log: AuditLog) -> int:
 
 def read(tx: Connection, log: AuditLog, which: str, **parameters: int) -> Iterator[Seal]:
     """Seals; `which` is what follows FROM, with these parameters."""
-    statement = log.sql(_READ, which=which, names=", ".join(_NAMES))
+    statement = log.sql(_READ, which=which, names=", ".join(_READ_NAMES))
     for row in tx.exec_driver_sql(statement, parameters).mappings():
         yield Seal(**{name: _read(name, value) for name, value in row.items()})
 

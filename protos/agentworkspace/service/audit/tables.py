@@ -70,6 +70,13 @@ class AuditSealColumns:
     signature: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+def readable(time: str) -> str:
+    """SQL: this time, or the nearest one that Python can hold. The database holds more, and
+    whoever edits may write any of them; digests are made of the time itself.
+    """
+    return f"greatest('0001-01-02 UTC', least('9999-12-30 UTC', {time}))"
+
+
 def digest_of_row(log: AuditLog, xact: str = "e.xact") -> str:
     """SQL: the digest of row `e`, whose place had this transaction when it was sealed."""
     written = ", ".join(f"e.{name}" for name in (*WRITTEN, *log.more))

@@ -10,19 +10,24 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from agentworkspace.service.audit import seals
-from agentworkspace.service.audit.comparing import Changed, Clock, Found, compare
+from agentworkspace.service.audit.comparing import Changed, Clock, Found, compare, compare_left
 from agentworkspace.service.audit.keys import AuditKeys
 from agentworkspace.service.audit.seals import ENTRY_BYTES, NO_DIGEST, Checkpoint, Seal
-from agentworkspace.service.audit.tables import AuditLog, digest_of_row
+from agentworkspace.service.audit.tables import AuditLog, digest_of_row, readable
 
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SEALS_AT_ONCE: Final = 50
 _ROWS: Final = """
-SELECT e.event_id::text, e.xact + %(shift)s, e.{time}, e.action, {digest}
+SELECT e.event_id::text, e.xact + %(shift)s, {readable}, e.action, {digest}
 FROM {events} e
 WHERE (%(first)s OR (e.xact, e.event_id) > (%(after_xact)s, %(after_id)s::uuid))
     AND (%(to_the_end)s OR (e.xact, e.event_id) <= (%(xact)s, %(event_id)s::uuid))
 ORDER BY e.xact, e.event_id
+"""
+# The tables allow none; their owner can change that.
+_WITHOUT_PLACE: Final = """
+SELECT e.event_id::text, 0, {readable}, e.action, ''::bytea FROM {events} e
+WHERE e.xact IS NULL OR e.event_id IS NULL LIMIT 1
 """
 
 
@@ -74,17 +79,13 @@ class _Walk:
     def whole(self) -> Verified:
         for seal in self._seals():
             self._check_seal(seal)
-            self._check_signature(seal)
-            if seal.number != self._found.pruned:
-                rows = self._rows_of(seal)
-                compare(seal, rows)
-                for row in rows:
-                    self._clock.check(row, seal.time)
-                self._found.rows += seal.count
-            self._check_log(seal)
-            self._is_said_pruned |= seal.pruned == self._found.pruned
+            self._check_rows(seal)
+            if seal.number >= self._found.pruned:
+                self._check_signature(seal)
+                self._check_log(seal)
+                self._is_said_pruned |= seal.pruned == self._found.pruned
+                self._found.seals += 1
             self._clock.note(seal)
-            self._found.seals += 1
             self._last = self._found.newest = seal
         self._check_end()
         self._look_at_unsealed()
@@ -105,8 +106,8 @@ class _Walk:
         self._found.pruned = max(self._found.pruned, seal.pruned)
 
     def _seals(self) -> Iterator[Seal]:
-        """Those that were pruned may still be there in part, and count no more."""
-        number = self._found.pruned - 1
+        """Those that were pruned may still be there, and count no more."""
+        number = 0
         which = f"WHERE number > %(number)s ORDER BY number LIMIT {_SEALS_AT_ONCE}"
         while portion := list(seals.read(self._tx, self._log, which, number=number)):
             yield from portion
@@ -116,7 +117,8 @@ class _Walk:
         """It follows the one before, and its digest is its own."""
         last, is_first = self._last, self._last is None
         expected = max(self._found.pruned, 1) if last is None else last.number + 1
-        if seal.number != expected:
+        is_left = is_first and 0 < seal.number < expected
+        if seal.number != expected and not is_left:
             raise Changed(f"seal {expected} was removed ({_rows_of(seal, last)})")
         if last is not None and seal.previous != last.digest:
             raise Changed(f"seal {last.number} was edited: seal {seal.number} follows another one")
@@ -131,6 +133,16 @@ class _Walk:
             raise Changed(f"seal {seal.number} of {seal.time} was edited ({_rows_of(seal, last)})")
         if is_first or begins:
             self._found.chains.append(seal)
+
+    def _check_rows(self, seal: Seal) -> None:
+        rows = self._rows_of(seal)
+        if seal.number <= self._found.pruned:
+            compare_left(seal, rows)
+            return
+        compare(seal, rows)
+        for row in rows:
+            self._clock.check(row, seal.time)
+        self._found.rows += seal.count
 
     def _check_signature(self, seal: Seal) -> None:
         """What nobody signed may only come before what was signed."""
@@ -185,6 +197,8 @@ class _Walk:
         )
 
     def _look_at_unsealed(self) -> None:
+        for row in self._read(_WITHOUT_PLACE):
+            raise row.inserted("without a transaction or an id, which every row has")
         for row in self._rows_of(None):
             if self._last is None:
                 raise Changed(
@@ -209,18 +223,20 @@ class _Walk:
             "xact": 0 if seal is None else seal.xact - shift,
             "event_id": seals.NO_EVENT if seal is None else seal.event_id,
         }
-        return [
-            Found(event_id, xact, time, action, bytes(digest))
-            for event_id, xact, time, action, digest in self._ask(_ROWS, **parameters)
-        ]
+        return self._read(_ROWS, **parameters)
 
     def _shift_since(self, seal: Seal) -> int:
         """By how much its rows were moved down since it was made."""
         return sum(shift for number, shift in self._shifts if number > seal.number)
 
-    def _ask(self, statement: str, **parameters: Any) -> Any:
+    def _read(self, statement: str, **parameters: Any) -> list[Found]:
         digest = digest_of_row(self._log, "e.xact + %(shift)s")
-        return self._tx.exec_driver_sql(self._log.sql(statement, digest=digest), parameters)
+        time = readable(f"e.{self._log.time}")
+        asked = self._log.sql(statement, digest=digest, readable=time)
+        return [
+            Found(event_id, xact, time, action, bytes(digest))
+            for event_id, xact, time, action, digest in self._tx.exec_driver_sql(asked, parameters)
+        ]
 
 
 def _rows_of(seal: Seal, last: Seal | None) -> str:
