@@ -12,7 +12,7 @@ from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 
 CHANNEL: Final = "registry_revocations"
-# More revocations than any backup can lack.
+# More revocations than any backup can lack, should the clock be of no use.
 LEAP: Final = 1_000_000_000
 
 # Must be the last statement of its transaction: the row stays locked until the commit, so that
@@ -32,9 +32,15 @@ WITH bumped AS (
 )
 SELECT revision, pg_notify('registry_revocations', revision::text) FROM bumped
 """
+# Microseconds: who restores the same backup again comes out above all that was read in between.
 _LEAP: Final = """
-UPDATE registry.feed SET revision = revision + %(by)s, swept_revision = revision + %(by)s
-RETURNING revision, pg_notify('registry_revocations', '')
+WITH beyond AS (
+    SELECT greatest(revision + %(by)s,
+                    floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS revision
+    FROM registry.feed FOR UPDATE
+)
+UPDATE registry.feed SET revision = beyond.revision, swept_revision = beyond.revision FROM beyond
+RETURNING feed.revision, pg_notify('registry_revocations', '')
 """
 _REVISION: Final = "SELECT revision FROM registry.feed"
 _READ: Final = """

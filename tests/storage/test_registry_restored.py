@@ -139,7 +139,8 @@ def test_whoever_follows_the_feed_is_told_to_forget_everything(world: World) -> 
     world.launched(workspace_id)
     before = run(world.store, ReadRevocations(after_revision=0))
     restore(world)
-    leapt = before.revision + 1_000_000_000
+    leapt = run(world.store, ReadRevocations(after_revision=0)).revision - 1
+    assert leapt >= before.revision + 1_000_000_000
     # One who saw more than the backup knows, too.
     for seen in (1, before.revision, before.revision + 500):
         found = run(world.store, ReadRevocations(after_revision=seen))
@@ -147,6 +148,30 @@ def test_whoever_follows_the_feed_is_told_to_forget_everything(world: World) -> 
         assert found.revision == leapt + 1
     (event,) = run(world.store, ReadRevocations(after_revision=leapt)).events
     assert (event.workspace_id, event.reason) == (workspace_id, RevokeReason.COMPROMISED)
+
+
+def test_a_second_restore_from_the_same_backup_is_told_to_whoever_followed_the_first(
+    world: World,
+) -> None:
+    workspace_id = world.workspace()
+    world.launched(workspace_id)
+    ((backup,),) = world.sql("SELECT revision FROM registry.feed")
+    restore(world)
+    seen = run(world.store, ReadRevocations(after_revision=0)).revision
+    world.sql("UPDATE registry.feed SET revision = %(r)s, swept_revision = 0", r=backup)
+    world.sql("DELETE FROM registry.revocations")
+    restore(world)
+    # The second time as many tokens end as the first time, or more.
+    for _ in range(3):
+        world.revoke_all(workspace_id, RevokeReason.COMPROMISED)
+    assert run(world.store, ReadRevocations(after_revision=seen)).reset
+
+
+def test_a_clock_that_was_set_back_does_not_take_the_feed_back(world: World) -> None:
+    world.sql("UPDATE registry.feed SET revision = %(r)s", r=4 * 10**15)
+    restore(world)
+    found = run(world.store, ReadRevocations(after_revision=4 * 10**15))
+    assert (found.reset, found.revision) == (True, 4 * 10**15 + 1_000_000_000)
 
 
 def test_a_run_that_was_interrupted_is_finished_by_the_next_one(world: World) -> None:
