@@ -233,6 +233,28 @@ def test_a_role_that_could_do_anything_is_refused(
     assert role in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "right",
+    [
+        "GRANT pg_write_all_data TO {role}",
+        "ALTER ROLE {role} NOINHERIT; GRANT pg_write_all_data TO {role}",
+        "GRANT UPDATE (actor) ON {{events}} TO PUBLIC",
+        "GRANT DELETE ON {{seals}} TO PUBLIC",
+        "GRANT INSERT ON {{events}} TO PUBLIC",
+        "ALTER SCHEMA {schema} OWNER TO {role}",
+    ],
+)
+def test_a_role_that_has_a_right_on_the_audit_from_elsewhere_is_refused(
+    deployed: Deployment, right: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = make_url(deployed.application).username
+    with world_of(deployed) as world:
+        world.sql(right.format(role=role, schema=deployed.service))
+        assert deployed.command("migrate", "--application-role", str(role)) == 1
+        assert "could change the audit all the same" in capsys.readouterr().err
+        world.sql(f"ALTER SCHEMA {deployed.service} OWNER TO CURRENT_USER")
+
+
 def test_a_key_file_that_is_refused_keeps_the_service_from_starting(
     deployed: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,11 +13,23 @@ from agentworkspace.service.audit.tables import EVENTS, SEALS, WRITTEN
 from agentworkspace.service.database import open_once
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_KNOWN: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = %(role)s"
-# Whoever is a member of the owner may grant itself anything.
-_OWNS: Final = """
-SELECT EXISTS (SELECT FROM pg_tables
-               WHERE schemaname = %(schema)s AND pg_has_role(%(role)s, tableowner, 'MEMBER'))
+_KNOWN: Final = "SELECT FROM pg_roles WHERE rolname = %(role)s"
+# The role itself, or one that it can become; what PUBLIC has, every role has. Owners may grant
+# themselves anything.
+_COULD_CHANGE: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_roles each
+    WHERE pg_has_role(%(role)s, each.oid, 'MEMBER')
+        AND (each.rolsuper
+             OR EXISTS (SELECT FROM pg_namespace space LEFT JOIN pg_class held
+                            ON held.relnamespace = space.oid
+                        WHERE space.nspname = %(schema)s
+                            AND each.oid IN (space.nspowner, held.relowner))
+             OR has_any_column_privilege(each.oid, %(events)s, 'UPDATE')
+             OR has_column_privilege(each.oid, %(events)s, 'xact', 'INSERT')
+             OR has_table_privilege(each.oid, %(events)s, 'DELETE, TRUNCATE, TRIGGER')
+             OR has_any_column_privilege(each.oid, %(seals)s, 'UPDATE')
+             OR has_table_privilege(each.oid, %(seals)s, 'DELETE, TRUNCATE, TRIGGER')))
 """
 
 
@@ -37,28 +49,31 @@ def grant(tx: Connection, schema: str, role: str) -> str:
     """
     if not _NAME.fullmatch(role):
         raise RoleRefused(f"{role!r} is no name for a role: use lower-case letters, digits and _")
-    known = tx.exec_driver_sql(_KNOWN, {"role": role}).one_or_none()
-    if known is None:
+    is_new = tx.exec_driver_sql(_KNOWN, {"role": role}).one_or_none() is None
+    if is_new:
         tx.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
-    elif known.rolsuper or tx.exec_driver_sql(_OWNS, {"schema": schema, "role": role}).scalar_one():
-        raise RoleRefused(
-            f"role {role} is a superuser, or owns these tables: it could change the audit all the"
-            " same; name another one, which `migrate` makes"
-        )
-    audit = f"{schema}.{EVENTS}, {schema}.{SEALS}"
+    events, seals = f"{schema}.{EVENTS}", f"{schema}.{SEALS}"
+    audit = f"{events}, {seals}"
     for statement in (
         f"GRANT USAGE ON SCHEMA {schema} TO {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
         f"REVOKE ALL ON {audit} FROM {role}",
         f"GRANT SELECT ON {audit} TO {role}",
         # When, in which transaction and under which id is the database's to say.
-        f"GRANT INSERT ({', '.join(WRITTEN)}) ON {schema}.{EVENTS} TO {role}",
-        f"GRANT INSERT ON {schema}.{SEALS} TO {role}",
+        f"GRANT INSERT ({', '.join(WRITTEN)}) ON {events} TO {role}",
+        f"GRANT INSERT ON {seals} TO {role}",
     ):
         tx.exec_driver_sql(statement)
+    asked = {"schema": schema, "role": role, "events": events, "seals": seals}
+    if tx.exec_driver_sql(_COULD_CHANGE, asked).scalar_one():
+        raise RoleRefused(
+            f"role {role} could change the audit all the same, so nothing was granted: it is a"
+            " superuser, owns these tables, or has rights on them by a role that it is a member of"
+            " or as PUBLIC; take these away, or name another role, which `migrate` makes"
+        )
     sentence = f"role {role} may serve, and not change the audit"
     return (
-        sentence
-        if known
-        else f"{sentence}; it is new: give it a password, or another way to log in"
+        f"{sentence}; it is new: give it a password, or another way to log in"
+        if is_new
+        else sentence
     )
