@@ -356,6 +356,40 @@ async def test_many_tokens_share_a_call_of_at_most_a_thousand() -> None:
     assert sorted(registry.calls) == [500, 1000, 1000]
 
 
+async def test_what_is_asked_while_calls_are_under_way_goes_together_into_the_next() -> None:
+    registry = TokenRegistry()
+    tokens = [new_token(TokenKind.API) for _ in range(32)]
+    for token in tokens:
+        registry.admit(token)
+    async with verifying(registry) as verifier:
+        registry.gate.clear()
+        asked = []
+        for number, token in enumerate(tokens):
+            asked.append(asyncio.create_task(verifier.check(token)))
+            if number < 2:
+                await until(lambda: len(registry.calls) == len(asked))
+        # Their questions are posed, and wait: every task has run up to its answer.
+        await asyncio.sleep(0)
+        registry.gate.set()
+        found = await asyncio.gather(*asked)
+    assert registry.calls == [1, 1, 30], "the first leave at once, and alone"
+    assert [each.token_id for each in found] == [f"id-{number}" for number in range(32)]
+
+
+async def test_a_shared_call_that_fails_is_the_failure_of_each_and_of_nobody_after_it() -> None:
+    registry = TokenRegistry()
+    registry.admit(TOKEN)
+    registry.admit(OTHER)
+    async with verifying(registry) as verifier:
+        registry.refusing = True
+        checks = (verifier.check(TOKEN), verifier.check(OTHER))
+        failures = await asyncio.gather(*checks, return_exceptions=True)
+        assert [type(each) for each in failures] == [RpcFailure, RpcFailure]
+        assert [str(each).count(TOKEN.reveal()) for each in failures] == [0, 0]
+        registry.refusing = False
+        assert (await verifier.check(OTHER)).workspace_id == "w1"
+
+
 async def test_one_who_stops_waiting_does_not_take_the_answer_from_the_others() -> None:
     registry = TokenRegistry()
     registry.admit(TOKEN)

@@ -17,8 +17,9 @@ from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 
 MOST_PER_CALL: Final = 1000
-# While so many calls are under way, further questions wait together for one of them to end.
-_MOST_CALLS: Final = 4
+# While so many calls are under way, further questions wait together for one of them to end: two,
+# so that one that hangs holds up nobody, and that a call for a few is not made beside many others.
+_MOST_CALLS: Final = 2
 _MOST_WAITING: Final = 50_000
 
 
