@@ -65,7 +65,7 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
                 quick=chosen.quick,
             )
         suite.launches(bench, server, home, largest)
-        suite.verifier(bench)
+        suite.verifier(bench, server, home, largest)
         suite.planned(bench)
 
 

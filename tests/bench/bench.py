@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from tests.bench import cases, ceiling, load, processes
 from tests.bench.database import Server
@@ -21,6 +21,8 @@ from tests.bench.rows import Row
 GENERATORS: Final = 2
 # Of one row, with the bare server between them: a shared machine is another one every second.
 SLICES: Final = 4
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +43,22 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Spent:
+class Spent:
     """So far: seconds of processor by the service and by PostgreSQL, bytes of PostgreSQL's log."""
 
     cpu: float = 0.0
     database: float = 0.0
     wal: float = 0.0
 
-    def __add__(self, other: _Spent) -> _Spent:
-        return _Spent(
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
             cpu=self.cpu + other.cpu,
             database=self.database + other.database,
             wal=self.wal + other.wal,
         )
 
-    def __sub__(self, other: _Spent) -> _Spent:
-        return self + _Spent(cpu=-other.cpu, database=-other.database, wal=-other.wal)
+    def __sub__(self, other: Spent) -> Spent:
+        return self + Spent(cpu=-other.cpu, database=-other.database, wal=-other.wal)
 
 
 class Bench(AbstractContextManager["Bench"]):
@@ -69,7 +71,7 @@ class Bench(AbstractContextManager["Bench"]):
         self._bare = bare
         # A process of its own, without this one's threads and channels.
         context = multiprocessing.get_context("spawn")
-        self._generators = ProcessPoolExecutor(GENERATORS, mp_context=context)
+        self.generators = ProcessPoolExecutor(GENERATORS, mp_context=context)
 
     def __exit__(
         self,
@@ -77,13 +79,13 @@ class Bench(AbstractContextManager["Bench"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._generators.shutdown()
+        self.generators.shutdown()
 
     def __enter__(self) -> Self:
         return self
 
     def send(self, plan: Plan) -> Future[Measured]:
-        return self._generators.submit(load.run, plan)
+        return self.generators.submit(load.run, plan)
 
     def measure(
         self, case: Case, served: Served, *, tokens: int, count: int, stores: dict[str, float]
@@ -92,13 +94,12 @@ class Bench(AbstractContextManager["Bench"]):
         say(f"   {case.name}, {tokens:,} tokens, {count} process(es) …")
         slices = 1 if case.once else SLICES
         plan = self._plan(case, served, slices)
-        bare, parts, spent = [self.bare()], [], _Spent()
-        for index in range(slices):
-            before = self._spent(served)
+
+        def send(index: int) -> Measured:
             messages = turned(case.messages, index, slices)
-            parts.append(self.send(replace(plan, messages=messages)).result())
-            spent += self._spent(served) - before
-            bare.append(self.bare())
+            return self.send(replace(plan, messages=messages)).result()
+
+        parts, spent, bare = self.in_turn(served, send, slices)
         found = load.together(parts)
         calls = float(sum(found.statuses.values()))
         if not case.once:
@@ -119,13 +120,27 @@ class Bench(AbstractContextManager["Bench"]):
                 wal_bytes=spent.wal / calls if calls else 0.0,
                 memory_mib=served.process.memory_mib(),
                 failed=found.failed,
-                bare=sum(bare) / len(bare),
+                bare=bare,
                 store=stores.get(case.store, 0.0),
             )
         )
         say(f"      {self.rows[-1].brief()}")
         say(f"      {generator(found)}")
         return found
+
+    def in_turn(
+        self, served: Served, measure: Callable[[int], Part], slices: int = SLICES
+    ) -> tuple[list[Part], Spent, float]:
+        """A row in several parts: these, what they cost the service and PostgreSQL, and what the
+        bare server did a second before, between and after them.
+        """
+        bare, parts, spent = [self.bare()], [], Spent()
+        for index in range(slices):
+            before = self._spent(served)
+            parts.append(measure(index))
+            spent += self._spent(served) - before
+            bare.append(self.bare())
+        return parts, spent, sum(bare) / len(bare)
 
     def bare(self) -> float:
         """Calls a second of the server that does nothing, now: one yardstick for all rows."""
@@ -139,8 +154,8 @@ class Bench(AbstractContextManager["Bench"]):
         )
         return self.send(plan).result().throughput
 
-    def _spent(self, served: Served) -> _Spent:
-        return _Spent(
+    def _spent(self, served: Served) -> Spent:
+        return Spent(
             cpu=served.process.cpu_seconds(),
             database=processes.cpu_seconds(self._server.pid),
             wal=self._server.wal_bytes(),

@@ -17,6 +17,8 @@ BATCH: Final = "BatchValidateTokens(64)"
 BESIDE_GO: Final = "ValidateToken, beside Go"
 GO: Final = "Go: SELECT and UPDATE"
 GO_AS_IT_COMES: Final = "Go, its library's pool"
+COLD: Final = "verifier, cold"
+UNARY: Final = "ValidateToken, the same clients"
 SMALL: Final = 10_000
 LARGE: Final = 1_000_000
 
@@ -63,6 +65,10 @@ def of(rows: Iterable[Row]) -> list[Ratio]:
         f"a batch of 64, 1 process, {largest:,} tokens: tokens of single calls",
         share(BATCH, largest, 1), share(VALIDATE, largest, 1), "at least 15",
     )  # fmt: skip
+    add("the cold verifier: checks of unary calls", share(COLD, largest, 1),
+        share(UNARY, largest, 1), "not asked")  # fmt: skip
+    add("the cold verifier: checks of Go's calls, one process", share(COLD, largest, 1),
+        share(GO, largest, 1), "at least 3")  # fmt: skip
     add("p99 at 1,000,000 tokens: of p99 at 10,000", p99(LARGE), p99(SMALL), "at most 1.3")
     return ratios
 

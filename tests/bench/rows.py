@@ -10,7 +10,7 @@ from typing import Any, Final
 
 _HEADINGS: Final = (
     "method", "tokens", "proc", "per second", "p50 ms", "p99 ms", "cpu/call", "pg cpu", "wal B",
-    "MiB", "failed", "bare/s", "of bare", "store/s", "of store",
+    "MiB", "failed", "bare/s", "of bare", "store/s", "of store", "client cpu",
 )  # fmt: skip
 _LEFT: Final = 1
 
@@ -37,6 +37,8 @@ class Row:
     wal_bytes: float = 0.0
     unit: int = 1
     in_flight: int = 0
+    # Of a client whose own work belongs to the answer, a call; in milliseconds as the others.
+    client_cpu_ms: float = 0.0
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -73,6 +75,7 @@ class Row:
             f"{self.of_bare:.2f}" if self.bare else "",
             f"{self.store:,.0f}" if self.store else "",
             f"{self.of_store:.2f}" if self.store else "",
+            f"{self.client_cpu_ms:.3f}" if self.client_cpu_ms else "",
         ]
 
 

@@ -18,6 +18,7 @@ from tests.bench import (
     restart_storm,
     store_ceiling,
     verifier_checks,
+    verifier_cold,
 )
 from tests.bench.bench import Bench, Case, say
 from tests.bench.database import Server
@@ -167,9 +168,12 @@ def _launch_all(
         )
 
 
-def verifier(bench: Bench) -> None:
-    """Checks in the caller's own process, without a call."""
+def verifier(bench: Bench, server: Server, home: Path, tokens: int) -> None:
+    """Checks of tokens that it has not seen; and in the caller's own process, without a call."""
     say("── the verifier")
+    name = server.registry_with(tokens)
+    with pair.registry(server, name, home / "registry") as served:
+        verifier_cold.measure(bench, served, tokens)
     _, checks = asyncio.run(verifier_checks.measure())
     say(f"   {checks:,.0f} cached checks a second, on one core")
     bench.rows.append(_on_one_core("verifier, cached", checks, bench))

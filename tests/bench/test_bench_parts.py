@@ -17,6 +17,7 @@ from tests.bench import (
     spread,
     store_ceiling,
     suite,
+    verifier_cold,
 )
 from tests.bench.bench import turned
 from tests.bench.h2 import Message, prefixed
@@ -84,6 +85,47 @@ def test_the_tokens_of_a_bench_are_tokens() -> None:
     assert database.token(0).startswith("awi_")
     assert database.token(1).startswith("awa_")
     assert database.workspace_of(0) == database.workspace_of(3) != database.workspace_of(4)
+
+
+def test_clients_with_a_cold_verifier_ask_for_each_token_once_and_never_for_the_same() -> None:
+    asked = [
+        verifier_cold.share_of(
+            verifier_cold.Ask(
+                address="",
+                bearer="",
+                tokens=1000,
+                client=client,
+                part=0,
+                begin=0.0,
+                seconds=1.0,
+                gathered=True,
+            )
+        )
+        for client in range(verifier_cold.CLIENTS)
+    ]
+    assert sorted(number for numbers in asked for number in numbers) == list(range(1000))
+
+
+def test_what_clients_did_at_once_is_added_up() -> None:
+    each = verifier_cold.Cold(checks=10, a_second=5.0, cpu_seconds=0.5, latencies=[0.2, 0.1])
+    assert verifier_cold.together([each, each]) == verifier_cold.Cold(
+        checks=20, a_second=10.0, cpu_seconds=1.0, latencies=[0.1, 0.1, 0.2, 0.2]
+    )
+
+
+def test_the_cold_verifier_is_measured_by_unary_calls_and_by_those_of_go() -> None:
+    found = ratios.of(
+        [
+            row("ValidateToken"),
+            row("verifier, cold", throughput=18000.0),
+            row("ValidateToken, the same clients", throughput=3600.0),
+            row("Go: SELECT and UPDATE", throughput=4500.0),
+        ]
+    )
+    assert [(each.value, each.asked) for each in found if "cold" in each.name] == [
+        (5.0, "not asked"),
+        (4.0, "at least 3"),
+    ]
 
 
 def test_a_message_travels_with_its_length() -> None:
