@@ -117,6 +117,12 @@ SERVICES: Final = (
         "Above 1 calls wait for a thread.",
     ),
     Panel(
+        "Oldest row of the audit without a seal",
+        "s",
+        (("{{job}}", top("agentworkspace_audit_seal_lag_seconds", "job")),),
+        "Until it is sealed, whoever may change the table can change the row unseen.",
+    ),
+    Panel(
         "What runs",
         "short",
         (("{{service}} {{version}}", top("agentworkspace_build_info", "service, version")),),
@@ -240,6 +246,12 @@ LAUNCHES: Final = (
         "Rows that wait for the new key",
         "short",
         (("{{job}}", top("provision_rekey_remaining", "job")),),
+    ),
+    Panel(
+        "Replicas without the new key",
+        "short",
+        (("{{job}}", top("provision_key_lacking_replicas", "job")),),
+        "The new key is not written with before all have it.",
     ),
     Panel(
         "Rows that no key opens",
