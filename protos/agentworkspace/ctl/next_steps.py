@@ -24,6 +24,11 @@ BY_REASON: Final[Mapping[str, str]] = {
     "PROVISION_SUPERSEDED": "launch again: workspacectl launch WORKSPACE --reason restart",
     "MISSING_BYOK_CREDENTIAL": "store it: workspacectl secrets set NAME --tenant TENANT (or"
     " --workspace WORKSPACE), with the value on standard input",
+    "MISSING_PLATFORM_PROXY": "the operator sets PLATFORM_LLM_… and `workspacectl billing tenant"
+    " TENANT --usage-token-file FILE`; or the tenant pays: `workspacectl billing why WORKSPACE`"
+    " says how",
+    "PLATFORM_CREDENTIAL_COMINGLED": "`workspacectl secrets audit-shared` shows where it lies: set"
+    " the tenant's own value there, or delete it",
     "MODEL_REQUIRED": "name one: --model; `workspacectl catalogue models RUNTIME` lists them",
     "MODEL_UNREGISTERED": "`workspacectl catalogue models RUNTIME` lists those that are served",
     "RUNTIME_UNKNOWN": "`workspacectl catalogue runtimes` lists them",
