@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,49 +10,21 @@ from typing import Final
 import pytest
 import structlog
 
-from tests.e2e.boxes import ROOT
+from tests.pages import blocks, run
 from tests.rpc import provision_server, registry_server
 from tests.rpc.registry_story import Workspace
 from tests.storage.audit_world import LOGS, audit_at
 
-SECONDS: Final = 100
 ROLES: Final = ("registry_app", "provision_app")
-
-
-def blocks() -> list[str]:
-    return re.findall(
-        r"^```sh\n(.*?)^```$", (ROOT / "deploy" / "audit.md").read_text(), re.DOTALL | re.MULTILINE
-    )
 
 
 @pytest.fixture
 def databases(registry_database: str, provision_database: str) -> Iterator[dict[str, str]]:
     urls = {"registry": registry_database, "provision": provision_database}
-    yield urls
+    yield {f"{service.upper()}_DATABASE_URL": url for service, url in urls.items()}
     for (service, url), role in zip(urls.items(), ROLES, strict=True):
         with audit_at(url, LOGS[service]) as world:
             world.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-
-def run(directory: Path, databases: dict[str, str], *scripts: str) -> str:
-    """Run them in one shell; answers what they printed on either side."""
-    done = subprocess.run(
-        ("bash", "-eu", "-o", "pipefail", "-c", "\n".join(scripts)),
-        cwd=directory,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "REGISTRY_DATABASE_URL": databases["registry"],
-            "PROVISION_DATABASE_URL": databases["provision"],
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def serve_for_a_while(directory: Path, databases: dict[str, str]) -> None:
@@ -64,10 +32,11 @@ def serve_for_a_while(directory: Path, databases: dict[str, str]) -> None:
     key = str(directory / "audit-key.pem")
     for service, server in (("registry", registry_server), ("provision", provision_server)):
         setting = {f"{service.upper()}_AUDIT_KEY_FILE": key}
+        url = databases[f"{service.upper()}_DATABASE_URL"]
         with (
             structlog.testing.capture_logs() as logged,
-            audit_at(databases[service], LOGS[service]) as world,
-            server.serving(databases[service], directory, environment=setting) as running,
+            audit_at(url, LOGS[service]) as world,
+            server.serving(url, directory, environment=setting) as running,
         ):
             if isinstance(running, registry_server.Running):
                 Workspace(running).admit(first_token=True)
@@ -81,7 +50,7 @@ def serve_for_a_while(directory: Path, databases: dict[str, str]) -> None:
 def test_the_commands_of_the_page_work_as_they_stand(
     databases: dict[str, str], tmp_path: Path
 ) -> None:
-    make_key, make_roles, verify, verify_as_auditor, prune, begin = blocks()
+    make_key, make_roles, verify, verify_as_auditor, prune, begin = blocks("audit.md")
     made = run(tmp_path, databases, make_key, make_roles)
     for role in ROLES:
         assert f"role {role} may serve, and not change the audit" in made

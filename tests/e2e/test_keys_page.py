@@ -3,48 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final
 
-from tests.e2e.boxes import ROOT
 from tests.lifecycle.launches import create, launch, set_secret
 from tests.lifecycle.processes import nursery_of, provision_process, registry_process
+from tests.pages import blocks, run
 from tests.rpc.provision_server import write_keys
-
-SECONDS: Final = 60
-
-
-def blocks() -> list[str]:
-    """The shell of the page, without the indentation of its list."""
-    page = (ROOT / "deploy" / "keys.md").read_text()
-    found = re.findall(r"^   ```sh\n(.*?)^   ```$", page, re.DOTALL | re.MULTILINE)
-    return [re.sub(r"^   ", "", block, flags=re.MULTILINE) for block in found]
-
-
-def shell_with(environment: dict[str, str]) -> Callable[[str], str]:
-    """Run a block; answers what it printed on either side."""
-
-    def run(script: str) -> str:
-        done = subprocess.run(
-            ("bash", "-eu", "-o", "pipefail", "-c", script),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    return run
 
 
 def test_a_key_is_rotated_on_two_replicas_by_the_commands_of_the_page(
@@ -66,26 +32,20 @@ def test_a_key_is_rotated_on_two_replicas_by_the_commands_of_the_page(
             )
             for file in files
         )
-        run = shell_with(
-            {
-                **first.environment,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "NEW_KEY": "k2",
-            }
-        )
+        typed = partial(run, tmp_path, {**first.environment, "NEW_KEY": "k2"})
         workspace_id = create(first).workspace.id
-        add, look, rekey, remove = blocks()
-        run(add)
-        while "does not hold encryption key `k2`" not in run(look):
+        add, look, rekey, remove = blocks("keys.md")
+        typed(add)
+        while "does not hold encryption key `k2`" not in typed(look):
             pass
         set_secret(first, workspace_id, "WRITTEN", "meanwhile")
         assert launch(second, workspace_id).env["WRITTEN"] == "meanwhile"
         files[1].write_text(files[0].read_text())
-        while "does not hold" in run(look):
+        while "does not hold" in typed(look):
             pass
-        assert "under k2, 0 to go" in run(rekey)
-        run(remove)
-        while "holds k2 and writes with k2" not in run(look):
+        assert "under k2, 0 to go" in typed(rekey)
+        typed(remove)
+        while "holds k2 and writes with k2" not in typed(look):
             pass
         assert list(json.loads(files[0].read_text())["keys"]) == ["k2"]
         assert launch(second, create(second).workspace.id).env

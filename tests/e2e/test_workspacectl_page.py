@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from agentworkspace.ctl.main import GROUPS, SINGLE
-from tests.e2e.boxes import ROOT
+from tests.pages import DEPLOY, blocks, run
 from tests.rpc.registry_server import secret_of
 from tests.services import both
 
-PAGE = (ROOT / "deploy" / "workspacectl.md").read_text()
-SECONDS = 280
+PAGE = (DEPLOY / "workspacectl.md").read_text()
 
 
 @pytest.mark.timeout(300)
@@ -25,29 +21,16 @@ def test_every_command_of_the_page_works(
 ) -> None:
     token = tmp_path / "admin-token"
     token.write_text(secret_of("operator") + "\n")
-    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     with both(registry_database, provision_database, tmp_path) as pair:
-        done = subprocess.run(
-            ("bash", "-eux", "-o", "pipefail", "-c", "\n".join(blocks)),
-            cwd=tmp_path,
-            env={
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "HOME": str(tmp_path),
-                "REGISTRY": pair.registry.address,
-                "PROVISION": pair.provision.address,
-                "TOKEN_FILE": str(token),
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-
-    assert done.returncode == 0, done.stderr
-    assert "acme/reviewer resolves as byok through anthropic-oauth" in done.stdout
-    assert "WORKSPACE_STATUS_REMOVED" in done.stdout
-    assert secret_of("operator") not in done.stdout + done.stderr
+        environment = {
+            "REGISTRY": pair.registry.address,
+            "PROVISION": pair.provision.address,
+            "TOKEN_FILE": str(token),
+        }
+        told = run(tmp_path, environment, *blocks("workspacectl.md"))
+    assert "acme/reviewer resolves as byok through anthropic-oauth" in told
+    assert "WORKSPACE_STATUS_REMOVED" in told
+    assert secret_of("operator") not in told
 
 
 @pytest.mark.parametrize("group", [group.name for group in GROUPS])
