@@ -32,13 +32,13 @@ TOKEN: Final = "token"
 NOBODY: Final = "nobody"
 
 
-def caller_class(call: Call) -> str:
-    """The widest role of a caller; `token` of whoever shows something else, which may be a
+def caller_class(call: Call, *, bearer_allowed: bool) -> str:
+    """The widest role of a caller; `token` of whoever shows something else where that may be a
     workspace's token; `nobody` of whoever shows nothing that counts.
     """
     if call.caller is not None:
         return _widest(call.caller.roles)
-    return NOBODY if call.bearer is None else TOKEN
+    return TOKEN if bearer_allowed and call.bearer is not None else NOBODY
 
 
 @lru_cache
@@ -82,19 +82,21 @@ class Numbers:
 class MethodMetrics:
     """The numbers of one method, by the class of its callers."""
 
-    __slots__ = ("by_class", "method")
+    __slots__ = ("_bearer_allowed", "by_class", "method")
 
     def __init__(self, method: str) -> None:
         self.method = method
+        self._bearer_allowed = False
         self.by_class: dict[str, Numbers] = {}
 
     def expect(self, rule: Rule) -> None:
         """Who may call has numbers from the start."""
+        self._bearer_allowed = rule.bearer_allowed
         for each in expected_classes(rule):
             self.by_class.setdefault(each, Numbers())
 
     def observe(self, call: Call, code: str, reason: str, seconds: float) -> None:
-        name = caller_class(call)
+        name = caller_class(call, bearer_allowed=self._bearer_allowed)
         numbers = self.by_class.get(name)
         if numbers is None:
             numbers = self.by_class[name] = Numbers()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import structlog
 from typing_extensions import override
 
 from agentworkspace.core.secret import Secret
@@ -39,6 +38,9 @@ class SecretFile(Secret):
         except (OSError, ValueError):
             if not self._complained:
                 self._complained = True
+                # The health check reads settings, too, and shall load no more than it needs.
+                import structlog  # noqa: PLC0415
+
                 log = structlog.get_logger("agentworkspace.files")
                 log.error("a secret's file is not usable, keeping the last", path=str(self._path))
         return super().reveal()
