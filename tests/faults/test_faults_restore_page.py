@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socketserver
 import sys
@@ -117,3 +118,23 @@ def test_the_pages_commands_back_up_and_restore_both(
     assert plane.accepted() == []
     plane.launch(workspace_id)
     assert len(set(plane.numbers)) == 3
+    for service in ("registry", "provision"):
+        proven = run(tmp_path, words, f"{service}-service audit verify")
+        assert "the audit holds: " in proven
+        begun = r"^chain \S+ begins behind row .*: restored from a backup$"
+        assert re.search(begun, proven, re.MULTILINE)
+
+
+def test_a_backup_of_the_next_day_overwrites_neither_dumps_nor_keys(tmp_path: Path) -> None:
+    definitions, *_ = blocks("restore.md", "What to keep")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    places = set()
+    for day in ("2026-11-30", "2026-12-01"):
+        date = programs / "date"
+        date.write_text(f"#!/bin/bash\necho {day}\n")
+        date.chmod(0o700)
+        words = {"PATH": f"{programs}:{os.environ['PATH']}"}
+        told = run(tmp_path, words, definitions, 'echo "$BACKUP" "$KEYS_BACKUP"')
+        places |= set(told.split())
+    assert len(places) == 4
