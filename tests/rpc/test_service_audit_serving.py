@@ -225,6 +225,19 @@ def test_prune_and_begin_are_the_owners(
     assert "use the role of `migrate`" in capsys.readouterr().err
 
 
+def test_moving_the_audit_to_another_server_wants_the_owner(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with world_of(deployed) as world:
+        world.seal()
+        # As if it came from a server that has counted that far.
+        world.sql("UPDATE {seals} SET xact = 1000000000000000")
+        monkeypatch.setenv(f"{deployed.service.upper()}_DATABASE_URL", deployed.application)
+        assert deployed.command("audit", "begin", "--reason", "moved") == 2
+        assert "_DATABASE_URL must name the role of `migrate`" in capsys.readouterr().err
+        assert world.newest().number == 1
+
+
 @pytest.mark.parametrize("role", ["postgres", "app; DROP ROLE app", "App"])
 def test_a_role_that_could_do_anything_is_refused(
     deployed: Deployment, role: str, capsys: pytest.CaptureFixture[str]

@@ -22,7 +22,7 @@ from agentworkspace.service.audit import pruning, sealing, verifying
 from agentworkspace.service.audit.comparing import Changed
 from agentworkspace.service.audit.keys import AuditKeys, read_keys
 from agentworkspace.service.audit.pruning import MayNotDelete
-from agentworkspace.service.audit.sealing import WasSigned
+from agentworkspace.service.audit.sealing import MayNotMove, WasSigned
 from agentworkspace.service.audit.seals import Checkpoint, Seal, checkpoints_in
 from agentworkspace.service.audit.tables import AuditLog
 from agentworkspace.service.audit.verifying import Verified
@@ -94,6 +94,10 @@ class AuditCommand:
             except WasSigned:
                 key = f"{self.settings.SERVICE}_AUDIT_KEY_FILE"
                 raise BadSettings([f"{key} must be set: this audit is signed"]) from None
+            except MayNotMove:
+                url = f"{self.settings.SERVICE}_DATABASE_URL"
+                wanted = "must name the role of `migrate`, for the audit came from another server"
+                raise BadSettings([f"{url} {wanted}"]) from None
 
     def _verify(self, engine: Engine, chosen: argparse.Namespace) -> int:
         keys = read_keys(chosen.keys or self.settings.audit_key_file)

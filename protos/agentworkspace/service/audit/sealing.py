@@ -54,6 +54,7 @@ LEFT JOIN LATERAL (
     ORDER BY e.xact, e.event_id LIMIT 1
 ) waiting ON true
 """
+_MAY: Final = "SELECT has_column_privilege('{events}', 'xact', 'UPDATE')"
 # What was written since the newest seal, by a server that counts anew, stays where it is.
 _SHIFT: Final = """
 UPDATE {events} SET xact = xact - %(shift)s
@@ -63,6 +64,10 @@ WHERE NOT (xact <= %(horizon)s AND {time} > %(since)s)
 
 class CountsAnew(Exception):
     """The server's transactions are younger than those that are sealed: another server's data."""
+
+
+class MayNotMove(Exception):
+    """This role cannot begin a chain on another server; nothing was changed."""
 
 
 class WasSigned(Exception):
@@ -150,7 +155,7 @@ def begin_chain(tx: Connection, log: AuditLog, keys: AuditKeys, *, reason: str) 
     restore, or on another server. The log's older checkpoints do not bind it.
 
     Waits for its turn. On a server that counts transactions anew, rows are written: it needs the
-    role of `migrate` there. Raises WasSigned.
+    role of `migrate` there. Raises MayNotMove, WasSigned.
     """
     lock(tx, log)
     last = seals.newest(tx, log)
@@ -225,6 +230,8 @@ def _shift(tx: Connection, log: AuditLog, last: Seal, horizon: int) -> int:
     """Move all that is older out of the way of a server that counts anew; by how much."""
     if last.xact < horizon:
         return 0
+    if not tx.exec_driver_sql(log.sql(_MAY)).scalar_one():
+        raise MayNotMove
     greatest = tx.exec_driver_sql(log.sql("SELECT max(xact) FROM {events}")).scalar_one()
     shift: int = max(greatest or 0, last.xact) + 1
     parameters = {"shift": shift, "horizon": horizon, "since": last.time}
