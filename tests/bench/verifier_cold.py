@@ -1,8 +1,8 @@
 """Checks of tokens that a verifier has not seen: each a question to the registry.
 
-Two processes ask, as two services do that were just restarted: each about its own half of all
-tokens, none of them twice. The verifier gathers what waits at the same time into one call; beside
-it, the same processes ask with a call for each token.
+Two processes ask, as two services do that were just restarted: each about tokens drawn from its
+own half of all, none of them twice in a part of the row. The verifier gathers what waits at the
+same time into one call; beside it, the same processes ask with a call for each token.
 """
 
 from __future__ import annotations

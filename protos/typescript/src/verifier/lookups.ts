@@ -11,8 +11,9 @@ import { Code, RpcFailure, failureFrom } from "../rpc/failure.js";
 import { type Principal, type Rejection, principalOf } from "./principals.js";
 
 const MOST_PER_CALL = 1000;
-// While so many calls are under way, further questions wait together for one of them to end.
-const MOST_CALLS = 4;
+// While so many calls are under way, further questions wait together for one of them to end: two,
+// so that one that hangs holds up nobody, and that a call for a few is not made beside many others.
+const MOST_CALLS = 2;
 const MOST_WAITING = 50_000;
 
 /** The registry's answer: either whom the token speaks for, or why it is not accepted. */
