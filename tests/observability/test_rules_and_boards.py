@@ -105,6 +105,15 @@ def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
     )
 
 
+def test_prometheus_beside_compose_names_its_jobs_as_the_rules_expect() -> None:
+    """Otherwise nobody would hear that a service is down."""
+    file = ROOT / "deploy" / "observability" / "prometheus.yaml"
+    jobs = [each["job_name"] for each in yaml.safe_load(file.read_text())["scrape_configs"]]
+    assert jobs == ["agentworkspace-registry", "agentworkspace-provision"]
+    (down,) = (rule for rule in ALERTS if rule["alert"] == "AgentworkspaceServiceDown")
+    assert down["expr"] == 'up{job=~"agentworkspace.*"} == 0'
+
+
 def test_promtool_takes_the_rules_and_sees_every_alert_fire_and_none_in_calm() -> None:
     promtool = debian.program_or_skip("promtool", "prometheus")
     fired = {
