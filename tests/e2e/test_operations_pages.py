@@ -90,7 +90,6 @@ def test_an_operator_can_follow_the_page_from_its_beginning_to_the_last_incident
     assert "acme/reviewer resolves as byok through anthropic-oauth" in told
 
     told = follow("A leaked token", before="cp reviewer.token leaked.token")
-    assert "principal kind             API" in told
     assert "already revoked  no" in told
     assert "note=found in a public repository, reason=COMPROMISED" in told
 
