@@ -18,7 +18,7 @@ from tests.lifecycle.processes import Pair
 from tests.pages import DEPLOY, blocks, run
 from tests.rpc.registry_server import secret_of
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(480)
 
 WORLD: Final = """
 umask 077
