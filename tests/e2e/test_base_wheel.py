@@ -190,7 +190,10 @@ def test_the_operator_s_tool_needs_the_extra_that_it_names_and_no_more(
 def test_the_box_runner_starts_and_says_what_it_lacks(installed: Installed) -> None:
     done = installed.run("agentworkspace-box", "run", "--", "true")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "agentworkspace-box: WORKSPACE_ID must be a canonical lower-case UUID\n"
+    assert done.stderr == (
+        "agentworkspace-box: WORKSPACE_ID must be a canonical lower-case UUID; it is in the"
+        " environment that ProvisionWorkspace answered\n"
+    )
 
 
 def test_a_command_of_the_base_wheel_says_its_version(installed: Installed) -> None:

@@ -198,6 +198,7 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(pair: Pair) -> None:
         (("tokens",), "required: VERB"),
         (("tokens", "list"), "required: workspace"),
         (("tokens", "list", WORKSPACE, "--al"), "there is no --al; did you mean --all?"),
+        (("catalogue", "derive", "codex", "x", "--model"), "there is no --model\n"),
         (("tokens", "list", WORKSPACE, "--limit", "0"), "'0': expected 1 to 1000000"),
         (("tokens", "mint", WORKSPACE, "--ttl", "soon"), "expected a span such as 90s"),
         (("tokens", "mint", WORKSPACE, "--kind", "cookie"), "expected one of instance, api"),

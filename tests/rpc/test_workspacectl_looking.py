@@ -223,6 +223,9 @@ def test_a_watch_that_is_refused_ends(pair: Pair) -> None:
 
 
 def test_explain_needs_nobody_and_takes_a_reason_as_it_is_written_anywhere() -> None:
+    step = (
+        "next step use the credential of a caller of this tenant; `workspacectl whoami` shows yours"
+    )
     for word in ("tenant-forbidden", "ERROR_REASON_TENANT_FORBIDDEN"):
         result = run("--registry", "127.0.0.1:1", "explain", word)
         assert result.lines == [
@@ -231,6 +234,7 @@ def test_explain_needs_nobody_and_takes_a_reason_as_it_is_written_anywhere() -> 
             "status code PERMISSION_DENIED",
             "meaning The caller may not act for that tenant.",
             "comes with tenant_id=acme",
+            step,
         ]
 
 

@@ -31,8 +31,10 @@ looks for what is wrong; `workspacectl explain REASON` says what a refusal means
 
 exit codes: 0 done
             1 the service refused, or its answer is no
-            2 the command line, or a file that it names, is not usable
-            3 nobody answered"""
+            2 the command line, or a file that it names, is not usable; or nobody said yes
+            3 `catalogue diff`: somebody else would pay for a workspace
+            4 nobody answered
+            130 Ctrl-C"""
 # Whatever else begins with a hyphen may be a key in PEM.
 _OPTION: Final = re.compile(r"-[a-z]|--[a-z][a-z0-9-]{0,30}", re.ASCII)
 _COMPLETION_SECONDS: Final = 2.0

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean …?`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    # Without the hyphens, which all options share: they make no two words alike.
+    bare = {each.lstrip("-"): each for each in known}
+    close = difflib.get_close_matches(word.lstrip("-"), list(bare), n=1)
+    return f"; did you mean {bare[close[0]]}?" if close else ""
 
 
 def wrong_word(word: str, known: Sequence[str]) -> str:

@@ -43,9 +43,14 @@ class Launch:
 
     def __post_init__(self) -> None:
         if not is_canonical_uuid(self.workspace_id):
-            raise ValueError("WORKSPACE_ID must be a canonical lower-case UUID")
+            raise ValueError(
+                "WORKSPACE_ID must be a canonical lower-case UUID; it is in the environment that"
+                " ProvisionWorkspace answered"
+            )
         if not self.address:
-            raise ValueError("WORKSPACE_REGISTRY_ADDRESS must be host:port")
+            raise ValueError(
+                "WORKSPACE_REGISTRY_ADDRESS must be host:port; ProvisionWorkspace answered it"
+            )
         if self.incarnation is not None and self.incarnation < 0:
             raise ValueError("WORKSPACE_INCARNATION must be a number, 0 or more")
 

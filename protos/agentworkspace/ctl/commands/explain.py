@@ -8,6 +8,7 @@ import json
 from agentworkspace.ctl.command import Answer, Command, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import Unusable
+from agentworkspace.ctl.next_steps import BY_REASON
 from agentworkspace.ctl.output import Grid
 from agentworkspace.ctl.spelling import meant
 from agentworkspace.rpc.documented_reasons import SERVICES, documented_reasons
@@ -36,6 +37,8 @@ def _explain(args: argparse.Namespace, _session: Session) -> Answer:
         ]
     if len({(each.code, each.text) for each in found.values()}) == 1:
         rows = [("raised by", ", ".join(found)), *rows[1:4]]
+    if name in BY_REASON:
+        rows.append(("next step", BY_REASON[name]))
     return Answer(
         document={
             "reason": name,

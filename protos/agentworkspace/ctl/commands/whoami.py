@@ -17,13 +17,14 @@ from agentworkspace.ctl.output import Grid, document
 def _whoami(_args: argparse.Namespace, session: Session) -> Answer:
     rows: list[tuple[str, ...]] = []
     found: list[dict[str, Any]] = []
+    notes: list[str] = []
     code = ExitCode.DONE
     for service in OTHER:
         try:
             caller = system_info_of(session, service).caller
         except grpc.RpcError as error:
             failure = failure_of(error, session)
-            explain(failure, session)
+            notes.append(f"{service}: {explain(failure, session)}")
             code = max(code, exit_code(failure))
             reason = failure.reason.removeprefix("ERROR_REASON_")
             rows.append((service, "-", "-", "-", reason or failure.message))
@@ -48,6 +49,7 @@ def _whoami(_args: argparse.Namespace, session: Session) -> Answer:
         document={"context": session.context_name, "callers": found},
         view=view,
         names=tuple(dict.fromkeys(row[1] for row in rows if row[1] != "-")),
+        notes=tuple(notes),
         exit_code=code,
     )
 

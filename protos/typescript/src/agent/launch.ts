@@ -74,7 +74,9 @@ export function launchFrom(environ: Environment): Launch {
 /** The launch as it is. Throws an Error that names the variable which makes no sense. */
 export function checked(launch: Launch): Launch {
   if (!UUID.test(launch.workspaceId)) {
-    throw new Error("WORKSPACE_ID must be a canonical lower-case UUID");
+    throw new Error(
+      "WORKSPACE_ID must be a canonical lower-case UUID; it is in the environment that ProvisionWorkspace answered",
+    );
   }
   if (launch.address === "") {
     throw new Error("WORKSPACE_REGISTRY_ADDRESS must be host:port");
