@@ -50,6 +50,7 @@ def launch(
     except (OSError, subprocess.CalledProcessError) as wrong:
         done.outcome = provision_pb2.PROVISION_OUTCOME_FAILED
         done.error.code, done.error.message = "START_FAILED", str(type(wrong).__name__)
+        print(f"{workspace_id} was not started: {wrong}", file=sys.stderr)
     workspaces.CompleteProvision(done, timeout=SECONDS)
 
 
@@ -89,6 +90,8 @@ PLATFORMS: Mapping[str, Start] = {"docker": on_docker, "kubernetes": on_kubernet
 
 
 def main(arguments: list[str]) -> None:
+    if arguments[2:3] not in (["create"], ["heal"]) or arguments[0] not in PLATFORMS:
+        sys.exit(__doc__)
     platform, image, what, *rest = arguments
     start = PLATFORMS[platform]
     bearer = Secret(os.environ["PROVISION_TOKEN"])
