@@ -20,6 +20,7 @@ from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.commands import (
     authenticated_registers,
     evidence,
+    first_registers,
     heartbeats,
     mint_tokens_batch,
     validate_tokens,
@@ -231,6 +232,10 @@ class HotCalls:
         )
         self.registers: Coalescer[Register, Registered | None] = coalescer(
             "register", on_thread(partial(authenticated_registers.run, store))
+        )
+        self.first_registers: Coalescer[Register, Registered | None] = coalescer(
+            "first register",
+            on_thread(partial(first_registers.run, store, new_secret=new_secret)),
         )
         self.mints: Coalescer[MintToken, Issued] = coalescer(
             "mint", on_thread(partial(mint_tokens_batch.run, store, new_secret=new_secret))

@@ -98,9 +98,13 @@ class Registrations(RegistrationServiceServicer):
             await self._core.run(register.require_admissible, command)
 
     async def _admit(self, command: register.Register) -> Registered:
-        """A box that only says it is back shares a batch; everything else is decided alone."""
-        if command.bearer is not None and command.token_sha256 is None:
-            answer = await self._core.ask(self._core.hot.registers, command)
+        """A box that comes with its ticket, or only says it is back, shares a batch; everything
+        else is decided alone.
+        """
+        hot, back = self._core.hot, command.bearer is not None and command.token_sha256 is None
+        if back or command.ticket is not None:
+            queue = hot.registers if back else hot.first_registers
+            answer = await self._core.ask(queue, command)
             if answer is not None:
                 return answer
         return await self._core.run(register.run, command, new_secret=self._core.sources.new_secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from registry_service.commands.origin import Origin
 from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.tokens import Token, TokenKind, is_junk, token_sha256
 from registry_service.storage import standings, workspaces
-from registry_service.storage.standings import Bearer
+from registry_service.storage.standings import Bearer, Shown, Snapshot
 
 
 def hash_of(secret: Secret | None) -> bytes | None:
@@ -40,28 +41,40 @@ class Presented:
 
 def standing(tx: Connection, presented: Presented) -> Standing:
     """One statement, whatever was presented."""
-    bearer, ticket = hash_of(presented.bearer), hash_of(presented.ticket)
-    wanted = presented.token_sha256
-    seen = standings.snapshot(
-        tx,
-        presented.workspace_id,
-        hashes=[item for item in (bearer, ticket, wanted) if item is not None],
-        ticket_sha256=ticket,
-    )
+    (found,) = standings_of(tx, [presented])
+    return found
+
+
+def standings_of(tx: Connection, presented: Sequence[Presented]) -> list[Standing]:
+    """One for each, in order: one statement, however many."""
+    shown = [
+        Shown(
+            workspace_id=item.workspace_id,
+            bearer=hash_of(item.bearer),
+            ticket=hash_of(item.ticket),
+            wanted=item.token_sha256,
+        )
+        for item in presented
+    ]
+    return list(map(_standing, presented, shown, standings.snapshots(tx, shown)))
+
+
+def _standing(presented: Presented, shown: Shown, seen: Snapshot) -> Standing:
+    ticket = seen.presented.get(shown.ticket) if shown.ticket else None
     return Standing(
         workspace=seen.workspace,
         policy=presented.policy,
         now=seen.now,
         bearer_presented=presented.bearer is not None,
-        bearer=seen.presented.get(bearer) if bearer else None,
+        bearer=seen.presented.get(shown.bearer) if shown.bearer else None,
         ticket_presented=presented.ticket is not None,
-        ticket=seen.presented.get(ticket) if ticket else None,
+        ticket=ticket,
         ticket_token=seen.ticket_token,
         current_ticket=seen.current_ticket,
         live_instance_tokens=seen.live_instance_tokens,
-        token_sha256=wanted,
-        proxy_sha256=_proxy_sha256(presented, seen.presented.get(ticket) if ticket else None),
-        hash_owner=seen.presented.get(wanted) if wanted else None,
+        token_sha256=shown.wanted,
+        proxy_sha256=_proxy_sha256(presented, ticket),
+        hash_owner=seen.presented.get(shown.wanted) if shown.wanted else None,
         request_id=presented.request_id,
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import standings, tokens
+from registry_service.storage.standings import Shown
 from registry_service.storage.tokens import Specimen
 
 
@@ -35,7 +36,8 @@ def standing(
 ) -> Standing:
     """The standing that Register would see, without token_sha256 and request_id."""
     ticket_sha256 = evidence.ticket.token_sha256 if evidence.ticket else None
-    seen = standings.snapshot(tx, workspace.workspace_id, hashes=[], ticket_sha256=ticket_sha256)
+    shown = Shown(workspace_id=workspace.workspace_id, ticket=ticket_sha256)
+    (seen,) = standings.snapshots(tx, [shown])
     return Standing(
         workspace=seen.workspace,
         policy=policy,

@@ -18,6 +18,7 @@ from registry_service.domain.admission import break_glass_refusal
 from registry_service.domain.standing import BootstrapPolicy, Standing, Workspace
 from registry_service.domain.tokens import TokenKind
 from registry_service.storage import standings, workspaces
+from registry_service.storage.standings import Shown
 from registry_service.storage.store import Store
 
 
@@ -87,7 +88,7 @@ def claim_of(command: MintToken) -> Claim:
 
 def _require_break_glass(tx: Connection, workspace: Workspace, now: datetime) -> None:
     # A first use cannot matter here, but a mint of a Register can: it waits for the workspace.
-    seen = standings.snapshot(tx, workspace.workspace_id, hashes=[], ticket_sha256=None)
+    (seen,) = standings.snapshots(tx, [Shown(workspace_id=workspace.workspace_id)])
     standing = Standing(
         workspace=workspace,
         policy=BootstrapPolicy.STRICT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,30 +16,32 @@ from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import tokens, workspaces
 
-_SNAPSHOT: Final = Prepared(
-    "snapshot",
+_SNAPSHOTS: Final = Prepared(
+    "snapshots",
     f"""
-SELECT clock_timestamp() AS now, known.*, found.*
-FROM (VALUES (1)) AS always (one)
-LEFT JOIN (
+SELECT clock_timestamp() AS now, shown.place, known.*, found.*
+FROM unnest(%(workspace_ids)s::uuid[], %(bearers)s::bytea[], %(tickets)s::bytea[],
+            %(wanted)s::bytea[])
+    WITH ORDINALITY AS shown (workspace_id, bearer, ticket, wanted, place)
+LEFT JOIN LATERAL (
     SELECT workspace_id AS known_id, tenant_id, incarnation AS newest, {workspaces.DECIDING}
-    FROM registry.workspaces WHERE workspace_id = %(workspace_id)s::uuid
+    FROM registry.workspaces w WHERE w.workspace_id = shown.workspace_id
 ) known ON true
-LEFT JOIN (
+LEFT JOIN LATERAL (
     SELECT 'hash' AS part, {tokens.columns("t")} FROM registry.tokens t
-    WHERE t.token_sha256 = ANY(%(hashes)s::bytea[])
+    WHERE t.token_sha256 = ANY(ARRAY[shown.bearer, shown.ticket, shown.wanted])
     UNION ALL
     SELECT 'unrevoked', {tokens.columns("t")} FROM registry.tokens t
-    WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind = 'INSTANCE'
+    WHERE t.workspace_id = shown.workspace_id AND t.kind = 'INSTANCE'
         AND t.revoke_time IS NULL
     UNION ALL
     (SELECT 'current', {tokens.columns("t")} FROM registry.tokens t
-     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.kind = 'TICKET'
+     WHERE t.workspace_id = shown.workspace_id AND t.kind = 'TICKET'
      ORDER BY t.incarnation DESC, t.create_time DESC, t.token_id DESC LIMIT 1)
     UNION ALL
     (SELECT 'of_ticket', {tokens.columns("minted")} FROM registry.tokens ticket
      JOIN registry.tokens minted ON minted.minted_on = ticket.token_id
-     WHERE ticket.token_sha256 = %(ticket_sha256)s::bytea AND minted.kind = 'INSTANCE'
+     WHERE ticket.token_sha256 = shown.ticket AND minted.kind = 'INSTANCE'
      ORDER BY minted.revoke_time IS NULL DESC, minted.create_time DESC, minted.token_id DESC
      LIMIT 1)
 ) found ON true
@@ -67,6 +70,16 @@ FROM registry.feed LEFT JOIN (
 ) found ON true
 """,  # noqa: S608 - only names of columns are put in
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Hashes of what somebody presents at a workspace, and of what it asks for."""
+
+    workspace_id: WorkspaceId
+    bearer: bytes | None = None
+    ticket: bytes | None = None
+    wanted: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +119,21 @@ class Bearers:
     by_hash: dict[bytes, Bearer]
 
 
-def snapshot(
-    tx: Connection,
-    workspace_id: WorkspaceId,
-    *,
-    hashes: Sequence[bytes],
-    ticket_sha256: bytes | None,
-) -> Snapshot:
-    """`hashes`: of everything presented or asked for, the ticket's too."""
+def snapshots(tx: Connection, shown: Sequence[Shown]) -> list[Snapshot]:
+    """One for each, in order: one statement, however many."""
     parameters = {
-        "workspace_id": workspace_id,
-        "hashes": bytea_array(hashes),
-        "ticket_sha256": ticket_sha256,
+        "workspace_ids": [item.workspace_id for item in shown],
+        "bearers": bytea_array(item.bearer for item in shown),
+        "tickets": bytea_array(item.ticket for item in shown),
+        "wanted": bytea_array(item.wanted for item in shown),
     }
-    rows = _SNAPSHOT.run(tx, parameters).all()
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for row in _SNAPSHOTS.run(tx, parameters):
+        rows[row.place].append(row)
+    return [_snapshot(item.workspace_id, rows[place]) for place, item in enumerate(shown, 1)]
+
+
+def _snapshot(workspace_id: WorkspaceId, rows: Sequence[Any]) -> Snapshot:
     parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "current": [], "of_ticket": []}
     for row in rows:
         if row.part is not None:

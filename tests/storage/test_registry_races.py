@@ -28,8 +28,10 @@ from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from registry_service.commands import (
+    first_registers,
     heartbeats,
     mint_tokens_batch,
+    register,
     retire_workspace,
     validate_tokens,
 )
@@ -62,6 +64,7 @@ from tests.storage.registry_world import (
     new_request_id,
     new_secret,
     new_workspace_id,
+    register_of,
     sha256,
     world_at,
 )
@@ -119,6 +122,62 @@ def test_one_ticket_with_one_derived_hash_is_one_token(world: World) -> None:
     results = all_at_once([register] * 16)
     tokens = {result.token.token_id for result in results if isinstance(result, Registered)}
     assert (len(tokens), len(world.tokens(workspace_id, dead=True))) == (1, 1)
+
+
+def test_batches_and_single_calls_with_the_same_tickets_let_each_box_in_once(
+    world: World,
+) -> None:
+    """Batches in either order against each other, single calls, launches and revocations."""
+    for _ in range(5):
+        ids = [world.workspace() for _ in range(8)]
+        hashes = [sha256(new_secret(TokenKind.INSTANCE)) for _ in ids]
+        commands = [
+            register_of(each, ticket=world.ticket(each), token_sha256=wanted)
+            for each, wanted in zip(ids, hashes, strict=True)
+        ]
+        batches = [commands, commands[::-1], commands[4:] + commands[:4]]
+        calls: list[Callable[[], object]] = [
+            *(
+                partial(first_registers.run, world.store, batch, new_secret=new_secret)
+                for batch in batches
+            ),
+            *(
+                partial(register.run, world.store, command, new_secret=new_secret)
+                for command in commands[2:]
+            ),
+            partial(world.begin, ids[0]),
+            partial(world.revoke_all, ids[1], RevokeReason.SUSPENDED),
+        ]
+        results = all_at_once(calls)
+        faults = [item for item in results if isinstance(item, Exception)]
+        assert all(isinstance(fault, Refusal) for fault in faults), faults
+        assert [world.live_instances(each) for each in ids[:2]] == [[], []]
+        for each, wanted in zip(ids[2:], hashes[2:], strict=True):
+            (minted,) = world.tokens(each, dead=True)
+            assert minted.token.token_sha256 == wanted
+            assert minted.token.revoke_time is None
+
+
+def test_batches_that_want_each_others_hashes_all_end(world: World) -> None:
+    """Whoever is first with a hash has it; nobody waits for ever for a hash."""
+    for _ in range(5):
+        hashes = [sha256(new_secret(TokenKind.INSTANCE)) for _ in range(6)]
+        batches = [
+            [
+                register_of(each, ticket=world.ticket(each), token_sha256=wanted)
+                for wanted in order
+                for each in [world.workspace()]
+            ]
+            for order in (hashes, hashes[::-1], hashes[3:] + hashes[:3])
+        ]
+        results = all_at_once(
+            [
+                partial(first_registers.run, world.store, batch, new_secret=new_secret)
+                for batch in batches
+            ]
+        )
+        answers = [answer for result in results for answer in result]
+        assert len([answer for answer in answers if answer is not None]) == 6
 
 
 def test_a_lost_answer_asked_for_by_many_is_still_one_token(world: World) -> None:

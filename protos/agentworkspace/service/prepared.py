@@ -53,7 +53,7 @@ def remember_plans(engine: Engine) -> None:
         record.info[_PLANNED] = set()
 
 
-def bytea_array(values: Iterable[bytes]) -> str:
+def bytea_array(values: Iterable[bytes | None]) -> str:
     """An array as PostgreSQL writes one: a single text to bind, where a list costs one for each."""
-    digits = [value.hex() for value in values]
-    return '{"\\\\x' + '","\\\\x'.join(digits) + '"}' if digits else "{}"
+    parts = ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
+    return "{" + ",".join(parts) + "}"

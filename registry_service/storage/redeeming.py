@@ -1,0 +1,170 @@
+"""Many tickets redeemed in one statement: the hot path of a first Register."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.service.prepared import Prepared, bytea_array
+from registry_service.domain.admission_line import AdmissionLine
+from registry_service.domain.tokens import Outcome, Token
+from registry_service.storage import tokens
+
+# Only where the ticket is outstanding: a stranger locks nothing. A workspace of which another
+# transaction holds anything is left out, so that nobody is waited for.
+_LOCK: Final = Prepared(
+    "lock_for_redeeming",
+    """
+SELECT w.workspace_id
+FROM unnest(%(workspace_ids)s::uuid[], %(tickets)s::bytea[]) AS shown (workspace_id, token_sha256)
+JOIN registry.tokens ticket USING (token_sha256, workspace_id)
+JOIN registry.workspaces w USING (workspace_id)
+JOIN registry.registrations r USING (workspace_id)
+WHERE ticket.kind = 'TICKET' AND ticket.first_use_time IS NULL AND ticket.revoke_time IS NULL
+ORDER BY w.workspace_id FOR UPDATE OF w, r, ticket SKIP LOCKED
+""",
+)
+# What cannot be minted this simply gets no row: where an instance token was never revoked, whose
+# end would be news for the feed, or where somebody was faster with the same hash. Hashes are
+# written in order, so that two batches that have some in common wait in one direction.
+_REDEEM: Final = Prepared(
+    "redeem",
+    f"""
+WITH wanted AS MATERIALIZED (
+    SELECT item.*, 'workspace:' || workspace_id AS box
+    FROM unnest(
+        %(workspace_ids)s::uuid[], %(tenant_ids)s::text[], %(incarnations)s::bigint[],
+        %(ticket_ids)s::uuid[], %(hashes)s::bytea[], %(prefixes)s::text[],
+        %(client_mades)s::boolean[], %(request_ids)s::uuid[], %(outcomes)s::text[],
+        %(lines)s::text[], %(proxy_hashes)s::bytea[], %(proxy_prefixes)s::text[],
+        %(times)s::timestamptz[], %(actors)s::text[], %(methods)s::text[],
+        %(correlation_ids)s::text[]
+    ) AS item (
+        workspace_id, tenant_id, incarnation, ticket_id, token_sha256, prefix, client_made,
+        request_id, outcome, line, proxy_sha256, proxy_prefix, time, actor, method, correlation_id
+    )
+), minted AS (
+    INSERT INTO registry.tokens AS t (
+        workspace_id, kind, token_sha256, prefix, incarnation, create_time, outcome, minted_on,
+        client_made, request_id, created_by
+    )
+    SELECT workspace_id, 'INSTANCE', token_sha256, prefix, incarnation, time, outcome,
+           ticket_id, client_made, request_id, box
+    FROM wanted
+    WHERE NOT EXISTS (
+        SELECT FROM registry.tokens other
+        WHERE other.workspace_id = wanted.workspace_id AND other.kind = 'INSTANCE'
+            AND other.revoke_time IS NULL)
+    ORDER BY token_sha256
+    ON CONFLICT (token_sha256) DO NOTHING
+    RETURNING {tokens.columns("t")}
+), proxies AS (
+    INSERT INTO registry.tokens AS t (
+        workspace_id, kind, token_sha256, prefix, incarnation, create_time, minted_on, client_made,
+        created_by
+    )
+    SELECT workspace_id, 'PROXY', proxy_sha256, proxy_prefix, wanted.incarnation, time, ticket_id,
+           true, box
+    FROM wanted JOIN minted USING (workspace_id)
+    WHERE proxy_sha256 IS NOT NULL
+    ORDER BY proxy_sha256
+    ON CONFLICT (token_sha256) DO NOTHING
+    RETURNING {tokens.columns("t")}
+), redeemed AS (
+    UPDATE registry.tokens ticket
+    SET first_use_time = minted.create_time, last_use_time = minted.create_time
+    FROM minted WHERE ticket.token_id = minted.minted_on
+), replaced AS (
+    -- None of an earlier launch opens anything again.
+    UPDATE registry.tokens other SET revoke_reason = 'ROTATED'
+    FROM minted
+    WHERE other.workspace_id = minted.workspace_id AND other.kind = 'INSTANCE'
+        AND other.incarnation <= minted.incarnation
+        AND other.revoke_reason IN ('OPERATOR', 'RELAUNCHED')
+), admitted AS (
+    UPDATE registry.workspaces w
+    SET registered_incarnation = greatest(w.registered_incarnation, minted.incarnation),
+        box_left = false
+    FROM minted
+    WHERE w.workspace_id = minted.workspace_id
+        AND (w.registered_incarnation < minted.incarnation OR w.box_left)
+), audited AS (
+    INSERT INTO registry.audit_events
+        (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
+    SELECT actor, method, 'token.minted', tenant_id, workspace_id, made.token_id::text,
+           jsonb_build_object('kind', made.kind, 'client_made', made.client_made::text,
+                              'incarnation', made.incarnation::text)
+           || CASE WHEN made.outcome IS NULL THEN '{{}}'
+                   ELSE jsonb_build_object('outcome', made.outcome, 'line', wanted.line) END,
+           correlation_id
+    FROM (SELECT * FROM proxies UNION ALL SELECT * FROM minted) made
+    JOIN wanted USING (workspace_id)
+)
+SELECT * FROM minted
+""",  # noqa: S608 - only names of columns are put in
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redemption:
+    """One outstanding ticket, and the token that takes its place."""
+
+    workspace_id: WorkspaceId
+    tenant_id: TenantId
+    incarnation: int
+    ticket_id: TokenId
+    token_sha256: bytes
+    prefix: str
+    client_made: bool
+    request_id: RequestId | None
+    # What the Register is answered, and the line of the admission table that says so.
+    outcome: Outcome
+    line: AdmissionLine
+    # Of the proxy token that the ticket gives rise to, if one does.
+    proxy_sha256: bytes | None
+    proxy_prefix: str
+    time: datetime
+    actor: str
+    method: str
+    correlation_id: str
+
+
+def lock(tx: Connection, shown: Sequence[tuple[WorkspaceId, bytes]]) -> frozenset[WorkspaceId]:
+    """Lock each workspace of which this is the hash of an outstanding ticket, with the ticket and
+    the registration; those that nobody else held.
+    """
+    parameters = {
+        "workspace_ids": [workspace_id for workspace_id, _ in shown],
+        "tickets": bytea_array(ticket for _, ticket in shown),
+    }
+    rows = _LOCK.run(tx, parameters)
+    return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
+
+
+def redeem(tx: Connection, redemptions: Sequence[Redemption]) -> dict[WorkspaceId, Token]:
+    """The tokens that were minted, by workspace; each of those was locked, and comes once."""
+    parameters = {
+        "workspace_ids": [item.workspace_id for item in redemptions],
+        "tenant_ids": [item.tenant_id for item in redemptions],
+        "incarnations": [item.incarnation for item in redemptions],
+        "ticket_ids": [item.ticket_id for item in redemptions],
+        "hashes": bytea_array(item.token_sha256 for item in redemptions),
+        "prefixes": [item.prefix for item in redemptions],
+        "client_mades": [item.client_made for item in redemptions],
+        "request_ids": [item.request_id for item in redemptions],
+        "outcomes": [item.outcome.value for item in redemptions],
+        "lines": [item.line.value for item in redemptions],
+        "proxy_hashes": bytea_array(item.proxy_sha256 for item in redemptions),
+        "proxy_prefixes": [item.proxy_prefix for item in redemptions],
+        "times": [item.time for item in redemptions],
+        "actors": [item.actor for item in redemptions],
+        "methods": [item.method for item in redemptions],
+        "correlation_ids": [item.correlation_id for item in redemptions],
+    }
+    minted = map(tokens.to_token, _REDEEM.run(tx, parameters))
+    return {token.workspace_id: token for token in minted}
