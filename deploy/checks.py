@@ -98,6 +98,10 @@ CHECKS = (
     Check("the table of reasons", (sys.executable, "-m", "deploy.reasons", "--check")),
     Check("the API reference", (sys.executable, "-m", "deploy.api_reference", "--check")),
     Check("the dashboards", (sys.executable, "-m", "deploy.boards", "--check")),
+    Check(
+        "the rules of the monitoring overlay",
+        (sys.executable, "-m", "deploy.alert_rules", "--check"),
+    ),
     Check("the table of runtimes", (sys.executable, "-m", "tests.runtimes.results", "--check")),
     Check("alembic check, both services", alembic_check),
     Check("mypy --strict", ("mypy",)),
