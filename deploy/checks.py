@@ -107,7 +107,7 @@ CHECKS = (
     Check("mypy --strict", ("mypy",)),
 )
 # Each step is run by itself, after them.
-TESTS = (*PYTEST, "-n", "2", "--ignore=tests/faults")
+TESTS = (*PYTEST, "-n", "2", "--ignore=tests/faults", "--ignore=tests/image")
 
 
 def main() -> int:

@@ -32,6 +32,8 @@ STEPS: Final[Mapping[str, Step]] = {
     "runtimes": Step((sys.executable, "-m", "tests.runtimes"), in_ci=True),
     # Networks, servers and neighbours that fail; AGENTWORKSPACE_TEST_ROUNDS=10 for a campaign.
     "faults": Step((*PYTEST, "tests/faults"), in_ci=True),
+    # The image and compose, with a Podman of their own; skipped where there can be none.
+    "image": Step((*PYTEST, "-n0", "-o", "faulthandler_timeout=0", "tests/image"), in_ci=True),
     # Inputs of no client of ours, at every method. The tests have a few of them;
     # AGENTWORKSPACE_TEST_ROUNDS=250 makes a million, AGENTWORKSPACE_TEST_SEED others.
     "fuzz": Step((*PYTEST, "-n0", "-s", "tests/contract/test_fuzz.py"), in_ci=False),

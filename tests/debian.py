@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-# Daemons lie where only root's PATH leads.
-_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
+# Daemons lie where only root's PATH leads, what Podman calls where none does.
+_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/podman"
 
 
 class Missing(Exception):
