@@ -31,6 +31,8 @@ class Seen:
     credential: str
     model: str
     header: str = "authorization"
+    # A second header in which the program's library sends the same credential to the same host.
+    also: str = ""
     # The platform meters a workspace by its header; a vendor has no business with it.
     workspace: bool = False
 
@@ -39,9 +41,9 @@ class Seen:
 class Case:
     """One launch: its runtime, what the tenant chose and brought, and what must be seen.
 
-    `secrets` are workspace secrets by name; `vendors` says whose a shared name is; `rather` are
-    names that would rightly pay instead, so that no hostile tenant sets them by accident. Nothing
-    is seen where a box has no model.
+    `secrets` are workspace secrets by name; `vendors` says whose a shared name is; `endpoints` are
+    addresses of the tenant's own; `rather` are names that would rightly pay instead, so that no
+    hostile tenant sets them by accident. Nothing is seen where a box has no model.
     """
 
     runtime: str
@@ -49,6 +51,7 @@ class Case:
     model: str
     secrets: tuple[str, ...] = ()
     vendors: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
     rather: tuple[str, ...] = ()
     override: str | None = None
     seen: Seen | None = None
@@ -78,9 +81,16 @@ def _own(
     *,
     as_seen: str = "",
     header: str = "authorization",
+    also: str = "",
     **more: object,
 ) -> Case:
-    seen = Seen(origin=f"https://{origin}", credential=key, header=header, model=as_seen or model)
+    seen = Seen(
+        origin=f"https://{origin}",
+        credential=key,
+        header=header,
+        also=also,
+        model=as_seen or model,
+    )
     return Case(runtime=runtime, mode=mode, model=model, secrets=(key,), seen=seen, **more)  # type: ignore[arg-type]
 
 
@@ -89,6 +99,7 @@ def _disabled(runtime: str, model: str, key: str) -> Case:
 
 
 _ANTHROPIC: Final = "api.anthropic.com"
+_OF_THE_TENANT: Final = "models.tenant.test"
 _CLAUDE: Final = (
     _platform("claude-code", "anthropic/claude-opus-4-7", header="x-api-key"),
     _platform("claude-code", "minimax/MiniMax-M2.7", header="x-api-key"),
@@ -157,6 +168,7 @@ _CODEX: Final = (
         rather=("CODEX_AUTH_JSON", "CODEX_CHATGPT_AUTH_JSON"),
     ),
     _own("codex", BY_OAUTH, "gpt-5.4", "CODEX_AUTH_JSON", "chatgpt.com"),
+    _own("codex", BY_OAUTH, "gpt-5.5", "CODEX_CHATGPT_AUTH_JSON", "chatgpt.com"),
     _own(
         "codex",
         BY_VENDOR,
@@ -230,6 +242,49 @@ _HERMES: Final = (
         as_seen="claude-sonnet-4-6",
         header="x-api-key",
     ),
+    *(
+        _own("hermes", BY_VENDOR, model, key, host, as_seen=theirs, header=header)
+        for model, theirs, key, host, header in (
+            ("glm-4.6", "glm-4.6", "GLM_API_KEY", "api.z.ai", "x-api-key"),
+            ("deepseek-chat", "deepseek-chat", "DEEPSEEK_API_KEY", "api.deepseek.com", "x-api-key"),
+            (
+                "minimax-cn:MiniMax-M2.7",
+                "MiniMax-M2.7",
+                "MINIMAX_API_KEY",
+                "api.minimaxi.com",
+                "authorization",
+            ),
+        )
+    ),
+    _own(
+        "hermes",
+        BY_VENDOR,
+        "mimo-v2",
+        "ANTHROPIC_AUTH_TOKEN",
+        "api.xiaomimimo.com",
+        header="x-api-key",
+        also="authorization",
+        vendors={"ANTHROPIC_AUTH_TOKEN": "xiaomi"},
+    ),
+    _own(
+        "hermes",
+        BY_VENDOR,
+        "custom:house-1",
+        "CUSTOM_API_KEY",
+        _OF_THE_TENANT,
+        as_seen="house-1",
+        endpoints={"HERMES_CUSTOM_BASE_URL": f"https://{_OF_THE_TENANT}/v1"},
+    ),
+    _own(
+        "hermes",
+        OVERRIDDEN,
+        "moonshot/kimi-k2.6",
+        "KIMI_API_KEY",
+        "api.kimi.com",
+        as_seen="kimi-k2.6",
+        header="x-api-key",
+        override="byok",
+    ),
     _disabled("hermes", "moonshot/kimi-k2.6", "OPENROUTER_API_KEY"),
 )
 
@@ -247,6 +302,17 @@ _ADK: Final = (
             rather=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         )
         for prefix, key in (("", "GOOGLE_API_KEY"), ("google_genai:", "GEMINI_API_KEY"))
+    ),
+    _own(
+        "google-adk",
+        OVERRIDDEN,
+        "platform:gemini-2.5-pro",
+        "GEMINI_API_KEY",
+        "generativelanguage.googleapis.com",
+        as_seen="gemini-2.5-pro",
+        header="x-goog-api-key",
+        override="byok",
+        rather=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
     _disabled("google-adk", "gemini-2.5-pro", "GOOGLE_API_KEY"),
 )
@@ -277,6 +343,25 @@ _OPENCLAW: Final = (
             ("openrouter:a/b", "a/b", "OPENROUTER_API_KEY", "openrouter.ai"),
             ("groq:llama-4", "llama-4", "GROQ_API_KEY", "api.groq.com"),
         )
+    ),
+    _own(
+        "openclaw",
+        BY_VENDOR,
+        "custom:house-1",
+        "CUSTOM_API_KEY",
+        _OF_THE_TENANT,
+        as_seen="house-1",
+        endpoints={"OPENAI_BASE_URL": f"https://{_OF_THE_TENANT}/v1"},
+    ),
+    _own(
+        "openclaw",
+        OVERRIDDEN,
+        "moonshot/kimi-k2.6",
+        "KIMI_API_KEY",
+        "api.kimi.com",
+        as_seen="kimi-k2.6",
+        header="x-api-key",
+        override="byok",
     ),
     _disabled("openclaw", "moonshot/kimi-k2.6", "OPENAI_API_KEY"),
 )

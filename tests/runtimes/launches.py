@@ -65,7 +65,8 @@ class Launcher:
         """CreateWorkspace and ProvisionWorkspace. A refusal is grpc.RpcError."""
         tenant, token = self.new_tenant()
         secrets = _secrets_of(case, tenant)
-        created = self.call(self.workspaces.CreateWorkspace, self._request(case, tenant, secrets))
+        brought = {**secrets, **case.endpoints}
+        created = self.call(self.workspaces.CreateWorkspace, self._request(case, tenant, brought))
         return self._launched(created.workspace.id, {**secrets, USAGE_TOKEN: token})
 
     def launch_with(self, case: Case, tempting: Mapping[str, str]) -> Launched:
@@ -90,7 +91,7 @@ class Launcher:
                     workspace_id=workspace, key=name, value=secrets.get(name, value)
                 ),
             )
-        for name, value in secrets.items():
+        for name, value in {**secrets, **case.endpoints}.items():
             whose = case.vendors.get(name, "")
             request = secret_service_pb2.SetWorkspaceSecretRequest(
                 workspace_id=workspace, key=name, value=value, provider=whose

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.domain.provision_launches import launch
 from tests.runtimes import results
 from tests.runtimes.answers import KNOWN
 from tests.runtimes.arrivals import Arrival
@@ -142,6 +143,24 @@ def test_every_route_name_of_the_catalogue_is_shown_to_bite_or_says_why_not() ->
         routes = {name for kind in routes_of(document, runtime).values() for name in kind}
         shown = {name for lure in LURES if lure.runtime == runtime for name in lure.variables}
         assert routes - shown == set(UNSHOWN[runtime]), runtime
+
+
+def test_every_provider_on_the_menu_of_every_runtime_is_launched_with() -> None:
+    for entry in catalogue()["runtimes"]:
+        if entry["name"] not in programs():
+            continue
+        launched = {
+            launch(
+                case.runtime,
+                case.model,
+                workspace={**dict.fromkeys(case.secrets, "sk-1"), **case.endpoints},
+                said=case.vendors,
+                override=case.override or "",
+            ).resolution.provider_selection
+            for case in CASES
+            if case.runtime == entry["name"] and case.seen is not None
+        }
+        assert launched == {provider["name"] for provider in entry["providers"]}, entry["name"]
 
 
 def test_a_hostile_tenant_sets_every_route_and_credential_but_what_it_may_choose() -> None:

@@ -28,7 +28,7 @@ def complaints(case: Case, run: Run, secrets: Mapping[str, str], workspace: str)
         sent = arrival.credentials(secrets)
         # A list of models may be asked for with the same credential in another header.
         header = case.seen.header if asks_a_model(arrival) else next(iter(sent), "")
-        allowed = {header: case.seen.credential}
+        allowed = dict.fromkeys(filter(None, (header, case.seen.also)), case.seen.credential)
         if header in ("body", "path") or not sent.items() <= allowed.items():
             found.append(f"{arrival.path} carries {_told(sent)}, not {_told(allowed)} alone")
         if asks_a_model(arrival):
