@@ -91,7 +91,8 @@ class MethodMetrics:
 
     def expect(self, rule: Rule) -> None:
         """Who may call has numbers from the start."""
-        self._bearer_allowed = rule.bearer_allowed
+        # A method may stand behind two listeners, of which one takes no tokens.
+        self._bearer_allowed = self._bearer_allowed or rule.bearer_allowed
         for each in expected_classes(rule):
             self.by_class.setdefault(each, Numbers())
 
