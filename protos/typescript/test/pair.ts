@@ -79,13 +79,13 @@ export class Pair {
       PATH: process.env["PATH"] ?? "",
       WORKSPACE_SERVICES_HOME: home,
       REGISTRY_LISTEN: registry,
-      REGISTRY_CREDENTIALS_FILE: join(credentials, "registry-callers.json"),
+      REGISTRY_CREDENTIALS_FILE: join(credentials, "registry", "callers.json"),
       REGISTRY_HEARTBEAT_INTERVAL_SECONDS: "1",
       PROVISION_LISTEN: provision,
-      PROVISION_CREDENTIALS_FILE: join(credentials, "provision-callers.json"),
+      PROVISION_CREDENTIALS_FILE: join(credentials, "provision", "callers.json"),
       PROVISION_REGISTRY_ADDRESS: registry,
-      PROVISION_REGISTRY_TOKEN_FILE: join(credentials, "provision-registry-token"),
-      PROVISION_SECRETS_KEYS_FILE: join(credentials, "secrets-keys.json"),
+      PROVISION_REGISTRY_TOKEN_FILE: join(credentials, "provision", "registry-token"),
+      PROVISION_SECRETS_KEYS_FILE: join(credentials, "provision", "secrets-keys.json"),
       ...settings,
     };
     this.#home = home;
