@@ -121,3 +121,13 @@ def edited(*changes: tuple[str, str]) -> str:
         assert text.count(old) == 1, (text.count(old), old)
         text = text.replace(old, new)
     return text
+
+
+# A catalogue in which haiku leaves the tenant's bill for the platform's.
+_PLATFORMS_MENU = (
+    "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
+)
+HAIKU_AT_THE_PLATFORM = edited(
+    ("          - haiku\n          - anthropic:sonnet\n", "          - anthropic:sonnet\n"),
+    (_PLATFORMS_MENU, f"          - haiku\n{_PLATFORMS_MENU}"),
+)

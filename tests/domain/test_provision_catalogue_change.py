@@ -21,6 +21,7 @@ from provision_service.domain.secrets import MergedSecrets
 from provision_service.domain.spec import WorkspaceSpec
 from tests.domain.provision_launches import (
     CATALOGUE,
+    HAIKU_AT_THE_PLATFORM,
     NO_PROXY,
     PROXY,
     WORKSPACE,
@@ -41,16 +42,11 @@ def catalogue(*changes: tuple[str, str]) -> Catalogue:
     return parse_catalogue(edited(*changes), file="new.yaml")
 
 
-# Haiku leaves the tenant's bill for the platform's.
-_MENU = "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
-HAIKU_AT_THE_PLATFORM = catalogue(
-    ("          - haiku\n          - anthropic:sonnet\n", "          - anthropic:sonnet\n"),
-    (_MENU, f"          - haiku\n{_MENU}"),
-)
+HAIKU_MOVED = parse_catalogue(HAIKU_AT_THE_PLATFORM, file="new.yaml")
 MINIMAX_MOVED = catalogue(
     ("https://api.minimax.io/anthropic/v1", "https://new.minimax.test/anthropic/v1")
 )
-PROPOSED = (HAIKU_AT_THE_PLATFORM, MINIMAX_MOVED, CATALOGUE)
+PROPOSED = (HAIKU_MOVED, MINIMAX_MOVED, CATALOGUE)
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-of-the-tenant"}
 MINIMAX = {"MINIMAX_API_KEY": "minimax-key-of-the-tenant"}
 
@@ -79,7 +75,7 @@ def shown(outcome: Outcome) -> tuple[object, ...]:
 
 
 def test_another_payer_is_a_change_of_payer_provider_endpoint_and_credential() -> None:
-    found = changed(HAIKU_AT_THE_PLATFORM, "haiku", OAUTH)
+    found = changed(HAIKU_MOVED, "haiku", OAUTH)
     assert shown(found.before) == (
         ("byok", "anthropic-oauth", "", "CLAUDE_CODE_OAUTH_TOKEN", "haiku", None)
     )
@@ -101,7 +97,7 @@ def test_another_address_alone_is_a_change_of_endpoint() -> None:
 
 
 def test_a_launch_that_would_be_refused_has_nobody_who_pays() -> None:
-    found = changed(HAIKU_AT_THE_PLATFORM, "haiku", OAUTH, platform=NO_PROXY)
+    found = changed(HAIKU_MOVED, "haiku", OAUTH, platform=NO_PROXY)
     assert found.after.payer == "nobody"
     assert str(found.after.refusal) == "MISSING_PLATFORM_PROXY"
     assert Aspect.PAYER in found.aspects
@@ -109,7 +105,7 @@ def test_a_launch_that_would_be_refused_has_nobody_who_pays() -> None:
 
 
 def test_a_refusal_that_stays_a_refusal_is_no_change() -> None:
-    assert changed(HAIKU_AT_THE_PLATFORM, "opus", {}).aspects == ()
+    assert changed(HAIKU_MOVED, "opus", {}).aspects == ()
 
 
 def test_a_tenants_own_address_is_shown_by_its_name_alone() -> None:
@@ -124,7 +120,7 @@ def test_a_tenants_own_address_is_shown_by_its_name_alone() -> None:
 
 
 def test_the_workspaces_own_id_is_in_the_address_of_its_proxy() -> None:
-    found = changed(HAIKU_AT_THE_PLATFORM, "haiku", OAUTH, platform=WITH_WORKSPACE)
+    found = changed(HAIKU_MOVED, "haiku", OAUTH, platform=WITH_WORKSPACE)
     assert found.after.shown_endpoint(WORKSPACE) == f"https://llm.platform.test/{WORKSPACE}"
 
 

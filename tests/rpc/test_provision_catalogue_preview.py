@@ -18,17 +18,11 @@ from agentworkspace.provision.v1 import (
 )
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.errors import failure_from
-from tests.domain.provision_launches import CATALOGUE_TEXT, edited
+from tests.domain.provision_launches import CATALOGUE_TEXT, HAIKU_AT_THE_PLATFORM, edited
 from tests.rpc.provision_server import ADMIN, LAUNCHER
 from tests.rpc.registry_server import secret_of
 from tests.rpc.workspacectl_pair import Result, run
 from tests.services import Pair, both
-
-_MENU = "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
-HAIKU_AT_THE_PLATFORM = edited(
-    ("          - haiku\n          - anthropic:sonnet\n", "          - anthropic:sonnet\n"),
-    (_MENU, f"          - haiku\n{_MENU}"),
-)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from provision_service.domain.registry_port import Admission
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.storage import secrets as stored_secrets
 from provision_service.storage import tenants, workspaces
-from tests.domain.provision_launches import CATALOGUE_TEXT, edited
+from tests.domain.provision_launches import CATALOGUE_TEXT, HAIKU_AT_THE_PLATFORM, edited
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     ACME,
@@ -34,12 +34,6 @@ from tests.storage.provision_world import (
     refused,
 )
 
-# Haiku leaves the tenant's bill for the platform's.
-_MENU = "          - moonshot/kimi-k2.6\n          - moonshot/kimi-k2.5\n          - minimax/M"
-HAIKU_AT_THE_PLATFORM = edited(
-    ("          - haiku\n          - anthropic:sonnet\n", "          - anthropic:sonnet\n"),
-    (_MENU, f"          - haiku\n{_MENU}"),
-)
 HAIKU = replace(OPUS, model="haiku")
 
 

@@ -13,12 +13,11 @@ from rich.progress import Progress
 from agentworkspace.ctl.command import Answer, Command, ExitCode, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.files import read_text
-from agentworkspace.ctl.output import ABSENT, Grid, document, facts, short_name
+from agentworkspace.ctl.output import Grid, document, facts, text_at
 from agentworkspace.provision.v1 import catalogue_service_pb2 as messages
-from agentworkspace.provision.v1 import error_reason_pb2
 from agentworkspace.provision.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 
-_SHOWN: Final = ("payer", "provider", "endpoint", "credential", "model")
+_SHOWN: Final = ("payer", "provider", "refusal", "endpoint", "credential", "model")
 _HEADER: Final = ("WORKSPACE", "TENANT", "RUNTIME", "PAYER", "PROVIDER", "REFUSAL")
 _WIDE: Final = ("ENDPOINT", "CREDENTIAL", "MODEL")
 
@@ -68,27 +67,16 @@ def _with_a_bar(stream: Iterable[Any]) -> Iterator[Any]:
 
 def _table(changes: Iterable[messages.CatalogueChange]) -> Grid:
     """What is the same before and after is shown once."""
-    rows = []
-    for each in changes:
-        payer, provider, *rest = (_moved(each, name) for name in _SHOWN)
-        refusal = _arrow(*(_reason(side.refusal) for side in (each.before, each.after)))
-        whose = (each.workspace_id, each.tenant_id, each.runtime)
-        rows.append((*whose, payer, provider, refusal, *rest))
-    return Grid("what would change", (*_HEADER, *_WIDE), tuple(rows), frozenset(_WIDE))
+    rows = tuple(
+        (each.workspace_id, each.tenant_id, each.runtime, *(_moved(each, name) for name in _SHOWN))
+        for each in changes
+    )
+    return Grid("what would change", (*_HEADER, *_WIDE), rows, frozenset(_WIDE))
 
 
 def _moved(change: messages.CatalogueChange, name: str) -> str:
-    return _arrow(getattr(change.before, name) or ABSENT, getattr(change.after, name) or ABSENT)
-
-
-def _arrow(before: str, after: str) -> str:
+    before, after = text_at(change.before, name), text_at(change.after, name)
     return before if before == after else f"{before} → {after}"
-
-
-def _reason(number: int) -> str:
-    if number == error_reason_pb2.ERROR_REASON_UNSPECIFIED:
-        return ABSENT
-    return short_name(error_reason_pb2.ErrorReason.DESCRIPTOR, number)
 
 
 def _notes(begun: messages.CataloguePreviewBegun, moved: int) -> Iterator[str]:
