@@ -19,25 +19,18 @@ from sqlalchemy import Engine, event
 from agentworkspace.provision.v1 import provision_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from tests.rpc.provision_server import LAUNCHER
-from tests.services import Pair, both
+from tests.services import Pair
 
 _WORKERS = ("background", "write-watch", "connect")
 _PREPARING = "PREPARE "
 _CALLS = "agentworkspace_rpc_calls_total"
 
 
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        # What a connection does once in its life is done: its plans are made.
-        for _ in range(3):
-            launched(running, created(running))
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def plans_are_made(pair: Pair) -> None:
+    """What a connection does once in its life is done."""
+    for _ in range(3):
+        launched(pair, created(pair))
 
 
 @contextmanager

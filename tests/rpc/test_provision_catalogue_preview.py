@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,7 @@ from tests.domain.provision_launches import CATALOGUE_TEXT, HAIKU_AT_THE_PLATFOR
 from tests.rpc.provision_server import ADMIN, LAUNCHER
 from tests.rpc.registry_server import secret_of
 from tests.rpc.workspacectl_pair import Result, run
-from tests.services import Pair, both
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
+from tests.services import Pair
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,22 +28,11 @@ from tests.rpc.name_servers import name_server
 from tests.rpc.provision_server import ADMIN, LAUNCHER
 from tests.rpc.registry_server import bearer
 from tests.rpc.vendor_server import until
-from tests.services import Pair, both, free_address
+from tests.services import Pair, free_address
 
 # More than either the calls or the name servers have threads.
 CREATES = 24
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-create-0123456789"}
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
 
 
 def create(running: provision_server.Running, **changes: Any) -> Any:

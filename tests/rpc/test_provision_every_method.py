@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from provision_service.api.policy import ADMIN as ADMIN_ONLY
 from provision_service.api.policy import ANY_CALLER, ANYBODY, BOX, POLICY, SERVICES
 from tests.rpc.provision_server import ADMIN, GLOBEX_ADMIN, LAUNCHER, VERIFIER, Running
 from tests.rpc.registry_server import bearer
-from tests.services import Pair, both
+from tests.services import Pair
 
 METHODS: Final = {
     f"/{service.full_name}/{method.name}": method
@@ -44,17 +43,6 @@ ANSWER_NOTHING: Final = {
     "ListAuditEvents",
     "GetSystemInfo",
 }
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
 
 
 def call(

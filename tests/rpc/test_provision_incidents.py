@@ -29,17 +29,6 @@ MINIMAX_VALUE = "minimax-key-of-the-tenant-0123456789"
 PLATFORM_VALUE = "minimax-key-of-the-platform-0123456789"
 
 
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
-
-
 def create(pair: Pair, tenant: str, model: str, **secrets: str) -> Any:
     return pair.provision.workspaces.CreateWorkspace(
         pb.CreateWorkspaceRequest(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,21 +26,10 @@ from tests.rpc.provision_server import ADMIN, LAUNCHER, USAGE_TOKEN
 from tests.rpc.registry_server import ADMIN as REGISTRY_ADMIN
 from tests.rpc.registry_server import bearer
 from tests.rpc.vendor_server import until
-from tests.services import Pair, both
+from tests.services import Pair
 
 OAUTH = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-launch-0123456789"}
 REASONS = ("CREATE", "RESTART", "RESUME", "RECREATE")
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
 
 
 def created(pair: Pair, secrets: dict[str, str] | None = None, **spec: Any) -> str:

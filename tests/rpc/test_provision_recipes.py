@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -20,21 +19,10 @@ from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.errors import failure_from
 from provision_service.__main__ import main
 from tests.rpc.provision_server import LAUNCHER, environment_of
-from tests.services import Pair, both
+from tests.services import Pair
 
 SHARED = {"ANTHROPIC_API_KEY": "a-key-of-minimax"}
 SAID = {"ANTHROPIC_API_KEY": "minimax"}
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
 
 
 def create(pair: Pair, secrets: dict[str, str], said: dict[str, str], **spec: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,7 @@ from agentworkspace.rpc.errors import failure_from
 from agentworkspace.service.store import Store
 from tests.rpc.provision_server import GLOBEX_ADMIN, serving
 from tests.rpc.registry_server import ADMIN, VERIFIER, bearer
-from tests.services import Pair, both
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
+from tests.services import Pair
 
 
 def asked(pair: Pair, service: str, credential: Any = ADMIN) -> Any:

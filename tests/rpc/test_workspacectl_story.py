@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.rpc.registry_server import secret_of
 from tests.rpc.workspacectl_pair import Result
-from tests.services import Pair, both
+from tests.services import Pair
 
 SCRIPT = "import sys; from agentworkspace.ctl.main import main; sys.exit(main())"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 OAUTH = "sk-ant-oat01-the-customers-own-subscription"
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as running:
-        yield running
 
 
 class Operator:
