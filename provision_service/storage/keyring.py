@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
@@ -16,9 +15,9 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agentworkspace.service.secret_file import open_to_others
+
 KEY_BYTES: Final = 32
-# Owner and group may read it: Kubernetes hands secrets out by group.
-OTHERS: Final = stat.S_IRWXO
 _FORM: Final = '{"current": "<id>", "keys": {"<id>": "<base64 of 32 bytes>"}}'
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -190,10 +189,9 @@ class KeysFile:
 
     def _read(self) -> str:
         try:
-            if self._path.stat().st_mode & OTHERS:
-                raise BadKeys(
-                    f"{self._path} is open to every user of this machine; chmod o= {self._path}"
-                )
+            too_open = open_to_others(self._path)
+            if too_open:
+                raise BadKeys(too_open)
             return self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeys(f"{self._path} cannot be read: {type(error).__name__}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,17 @@ from typing_extensions import override
 from agentworkspace.core.secret import Secret
 
 _LONGEST: Final = 65_536
+
+
+def open_to_others(path: Path) -> str:
+    """What is wrong with the mode of a file of keys, and what to do; empty when nothing is.
+
+    OSError when it cannot be asked.
+    """
+    # Owner and group may read it: Kubernetes hands secrets out by group.
+    if not path.stat().st_mode & stat.S_IRWXO:
+        return ""
+    return f"{path} is open to every user of this machine; chmod o= {path}"
 
 
 class SecretFile(Secret):

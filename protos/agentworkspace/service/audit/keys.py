@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from agentworkspace.service.secret_file import open_to_others
 
 _PEM: Final = re.compile(
     r"-----BEGIN (PRIVATE|PUBLIC) KEY-----[A-Za-z0-9+/=\s]+-----END \1 KEY-----"
@@ -69,7 +70,7 @@ def read_keys(path: Path | None) -> AuditKeys:
         return NO_KEYS
     try:
         text = path.read_text(encoding="utf-8")
-        mode = path.stat().st_mode
+        too_open = open_to_others(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BadAuditKey(f"{path} cannot be read: {type(error).__name__}") from None
     private: Ed25519PrivateKey | None = None
@@ -85,8 +86,8 @@ def read_keys(path: Path | None) -> AuditKeys:
         raise BadAuditKey(
             f"{path} holds no key; `openssl genpkey -algorithm ed25519 -out {path}` makes one"
         )
-    if private is not None and mode & stat.S_IRWXO:
-        raise BadAuditKey(f"{path} is open to every user of this machine; chmod o= {path}")
+    if private is not None and too_open:
+        raise BadAuditKey(too_open)
     return AuditKeys(public, private)
 
 
