@@ -7,6 +7,7 @@ import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, inspect
@@ -108,11 +109,18 @@ def _migrated(settings: Settings, url: Secret) -> Iterator[str]:
         templates=lambda: loaded.templates,
         registry_address="",
     )
-    opened = database(url, pool_size=1, pooled=settings.database_pooled)
-    try:
-        store = open_store(opened, AgreedKeys(keys_file(settings).current), secrets.token_bytes)
+    with _opened(settings, url) as (store, _):
         for found in find_unassigned.run(store, deployment):
             yield found.sentence
+
+
+@contextmanager
+def _opened(settings: Settings, url: Secret) -> Iterator[tuple[Store, AgreedKeys]]:
+    """The store of a command, with the keys that its replicas agree on; it reports none itself."""
+    opened = database(url, pool_size=1, pooled=settings.database_pooled)
+    keys = AgreedKeys(keys_file(settings).current)
+    try:
+        yield open_store(opened, keys, secrets.token_bytes), keys
     finally:
         opened.close()
 
@@ -121,10 +129,7 @@ def _rekey(settings: Settings, url: Secret, _chosen: Namespace) -> int:
     """Batch by batch, each committed: to stop it and to start it again loses nothing."""
     if settings.secrets_keys_file is None:
         raise BadSettings(["PROVISION_SECRETS_KEYS_FILE must be set"])
-    opened = database(url, pool_size=1, pooled=settings.database_pooled)
-    try:
-        keys = AgreedKeys(keys_file(settings).current)
-        store = open_store(opened, keys, secrets.token_bytes)
+    with _opened(settings, url) as (store, keys):
         agreement = keys.agreement
         if not agreement.settled:
             raise BadSettings(
@@ -137,8 +142,6 @@ def _rekey(settings: Settings, url: Secret, _chosen: Namespace) -> int:
             print(f"{done} under {result.key_id}, {result.remaining} to go", flush=True)
             if not result.rewritten:
                 break
-    finally:
-        opened.close()
     if not result.remaining:
         return 0
     told = f"{result.undecryptable} of {result.remaining} rows open with no key of the file"
@@ -157,11 +160,9 @@ def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
         registry_address=settings.registry_address,
         tickets_from_birth=settings.tickets_from_birth,
     )
-    opened = database(url, pool_size=1, pooled=settings.database_pooled)
+    audit = AuditCommand(name="provision-service", log=AUDIT, settings=settings, url=url)
     try:
-        store = open_store(opened, AgreedKeys(keys_file(settings).current), secrets.token_bytes)
-        audit = AuditCommand(name="provision-service", log=AUDIT, settings=settings, url=url)
-        with registry_channel(settings) as channel:
+        with _opened(settings, url) as (store, _), registry_channel(settings) as channel:
             return _after_a_restore(store, deployment, RegistryClient(channel), audit, chosen)
     except RegistryUnavailable as failure:
         print(
@@ -170,8 +171,6 @@ def _restored(settings: Settings, url: Secret, chosen: Namespace) -> int:
             file=sys.stderr,
         )
         return FAILED
-    finally:
-        opened.close()
 
 
 def _after_a_restore(
