@@ -163,17 +163,11 @@ def _write(
     wanted: Draft,
     decided: Decided,
 ) -> Workspace:
-    admission = first_token.admission_of(
-        deployment,
-        workspace_id=wanted.workspace_id,
-        tenant_id=wanted.tenant_id,
-        external_like=decided.decision.skipped,
-    )
     workspace = workspaces.add(
         tx,
         tenant=decided.tenant,
         spec=wanted.spec,
-        admission=admission,
+        admission=_admission(deployment, wanted.workspace_id, wanted.tenant_id, decided.decision),
         first_token_sha256=command.auth_token_sha256,
         not_before=deployment.admit_budget + _OUTBOX_WAITS,
     )
@@ -230,7 +224,7 @@ def _answer(
             store,
             deployment,
             registry,
-            _admission(deployment, workspace, stored.decision),
+            _admission(deployment, workspace.id, workspace.tenant_id, stored.decision),
             token_sha256=command.auth_token_sha256,
         )
     return CreateWorkspaceResult(
@@ -242,11 +236,13 @@ def _answer(
     )
 
 
-def _admission(deployment: Deployment, workspace: Workspace, decision: Decision) -> Admission:
+def _admission(
+    deployment: Deployment, workspace_id: str, tenant_id: str, decision: Decision
+) -> Admission:
     return first_token.admission_of(
         deployment,
-        workspace_id=workspace.id,
-        tenant_id=workspace.tenant_id,
+        workspace_id=workspace_id,
+        tenant_id=tenant_id,
         external_like=decision.skipped,
     )
 

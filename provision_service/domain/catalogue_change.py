@@ -17,7 +17,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.domain.decision import Decision, Inputs, decide
 from provision_service.domain.ownership import ANTHROPIC_PREFIX
-from provision_service.domain.plan import ORIGIN_OF_SCOPE
+from provision_service.domain.plan import OF_SECRETS
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets, StoredSecret
 from provision_service.domain.spec import WorkspaceSpec
@@ -181,7 +181,6 @@ class Lens:
         return marks[value]
 
 
-_OF_THE_TENANT: Final = frozenset(ORIGIN_OF_SCOPE.values())
 _BLANK: Final = Secret(" ")
 _THERE: Final = Secret("there")
 
@@ -193,7 +192,7 @@ def outcome_of(decision: Decision) -> Outcome:
     tenants_own = ""
     if plan is not None and launch is not None and launch.endpoint_name:
         origin = plan.variables[launch.endpoint_name].origin
-        tenants_own = launch.endpoint_name if origin in _OF_THE_TENANT else ""
+        tenants_own = launch.endpoint_name if origin in OF_SECRETS else ""
     return Outcome(
         payer=NOBODY if refusal is not None else resolution.resolved_mode.value,
         provider=resolution.provider_selection or "",

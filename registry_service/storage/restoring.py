@@ -101,15 +101,7 @@ def lock_next(tx: Connection, *, after: WorkspaceId | None, limit: int) -> list[
     too.
     """
     rows = tx.exec_driver_sql(_LOCK, {"after": after, "limit": limit})
-    return [
-        Known(
-            workspace=workspaces.of_row(
-                WorkspaceId(str(row.workspace_id)), row, incarnation=row.incarnation
-            ),
-            now=row.now,
-        )
-        for row in rows
-    ]
+    return [workspaces.known_of(row) for row in rows]
 
 
 def opening(

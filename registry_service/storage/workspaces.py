@@ -220,6 +220,12 @@ def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspac
     )
 
 
+def known_of(row: Any) -> Known:
+    """The workspace of a whole row, and the clock that was read with it."""
+    workspace_id = WorkspaceId(str(row.workspace_id))
+    return Known(workspace=of_row(workspace_id, row, incarnation=row.incarnation), now=row.now)
+
+
 def _known(
     tx: Connection,
     statement: str,
@@ -228,7 +234,4 @@ def _known(
 ) -> Known | None:
     asked = parameters or {"workspace_id": workspace_id}
     row = tx.exec_driver_sql(statement, asked).one_or_none()
-    if row is None:
-        return None
-    workspace = of_row(workspace_id, row, incarnation=row.incarnation)
-    return Known(workspace=workspace, now=row.now)
+    return None if row is None else known_of(row)
