@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
@@ -90,10 +90,11 @@ class AgreedKeys:
         """
         file = self._file()
         key_holders.lock(tx)
-        wrong = _try_canaries(tx, vault, file)
-        query = select(EncryptionKeyRow.key_id, EncryptionKeyRow.create_time)
-        ages = {row.key_id: row.create_time for row in tx.execute(query)}
-        usable = {key_id: ages[key_id] for key_id in file.key_ids - wrong}
+        canaries = _canaries(tx, vault, file)
+        wrong = frozenset(
+            key_id for key_id in file.key_ids if not _opens(vault, file, canaries[key_id])
+        )
+        usable = {key_id: canaries[key_id].create_time for key_id in file.key_ids - wrong}
         rest = key_holders.others(tx, self.replica)
         writes_with = key_holders.key_to_write_with(file.current, usable, rest)
         holders = tuple(rest)
@@ -114,18 +115,26 @@ class AgreedKeys:
         self._agreement = agreement
 
 
-def _try_canaries(tx: Connection, vault: Vault, file: Keyring) -> frozenset[str]:
-    """The keys of the file that are not those of this name that values were written with."""
-    wrong = set()
-    rows = {row.key_id: row for row in tx.execute(select(EncryptionKeyRow.__table__))}
-    for key_id in sorted(file.key_ids):
-        place = Place(kind="canary", key=key_id)
-        row = rows.get(key_id)
-        if row is None:
-            sealed = vault.seal_under(file, key_id, place, _CANARY)
-            values = {"ciphertext": sealed.ciphertext, "nonce": sealed.nonce}
-            written = insert(EncryptionKeyRow).values(key_id=key_id, **values)
-            tx.execute(written.on_conflict_do_nothing())
-        elif vault.open(place, Sealed(row.ciphertext, row.nonce, key_id), keyring=file) != _CANARY:
-            wrong.add(key_id)
-    return frozenset(wrong)
+def _canaries(tx: Connection, vault: Vault, file: Keyring) -> dict[str, Any]:
+    """The rows of all keys, by id; a key that is new gets its own."""
+    rows = _rows(tx)
+    new = sorted(file.key_ids - rows.keys())
+    for key_id in new:
+        sealed = vault.seal_under(file, key_id, _place(key_id), _CANARY)
+        values = {"ciphertext": sealed.ciphertext, "nonce": sealed.nonce}
+        written = insert(EncryptionKeyRow).values(key_id=key_id, **values)
+        tx.execute(written.on_conflict_do_nothing())
+    return _rows(tx) if new else rows
+
+
+def _rows(tx: Connection) -> dict[str, Any]:
+    return {row.key_id: row for row in tx.execute(select(EncryptionKeyRow.__table__))}
+
+
+def _opens(vault: Vault, file: Keyring, row: Any) -> bool:
+    sealed = Sealed(row.ciphertext, row.nonce, row.key_id)
+    return vault.open(_place(row.key_id), sealed, keyring=file) == _CANARY
+
+
+def _place(key_id: str) -> Place:
+    return Place(kind="canary", key=key_id)
