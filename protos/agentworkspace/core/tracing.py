@@ -86,11 +86,7 @@ class CallOut:
     @property
     def traceparent(self) -> str | None:
         """What the call takes along, of its own span or else of what it is made in."""
-        if self._span is None:
-            return None
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(self._span))
-        return carrier.get(TRACEPARENT)
+        return None if self._span is None else _carried(trace.set_span_in_context(self._span))
 
     @property
     def is_recorded(self) -> bool:
@@ -109,10 +105,13 @@ class CallOut:
 
 def traceparent() -> str | None:
     """Of the context that this runs in, for a call without a span of its own."""
-    if current() is None:
-        return None
+    return None if current() is None else _carried()
+
+
+def _carried(found: Any = None) -> str | None:
+    """How this context, or else the current one, is written on the wire."""
     carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
+    TraceContextTextMapPropagator().inject(carrier, found)
     return carrier.get(TRACEPARENT)
 
 
