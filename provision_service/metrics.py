@@ -12,7 +12,8 @@ from agentworkspace.service.metric_series import begin_at_zero, say_build
 from provision_service.domain.billing import BillingMode, Source
 from provision_service.domain.lifecycle import NeedsLaunchReason, ProvisionReason
 from provision_service.domain.refusals import REASONS
-from provision_service.storage.launch_counts import ON_THEIR_WAY, LaunchCounts
+from provision_service.storage.launch_counts import LaunchCounts
+from provision_service.storage.provisions import ON_THEIR_WAY
 
 OUTCOMES: Final = ("delivered", "joined", "skipped", "validated", "refused")
 REGISTRY_CALLS: Final = (

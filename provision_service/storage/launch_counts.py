@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import func, select
 
-from provision_service.domain.lifecycle import ProvisionState
 from provision_service.storage.models import ProvisionRow, WorkspaceRow
+from provision_service.storage.provisions import ON_THEIR_WAY
 from provision_service.storage.store import Store
-
-# As an index of the table has them.
-ON_THEIR_WAY: Final = (
-    ProvisionState.ENV_DELIVERED,
-    ProvisionState.LAUNCHED,
-    ProvisionState.REGISTERED,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

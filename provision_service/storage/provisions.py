@@ -33,8 +33,8 @@ UNFINISHED: Final = (
     _S.PROVEN.value,
     _S.LAPSED.value,
 )
-# What the registry may still have news of.
-_WATCHED: Final = (_S.ENV_DELIVERED.value, _S.LAUNCHED.value, _S.REGISTERED.value)
+# What the registry may still have news of, as an index of the table has them.
+ON_THEIR_WAY: Final = (_S.ENV_DELIVERED, _S.LAUNCHED, _S.REGISTERED)
 
 
 def with_current_inputs() -> Select[Any]:
@@ -157,7 +157,7 @@ def watched_workspaces(tx: Connection, limit: int) -> list[str]:
     """Workspaces with a launch that the registry may have news of; the longest unseen first."""
     query = (
         select(_P.workspace_id)
-        .where(_P.state.in_(_WATCHED))
+        .where(_P.state.in_(ON_THEIR_WAY))
         .order_by(_P.observe_time.nulls_first(), _P.create_time)
         .limit(limit)
     )
@@ -176,7 +176,7 @@ def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
     """
     free = (
         select(_P.provision_id)
-        .where(_P.workspace_id.in_(workspace_ids), _P.state.in_(_WATCHED))
+        .where(_P.workspace_id.in_(workspace_ids), _P.state.in_(ON_THEIR_WAY))
         .with_for_update(skip_locked=True, key_share=True)
     )
     tx.execute(
