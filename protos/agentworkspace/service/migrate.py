@@ -119,8 +119,7 @@ def check(schema: Schema, url: Secret) -> list[str]:
     """How the database differs from this version; empty when it does not."""
     with _engine(schema, url) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=_options(schema))
-        scripts = ScriptDirectory.from_config(configuration(schema, connection))
-        current, head = context.get_current_revision(), scripts.get_current_head()
+        current, head = context.get_current_revision(), migrations(schema).get_current_head()
         if current != head:
             return [f"the database is at revision {current}, this version needs {head}"]
         return [repr(difference) for difference in compare_metadata(context, schema.tables)]
@@ -154,11 +153,10 @@ def _still_missing(schema: Schema, url: Secret) -> str:
     """A sentence on what this version needs and does not find; empty when it can work."""
     try:
         with _engine(schema, url) as engine, engine.connect() as connection:
-            options = _options(schema)
-            current = MigrationContext.configure(connection, opts=options).get_current_revision()
-            scripts = ScriptDirectory.from_config(configuration(schema, connection))
+            current = applied(schema, connection)
     except OperationalError as error:
         return f"the database does not answer ({described(error)})"
+    scripts = migrations(schema)
     head = scripts.get_current_head()
     known = {each.revision for each in scripts.walk_revisions()}
     if current == head or (current is not None and current not in known):
@@ -167,14 +165,30 @@ def _still_missing(schema: Schema, url: Secret) -> str:
     return f"the database {found}, this version needs {head}"
 
 
+def migrations(schema: Schema) -> ScriptDirectory:
+    """Those that this version has; the last one is their head."""
+    return ScriptDirectory.from_config(_located(schema))
+
+
+def applied(schema: Schema, connection: Connection) -> str | None:
+    """The revision that the database is at; None when it was never migrated."""
+    context = MigrationContext.configure(connection, opts=_options(schema))
+    return context.get_current_revision()
+
+
 def configuration(schema: Schema, connection: Connection) -> Config:
     """What Alembic's own commands need to work on this schema through this connection."""
+    config = _located(schema)
+    config.attributes["connection"] = connection
+    config.attributes["options"] = _options(schema)
+    return config
+
+
+def _located(schema: Schema) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_ENVIRONMENT))
     config.set_main_option("version_locations", str(schema.versions))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["options"] = _options(schema)
     return config
 
 

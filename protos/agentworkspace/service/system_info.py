@@ -7,19 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
-
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.installation import package_version
 from agentworkspace.provision.v1 import system_service_pb2 as provision
 from agentworkspace.registry.v1 import system_service_pb2 as registry
-from agentworkspace.service.migrate import Schema
+from agentworkspace.service.migrate import Schema, applied, migrations
 from agentworkspace.service.store import Store
 
-_TABLE: Final = "SELECT clock_timestamp(), to_regclass('{schema}.alembic_version') IS NOT NULL"
-_REVISION: Final = "SELECT version_num FROM {schema}.alembic_version"
+_CLOCK: Final = "SELECT clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +28,8 @@ class DatabaseState:
 def database_state(store: Store[Any], schema: Schema) -> DatabaseState:
     """As it is now. Raises what every transaction raises."""
     with store.reading() as tx:
-        return _state(tx, schema)
-
-
-def _state(tx: Connection, schema: Schema) -> DatabaseState:
-    time, is_migrated = tx.exec_driver_sql(_TABLE.format(schema=schema.name)).one()
-    query = _REVISION.format(schema=schema.name)
-    return DatabaseState(time, tx.exec_driver_sql(query).scalar_one() if is_migrated else "")
-
-
-def _last_migration(schema: Schema) -> str:
-    config = Config()
-    config.set_main_option("script_location", str(schema.versions.parent))
-    config.set_main_option("version_locations", str(schema.versions))
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config).get_current_head() or ""
+        time = tx.exec_driver_sql(_CLOCK).scalar_one()
+        return DatabaseState(time, applied(schema, tx) or "")
 
 
 # The answer of either service: they have these fields in common.
@@ -65,7 +47,9 @@ class SystemInfo:
     @classmethod
     def of(cls, schema: Schema, now: Callable[[], datetime]) -> SystemInfo:
         """Reads what this version's last migration is."""
-        return cls(schema=schema, last_migration=_last_migration(schema), now=now)
+        return cls(
+            schema=schema, last_migration=migrations(schema).get_current_head() or "", now=now
+        )
 
     def fill(self, answer: AnswerT, state: DatabaseState, caller: Caller) -> AnswerT:
         """The answer, with all that both services say."""
