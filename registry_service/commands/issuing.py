@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -52,7 +53,7 @@ class Claim:
     def digest(self) -> bytes:
         wanted = self.token_sha256.hex() if self.token_sha256 else None
         content = [self.method, wanted, sorted(self.params.items())]
-        return hashlib.sha256(json.dumps(content, default=_as_json).encode()).digest()
+        return hashlib.sha256(_ENCODER.encode(content).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,3 +226,7 @@ def _issued(token: Token, secret: Secret | None) -> Issued:
 
 def _as_json(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else str(value)
+
+
+# Made once: json.dumps with options makes an encoder of its own for every call.
+_ENCODER: Final = json.JSONEncoder(default=_as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,7 +12,7 @@ from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import store_faults
 from agentworkspace.service.store_faults import StoreFault
-from registry_service.commands import issuing, mint_token
+from registry_service.commands import mint_token
 from registry_service.commands.issued import Delivery, Issued, NewSecret
 from registry_service.commands.mint_token import MintToken, claim_of
 from registry_service.domain.tokens import Token, TokenKind, display_prefix, token_sha256
@@ -54,18 +55,19 @@ def _orders(commands: Sequence[MintToken], secrets: Sequence[Secret | None]) -> 
 def _order(command: MintToken, secret: Secret | None) -> Order:
     claim = claim_of(command)
     text = secret.reveal() if secret else ""
+    tenants = command.caller.tenants
     return Order(
         workspace_id=command.workspace_id,
         token_sha256=command.token_sha256 or token_sha256(text),
         prefix=display_prefix(text),
         label=command.label,
-        scopes=issuing.scopes_as_param(command.scopes),
+        scopes=json.dumps(command.scopes),
         ttl=command.ttl,
         client_made=secret is None,
         request_id=command.request_id,
         caller=claim.caller,
         digest=claim.digest(),
-        tenants=command.caller.tenants,
+        tenants=None if tenants is None else " ".join(sorted(tenants)),
         actor=command.origin.actor,
         method=command.origin.method,
         correlation_id=command.origin.correlation_id,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -22,17 +21,17 @@ _MINT: Final = Prepared(
 WITH wanted AS MATERIALIZED (
     SELECT gen_random_uuid() AS token_id, clock_timestamp() AS now, item.*
     FROM unnest(
-        %(workspace_ids)s::uuid[], %(hashes)s::bytea[], %(prefixes)s::text[], %(labels)s::text[],
-        %(scopes)s::text[], %(ttls)s::interval[], %(client_mades)s::boolean[],
-        %(request_ids)s::uuid[], %(callers)s::text[], %(digests)s::bytea[], %(tenants)s::text[],
-        %(actors)s::text[], %(methods)s::text[], %(correlation_ids)s::text[]
+        %(workspace_id)s::uuid[], %(token_sha256)s::bytea[], %(prefix)s::text[], %(label)s::text[],
+        %(scopes)s::text[], %(ttl)s::interval[], %(client_made)s::boolean[],
+        %(request_id)s::uuid[], %(caller)s::text[], %(digest)s::bytea[], %(tenants)s::text[],
+        %(actor)s::text[], %(method)s::text[], %(correlation_id)s::text[]
     ) AS item (
         workspace_id, token_sha256, prefix, label, scopes, ttl, client_made, request_id, caller,
         digest, tenants, actor, method, correlation_id
     )
 ), present AS MATERIALIZED (
     SELECT workspace_id, tenant_id FROM registry.workspaces
-    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND retire_time IS NULL
+    WHERE workspace_id = ANY(%(workspace_id)s::uuid[]) AND retire_time IS NULL
     ORDER BY workspace_id FOR KEY SHARE SKIP LOCKED
 ), able AS MATERIALIZED (
     SELECT wanted.*, present.tenant_id FROM wanted JOIN present USING (workspace_id)
@@ -69,21 +68,25 @@ RETURNING token_sha256, token_id::text, create_time, expire_time
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One api token. `tenants` None: the caller may act for all."""
+class Order(NamedTuple):
+    """One api token, as a line of the statement's arrays: a field here is a parameter there.
+
+    A tuple, because a frozen dataclass of so many fields takes as long to make as it to be parsed.
+    """
 
     workspace_id: WorkspaceId
     token_sha256: bytes
     prefix: str
     label: str
-    scopes: Sequence[str]
+    # Text of a JSON list: an array of arrays would have to be rectangular.
+    scopes: str
     ttl: timedelta | None
     client_made: bool
     request_id: RequestId | None
     caller: str
     digest: bytes
-    tenants: frozenset[str] | None
+    # Those the caller may act for, with a space between; None: for all.
+    tenants: str | None
     actor: str
     method: str
     correlation_id: str
@@ -91,23 +94,8 @@ class Order:
 
 def mint(tx: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
     """By hash, those that were minted. IntegrityError: somebody else came between; none was."""
-    parameters = {
-        "workspace_ids": [order.workspace_id for order in orders],
-        "hashes": [order.token_sha256 for order in orders],
-        "prefixes": [order.prefix for order in orders],
-        "labels": [order.label for order in orders],
-        # An array of arrays must be rectangular.
-        "scopes": [json.dumps(list(order.scopes)) for order in orders],
-        "ttls": [order.ttl for order in orders],
-        "client_mades": [order.client_made for order in orders],
-        "request_ids": [order.request_id for order in orders],
-        "callers": [order.caller for order in orders],
-        "digests": [order.digest for order in orders],
-        "tenants": [_joined(order.tenants) for order in orders],
-        "actors": [order.actor for order in orders],
-        "methods": [order.method for order in orders],
-        "correlation_ids": [order.correlation_id for order in orders],
-    }
+    columns = map(list, zip(*orders, strict=True))
+    parameters = dict(zip(Order._fields, columns, strict=True))
     ordered = {order.token_sha256: order for order in orders}
     minted: dict[bytes, Token] = {}
     for row in _MINT.run(tx, parameters):
@@ -120,14 +108,9 @@ def mint(tx: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
             create_time=row.create_time,
             prefix=order.prefix,
             label=order.label,
-            scopes=frozenset(order.scopes),
+            scopes=frozenset(json.loads(order.scopes)),
             expire_time=row.expire_time,
             request_id=order.request_id,
             client_made=order.client_made,
         )
     return minted
-
-
-def _joined(tenants: frozenset[str] | None) -> str | None:
-    """Tenant ids hold no space."""
-    return None if tenants is None else " ".join(sorted(tenants))

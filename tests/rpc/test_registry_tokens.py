@@ -294,3 +294,18 @@ def test_the_audit_names_caller_method_and_correlation(workspace: Workspace) -> 
     assert events[0].actor == "operator"
     assert events[0].method == "/agentworkspace.registry.v1.TokenService/MintToken"
     assert events[0].correlation_id == "story-7"
+
+
+def test_a_mint_tells_the_correlation_that_its_audit_row_has(workspace: Workspace) -> None:
+    """Though its success has no line in the log."""
+    request = tokens.MintTokenRequest(
+        workspace_id=workspace.workspace_id, kind=token_pb2.TOKEN_KIND_API
+    )
+    _, call = workspace.running.tokens.MintToken.with_call(request, metadata=ADMIN, timeout=SECONDS)
+    events = workspace.running.audit.ListAuditEvents(
+        audit.ListAuditEventsRequest(workspace_id=workspace.workspace_id, page_size=1),
+        metadata=ADMIN,
+        timeout=SECONDS,
+    ).events
+    told = dict(call.trailing_metadata())["agentworkspace-correlation-id"]
+    assert told == events[0].correlation_id != ""

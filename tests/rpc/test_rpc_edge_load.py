@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from agentworkspace.rpc.policy import Rule
+from agentworkspace.rpc.policy import Lane, Rule
 from agentworkspace.server.capacity import Capacity
 from registry_service.api import policy as registry_policy
 from tests.rpc.echo_server import (
@@ -206,6 +206,19 @@ async def test_one_line_a_call_says_who_what_and_how_it_ended() -> None:
     assert said["level"] == "debug"
     assert "confidential" not in str(parts.log.events)
     assert LAUNCHER_SECRET not in str(parts.log.events)
+
+
+@story
+async def test_only_what_is_on_record_tells_a_correlation_id_that_nobody_sent() -> None:
+    quiet = {
+        rpc: Rule(any_caller=True, quiet=True, lane=lane)
+        for rpc, lane in ((SAY, Lane.AGENT), (LAUNCH, Lane.CONTROL))
+    }
+    async with serving(policy={**POLICY, **quiet}) as parts:
+        said, launched = parts.say(bearer=LAUNCHER_SECRET), parts.launch(bearer=LAUNCHER_SECRET)
+        await asyncio.gather(said, launched)
+        assert dict(await said.trailing_metadata()) == {}
+        assert list(dict(await launched.trailing_metadata())) == ["agentworkspace-correlation-id"]
 
 
 def test_a_reserve_that_leaves_boxes_no_room_is_refused() -> None:

@@ -63,6 +63,13 @@ class Rule:
             raise ValueError("this rule lets nobody in")
 
     @property
+    def on_record(self) -> bool:
+        """Whether a call that goes well leaves its correlation id behind: in a line of the log, or
+        in a row of the audit, which the control plane's changes have.
+        """
+        return not self.quiet or self.lane is Lane.CONTROL
+
+    @property
     def crowd(self) -> bool:
         """Boxes and verifiers come in crowds: each of their methods waits inside gRPC in a queue
         of its own (see `server/routing.py`).

@@ -47,7 +47,7 @@ class EdgeMethod:
 
     __slots__ = (
         "_around", "_behaviour", "_decode", "_encode", "_log", "_max_request_bytes", "_name",
-        "_registered", "_rule", "_spans",
+        "_registered", "_rule", "_spans", "_tells_id",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class EdgeMethod:
     ) -> None:
         self._name = name
         self._rule = rule
+        self._tells_id = rule.on_record
         self._max_request_bytes = max_request_bytes
         # It comes through no door, which would have kept what it presents.
         self._registered = rule.crowd
@@ -141,9 +142,9 @@ class EdgeMethod:
         call = Call(self._name, correlation_id, now + budget)
         call.span = self._spans.begin(traceparent)
         calls.enter(call)
-        # Set before anything can fail: whatever happens next, the id goes back. But for a quiet
-        # call that goes well no log has it, so only whoever sent one gets it again.
-        if correlation_id is given or not self._rule.quiet:
+        # Set before anything can fail: whatever happens next, the id goes back. But of a call that
+        # goes well and leaves no trace nobody could find it again, but for whoever sent it.
+        if correlation_id is given or self._tells_id:
             context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
         return call, secret
 
