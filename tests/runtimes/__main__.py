@@ -22,6 +22,7 @@ from tests.runtimes import results
 from tests.runtimes.campaign import Campaign
 from tests.runtimes.launches import running_launcher
 from tests.runtimes.namespaces import NoNamespaces, enter, is_inside
+from tests.runtimes.own_keys import own_keys
 from tests.runtimes.programs import NotInstalled, Program, install, programs
 from tests.runtimes.rig import running_rig
 
@@ -59,7 +60,7 @@ def _install(wanted: list[str]) -> list[str]:
     missing = []
     for name in wanted:
         try:
-            install(programs()[name], lambda text: print(f"── {text}", flush=True))
+            install(programs()[name], lambda text: _say(f"── {text}"))
         except NotInstalled as why:
             missing.append(f"{name}: {why}")
     return missing
@@ -80,17 +81,23 @@ def _inside(options: argparse.Namespace) -> int:
         with (
             running_rig(certificates) as rig,
             running_launcher(Path(directory, "home")) as launcher,
+            own_keys(rig, launcher, _say) as keys,
         ):
             campaign = Campaign(
                 rig=rig,
                 launcher=launcher,
                 programs=wanted,
-                say=lambda text: print(text, flush=True),
+                say=_say,
+                own_keys=keys,
                 every_launch=options.write or TIMES > 1,
                 every_hostile=TIMES > 1,
             )
             proofs = list(campaign.proofs())
     return _report(proofs, missing, options)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _report(

@@ -7,8 +7,10 @@ by a host of the rig.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
+
+from tests.runtimes.arrivals import Arrival
 
 KNOWN: Final = "KNOWN-ANSWER-7351"
 # Codex asks which of its subscriber's accounts is where before it asks a model.
@@ -35,9 +37,13 @@ class Answer(NamedTuple):
     content: bytes
 
 
-def answer_to(method: str, target: str, body: dict[str, Any]) -> Answer:
+Answering = Callable[[Arrival], Answer]
+
+
+def answer_to(arrival: Arrival) -> Answer:
     """The answer to one request; 404 for what no model's host is asked for."""
-    path, _, query = target.partition("?")
+    method, body = arrival.method, arrival.document
+    path, _, query = arrival.target.partition("?")
     if method == "POST":
         for ending, say in _PROTOCOLS.items():
             if path.endswith(ending):
@@ -46,7 +52,12 @@ def answer_to(method: str, target: str, body: dict[str, Any]) -> Answer:
         return _json({"object": "list", "data": [], "models": []})
     if method == "GET" and path.endswith("/wham/accounts/check"):
         return _json(_ACCOUNTS)
-    return _json({"error": {"type": "not_found", "message": "Nothing here."}}, 404)
+    return error(404, "not_found", "Nothing here.")
+
+
+def error(status: int, kind: str, message: str) -> Answer:
+    """A refusal as every protocol words it."""
+    return _json({"type": "error", "error": {"type": kind, "message": message}}, status)
 
 
 def wants_stream(path: str, query: str, body: dict[str, Any]) -> bool:

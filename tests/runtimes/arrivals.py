@@ -16,6 +16,15 @@ from urllib.parse import unquote
 WORKSPACE_HEADER: Final = "x-molecule-workspace-id"
 # Long enough to hide a credential: `user:key`, a signed claim, an encoded document.
 _ENCODED: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
+# Where a call asks a model for something.
+_ENDINGS: Final = ("/messages", "/chat/completions", "/responses", ":generateContent")
+_ALSO: Final = (
+    ":streamGenerateContent",
+    ":rawPredict",
+    ":streamRawPredict",
+    "/invoke",
+    "/converse",
+)
 _MODEL_IN_PATH: Final = re.compile(r"/models?/([^/:?]+(?::\d+)?)")
 
 
@@ -92,6 +101,10 @@ class Arrival:
         for name in names_within(self.text, secrets):
             found["body"] = name
         return found
+
+
+def asks_a_model(arrival: Arrival) -> bool:
+    return arrival.method == "POST" and arrival.path.endswith((*_ENDINGS, *_ALSO))
 
 
 def names_within(content: bytes, secrets: Mapping[str, str]) -> list[str]:

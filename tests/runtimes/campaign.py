@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc
 
 from agentworkspace.rpc.errors import failure_from
 from tests.runtimes.boxes import SECONDS, Run, run, through_the_runner
-from tests.runtimes.cases import CASES, Case
+from tests.runtimes.cases import CASES, MANAGED, Case
 from tests.runtimes.hostile import catalogue, temptations
 from tests.runtimes.launches import Launched, Launcher
 from tests.runtimes.lures import LURES, STRAY, Lure
+from tests.runtimes.own_keys import A_BOX, ENDS, OwnKeys
 from tests.runtimes.programs import Program
-from tests.runtimes.results import BITES, HOSTILE, LAUNCH, Proof
+from tests.runtimes.results import BITES, HOSTILE, LAUNCH, OWN_KEY, Proof
 from tests.runtimes.rig import Rig
 from tests.runtimes.verdict import complaints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One launch or one lure. `run` returns what is to complain about."""
+
+    proof: Proof
+    run: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,7 @@ class Campaign:
     launcher: Launcher
     programs: dict[str, Program]
     say: Callable[[str], None]
+    own_keys: OwnKeys
     every_launch: bool = False
     every_hostile: bool = False
 
@@ -40,55 +50,66 @@ class Campaign:
         steps = list(self._steps())
         for number, step in enumerate(steps, 1):
             started = time.monotonic()
-            proof = step()
+            complaints = tuple(dict.fromkeys(step.run()))
             took = time.monotonic() - started
-            outcome = "; ".join(proof.complaints) or "ok"
+            proof = replace(step.proof, complaints=complaints)
+            outcome = "; ".join(complaints) or "ok"
             self.say(f"[{number}/{len(steps)}] {proof.name}: {outcome} ({took:.1f} s)")
             yield proof
 
-    def _steps(self) -> Iterator[Callable[[], Proof]]:
+    def _steps(self) -> Iterator[Step]:
         every = [case for case in CASES if case.runtime in self.programs]
         few = first_of_each_mode(every)
         for case in every:
             if self.every_launch or case in few or not self.programs[case.runtime].slow:
-                yield partial(self._launch, case)
+                yield _step(LAUNCH, case, partial(self._launch, case))
         for case in every if self.every_hostile else few:
-            yield partial(self._hostile, case)
+            yield _step(HOSTILE, case, partial(self._hostile, case))
         for lure in LURES:
             if lure.runtime in self.programs and (self.every_hostile or not lure.rare):
-                yield partial(self._bites, lure)
+                case = next(
+                    each for each in CASES if (each.runtime, each.mode) == (lure.runtime, lure.mode)
+                )
+                what = " ".join(lure.variables)
+                yield _step(BITES, case, partial(self._bites, case, lure), what)
+        yield from self._own_keys([case for case in few if case.mode == MANAGED])
 
-    def _launch(self, case: Case) -> Proof:
-        try:
-            launched = self.launcher.launch(case)
-        except grpc.RpcError as error:
-            return _proof(LAUNCH, case, [_refusal(error)])
-        return _proof(LAUNCH, case, self._seen(case, launched))
+    def _own_keys(self, cases: Iterable[Case]) -> Iterator[Step]:
+        """Last, because they change what every launch answers."""
+        keys = self.own_keys
+        for case in cases:
+            serves = partial(keys.serves, case, self.programs[case.runtime])
+            yield _step(OWN_KEY, case, serves)
+        steps: dict[str, Callable[[], Iterable[str]]] = {
+            "bills nobody else": keys.bills_nobody_else,
+            **{f"ends: {how}": partial(keys.ends, how) for how in ENDS},
+            "ends: launched anew": keys.ends_with_a_new_launch,
+        }
+        if A_BOX.runtime in self.programs:
+            for what, step in steps.items():
+                yield _step(OWN_KEY, A_BOX, step, what)
 
-    def _hostile(self, case: Case) -> Proof:
+    def _launch(self, case: Case) -> Iterable[str]:
+        return self._seen_of(case, partial(self.launcher.launch, case))
+
+    def _hostile(self, case: Case) -> Iterable[str]:
         """Nothing that a tenant writes may change what is seen, except what it may choose."""
-        try:
-            launched = self.launcher.launch_with(case, temptations(catalogue(), case))
-        except grpc.RpcError as error:
-            return _proof(HOSTILE, case, [_refusal(error)])
-        return _proof(HOSTILE, case, self._seen(case, launched))
+        tempting = temptations(catalogue(), case)
+        return self._seen_of(case, partial(self.launcher.launch_with, case, tempting))
 
-    def _bites(self, lure: Lure) -> Proof:
+    def _seen_of(self, case: Case, launch: Callable[[], Launched]) -> Iterable[str]:
+        try:
+            launched = launch()
+        except grpc.RpcError as error:
+            return [_refusal(error)]
+        return self._seen(case, launched)
+
+    def _bites(self, case: Case, lure: Lure) -> Iterable[str]:
         """Set behind our back, just before the program, it must change what is seen."""
-        case = next(
-            each for each in CASES if (each.runtime, each.mode) == (lure.runtime, lure.mode)
-        )
         launched = self.launcher.launch(case)
         behind = ["env", *(f"{name}={value}" for name, value in lure.variables.items())]
-        seen = self._seen(case, launched, behind=behind, seconds=lure.seconds)
-        complaint = () if seen else ("it changes nothing, so refusing it proves nothing",)
-        return Proof(
-            kind=BITES,
-            runtime=lure.runtime,
-            mode=lure.mode,
-            what=" ".join(lure.variables),
-            complaints=complaint,
-        )
+        if not self._seen(case, launched, behind=behind, seconds=lure.seconds):
+            yield "it changes nothing, so refusing it proves nothing"
 
     def _seen(
         self,
@@ -112,14 +133,9 @@ def first_of_each_mode(cases: Iterable[Case]) -> list[Case]:
     return list(first.values())
 
 
-def _proof(kind: str, case: Case, found: Iterable[str]) -> Proof:
-    return Proof(
-        kind=kind,
-        runtime=case.runtime,
-        mode=case.mode,
-        what=case.model,
-        complaints=tuple(dict.fromkeys(found)),
-    )
+def _step(kind: str, case: Case, run: Callable[[], Iterable[str]], what: str = "") -> Step:
+    proof = Proof(kind=kind, runtime=case.runtime, mode=case.mode, what=what or case.model)
+    return Step(proof=proof, run=run)
 
 
 def _refusal(error: grpc.RpcError) -> str:

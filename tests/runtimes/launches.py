@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf import field_mask_pb2
 
+from agentworkspace.core.secret import Secret
+from agentworkspace.core.token_format import derive_instance_token, derive_proxy_token
 from agentworkspace.provision.v1 import (
     billing_service_pb2,
     billing_service_pb2_grpc,
@@ -23,11 +26,18 @@ from agentworkspace.provision.v1 import (
 )
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from deploy.installation import Installation
-from deploy.pair import free_addresses, running_pair
+from deploy.pair import Pair, free_addresses, running_pair
 from tests.runtimes.cases import PLATFORM, USAGE_TOKEN, Case
+from tests.runtimes.proxy import admit_the_proxy
 from tests.runtimes.values import parts_of, value_of
 
 _SECONDS = 30.0
+TENANT: Final = "the tenant"
+WORKSPACE: Final = "the workspace"
+SCOPES: Final = (TENANT, WORKSPACE)
+TICKET: Final = "the bootstrap ticket"
+BOX_TOKEN: Final = "the box's token"
+OWN_KEY: Final = "the box's own key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +45,29 @@ class Launched:
     """What a launcher hands on to a box, and every secret that must not stray."""
 
     workspace: str
+    provision: str
     environment: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
+    # What is another at every launch, by a name that stands for it.
+    passing: Mapping[str, str] = field(repr=False)
+
+    @property
+    def likeness(self) -> str:
+        """The same text for two launches of which a program is told the same."""
+        told = dict(self.environment)
+        for name, value in self.passing.items():
+            told = {key: text.replace(value, f"<{name}>") for key, text in told.items()}
+        return json.dumps(told, sort_keys=True)
 
 
 class Launcher:
     """Creates a workspace for a case, in a tenant of its own, and launches it."""
 
-    def __init__(self, provision: grpc.Channel, admin: str) -> None:
+    def __init__(self, pair: Pair, provision: grpc.Channel, proxys_credential: str) -> None:
+        self.pair = pair
+        self.proxys_credential = proxys_credential
+        self._gives_own_keys = False
+        admin = pair.installation.admin_token.read_text("utf-8").strip()
         self.workspaces = workspace_service_pb2_grpc.WorkspaceServiceStub(provision)
         self._secrets = secret_service_pb2_grpc.SecretServiceStub(provision)
         self._billing = billing_service_pb2_grpc.BillingServiceStub(provision)
@@ -67,10 +92,12 @@ class Launcher:
         secrets = _secrets_of(case, tenant)
         brought = {**secrets, **case.endpoints}
         created = self.call(self.workspaces.CreateWorkspace, self._request(case, tenant, brought))
-        return self._launched(created.workspace.id, {**secrets, USAGE_TOKEN: token})
+        return self._launched(created.workspace.id, tenant, {**secrets, USAGE_TOKEN: token})
 
-    def launch_with(self, case: Case, tempting: Mapping[str, str]) -> Launched:
-        """The same, for a tenant who has set every tempting name at both scopes beforehand.
+    def launch_with(
+        self, case: Case, tempting: Mapping[str, str], scopes: Collection[str] = SCOPES
+    ) -> Launched:
+        """The same, for a tenant who has set every tempting name at these scopes beforehand.
 
         Written while the workspace has no catalogue's runtime, because later such a write is
         refused; what is refused even so cannot tempt anybody.
@@ -81,16 +108,20 @@ class Launcher:
         created = self.call(self.workspaces.CreateWorkspace, self._request(outside, tenant, {}))
         workspace = created.workspace.id
         for name, value in tempting.items():
-            self._try(
-                self._secrets.SetGlobalSecret,
-                secret_service_pb2.SetGlobalSecretRequest(tenant_id=tenant, key=name, value=value),
-            )
-            self._try(
-                self._secrets.SetWorkspaceSecret,
-                secret_service_pb2.SetWorkspaceSecretRequest(
-                    workspace_id=workspace, key=name, value=secrets.get(name, value)
-                ),
-            )
+            if TENANT in scopes:
+                self._try(
+                    self._secrets.SetGlobalSecret,
+                    secret_service_pb2.SetGlobalSecretRequest(
+                        tenant_id=tenant, key=name, value=value
+                    ),
+                )
+            if WORKSPACE in scopes:
+                self._try(
+                    self._secrets.SetWorkspaceSecret,
+                    secret_service_pb2.SetWorkspaceSecretRequest(
+                        workspace_id=workspace, key=name, value=secrets.get(name, value)
+                    ),
+                )
         for name, value in {**secrets, **case.endpoints}.items():
             whose = case.vendors.get(name, "")
             request = secret_service_pb2.SetWorkspaceSecretRequest(
@@ -98,11 +129,26 @@ class Launcher:
             )
             self.call(self._secrets.SetWorkspaceSecret, request)
         self.call(self.workspaces.UpdateWorkspace, self._become(case, workspace))
-        return self._launched(workspace, {**secrets, USAGE_TOKEN: token})
+        return self._launched(workspace, tenant, {**secrets, USAGE_TOKEN: token})
 
-    def _launched(self, workspace: str, secrets: Mapping[str, str]) -> Launched:
-        environment = dict(self.provision(workspace).env)
-        return Launched(workspace=workspace, environment=environment, secrets=guarded(secrets))
+    def _launched(
+        self, workspace: str, tenant: str, secrets: Mapping[str, str], reason: str = "CREATE"
+    ) -> Launched:
+        answer = self.provision(workspace, reason)
+        environment = dict(answer.env)
+        every = {**secrets, **secrets_of_the_box(environment)}
+        return Launched(
+            workspace=workspace,
+            provision=answer.provision.id,
+            environment=environment,
+            secrets=guarded(every),
+            passing={
+                **every,
+                "workspace": workspace,
+                "tenant": tenant,
+                "registry": environment["WORKSPACE_REGISTRY_ADDRESS"],
+            },
+        )
 
     def _become(self, case: Case, workspace: str) -> Any:
         if case.override is not None:
@@ -122,9 +168,25 @@ class Launcher:
         with suppress(grpc.RpcError):
             self.call(method, request)
 
-    def provision(self, workspace: str) -> Any:
+    def give_own_keys(self) -> None:
+        """From now on the platform's key in a box is the box's own."""
+        if not self._gives_own_keys:
+            self.pair.provision.restart(PLATFORM_LLM_TOKENS="box")
+            self._gives_own_keys = True
+
+    def relaunch(self, box: Launched) -> Launched:
+        """The next launch of a box that had started."""
+        tenant = box.passing["tenant"]
+        completed = pb.CompleteProvisionRequest(
+            provision_id=box.provision, outcome=provision_pb2.PROVISION_OUTCOME_SUCCEEDED
+        )
+        self.call(self.workspaces.CompleteProvision, completed)
+        return self._launched(box.workspace, tenant, {}, "RESTART")
+
+    def provision(self, workspace: str, reason: str = "CREATE") -> Any:
         request = pb.ProvisionWorkspaceRequest(
-            workspace_id=workspace, reason=provision_pb2.PROVISION_REASON_CREATE
+            workspace_id=workspace,
+            reason=provision_pb2.ProvisionReason.Value(f"PROVISION_REASON_{reason}"),
         )
         return self.call(self.workspaces.ProvisionWorkspace, request)
 
@@ -144,6 +206,17 @@ class Launcher:
 
 def _secrets_of(case: Case, tenant: str) -> dict[str, str]:
     return {name: value_of(name, tenant, case.vendors.get(name, "")) for name in case.secrets}
+
+
+def secrets_of_the_box(environment: Mapping[str, str]) -> dict[str, str]:
+    """What this launch alone has, and no host of a model but the platform's proxy may ever see."""
+    ticket = environment["WORKSPACE_BOOTSTRAP_TICKET"]
+    whose = environment["WORKSPACE_ID"], int(environment["WORKSPACE_INCARNATION"])
+    return {
+        TICKET: ticket,
+        BOX_TOKEN: derive_instance_token(Secret(ticket), *whose).reveal(),
+        OWN_KEY: derive_proxy_token(Secret(ticket), *whose).reveal(),
+    }
 
 
 def guarded(secrets: Mapping[str, str]) -> dict[str, str]:
@@ -166,8 +239,9 @@ def running_launcher(home: Path) -> Iterator[Launcher]:
         "PROVISION_LOG_LEVEL": "warning",
     }
     installation = Installation(home)
+    credential = admit_the_proxy(installation)
     with (
-        running_pair(installation, environment, registry=registry, provision=provision),
+        running_pair(installation, environment, registry=registry, provision=provision) as pair,
         grpc.insecure_channel(provision) as channel,
     ):
-        yield Launcher(channel, installation.admin_token.read_text().strip())
+        yield Launcher(pair, channel, credential)

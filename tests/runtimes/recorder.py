@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from tests.runtimes.answers import answer_to
+from tests.runtimes.answers import Answering, answer_to
 from tests.runtimes.arrivals import Arrival
 from tests.runtimes.authority import Authority
 
@@ -28,7 +28,12 @@ _METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 
 @contextmanager
 def recording(
-    authority: Authority, ports: Sequence[int], arrivals: list[Arrival], *, address: str
+    authority: Authority,
+    ports: Sequence[int],
+    arrivals: list[Arrival],
+    *,
+    address: str,
+    answer: Answering = answer_to,
 ) -> Iterator[list[int]]:
     """Serve on `address` (empty: all) until left, and append what comes in to `arrivals`.
 
@@ -41,7 +46,7 @@ def recording(
         ]
         for listener in listeners:
             thread = threading.Thread(
-                target=_accept, args=(listener, context, arrivals), daemon=True
+                target=_accept, args=(listener, context, arrivals, answer), daemon=True
             )
             thread.start()
             stack.callback(thread.join, 5)
@@ -49,13 +54,19 @@ def recording(
         yield [int(listener.getsockname()[1]) for listener in listeners]
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext, arrivals: list[Arrival]) -> None:
+def _accept(
+    listener: socket.socket,
+    context: ssl.SSLContext,
+    arrivals: list[Arrival],
+    answer: Answering,
+) -> None:
     while True:
         try:
             connection, _address = listener.accept()
         except OSError:
             return
-        talk = _Conversation(connection, context, arrivals, int(listener.getsockname()[1]))
+        port = int(listener.getsockname()[1])
+        talk = _Conversation(connection, context, arrivals, answer, port)
         threading.Thread(target=talk.run, daemon=True).start()
 
 
@@ -67,12 +78,14 @@ class _Conversation:
         connection: socket.socket,
         context: ssl.SSLContext,
         arrivals: list[Arrival],
+        answer: Answering,
         port: int,
     ) -> None:
         connection.settimeout(_SECONDS)
         self._socket = connection
         self._context = context
         self._arrivals = arrivals
+        self._answer = answer
         self._port = port
         self._host = ""
         self._via = ""
@@ -149,7 +162,7 @@ class _Conversation:
         if headers.get("expect", "").lower() == "100-continue":
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         arrival = self._note(method, target, headers, self._body(headers))
-        answer = answer_to(method, arrival.target, arrival.document)
+        answer = self._answer(arrival)
         self._socket.sendall(
             f"HTTP/1.1 {answer.status} Said\r\nContent-Type: {answer.kind}\r\n"
             f"Content-Length: {len(answer.content)}\r\nConnection: keep-alive\r\n\r\n".encode()

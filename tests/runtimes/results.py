@@ -20,6 +20,7 @@ from tests.runtimes.programs import HERE, ROOT, programs
 LAUNCH: Final = "launch"
 HOSTILE: Final = "hostile tenant"
 BITES: Final = "lure bites"
+OWN_KEY: Final = "the box's own key"
 
 FILE: Final = HERE / "results.json"
 PAGE: Final = ROOT / "provision_service" / "README.md"
@@ -45,9 +46,10 @@ class Proof:
 def written(proofs: Iterable[Proof]) -> str:
     """The text of results.json: versions, and every proof, runtime by runtime."""
     versions = {name: program.version for name, program in programs().items()}
-    kinds, runtimes = (LAUNCH, HOSTILE, BITES), list(versions)
+    kinds, runtimes = (LAUNCH, HOSTILE, BITES, OWN_KEY), list(versions)
     in_order = sorted(
-        proofs, key=lambda each: (kinds.index(each.kind), runtimes.index(each.runtime))
+        proofs,
+        key=lambda each: (kinds.index(each.kind), runtimes.index(each.runtime)),
     )
     document = {"versions": versions, "proofs": [asdict(proof) for proof in in_order]}
     return json.dumps(document, indent=1) + "\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.runtimes.answers import Answer, Answering, answer_to
 from tests.runtimes.arrivals import Arrival
 from tests.runtimes.authority import Authority
 from tests.runtimes.names import answering_names
@@ -42,12 +43,17 @@ class Rig:
     authority: Path
     arrivals: list[Arrival] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    # Who answers what arrives; may change while the rig runs.
+    answer: Answering = answer_to
 
     @property
     def trust(self) -> dict[str, str]:
         """What makes programs trust the rig that do not read the system's bundle."""
         names = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
         return dict.fromkeys(names, str(self.authority))
+
+    def answered(self, arrival: Arrival) -> Answer:
+        return self.answer(arrival)
 
     def forget(self) -> None:
         self.arrivals.clear()
@@ -70,6 +76,6 @@ def running_rig(directory: Path) -> Iterator[Rig]:
         mount_over(bundle, authority.certificate)
     with (
         answering_names(rig.asked, ADDRESS),
-        recording(authority, PORTS, rig.arrivals, address=""),
+        recording(authority, PORTS, rig.arrivals, address="", answer=rig.answered),
     ):
         yield rig

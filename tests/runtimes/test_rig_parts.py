@@ -200,12 +200,11 @@ def test_the_vendors_own_clients_read_the_known_answer(authority: Authority, str
 
 
 def test_gemini_is_answered_and_a_stranger_is_not() -> None:
-    told = json.loads(answer_to("POST", "/v1beta/models/g:generateContent", {}).content)
+    told = json.loads(answer_to(arrival(target="/v1beta/models/g:generateContent")).content)
     assert told["candidates"][0]["content"]["parts"] == [{"text": KNOWN}]
-    assert answer_to(
-        "POST", "/v1beta/models/g:streamGenerateContent?alt=sse", {}
-    ).content.startswith(b'data: {"candidates"')
-    assert answer_to("POST", "/anything/else", {}).status == 404
+    streamed = answer_to(arrival(target="/v1beta/models/g:streamGenerateContent?alt=sse"))
+    assert streamed.content.startswith(b'data: {"candidates"')
+    assert answer_to(arrival(target="/anything/else")).status == 404
 
 
 def test_every_name_leads_to_one_address_and_is_noted() -> None:

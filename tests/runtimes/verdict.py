@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.runtimes.arrivals import Arrival
+from tests.runtimes.arrivals import Arrival, asks_a_model
 from tests.runtimes.boxes import Run
 from tests.runtimes.cases import SHORT_NAMES, Case, Seen
-
-# Where a call asks a model for something.
-_ENDINGS = ("/messages", "/chat/completions", "/responses", ":generateContent")
-_ALSO = (":streamGenerateContent", ":rawPredict", ":streamRawPredict", "/invoke", "/converse")
 
 
 def complaints(case: Case, run: Run, secrets: Mapping[str, str], workspace: str) -> list[str]:
@@ -18,35 +14,39 @@ def complaints(case: Case, run: Run, secrets: Mapping[str, str], workspace: str)
     if case.seen is None:
         return [_stray(each, secrets) for each in run.arrivals if each.credentials(secrets)]
     found = [] if run.answered else [f"the program did not answer: {_last_words(run)}"]
+    return found + about_arrivals(case.seen, case.model, run, secrets, workspace)
+
+
+def about_arrivals(
+    seen: Seen, model: str, run: Run, secrets: Mapping[str, str], workspace: str
+) -> list[str]:
+    """The same, of a program that need not have been answered."""
+    found = []
     calls = [each for each in run.arrivals if asks_a_model(each)]
     if not calls:
         found.append("no call to a model arrived anywhere")
     for arrival in run.arrivals:
-        if arrival.origin != case.seen.origin or arrival.via:
+        if arrival.origin != seen.origin or arrival.via:
             found.append(_stray(arrival, secrets))
             continue
         sent = arrival.credentials(secrets)
         # A list of models may be asked for with the same credential in another header.
-        header = case.seen.header if asks_a_model(arrival) else next(iter(sent), "")
-        allowed = dict.fromkeys(filter(None, (header, case.seen.also)), case.seen.credential)
+        header = seen.header if asks_a_model(arrival) else next(iter(sent), "")
+        allowed = dict.fromkeys(filter(None, (header, seen.also)), seen.credential)
         if header in ("body", "path") or not sent.items() <= allowed.items():
             found.append(f"{arrival.path} carries {_told(sent)}, not {_told(allowed)} alone")
         if asks_a_model(arrival):
-            found += _about_a_call(arrival, case, case.seen, sent, workspace)
-    return found + _about_names(case.seen, run)
-
-
-def asks_a_model(arrival: Arrival) -> bool:
-    return arrival.method == "POST" and arrival.path.endswith((*_ENDINGS, *_ALSO))
+            found += _about_a_call(arrival, model, seen, sent, workspace)
+    return found + _about_names(seen, run)
 
 
 def _about_a_call(
-    arrival: Arrival, case: Case, seen: Seen, sent: Mapping[str, str], workspace: str
+    arrival: Arrival, asked: str, seen: Seen, sent: Mapping[str, str], workspace: str
 ) -> list[str]:
     found = []
     if not sent:
         found.append(f"{arrival.path} carries no credential, not {seen.credential}")
-    beginning = SHORT_NAMES.get(case.model.removeprefix("anthropic:"))
+    beginning = SHORT_NAMES.get(asked.removeprefix("anthropic:"))
     right = (
         arrival.model.startswith(beginning)
         if beginning is not None
