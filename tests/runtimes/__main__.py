@@ -7,7 +7,12 @@
                                        results.json and provisioning's table (with --only: of that
                                        runtime, beside what is there of the others)
 
-With AGENTWORKSPACE_TEST_ROUNDS above 1 a hostile tenant tries every launch, not one of each mode.
+./deploy/test runtimes -k TEXT         those alone whose line has TEXT: a mode, a variable
+
+With AGENTWORKSPACE_TEST_ROUNDS above 1 a hostile tenant tries every launch, not one of each mode,
+and each name by itself at each scope: thousands of launches, of which the program runs once for
+each answer. Interrupted, it goes on with --resume: no program runs again for an answer that it did
+right with.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from pathlib import Path
 
 from tests.rounds import TIMES
 from tests.runtimes import results
+from tests.runtimes.alone import Answers
 from tests.runtimes.campaign import Campaign
 from tests.runtimes.launches import running_launcher
 from tests.runtimes.namespaces import NoNamespaces, enter, is_inside
@@ -50,9 +56,14 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", choices=names, metavar="RUNTIME")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("-k", default="", metavar="TEXT", dest="part")
+    parser.add_argument("--resume", action="store_true")
     # Said by the outer process to the inner one: RUNTIME: why.
     parser.add_argument("--missing", action="append", default=[], help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.write and options.part:
+        parser.error("--write keeps what all steps came to: leave -k out, or --write")
+    return options
 
 
 def _install(wanted: list[str]) -> list[str]:
@@ -83,21 +94,35 @@ def _inside(options: argparse.Namespace) -> int:
             running_launcher(Path(directory, "home")) as launcher,
             own_keys(rig, launcher, _say) as keys,
         ):
+            answers = _answers(wanted, resume=options.resume)
             campaign = Campaign(
                 rig=rig,
                 launcher=launcher,
                 programs=wanted,
                 say=_say,
+                answers=answers,
                 own_keys=keys,
                 every_launch=options.write or TIMES > 1,
                 every_hostile=TIMES > 1,
+                part=options.part,
             )
             proofs = list(campaign.proofs())
+    if answers.known:
+        print(f"{answers.known} launches got an answer that a program had done right with before;")
+        print(f"{answers.added} were new, and the program ran.")
     return _report(proofs, missing, options)
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+def _answers(wanted: dict[str, Program], *, resume: bool) -> Answers:
+    files = {name: program.home / "proven-answers" for name, program in wanted.items()}
+    if not resume:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+    return Answers(files)
 
 
 def _report(

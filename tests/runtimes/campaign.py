@@ -1,15 +1,16 @@
-"""The runs: every launch, the same with every lure set by a tenant, and each lure alone."""
+"""The runs: every launch, the same with all that tempts, each temptation alone, and each lure."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc
 
 from agentworkspace.rpc.errors import failure_from
+from tests.runtimes.alone import Answers, alone
 from tests.runtimes.boxes import SECONDS, Run, run, through_the_runner
 from tests.runtimes.cases import CASES, MANAGED, Case
 from tests.runtimes.hostile import catalogue, temptations
@@ -17,7 +18,7 @@ from tests.runtimes.launches import Launched, Launcher
 from tests.runtimes.lures import LURES, STRAY, Lure
 from tests.runtimes.own_keys import A_BOX, ENDS, OwnKeys
 from tests.runtimes.programs import Program
-from tests.runtimes.results import BITES, HOSTILE, LAUNCH, OWN_KEY, Proof
+from tests.runtimes.results import ALONE, BITES, HOSTILE, LAUNCH, OWN_KEY, Proof
 from tests.runtimes.rig import Rig
 from tests.runtimes.verdict import complaints
 
@@ -32,22 +33,25 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """`say` is told each step as it ends.
+    """`say` is told each step as it ends; of all steps those are taken whose name has `part`.
 
     Of a slow program one launch of each mode is tried unless `every_launch`; a hostile tenant tries
-    one of each mode unless `every_hostile`.
+    one of each mode, with all its temptations at once, unless `every_hostile`: then every launch,
+    and each temptation alone at each scope, too.
     """
 
     rig: Rig
     launcher: Launcher
     programs: dict[str, Program]
     say: Callable[[str], None]
+    answers: Answers
     own_keys: OwnKeys
     every_launch: bool = False
     every_hostile: bool = False
+    part: str = ""
 
     def proofs(self) -> Iterator[Proof]:
-        steps = list(self._steps())
+        steps = [step for step in self._steps() if self.part in step.proof.name]
         for number, step in enumerate(steps, 1):
             started = time.monotonic()
             complaints = tuple(dict.fromkeys(step.run()))
@@ -72,6 +76,10 @@ class Campaign:
                 )
                 what = " ".join(lure.variables)
                 yield _step(BITES, case, partial(self._bites, case, lure), what)
+        if self.every_hostile:
+            for case, scope, name, value in alone(catalogue(), few):
+                run = partial(self._alone, case, scope, {name: value})
+                yield _step(ALONE, case, run, f"{name} of {scope}")
         yield from self._own_keys([case for case in few if case.mode == MANAGED])
 
     def _own_keys(self, cases: Iterable[Case]) -> Iterator[Step]:
@@ -97,12 +105,24 @@ class Campaign:
         tempting = temptations(catalogue(), case)
         return self._seen_of(case, partial(self.launcher.launch_with, case, tempting))
 
-    def _seen_of(self, case: Case, launch: Callable[[], Launched]) -> Iterable[str]:
+    def _alone(self, case: Case, scope: str, tempting: Mapping[str, str]) -> Iterable[str]:
+        launch = partial(self.launcher.launch_with, case, tempting, (scope,))
+        return self._seen_of(case, launch, anew=False)
+
+    def _seen_of(
+        self, case: Case, launch: Callable[[], Launched], *, anew: bool = True
+    ) -> Iterable[str]:
+        """What is to complain about such a launch; not `anew` where its answer is proven."""
         try:
             launched = launch()
         except grpc.RpcError as error:
             return [_refusal(error)]
-        return self._seen(case, launched)
+        if not anew and self.answers.knows(case, launched):
+            return []
+        seen = self._seen(case, launched)
+        if not seen:
+            self.answers.add(case, launched)
+        return seen
 
     def _bites(self, case: Case, lure: Lure) -> Iterable[str]:
         """Set behind our back, just before the program, it must change what is seen."""
