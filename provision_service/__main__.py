@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect
 
 from agentworkspace.core.caller import Caller
+from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import confirmation
 from agentworkspace.service.audit.commands import AuditCommand
@@ -22,7 +23,7 @@ from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids
 from provision_service.clients.registry import RegistryClient
-from provision_service.clients.token_file import TokenFile, TokenFileInvalid
+from provision_service.clients.token_file import TokenFileInvalid
 from provision_service.commands import find_unassigned, restored
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -59,7 +60,7 @@ def _check(settings: Settings) -> Iterator[str]:
     if settings.secrets_keys_file is not None:
         keys = AgreedKeys(keys_file(settings).current)
     if settings.registry_token_file is not None:
-        TokenFile(settings.registry_token_file)
+        registry_channel(settings).close()
     if settings.registry_ca_file is not None:
         certificates_of(settings.registry_ca_file)
     if settings.database_url is not None:
@@ -241,7 +242,7 @@ COMMAND_LINE: Final = CommandLine(
     schema=SCHEMA,
     audit=AUDIT,
     serve=serve,
-    misconfigured=(BadKeys, FileRefused, TokenFileInvalid, WrongKey),
+    misconfigured=(BadKeys, FileRefused, PemInvalid, TokenFileInvalid, WrongKey),
     check=_check,
     migrated=_migrated,
     own=(

@@ -65,19 +65,19 @@ class Settings(ServiceSettings):
         "PROVISION_REGISTRY_CA_FILE",
         "",
         values.optional(values.file),
-        "PEM authorities of the registry; default the system's. Boxes get it too",
+        "PEM authorities of the registry, re-read on change; default the system's. Boxes get them",
     )
     registry_certificate_file: Path | None = setting(
         "PROVISION_REGISTRY_CERTIFICATE_FILE",
         "",
         values.optional(values.file),
-        "PEM chain that this service shows to the registry (mutual TLS)",
+        "PEM chain that this service shows to the registry (mutual TLS), re-read on change",
     )
     registry_key_file: Path | None = setting(
         "PROVISION_REGISTRY_KEY_FILE",
         "",
         values.optional(values.file),
-        "PEM key of that certificate",
+        "PEM key of that certificate, re-read on change",
     )
     box_registry_address: str | None = setting(
         "PROVISION_BOX_REGISTRY_ADDRESS",

@@ -24,7 +24,14 @@ REGISTRY_CALLS: Final = (
     "RetireWorkspace",
     "ValidateToken",
 )
-FILES: Final = ("catalogue-or-templates", "credentials", "keys")
+FILES: Final = (
+    "catalogue-or-templates",
+    "credentials",
+    "keys",
+    "registry-ca",
+    "registry-tls",
+    "registry-token",
+)
 CALL_OUTCOMES: Final = ("ok", "refused", "unavailable")
 _CALL_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 

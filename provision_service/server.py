@@ -68,6 +68,7 @@ from provision_service.storage.store import Store, database
 from provision_service.wiring import (
     deployment_of,
     keys_file,
+    observer,
     prober_of,
     registry_channel,
 )
@@ -121,9 +122,13 @@ class Provisioning:
         self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
 
-        self._channel = registry_channel(settings)
+        self._channel = registry_channel(
+            settings,
+            observe_tls=observer(metrics, "registry-tls"),
+            observe_token=observer(metrics, "registry-token"),
+        )
         registry = RegistryClient(self._channel, observe=metrics.registry_called)
-        deployment = deployment_of(settings, self._files)
+        deployment = deployment_of(settings, self._files, observer(metrics, "registry-ca"))
         rejected = RejectedCredentials()
         audit_keys = read_keys(settings.audit_key_file)
         self._background = Background(

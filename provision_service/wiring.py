@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +12,17 @@ import grpc
 import structlog
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
-from agentworkspace.core.watched_files import Observe, unobserved
-from agentworkspace.service.declared_settings import BadSettings
+from agentworkspace.core.pem_files import PemInvalid
+from agentworkspace.core.watched_files import Observe, WatchedFiles, unobserved
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
-from provision_service.clients.token_file import TokenFile
+from provision_service.clients.token_file import token_file
 from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
 from provision_service.domain.billing import BillingMode
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.probing import ProbesPolicy
+from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.keyring import KeysFile
 from provision_service.workers.files import DeploymentFiles
 
@@ -31,14 +33,29 @@ _CERTIFICATE: Final = re.compile(
 
 def certificates_of(path: Path) -> str:
     """The certificates of a PEM file and nothing else of it: a box must not get the remarks of
-    a bundle, which its client cannot read, and never a key that lies beside them.
+    a bundle, which its client cannot read, and never a key that lies beside them. PemInvalid when
+    there is none.
     """
     found = _CERTIFICATE.findall(path.read_text(encoding="utf-8", errors="replace"))
     if not found:
-        raise BadSettings(
-            [f"PROVISION_REGISTRY_CA_FILE: {path} holds no certificate; name a PEM file"]
+        raise PemInvalid(
+            f"PROVISION_REGISTRY_CA_FILE: {path} holds no certificate; name a PEM file"
         )
     return "\n".join(found) + "\n"
+
+
+def observer(metrics: ProvisionMetrics, file: str) -> Observe:
+    """Counts and logs how a changed file was taken; `file` is one of the metric's FILES."""
+    log = structlog.get_logger("provision.files")
+
+    def observe(*, refused: bool) -> None:
+        metrics.file(file, refused=refused)
+        if refused:
+            log.error("a changed file is of no use, keeping the last", file=file)
+        else:
+            log.info("file read again", file=file)
+
+    return observe
 
 
 def keys_file(settings: Settings, observe: Observe = unobserved) -> KeysFile:
@@ -49,7 +66,9 @@ def keys_file(settings: Settings, observe: Observe = unobserved) -> KeysFile:
     return KeysFile(settings.secrets_keys_file, report=log.error, observe=observe)
 
 
-def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
+def deployment_of(
+    settings: Settings, files: DeploymentFiles, observe_ca: Observe = unobserved
+) -> Deployment:
     """What the settings and files decide, as the commands take it."""
     ca_file = settings.registry_ca_file
     platform = PlatformProxy(
@@ -62,7 +81,11 @@ def deployment_of(settings: Settings, files: DeploymentFiles) -> Deployment:
         catalogue=files.catalogue,
         templates=files.templates,
         registry_address=settings.address_for_boxes,
-        registry_ca=certificates_of(ca_file) if ca_file is not None else None,
+        registry_ca=(
+            WatchedFiles((ca_file,), partial(certificates_of, ca_file), observe_ca)
+            if ca_file is not None
+            else str
+        ),
         platform=platform.for_boxes() if settings.platform_tokens == "box" else platform,
         usage_token_shared=settings.platform_usage_token_shared,
         default_billing=BillingMode(settings.default_billing),
@@ -84,7 +107,12 @@ def prober_of(settings: Settings) -> VendorProber:
     )
 
 
-def registry_channel(settings: Settings) -> grpc.Channel:
+def registry_channel(
+    settings: Settings, *, observe_tls: Observe = unobserved, observe_token: Observe = unobserved
+) -> grpc.Channel:
+    """Its files are read again by the first call after they changed. OSError, PemInvalid or
+    TokenFileInvalid when they are of no use at first.
+    """
     if settings.registry_token_file is None:
         raise ValueError("no registry token: config.require_for_serving was not asked")
     tls = None
@@ -95,5 +123,8 @@ def registry_channel(settings: Settings) -> grpc.Channel:
             key_file=settings.registry_key_file,
         )
     return blocking_channel(
-        settings.registry_address, bearer=TokenFile(settings.registry_token_file), tls=tls
+        settings.registry_address,
+        bearer=token_file(settings.registry_token_file, observe_token),
+        tls=tls,
+        observe=observe_tls,
     )

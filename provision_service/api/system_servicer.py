@@ -38,7 +38,7 @@ class System(SystemServiceServicer):
             secrets_key_id=keyring.current,
             secrets_key_ids=sorted(keyring.key_ids),
             box_registry_address=self._core.deployment.registry_address,
-            box_registry_ca=self._core.deployment.registry_ca or "",
+            box_registry_ca=self._core.deployment.registry_ca(),
             registry_fault=fault,
         )
         return self._info.fill(answer, state, caller)

@@ -17,8 +17,8 @@ class Deployment:
     """`platform` carries PLATFORM_LLM_USAGE_TOKEN, the token of the deployment, or none.
 
     `catalogue` and `templates` are asked once per use case, so that a reload between two
-    calls never mixes two versions in one decision. `registry_ca` is the PEM text for
-    WORKSPACE_REGISTRY_CA. `launch_budget` bounds BeginIncarnation, `admit_budget`
+    calls never mixes two versions in one decision. `registry_ca` gives the PEM text for
+    WORKSPACE_REGISTRY_CA, or none. `launch_budget` bounds BeginIncarnation, `admit_budget`
     AdmitWorkspace and RetireWorkspace, `peek_budget` a GetRegistration on a read.
     `unsaid_secrets_count`: a shared name of which nothing was said counts for any vendor yet.
     """
@@ -27,7 +27,7 @@ class Deployment:
     registry_address: str
     platform: PlatformProxy = field(default_factory=PlatformProxy)
     templates: Callable[[], Mapping[str, Template]] = dict
-    registry_ca: str | None = None
+    registry_ca: Callable[[], str] = str
     usage_token_shared: bool = False
     default_billing: BillingMode = BillingMode.BYOK
     probes: ProbesPolicy = ProbesPolicy.WARN

@@ -93,7 +93,7 @@ def _environment(
         incarnation=incarnation,
         bootstrap_ticket=ticket,
         registry_address=deployment.registry_address,
-        registry_ca=deployment.registry_ca,
+        registry_ca=deployment.registry_ca(),
     )
     return materialize(plan, facts)
 

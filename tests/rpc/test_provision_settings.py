@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentworkspace.client.agent.launch import Launch
+from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.service.declared_settings import BadSettings
 from provision_service.config import Settings
 from provision_service.wiring import certificates_of
@@ -152,7 +153,7 @@ def test_a_box_gets_the_certificates_of_the_file_and_neither_remarks_nor_keys(
     assert "PRIVATE" in key
     assert "PRIVATE" not in handed_out
     bundle.write_text(key)
-    with pytest.raises(BadSettings, match="holds no certificate"):
+    with pytest.raises(PemInvalid, match="holds no certificate"):
         certificates_of(bundle)
 
 

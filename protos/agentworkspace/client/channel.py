@@ -18,21 +18,26 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 from typing_extensions import override
 
+from agentworkspace.client.renewed_channel import RenewedAioChannel, RenewedChannel
 from agentworkspace.client.repeats import Repeats
 from agentworkspace.core import tracing
+from agentworkspace.core.pem_files import require_authorities, require_pair
 from agentworkspace.core.secret import Secret
+from agentworkspace.core.watched_files import Observe, unobserved
 from agentworkspace.rpc.calls import current_correlation_id
 from agentworkspace.rpc.errors import CORRELATION_KEY, RpcFailure, failure_from, failure_of
 from agentworkspace.rpc.idempotency import may_be_repeated, with_request_id
 
 Bearer = Secret | Callable[[], Secret | None] | None
+C = TypeVar("C")
 Metadata = tuple[tuple[str, str], ...]
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -56,8 +61,20 @@ class ClientTls:
     key_file: Path | None = None
     server_name: str | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that are named."""
+        named = (self.ca_file, self.certificate_file, self.key_file)
+        return tuple(path for path in named if path is not None)
+
     def credentials(self) -> grpc.ChannelCredentials:
-        """OSError when a file cannot be read."""
+        """PemInvalid when the files are no certificate, key and authorities that gRPC can use, of
+        which itself says nothing; OSError when one cannot be read.
+        """
+        if self.certificate_file is not None and self.key_file is not None:
+            require_pair(self.certificate_file, self.key_file)
+        if self.ca_file is not None:
+            require_authorities(self.ca_file)
         return grpc.ssl_channel_credentials(
             root_certificates=_bytes_of(self.ca_file),
             private_key=_bytes_of(self.key_file),
@@ -72,12 +89,14 @@ def aio_channel(
     tls: ClientTls | None = None,
     correlation_id: Callable[[], str | None] = current_correlation_id,
     retries: bool = True,
+    observe: Observe = unobserved,
 ) -> grpc.aio.Channel:
     """An asyncio channel whose calls carry the bearer and a correlation id.
 
     Metadata that a call already carries is left alone. The id is that of the call being
     served, so that one id crosses services; a fresh one otherwise. `retries` False: every call
-    is made once, whatever it is.
+    is made once, whatever it is. The files of `tls` are read again by the first call after they
+    changed; `observe` is told of each change whether it was refused.
     """
     interceptors: list[grpc.aio.ClientInterceptor] = [
         _AioUnaryUnary(bearer, correlation_id, repeats=retries),
@@ -86,9 +105,15 @@ def aio_channel(
     options = _options(address, tls, retries=retries)
     if tls is None:
         return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
-    return grpc.aio.secure_channel(
-        address, tls.credentials(), options=options, interceptors=interceptors
-    )
+
+    def connect(tls: ClientTls) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            address, tls.credentials(), options=options, interceptors=interceptors
+        )
+
+    if not tls.files:
+        return connect(tls)
+    return RenewedAioChannel(tls.files, partial(connect, tls), observe)
 
 
 def blocking_channel(
@@ -98,16 +123,23 @@ def blocking_channel(
     tls: ClientTls | None = None,
     correlation_id: Callable[[], str | None] = current_correlation_id,
     retries: bool = True,
+    observe: Observe = unobserved,
 ) -> grpc.Channel:
     """The same for threads. Contexts do not follow into a pool by themselves: a service that
     calls from one passes its own `correlation_id`, or copies the context. What was begun with
     `.future()` is made once."""
     options = _options(address, tls, retries=retries)
+    adding = _Blocking(bearer, correlation_id, repeats=retries)
     if tls is None:
-        channel = grpc.insecure_channel(address, options=options)
-    else:
+        return grpc.intercept_channel(grpc.insecure_channel(address, options=options), adding)
+
+    def connect(tls: ClientTls) -> grpc.Channel:
         channel = grpc.secure_channel(address, tls.credentials(), options=options)
-    return grpc.intercept_channel(channel, _Blocking(bearer, correlation_id, repeats=retries))
+        return grpc.intercept_channel(channel, adding)
+
+    if not tls.files:
+        return connect(tls)
+    return RenewedChannel(tls.files, partial(connect, tls), observe)
 
 
 def call_metadata(*, bearer: Secret | None = None, correlation_id: str | None = None) -> Metadata:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import grpc
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.core.secret import Secret
 from agentworkspace.ctl.contexts import Context, read_contexts
 from agentworkspace.ctl.files import Unusable
@@ -93,6 +94,8 @@ class Session:
             )
         except OSError as error:
             raise Unusable(f"cannot read {error.filename}: {error.strerror}") from error
+        except PemInvalid as error:
+            raise Unusable(f"{error}; see --ca, --cert and --key") from error
 
 
 def no_session() -> Session:

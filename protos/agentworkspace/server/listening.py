@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
+from agentworkspace.core.pem_files import (
+    PemInvalid,
+    content,
+    require_authorities,
+    require_pair,
+)
 from agentworkspace.core.watched_files import Signature, signature
 
 
@@ -30,7 +35,7 @@ class ServerTls:
     client_ca_file: Path | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
-        """OSError when a file cannot be read."""
+        """OSError when a file cannot be read, PemInvalid when one is empty."""
         seen = self._signatures()
         first = self._configuration()
 
@@ -42,7 +47,7 @@ class ServerTls:
                 if now == seen:
                     return None
                 newer = self._configuration()
-            except OSError:
+            except (OSError, PemInvalid):
                 return None
             seen = now
             return newer
@@ -58,52 +63,19 @@ class ServerTls:
         authorities of clients are none; OSError when one cannot be read. gRPC itself says nothing.
         """
         try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(
-                _told(self.certificate_file), _told(self.key_file), _no_password
-            )
-        except (ssl.SSLError, ValueError) as wrong:
-            raise ListenRefused(
-                f"{self.certificate_file} and {self.key_file} are no certificate and key that"
-                " belong together; name PEM files, the key's without a password"
-            ) from wrong
-        if self.client_ca_file is None:
-            return
-        try:
-            context.load_verify_locations(_told(self.client_ca_file))
-        except ssl.SSLError as wrong:
-            raise ListenRefused(
-                f"{self.client_ca_file} holds no certificate of an authority; name a PEM file"
-            ) from wrong
+            require_pair(self.certificate_file, self.key_file)
+            if self.client_ca_file is not None:
+                require_authorities(self.client_ca_file)
+        except PemInvalid as wrong:
+            raise ListenRefused(str(wrong)) from wrong
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        pair = (_read(self.key_file), _read(self.certificate_file))
-        client_ca = _read(self.client_ca_file) if self.client_ca_file else None
+        pair = (content(self.key_file), content(self.certificate_file))
+        client_ca = content(self.client_ca_file) if self.client_ca_file else None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
 
     def _signatures(self) -> list[Signature]:
         return list(map(signature, (self.key_file, self.certificate_file, self.client_ca_file)))
-
-
-def _told(path: Path) -> Path:
-    """The path, of a file that can be read: OpenSSL would not say which one cannot."""
-    _read(path)
-    return path
-
-
-def _no_password() -> str:
-    """Called for a key that is encrypted; without this OpenSSL would ask on the terminal."""
-    return ""
-
-
-def _read(path: Path) -> bytes:
-    """OSError also for an empty file: caught in the middle of being written, or a mistake; as
-    a client CA it would lock out everybody.
-    """
-    content = path.read_bytes()
-    if not content.strip():
-        raise OSError(f"{path} is empty")
-    return content
 
 
 def is_loopback(listen: str) -> bool:
