@@ -19,6 +19,7 @@ import { Client, Metadata, credentials } from "@grpc/grpc-js";
 import { Backoff } from "../core/backoff.js";
 import { Secret } from "../core/secret.js";
 import { CORRELATION_KEY, Code, type RpcFailure, failureFrom } from "./failure.js";
+import { CallOut, TRACEPARENT, traceparent } from "./tracing.js";
 
 /** What goes along as `authorization: Bearer`; a function is asked anew for every call. */
 export type Bearer = Secret | string | (() => Secret | undefined);
@@ -129,14 +130,18 @@ export class Channel {
     }
     const deadline = Date.now() + (options.timeoutSeconds ?? CALL_SECONDS) * 1000;
     const backoff = new Backoff({ first: 0.2, longest: 2 });
+    const out = new CallOut(method);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#unary(method, message, deadline, options);
+        const answer = await this.#unary(method, message, deadline, options, out.traceparent);
+        out.end(Code.OK);
+        return answer;
       } catch (error) {
         const failure = failureFrom(error);
         const pause = backoff.seconds(failure.retryAfterSeconds) * 1000;
         const again = repeats && attempt < MOST_ATTEMPTS && saysTryAgain(failure);
         if (!again || options.signal?.aborted || Date.now() + pause >= deadline) {
+          out.end(failure.code);
           throw failure;
         }
         await sleep(pause);
@@ -144,14 +149,20 @@ export class Channel {
     }
   }
 
-  #unary(method: DescMethod, message: object, deadline: number, options: CallOptions): Promise<object> {
+  #unary(
+    method: DescMethod,
+    message: object,
+    deadline: number,
+    options: CallOptions,
+    trace: string | undefined,
+  ): Promise<object> {
     return new Promise((resolve, reject) => {
       const call = this.#client.makeUnaryRequest(
         pathOf(method),
         writerOf(method),
         readerOf(method),
         message,
-        this.#metadata(options),
+        this.#metadata(options, trace),
         { deadline },
         (error, answer) => {
           options.signal?.removeEventListener("abort", cancel);
@@ -172,7 +183,7 @@ export class Channel {
       writerOf(method),
       readerOf(method),
       create(method.input, request),
-      this.#metadata(options),
+      this.#metadata(options, traceparent()),
       options.timeoutSeconds === undefined ? {} : { deadline: Date.now() + options.timeoutSeconds * 1000 },
     );
     const cancel = () => call.cancel();
@@ -190,7 +201,7 @@ export class Channel {
     }
   }
 
-  #metadata(options: CallOptions): Metadata {
+  #metadata(options: CallOptions, trace: string | undefined): Metadata {
     const metadata = new Metadata();
     const given = options.bearer ?? this.#bearer;
     const bearer = typeof given === "function" ? given() : given;
@@ -198,6 +209,9 @@ export class Channel {
       metadata.set("authorization", `Bearer ${typeof bearer === "string" ? bearer : bearer.reveal()}`);
     }
     metadata.set(CORRELATION_KEY, options.correlationId ?? randomUUID());
+    if (trace !== undefined) {
+      metadata.set(TRACEPARENT, trace);
+    }
     return metadata;
   }
 }
