@@ -5,7 +5,7 @@
 
 PLATFORM is docker or kubernetes; `docker` and `kubectl` are taken from PATH. PROVISION_ADDRESS is
 where provision_service is reached; PROVISION_TOKEN is the secret of a caller with the role
-`launcher` in its credentials file.
+`launcher` in its credentials file. It exits with 1 when a box was not started, and says which.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def launch(
     reason: provision_pb2.ProvisionReason.ValueType,
     image: str,
     start: Start,
-) -> None:
+) -> bool:
+    """Whether the box was started, or need not be."""
     answer = workspaces.ProvisionWorkspace(
         pb.ProvisionWorkspaceRequest(
             workspace_id=workspace_id, reason=reason, request_id=str(uuid.uuid4())
@@ -42,7 +43,7 @@ def launch(
         timeout=SECONDS,
     )
     if answer.joined or answer.skipped:
-        return  # somebody else launches it, or it needs no launch any more: start nothing
+        return True  # somebody else launches it, or it needs no launch any more: start nothing
     done = pb.CompleteProvisionRequest(provision_id=answer.provision.id)
     try:
         start(f"{workspace_id}-{answer.provision.incarnation}", image, answer.env)
@@ -52,6 +53,7 @@ def launch(
         done.error.code, done.error.message = "START_FAILED", str(type(wrong).__name__)
         print(f"{workspace_id} was not started: {wrong}", file=sys.stderr)
     workspaces.CompleteProvision(done, timeout=SECONDS)
+    return done.outcome == provision_pb2.PROVISION_OUTCOME_SUCCEEDED
 
 
 def on_docker(name: str, image: str, env: Mapping[str, str]) -> None:
@@ -89,7 +91,7 @@ def on_kubernetes(name: str, image: str, env: Mapping[str, str]) -> None:
 PLATFORMS: Mapping[str, Start] = {"docker": on_docker, "kubernetes": on_kubernetes}
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     if arguments[2:3] not in (["create"], ["heal"]) or arguments[0] not in PLATFORMS:
         sys.exit(__doc__)
     platform, image, what, *rest = arguments
@@ -109,17 +111,19 @@ def main(arguments: list[str]) -> None:
                 timeout=SECONDS,
             )
             first = provision_pb2.PROVISION_REASON_CREATE
-            launch(workspaces, created.workspace.id, first, image, start)
+            started = launch(workspaces, created.workspace.id, first, image, start)
             print(created.workspace.id)
-            return
+            return 0 if started else 1
         listed = workspaces.ListWorkspaces(
             pb.ListWorkspacesRequest(needs_launch=True, page_size=200), timeout=SECONDS
         )
+        failed = 0
         for each in listed.workspaces:
             again = provision_pb2.PROVISION_REASON_AUTO_RESTART
-            launch(workspaces, each.id, again, image, start)
+            failed += not launch(workspaces, each.id, again, image, start)
             print(each.id)
+        return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

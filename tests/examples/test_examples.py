@@ -80,7 +80,7 @@ def environment(pair: Pair, tmp_path: Path) -> Iterator[dict[str, str]]:
         os.kill(int(pid), signal.SIGTERM)
 
 
-def launcher(environment: dict[str, str], *words: str) -> str:
+def launcher(environment: dict[str, str], *words: str, status: int = 0) -> str:
     done = subprocess.run(
         (sys.executable, str(HERE / "launcher.py"), *words),
         env=environment,
@@ -89,14 +89,18 @@ def launcher(environment: dict[str, str], *words: str) -> str:
         check=False,
         timeout=SECONDS,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout.strip()
 
 
-def created(environment: dict[str, str], tmp_path: Path, platform: str, image: str) -> str:
+def created(
+    environment: dict[str, str], tmp_path: Path, platform: str, image: str, *, status: int = 0
+) -> str:
     secrets = tmp_path / "secrets.json"
     secrets.write_text(json.dumps({"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat-example-0123456789"}))
-    return launcher(environment, platform, image, "create", "acme", "opus", str(secrets))
+    return launcher(
+        environment, platform, image, "create", "acme", "opus", str(secrets), status=status
+    )
 
 
 def workspace(pair: Pair, workspace_id: str) -> Any:
@@ -118,7 +122,7 @@ def test_a_launcher_starts_an_agent_that_runs(
 def test_a_launcher_says_what_it_could_not_start(
     pair: Pair, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    made = created(environment, tmp_path, "docker", "no-such-image")
+    made = created(environment, tmp_path, "docker", "no-such-image", status=1)
     found = workspace(pair, made)
     assert found.status == workspace_pb2.WORKSPACE_STATUS_FAILED
     assert (found.last_error.code, found.last_error.message) == (
