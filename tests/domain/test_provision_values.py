@@ -10,7 +10,14 @@ import pytest
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import is_canonical_uuid, is_sha256_hex, is_tenant_id
-from agentworkspace.core.refusal import Recovery, Refusal, SharedReason, Violation, refuse_shape
+from agentworkspace.core.refusal import (
+    Recovery,
+    Refusal,
+    SharedReason,
+    Violation,
+    refuse_shape,
+    wrong_shape,
+)
 from agentworkspace.core.secret import Secret
 from provision_service.domain.refusals import REASONS
 
@@ -79,12 +86,24 @@ def test_a_refusal_carries_what_the_edge_needs() -> None:
 
 def test_a_wrong_shape_is_refused_with_every_violation() -> None:
     refuse_shape([])
-    violations = [Violation("a", "x"), Violation("b", "y"), Violation("a", "z")]
+    violations = [
+        Violation("a", "must be short"),
+        Violation("b", "must be plain"),
+        Violation("a", "must be one line"),
+        Violation("c", "must be 0 or more"),
+    ]
     with pytest.raises(Refusal) as caught:
         refuse_shape(violations)
     assert caught.value.reason is SharedReason.INVALID_REQUEST
     assert caught.value.violations == tuple(violations)
-    assert caught.value.message == "the request is not well-formed: a, b"
+    assert caught.value.message == (
+        "the request is not well-formed: a must be short; also wrong: b, c"
+    )
+
+
+def test_the_message_of_a_wrong_shape_has_the_rule_of_one_field_alone_just_so() -> None:
+    refusal = wrong_shape([Violation("key", "must be short"), Violation("key", "must be plain")])
+    assert refusal.message == "the request is not well-formed: key must be short"
 
 
 def test_a_reason_is_its_own_short_name() -> None:

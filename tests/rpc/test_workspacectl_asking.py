@@ -20,7 +20,15 @@ from agentworkspace.registry.v1 import token_pb2
 from agentworkspace.registry.v1 import token_service_pb2 as registry
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as registrations
 from agentworkspace.rpc.errors import RpcFailure
-from tests.rpc.workspacectl_pair import LAUNCH, TOKEN, WORKSPACE, Pair, Terminal, running_pair
+from tests.rpc.workspacectl_pair import (
+    LAUNCH,
+    TOKEN,
+    WORKSPACE,
+    Pair,
+    Terminal,
+    at,
+    running_pair,
+)
 
 OTHER = "6b2f0000-0000-4000-8000-000000000000"
 SCRIBE = workspace_pb2.Workspace(
@@ -209,6 +217,58 @@ def test_a_launch_that_evicts_nobody_asks_nothing(pair: Pair, tmp_path: Path) ->
     launch = ("launch", OTHER, "--reason", "create", "--env-file", str(tmp_path / "box.env"))
 
     assert pair.run(*launch).code == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "lease", "reason", "asks"),
+    [
+        ("CLAIMED", "2999-01-01T00:00:00Z", "restart", False),
+        ("ENV_DELIVERED", "2999-01-01T00:00:00Z", "restart", False),
+        ("ENV_DELIVERED", "2020-01-01T00:00:00Z", "restart", True),
+        ("LAUNCHED", "2999-01-01T00:00:00Z", "restart", True),
+        ("CLAIMED", "2999-01-01T00:00:00Z", "resume", True),
+    ],
+)
+def test_a_launch_asks_unless_it_would_only_join_one_that_is_on_its_way(
+    pair: Pair, tmp_path: Path, state: str, lease: str, reason: str, *, asks: bool
+) -> None:
+    scribe = workspace_pb2.Workspace(
+        id=WORKSPACE,
+        tenant_id="acme",
+        name="scribe",
+        status=workspace_pb2.WORKSPACE_STATUS_PROVISIONING,
+    )
+    held = provision_pb2.Provision(
+        id=LAUNCH,
+        workspace_id=WORKSPACE,
+        state=provision_pb2.ProvisionState.Value(f"PROVISION_STATE_{state}"),
+        lease_expire_time=at(lease),
+        caller="launch-2",
+    )
+    pair.provision.on("GetWorkspace", provision.GetWorkspaceResponse(workspace=scribe))
+    pair.provision.on("ListProvisions", provision.ListProvisionsResponse(provisions=[held]))
+    pair.provision.on(
+        "ProvisionWorkspace", provision.ProvisionWorkspaceResponse(provision=held, joined=True)
+    )
+
+    result = pair.run(
+        *("launch", WORKSPACE, "--reason", reason, "--env-file", str(tmp_path / "box.env"))
+    )
+
+    assert ("This ends the box of workspace scribe" in result.err) is asks
+    assert ("ProvisionWorkspace" in methods(pair)) is not asks
+    if not asks:
+        assert result.code == 1
+        assert "joined: another caller holds this launch (launch-2, until 2999-01-01" in result.err
+        assert f"`workspacectl provisions get {LAUNCH}`" in result.err
+
+
+def test_with_yes_nothing_is_asked_and_nobody_is_looked_up(pair: Pair, tmp_path: Path) -> None:
+    pair.provision.on("ProvisionWorkspace", provision.ProvisionWorkspaceResponse(env={"A": "1"}))
+    launch = ("launch", WORKSPACE, "--reason", "restart", "--env-file", str(tmp_path / "box.env"))
+
+    assert pair.run(*launch, "--yes").code == 0
+    assert methods(pair) == ["ProvisionWorkspace"]
 
 
 def test_deleting_what_is_not_there_is_a_no_with_the_name_that_was_meant(pair: Pair) -> None:

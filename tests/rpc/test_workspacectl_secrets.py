@@ -178,11 +178,18 @@ def test_audit_shared_shows_every_holder_by_fingerprint(pair: Pair) -> None:
 
     result = pair.run("secrets", "audit-shared")
 
+    assert result.code == 3
     assert result.lines[0] == "compared count 10"
     assert result.lines[-2:] == [
         "f00d prod acme global - OPENAI_API_KEY w-1, w-2",
         "f00d prod globex global - K -",
     ]
+
+
+def test_audit_shared_of_nobody_who_shares_anything_is_well(pair: Pair) -> None:
+    pair.provision.on("AuditSharedSecrets", messages.AuditSharedSecretsResponse(compared_count=10))
+
+    assert pair.run("secrets", "audit-shared").code == 0
 
 
 def test_a_platform_credential_is_registered_from_standard_input(pair: Pair) -> None:

@@ -109,11 +109,15 @@ def internal() -> Refusal:
 
 
 def wrong_shape(violations: Sequence[Violation]) -> Refusal:
-    """INVALID_REQUEST with every violation; the edge puts their fields into the metadata."""
-    fields = ", ".join(dict.fromkeys(violation.field for violation in violations))
+    """INVALID_REQUEST with every violation; the edge puts their fields into the metadata. The
+    message has the rule of the first, for clients that read nothing else.
+    """
+    first, *_ = violations
+    others = [name for name in dict.fromkeys(v.field for v in violations) if name != first.field]
+    also = f"; also wrong: {', '.join(others)}" if others else ""
     return Refusal(
         SharedReason.INVALID_REQUEST,
-        f"the request is not well-formed: {fields}",
+        f"the request is not well-formed: {first.field} {first.description}{also}",
         violations=violations,
     )
 

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     DONE = 0
     REFUSED = 1  # the service refused, or its answer is no
     USAGE = 2  # the command line, or a file it names
-    PAYER_CHANGES = 3  # `catalogue diff`: somebody else would pay
+    FOUND = 3  # `catalogue diff`: somebody else would pay; `secrets audit-shared`: a shared value
     UNREACHABLE = 4  # nobody answered
     INTERRUPTED = 130
 

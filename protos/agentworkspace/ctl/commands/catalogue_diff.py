@@ -47,7 +47,7 @@ def _diff(args: argparse.Namespace, session: Session) -> Answer:
         view=(facts("", begun), _table(changes), facts("in all", summary)),
         notes=tuple(_notes(begun, moved)),
         names=tuple(each.workspace_id for each in changes),
-        exit_code=ExitCode.PAYER_CHANGES if moved else ExitCode.DONE,
+        exit_code=ExitCode.FOUND if moved else ExitCode.DONE,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from agentworkspace.ctl import lookup
@@ -19,11 +20,11 @@ from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import keeping
 from agentworkspace.ctl.env_file import FORMATS, env_text
 from agentworkspace.ctl.files import Unusable
-from agentworkspace.ctl.output import Grid, document, facts, table
+from agentworkspace.ctl.output import Grid, document, facts, table, text_at
 from agentworkspace.ctl.paging import listed
 from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
 from agentworkspace.ctl.standing import described, is_up, workspace_of
-from agentworkspace.provision.v1 import provision_pb2
+from agentworkspace.provision.v1 import provision_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as messages
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 
@@ -39,6 +40,10 @@ _COLUMNS = {
     "CREATED": "create_time",
     "RERUN": "rerun_required",
 }
+_HELD = (
+    provision_pb2.PROVISION_STATE_CLAIMED,
+    provision_pb2.PROVISION_STATE_ENV_DELIVERED,
+)
 _WIDE = ("CALLER", "CREATED", "RERUN")
 _MANIFEST = {"NAME": "name", "ORIGIN": "origin", "FINGERPRINT": "fingerprint"}
 _PROVISION = argument(
@@ -84,14 +89,30 @@ def _launch(args: argparse.Namespace, session: Session) -> Answer:
 
 
 def _launch_ends(args: argparse.Namespace, session: Session) -> str | None:
-    """A launch evicts the box that runs, but for AUTO_RESTART, which first asks whether it must."""
+    """A launch evicts the box that runs. AUTO_RESTART first asks whether it must; and where another
+    launch is on its way this one joins it, but for RESUME.
+    """
     asks_itself = args.reason == provision_pb2.PROVISION_REASON_AUTO_RESTART
     if args.validate_only or asks_itself:
         return None
     found = workspace_of(session, args.workspace)
-    if not is_up(found):
+    joins = args.reason != provision_pb2.PROVISION_REASON_RESUME
+    if not is_up(found) or (joins and _is_on_its_way(session, found)):
         return None
     return f"This ends the box of {described(found)} to launch a new one."
+
+
+def _is_on_its_way(session: Session, workspace: workspace_pb2.Workspace) -> bool:
+    """Whether somebody holds the claim of a launch of it right now."""
+    if workspace.status != workspace_pb2.WORKSPACE_STATUS_PROVISIONING:
+        return False
+    request = messages.ListProvisionsRequest(workspace_id=workspace.id, page_size=1)
+    method = WorkspaceServiceStub(session.provision).ListProvisions
+    now = datetime.now(UTC)
+    return any(
+        each.state in _HELD and now < each.lease_expire_time.ToDatetime(UTC)
+        for each in session.call(method, request).provisions
+    )
 
 
 def _launch_view(response: messages.ProvisionWorkspaceResponse) -> tuple[Grid, ...]:
@@ -111,7 +132,11 @@ def _launch_notes(
     response: messages.ProvisionWorkspaceResponse, args: argparse.Namespace
 ) -> list[str]:
     if response.joined:
-        return ["joined: another caller holds this launch; start nothing"]
+        held = response.provision
+        until = text_at(held, "lease_expire_time")
+        whose = f"another caller holds this launch ({held.caller or 'unnamed'}, until {until})"
+        look = f"look how far it is with `workspacectl provisions get {held.id}`"
+        return [f"joined: {whose}; start nothing, {look}, and launch again when it has ended"]
     if response.skipped:
         return ["skipped: no launch is needed, or none of this runtime is made from here"]
     if not response.env:

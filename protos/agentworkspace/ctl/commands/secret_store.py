@@ -156,7 +156,8 @@ def _audit_shared(_args: argparse.Namespace, session: Session) -> Answer:
         facts("", response),
         Grid("shared values", ("FINGERPRINT", "PLATFORM CREDENTIAL", *HOLDERS), rows),
     )
-    return Answer(document=response, view=view)
+    found = ExitCode.FOUND if response.groups else ExitCode.DONE
+    return Answer(document=response, view=view, exit_code=found)
 
 
 def _one_place(args: argparse.Namespace) -> None:
@@ -227,6 +228,10 @@ GROUP = Group(
             _check,
             (WORKSPACE,),
         ),
-        Command("audit-shared", "values that several tenants hold, or the platform", _audit_shared),
+        Command(
+            "audit-shared",
+            "values that several tenants hold, or the platform; exit code 3: there are some",
+            _audit_shared,
+        ),
     ),
 )

@@ -36,7 +36,7 @@ CHANGED: Final = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `audit` can do, and what it takes."""
-    doing = parser.add_subparsers(dest="doing", required=True, metavar="verify, prune or begin")
+    doing = parser.add_subparsers(dest="doing", required=True, metavar="{verify,prune,begin}")
     text = "name the first row that was edited, removed or inserted; 0: none was, 3: one was"
     verify = doing.add_parser("verify", help=text, description=text)
     verify.add_argument(
