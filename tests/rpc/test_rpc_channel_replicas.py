@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from agentworkspace.client.channel import aio_channel, blocking_channel
+from agentworkspace.rpc.errors import failure_from
 from tests.rpc.echo_server import SAY, Text, story
 from tests.rpc.replicas import Replicas, replicas
 
@@ -124,3 +125,7 @@ async def test_when_no_replica_serves_a_call_fails_at_once_as_unavailable() -> N
             with pytest.raises(grpc.aio.AioRpcError) as failure:
                 await say_on(channel)(Text(), timeout=20)
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert failure_from(failure.value).message == (
+        "every server behind this name is up, and says NOT_SERVING: mostly its database takes no"
+        " writes. Call again in a while; if it lasts, look into the services' log"
+    )

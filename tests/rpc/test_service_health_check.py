@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def asked(running: Running | None, part: str = "", **environ: str) -> str:
     address = running.address if running else free_address()
     everywhere = address.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 - nothing listens there
     settings = Settings.load({"REGISTRY_LISTEN": everywhere, **environ})
-    chosen = argparse.Namespace(address=None, part=part, timeout=5.0)
+    chosen = argparse.Namespace(address=None, part=part, timeout=timedelta(seconds=5))
     return health_check.ask(settings, chosen)
 
 
@@ -72,8 +73,48 @@ def test_asking_loads_neither_the_service_nor_its_database(service: str) -> None
 def test_the_command_says_the_word_and_the_status_or_what_is_wrong_with_a_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert health_check.main(Settings, ["--address", free_address()]) == 1
-    assert capsys.readouterr().out == "UNREACHABLE\n"
+    address = free_address()
+    assert health_check.main(Settings, ["--address", address, "--timeout", "2"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "UNREACHABLE\n"
+    assert said.err.startswith(
+        f"registry-service: no answer from {address} within 2 s: start the service, name where it"
+        " listens with --address HOST:PORT"
+    )
     monkeypatch.setenv("REGISTRY_LISTEN", "nowhere")
     assert health_check.main(Settings, []) == 2
     assert capsys.readouterr().err.startswith("registry-service: REGISTRY_LISTEN must be host:port")
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (("--address", "nowhere"), "argument --address: must be host:port"),
+        (("--address", "127.0.0.1:99999"), "argument --address: must be host:port"),
+        (("--timeout", "soon"), "argument --timeout: must be a number of seconds from 0.1 to 3600"),
+        (("--timeout", "nan"), "argument --timeout: must be a number of seconds from 0.1 to 3600"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_with_its_rule(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, str], rule: str
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        health_check.main(Settings, words)
+    assert refused.value.code == 2
+    assert rule in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "no PEM file"])
+def test_a_certificate_of_no_use_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    content: str,
+) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text(content)
+    monkeypatch.setenv("REGISTRY_TLS_CERTIFICATE_FILE", str(junk))
+    monkeypatch.setenv("REGISTRY_TLS_KEY_FILE", str(junk))
+    assert health_check.main(Settings, []) == 2
+    told = f"registry-service: REGISTRY_TLS_CERTIFICATE_FILE: {junk} "
+    assert capsys.readouterr().err.startswith(told)

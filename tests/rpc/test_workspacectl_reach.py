@@ -51,6 +51,26 @@ def test_a_name_that_does_not_resolve_is_said(pair: Pair) -> None:
     assert "the name nobody.invalid cannot be resolved" in told
 
 
+def test_a_name_of_all_replicas_that_does_not_resolve_is_said(pair: Pair) -> None:
+    told = told_of(pair, "--provision", "dns:///nobody.invalid:7102", "workspaces", "list")
+
+    assert "the name nobody.invalid cannot be resolved" in told
+
+
+def test_replicas_none_of_which_serves_are_not_called_unreachable(pair: Pair) -> None:
+    set_serving(pair.provision, "", serving=False)
+    name = ("--plaintext", "--provision", f"dns:///{pair.provision.address}")
+
+    told = told_of(pair, *name, "workspaces", "list")
+
+    assert "every server behind this name is up, and says NOT_SERVING" in told
+    assert "next step `workspacectl doctor --provision HOST:PORT` of one of them" in told
+
+    health = pair.run(*name, "health", "provision")
+    assert health.lines[1].endswith("(all) NOT_SERVING")
+    assert health.code == 1
+
+
 def over_tls(tmp_path: Path, *words: str, client_ca: bool = False) -> str:
     """What is told of a call to a registry with TLS; CA and OTHER are files of authorities."""
     authority = Authority(tmp_path, "ca")

@@ -15,7 +15,7 @@ from agentworkspace.ctl.next_steps import BY_REASON, BY_RECOVERY
 from agentworkspace.ctl.output import Grid
 from agentworkspace.ctl.printing import as_json, as_text, console
 from agentworkspace.ctl.reach import reach
-from agentworkspace.rpc.errors import RpcFailure, failure_from
+from agentworkspace.rpc.errors import NONE_SERVES, RpcFailure, failure_from
 
 _NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # Whether the change was made is not known, or it is worth asking again.
@@ -81,6 +81,8 @@ def _explain_transport(failure: RpcFailure, session: Session) -> str:
     """Nobody of ours has spoken: look who is there, and why they cannot be heard."""
     service = session.asked
     address, option = session.addresses[service], f"--{service}"
+    if failure.message == NONE_SERVES:
+        return f"`workspacectl doctor {option} HOST:PORT` of one of them looks why; then try again"
     if failure.code is grpc.StatusCode.UNAVAILABLE:
         found = reach(address, session.tls_for(address), option=option)
         if found.fault:

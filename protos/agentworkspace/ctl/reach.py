@@ -33,7 +33,7 @@ class Reach:
 
 def reach(address: str, tls: ClientTls | None, *, option: str) -> Reach:
     """Try to get there as a call would; `option` is the flag that names the address."""
-    host, _, port = address.rpartition(":")
+    host, _, port = _plain(address).rpartition(":")
     host = host.strip("[]")
     try:
         with socket.create_connection((host, int(port)), timeout=_SECONDS) as connection:
@@ -53,6 +53,11 @@ def reach(address: str, tls: ClientTls | None, *, option: str) -> Reach:
             fault=f"nothing listens at {address} ({error.strerror})",
             remedy=f"start the service, or name the right address with {option} HOST:PORT",
         )
+
+
+def _plain(address: str) -> str:
+    """HOST:PORT of what gRPC also takes as `dns:///HOST:PORT` or `dns://NAMESERVER/HOST:PORT`."""
+    return address.rpartition("/")[2].removeprefix("dns:")
 
 
 def _secured(connection: socket.socket, host: str, tls: ClientTls | None) -> Reach:

@@ -36,6 +36,14 @@ _RETRY_INFO_CODES: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 )
 
+# What is said in place of gRPC's own words when every server behind a `dns:` name is up and says
+# that it does not serve.
+NONE_SERVES: Final = (
+    "every server behind this name is up, and says NOT_SERVING: mostly its database takes no"
+    " writes. Call again in a while; if it lasts, look into the services' log"
+)
+_NONE_SERVES_IN_GRPC: Final = "backend unhealthy"
+
 Trailing = tuple[tuple[str, str | bytes], ...]
 
 
@@ -118,10 +126,13 @@ def failure_of(
     Never raises: of an answer without (readable) details it keeps code and message, and the
     recovery is RETRY, as for every recovery word it does not know.
     """
+    reason = _text(trailing.get(REASON_KEY))
+    if not reason and code is grpc.StatusCode.UNAVAILABLE and _NONE_SERVES_IN_GRPC in message:
+        message = NONE_SERVES
     failure = RpcFailure(
         code,
         "",
-        _text(trailing.get(REASON_KEY)),
+        reason,
         message,
         correlation_id=_text(trailing.get(CORRELATION_KEY)),
     )

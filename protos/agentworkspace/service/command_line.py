@@ -159,7 +159,9 @@ class CommandLine(Generic[S]):
 
         serving = add("serve", self._serve, "serve until SIGTERM")
         processes = f"default: {self.settings.SERVICE}_PROCESSES, or 1"
-        serving.add_argument("--processes", type=_processes, help=processes)
+        serving.add_argument(
+            "--processes", type=values.of_argument(values.whole(1, MOST_PROCESSES)), help=processes
+        )
         migrating = add("migrate", self._migrate, "bring the schema of the database up to date")
         migrating.add_argument(
             "--application-role",
@@ -172,7 +174,7 @@ class CommandLine(Generic[S]):
         )
         checking.add_argument(
             "--wait",
-            type=_seconds,
+            type=values.of_argument(values.seconds(0, 86_400)),
             nargs="?",
             const=_WAIT,
             metavar="SECONDS",
@@ -322,19 +324,6 @@ class CommandLine(Generic[S]):
     def _say(self, *sentences: str) -> None:
         for sentence in sentences:
             print(f"{self.name}-service: {sentence}", file=sys.stderr)
-
-
-def _seconds(text: str) -> timedelta:
-    try:
-        return values.seconds(0, 86_400)(text)
-    except ValueError as wrong:
-        raise argparse.ArgumentTypeError(str(wrong)) from None
-
-
-def _processes(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_PROCESSES:
-        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}")
-    return int(text)
 
 
 def _end_on_sigterm() -> None:

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.client.channel import ClientTls, blocking_channel
+from agentworkspace.core.pem_files import require_authorities
+from agentworkspace.service import settings_values as values
 from agentworkspace.service.declared_settings import BadSettings
 from agentworkspace.service.settings import ServiceSettings
 
@@ -29,9 +32,20 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - t
 
 
 def add_arguments(parser: argparse.ArgumentParser, service: str) -> None:
-    parser.add_argument("--address", help=f"host:port; default {service}_LISTEN")
+    parser.add_argument(
+        "--address",
+        type=values.of_argument(values.target),
+        metavar="HOST:PORT",
+        help=f"where to ask; default {service}_LISTEN",
+    )
     parser.add_argument("--part", default="", metavar="NAME", help="one gRPC service; default all")
-    parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS")
+    parser.add_argument(
+        "--timeout",
+        type=values.of_argument(values.seconds(0.1, 3600)),
+        default=timedelta(seconds=3),
+        metavar="SECONDS",
+        help="how long to wait for the answer; default 3",
+    )
 
 
 def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None) -> int:
@@ -49,21 +63,39 @@ def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None
 
 
 def answer(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
-    """Print the word, and say by the exit status whether it is SERVING."""
+    """Print the word, and say by the exit status whether it is SERVING. BadSettings when the
+    service's certificate is of no use.
+    """
     status = ask(settings, chosen)
     print(status)
+    if status == UNREACHABLE:
+        name, seconds = f"{settings.SERVICE.lower()}-service", chosen.timeout.total_seconds()
+        print(
+            f"{name}: no answer from {_address(settings, chosen)} within {seconds:g} s: start the"
+            " service, name where it listens with --address HOST:PORT, or see that it speaks TLS"
+            " just when this command's settings say so",
+            file=sys.stderr,
+        )
     return 0 if status == SERVING else FAILED
 
 
-def ask(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
-    """The word of grpc.health.v1, or UNREACHABLE."""
+def _address(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
     host, _, port = (chosen.address or settings.listen).rpartition(":")
-    address = f"{_EVERYWHERE.get(host, host)}:{port}"
+    return f"{_EVERYWHERE.get(host, host)}:{port}"
+
+
+def ask(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
+    """The word of grpc.health.v1, or UNREACHABLE. BadSettings for a certificate of no use."""
+    address = _address(settings, chosen)
     request = health_pb2.HealthCheckRequest(service=chosen.part)
-    with blocking_channel(address, tls=_tls(settings), retries=False) as channel:
+    try:
+        channel = blocking_channel(address, tls=_tls(settings), retries=False)
+    except (OSError, ValueError) as wrong:
+        raise BadSettings([f"{settings.SERVICE}_TLS_CERTIFICATE_FILE: {wrong}"]) from None
+    with channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = stub.Check(request, timeout=chosen.timeout)
+            answer = stub.Check(request, timeout=chosen.timeout.total_seconds())
         except grpc.RpcError as error:
             code: grpc.StatusCode = getattr(error, "code")()  # noqa: B009 - the stubs lack it
             return "SERVICE_UNKNOWN" if code is grpc.StatusCode.NOT_FOUND else UNREACHABLE
@@ -77,6 +109,7 @@ def _tls(settings: ServiceSettings) -> ClientTls | None:
     """
     if settings.tls_certificate is None:
         return None
+    require_authorities(settings.tls_certificate)
     shown = settings.tls_client_ca is not None
     return ClientTls(
         ca_file=settings.tls_certificate,

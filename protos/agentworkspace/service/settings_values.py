@@ -7,6 +7,7 @@ a secret that somebody put under the wrong name.
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -179,6 +180,18 @@ def duration(low: timedelta, high: timedelta) -> Callable[[str], timedelta]:
         return value
 
     return read
+
+
+def of_argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """The same for an argument of a command line: argparse says the rule."""
+
+    def read_argument(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as wrong:
+            raise ArgumentTypeError(str(wrong)) from None
+
+    return read_argument
 
 
 def optional(read: Callable[[str], T]) -> Callable[[str], T | None]:

@@ -13,8 +13,10 @@ from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.failures import exit_code, failure_of
 from agentworkspace.ctl.identity import PARTS, health_of
 from agentworkspace.ctl.output import Grid
+from agentworkspace.rpc.errors import NONE_SERVES
 
 _SERVING: Final = "SERVING"
+_NOT_SERVING: Final = "NOT_SERVING"
 _UNREACHABLE: Final = "UNREACHABLE"
 
 
@@ -54,6 +56,8 @@ def _status(session: Session, which: str, part: str) -> str:
         return health_of(session, which, part)
     except grpc.RpcError as error:
         failure = failure_of(error, session)
+        if failure.message == NONE_SERVES:
+            return _NOT_SERVING
         unreachable = exit_code(failure) == ExitCode.UNREACHABLE
         return _UNREACHABLE if unreachable else failure.code.name
 
