@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing_extensions import override
 
 from agentworkspace.provision.v1 import audit_service_pb2 as pb
-from agentworkspace.provision.v1 import audit_service_pb2_grpc
+from agentworkspace.provision.v1.audit_service_pb2_grpc import AuditServiceServicer
 from agentworkspace.rpc import calls
-from provision_service.api import asking
+from agentworkspace.service.audit import listing
 from provision_service.api.core import Core
-from provision_service.api.parse import audit as parse
-from provision_service.api.render import audit as render
-from provision_service.commands import list_audit_events
+from provision_service.api.parse.fields import Fields
+from provision_service.storage.schema import AUDIT
 
 
-class Audit(audit_service_pb2_grpc.AuditServiceServicer):
+class Audit(AuditServiceServicer):
     def __init__(self, core: Core) -> None:
         self._core = core
 
@@ -22,7 +21,6 @@ class Audit(audit_service_pb2_grpc.AuditServiceServicer):
     async def ListAuditEvents(
         self, request: pb.ListAuditEventsRequest, context: object
     ) -> pb.ListAuditEventsResponse:
-        command = parse.list_audit_events(request, asking.call(calls.current()))
-        return render.listed(
-            await self._core.run(lambda store: list_audit_events.run(store, command))
-        )
+        command = listing.parse(request, Fields(), calls.current().require_caller())
+        found = await self._core.run(lambda store: listing.run(store, AUDIT, command))
+        return listing.fill(pb.ListAuditEventsResponse(), AUDIT, found)

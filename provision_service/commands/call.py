@@ -63,11 +63,3 @@ def require_every_tenant(call: Call) -> None:
             f"caller `{call.caller.name}` is confined to tenants; this concerns all of them",
             metadata={"caller": call.caller.name, "tenant_id": "*"},
         )
-
-
-def visible_tenants(call: Call, tenant_id: str) -> frozenset[str] | None:
-    """The tenants that a list shows: the one asked for, else the caller's (None: all)."""
-    if not tenant_id:
-        return call.caller.tenants
-    call.caller.require_tenant(tenant_id)
-    return frozenset({tenant_id})

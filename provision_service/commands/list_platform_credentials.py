@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import paging
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
 from provision_service.commands.call import Call, require_every_tenant
 from provision_service.domain.records import PlatformCredential
 from provision_service.storage import platform_credentials
@@ -20,31 +21,11 @@ class ListPlatformCredentials:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListPlatformCredentialsResult:
-    """A page."""
-
-    credentials: tuple[PlatformCredential, ...]
-    next_page_token: str
-
-
-def run(store: Store, command: ListPlatformCredentials) -> ListPlatformCredentialsResult:
+def run(store: Store, command: ListPlatformCredentials) -> Page[PlatformCredential]:
     """Read a page."""
     require_every_tenant(command.call)
-    listing = ("platform_credentials",)
-    place = paging.read_token(listing, command.page_token, 3)
-    after = None
-    if place is not None:
-        after = (paging.time_of(place[0]), place[1], paging.bytes_of(place[2]))
+    after = paging.place(command, paging.time, paging.text, bytes.fromhex)
     with store.reading() as tx:
         found = platform_credentials.page(tx, after=after, limit=command.page_size + 1)
-    shown = found[: command.page_size]
-    token = ""
-    if len(found) > command.page_size:
-        last, fingerprint = shown[-1]
-        token = paging.make_token(
-            listing, [last.create_time.isoformat(), last.name, fingerprint.hex()]
-        )
-    return ListPlatformCredentialsResult(
-        credentials=tuple(credential for credential, _ in shown), next_page_token=token
-    )
+    page = paging.page(command, found, lambda last: (last[0].create_time, last[0].name, last[1]))
+    return Page(tuple(credential for credential, _ in page.rows), page.next_page_token)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import paging
-from provision_service.commands.call import Call, visible_tenants
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
+from provision_service.commands.call import Call
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
 from provision_service.storage import provisions
@@ -26,26 +27,10 @@ class ListProvisions:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListProvisionsResult:
-    """A page."""
-
-    provisions: tuple[Provision, ...]
-    next_page_token: str
-
-
-def run(store: Store, command: ListProvisions) -> ListProvisionsResult:
+def run(store: Store, command: ListProvisions) -> Page[Provision]:
     """Read a page."""
-    tenants = visible_tenants(command.call, command.tenant_id)
-    listing: tuple[object, ...] = (
-        "provisions",
-        command.tenant_id,
-        command.workspace_id,
-        command.state,
-    )
-    if command.id_range:
-        listing = (*listing, command.id_range)
-    place = paging.read_token(listing, command.page_token, 2)
+    tenants = command.call.caller.listed_tenants(command.tenant_id)
+    after = paging.place(command, paging.time, paging.uuid)
     with store.reading() as tx:
         found = provisions.page(
             tx,
@@ -53,12 +38,7 @@ def run(store: Store, command: ListProvisions) -> ListProvisionsResult:
             workspace_id=command.workspace_id,
             state=command.state,
             id_range=command.id_range,
-            after=paging.time_and_id(place),
+            after=after,
             limit=command.page_size + 1,
         )
-    shown = found[: command.page_size]
-    token = ""
-    if len(found) > command.page_size and shown[-1].create_time is not None:
-        last = shown[-1].create_time.isoformat()
-        token = paging.make_token(listing, [last, shown[-1].id])
-    return ListProvisionsResult(provisions=tuple(shown), next_page_token=token)
+    return paging.page(command, found, lambda last: (last.create_time, last.id))

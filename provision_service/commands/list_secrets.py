@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentworkspace.core.refusal import Refusal, SharedReason
-from provision_service.commands import access, paging
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
+from provision_service.commands import access
 from provision_service.commands.call import Call
 from provision_service.domain.records import SecretEntry
 from provision_service.storage import secrets
@@ -23,18 +25,9 @@ class ListSecrets:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListSecretsResult:
-    """A page of the merged view, by update time, newest first."""
-
-    secrets: tuple[SecretEntry, ...]
-    next_page_token: str
-
-
-def run(store: Store, command: ListSecrets) -> ListSecretsResult:
-    """Read a page."""
-    listing = ("secrets", command.tenant_id, command.workspace_id)
-    place = paging.read_token(listing, command.page_token, 2)
+def run(store: Store, command: ListSecrets) -> Page[SecretEntry]:
+    """Read a page of the merged view, by update time, newest first."""
+    after = paging.place(command, paging.time, paging.text)
     with store.reading() as tx:
         tenant_id = command.tenant_id
         if command.workspace_id:
@@ -45,15 +38,10 @@ def run(store: Store, command: ListSecrets) -> ListSecretsResult:
             tx,
             tenant_id=tenant_id,
             workspace_id=command.workspace_id or None,
-            after=(paging.time_of(place[0]), place[1]) if place else None,
+            after=after,
             limit=command.page_size + 1,
         )
-    shown = found[: command.page_size]
-    token = ""
-    if len(found) > command.page_size:
-        last = shown[-1]
-        token = paging.make_token(listing, [last.update_time.isoformat(), last.key])
-    return ListSecretsResult(secrets=tuple(shown), next_page_token=token)
+    return paging.page(command, found, lambda last: (last.update_time, last.key))
 
 
 def _same_tenant(command: ListSecrets, tenant_id: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision_service.commands import paging
-from provision_service.commands.call import Call, visible_tenants
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
+from provision_service.commands.call import Call
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import Workspace
 from provision_service.storage import workspaces
@@ -27,27 +28,10 @@ class ListWorkspaces:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListWorkspacesResult:
-    """A page."""
-
-    workspaces: tuple[Workspace, ...]
-    next_page_token: str
-
-
-def run(store: Store, command: ListWorkspaces) -> ListWorkspacesResult:
+def run(store: Store, command: ListWorkspaces) -> Page[Workspace]:
     """Read a page."""
-    tenants = visible_tenants(command.call, command.tenant_id)
-    listing: tuple[object, ...] = (
-        "workspaces",
-        command.tenant_id,
-        command.status,
-        command.needs_launch,
-        command.show_removed,
-    )
-    if command.named:
-        listing = (*listing, command.named)
-    place = paging.read_token(listing, command.page_token, 2)
+    tenants = command.call.caller.listed_tenants(command.tenant_id)
+    after = paging.place(command, paging.time, paging.uuid)
     with store.reading() as tx:
         found = workspaces.page(
             tx,
@@ -56,12 +40,7 @@ def run(store: Store, command: ListWorkspaces) -> ListWorkspacesResult:
             needs_launch=command.needs_launch,
             show_removed=command.show_removed,
             named=command.named,
-            after=paging.time_and_id(place),
+            after=after,
             limit=command.page_size + 1,
         )
-    shown = found[: command.page_size]
-    token = ""
-    if len(found) > command.page_size:
-        last = shown[-1]
-        token = paging.make_token(listing, [last.create_time.isoformat(), last.id])
-    return ListWorkspacesResult(workspaces=tuple(shown), next_page_token=token)
+    return paging.page(command, found, lambda last: (last.create_time, last.id))

@@ -99,7 +99,7 @@ def progress(tx: Connection, workspace_ids: list[str]) -> dict[str, Progress]:
 def page(
     tx: Connection,
     *,
-    tenants: frozenset[str] | None,
+    tenants: list[str] | None,
     workspace_id: str,
     state: ProvisionState | None,
     id_range: tuple[str, str] | None,
@@ -109,7 +109,7 @@ def page(
     """Launches of `tenants` (None: of all), newest first, after a place."""
     query = with_current_inputs()
     if tenants is not None:
-        query = query.where(_P.tenant_id == func.any(sorted(tenants)))
+        query = query.where(_P.tenant_id == func.any(tenants))
     if workspace_id:
         query = query.where(_P.workspace_id == workspace_id)
     if state is not None:

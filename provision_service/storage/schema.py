@@ -15,4 +15,4 @@ SCHEMA: Final = Schema(
     versions=Path(__file__).with_name("migrations") / "versions",
     turn=0x70726F76,
 )
-AUDIT: Final = AuditLog(schema="provision", time="create_time", more=("seq",))
+AUDIT: Final = AuditLog(schema="provision", time="create_time", order=("seq",), more=("seq",))

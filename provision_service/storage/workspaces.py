@@ -120,7 +120,7 @@ def lock(tx: Connection, workspace_id: str) -> Held | None:
 def page(
     tx: Connection,
     *,
-    tenants: frozenset[str] | None,
+    tenants: list[str] | None,
     status: WorkspaceStatus | None,
     needs_launch: bool,
     show_removed: bool,
@@ -131,7 +131,7 @@ def page(
     """Workspaces of `tenants` (None: of all), newest first, after a place."""
     query = _query()
     if tenants is not None:
-        query = query.where(_W.tenant_id == func.any(sorted(tenants)))
+        query = query.where(_W.tenant_id == func.any(tenants))
     if status is not None:
         query = query.where(_W.status == status.value)
     if needs_launch:

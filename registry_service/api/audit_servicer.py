@@ -1,4 +1,4 @@
-"""AuditService: parse, run one command, render."""
+"""AuditService: parse, run, render."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing_extensions import override
 from agentworkspace.registry.v1 import audit_service_pb2 as pb
 from agentworkspace.registry.v1.audit_service_pb2_grpc import AuditServiceServicer
 from agentworkspace.rpc import calls
+from agentworkspace.service.audit import listing
 from registry_service.api.core import Core
-from registry_service.api.parse import audit as parse
-from registry_service.api.render import audit as render
-from registry_service.commands import list_audit_events
+from registry_service.api.parse.fields import Fields
+from registry_service.storage.schema import AUDIT
 
 
 class Audit(AuditServiceServicer):
@@ -21,5 +21,6 @@ class Audit(AuditServiceServicer):
     async def ListAuditEvents(
         self, request: pb.ListAuditEventsRequest, context: object
     ) -> pb.ListAuditEventsResponse:
-        command = parse.list_audit_events(request, calls.current())
-        return render.page(await self._core.run(list_audit_events.run, command))
+        command = listing.parse(request, Fields(), calls.current().require_caller())
+        found = await self._core.run(listing.run, AUDIT, command)
+        return listing.fill(pb.ListAuditEventsResponse(), AUDIT, found)

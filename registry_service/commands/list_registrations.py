@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from registry_service.commands import paging, registration_view
-from registry_service.commands.paging import ChangePlace
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
+from registry_service.commands import registration_view
 from registry_service.commands.views import Registration
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.relaunch import SILENT_AT_LEAST, RelaunchReason
@@ -51,32 +52,18 @@ class ListRegistrations:
     id_range: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrationPage:
-    registrations: tuple[Registration, ...]
-    next_page_token: str
+@dataclass(frozen=True, slots=True)
+class RegistrationPage(Page[Registration]):
     # Of a look at what changed: what to ask for the changes after the next time.
     revision: int = 0
 
 
 def run(store: Store, command: ListRegistrations) -> RegistrationPage:
     """Refusals: TENANT_FORBIDDEN, INVALID_REQUEST (a foreign page_token)."""
-    filters: dict[str, object] = {
-        "list": "registrations",
-        "tenant_id": command.tenant_id,
-        "state": command.state,
-        "needs_relaunch": command.needs_relaunch,
-    }
-    if command.workspace_ids:
-        filters["workspace_ids"] = command.workspace_ids
-    if command.id_range:
-        filters["id_range"] = command.id_range
-    if command.relaunch_reason:
-        filters["relaunch_reason"] = command.relaunch_reason
-    tenants = listed_tenants(command.caller, command.tenant_id)
+    tenants = command.caller.listed_tenants(command.tenant_id)
     if command.changed_after is not None:
-        return _changed(store, command, filters, tenants, after=command.changed_after)
-    before = paging.decode(filters, command.page_token)
+        return _changed(store, command, tenants, after=command.changed_after)
+    before = paging.place(command, paging.time, paging.uuid)
     found: list[Registration] = []
     with store.reading() as tx:
         uptime = pulse.read(tx)
@@ -85,35 +72,26 @@ def run(store: Store, command: ListRegistrations) -> RegistrationPage:
             found += _wanted_of(command, rows, uptime)
             if len(rows) < _CHUNK:
                 break
-            before = rows[-1].create_time.isoformat(), str(rows[-1].workspace_id)
-    shown = found[: command.page_size]
-    more = len(found) > len(shown)
-    return RegistrationPage(
-        registrations=tuple(shown),
-        next_page_token=(
-            paging.encode(filters, shown[-1].create_time, shown[-1].workspace_id) if more else ""
-        ),
-    )
+            before = rows[-1].create_time, str(rows[-1].workspace_id)
+    page = paging.page(command, found, lambda last: (last.create_time, last.workspace_id))
+    return RegistrationPage(page.rows, page.next_page_token)
 
 
 def _changed(
     store: Store,
     command: ListRegistrations,
-    filters: dict[str, object],
     tenants: list[str] | None,
     *,
     after: int,
 ) -> RegistrationPage:
-    filters["changed_after"] = after
-    going_on = paging.decode_change(filters, command.page_token)
+    going_on = paging.place(command, paging.number, paging.uuid, paging.number)
     found: list[Registration] = []
     with store.reading() as tx:
         newest = registration_reads.revision(tx)
         # One from the future is of a database that was set back: begin anew.
         after = after if after <= newest else 0
         # The whole look ends where its first page began.
-        revision = going_on.revision if going_on else newest
-        beyond = (going_on.change, going_on.row_id) if going_on else None
+        beyond, revision = (going_on[:2], going_on[2]) if going_on else (None, newest)
         uptime = pulse.read(tx)
         while len(found) <= command.page_size:
             rows = registration_reads.changed(
@@ -123,12 +101,8 @@ def _changed(
             if len(rows) < _CHUNK:
                 break
             beyond = rows[-1].changed, str(rows[-1].workspace_id)
-    shown = found[: command.page_size]
-    token = ""
-    if len(found) > len(shown):
-        last = ChangePlace(shown[-1].changed, shown[-1].workspace_id, revision)
-        token = paging.encode_change(filters, last)
-    return RegistrationPage(registrations=tuple(shown), next_page_token=token, revision=revision)
+    page = paging.page(command, found, lambda last: (last.changed, last.workspace_id, revision))
+    return RegistrationPage(page.rows, page.next_page_token, revision)
 
 
 def _wanted_of(
@@ -139,20 +113,12 @@ def _wanted_of(
     return [view for view in views if _wanted(command, view)]
 
 
-def listed_tenants(caller: Caller, tenant_id: TenantId | None) -> list[str] | None:
-    """Which tenants to list; None: all. Refusal TENANT_FORBIDDEN."""
-    if tenant_id is not None:
-        caller.require_tenant(tenant_id)
-        return [tenant_id]
-    return None if caller.tenants is None else sorted(caller.tenants)
-
-
 def _rows(
     tx: Connection,
     command: ListRegistrations,
     tenants: list[str] | None,
     now: datetime,
-    before: tuple[str, str] | None,
+    before: tuple[datetime, str] | None,
 ) -> Sequence[Any]:
     """A chunk that holds every wanted one; the rules of liveness sort out the rest."""
     return registration_reads.page(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from agentworkspace.core.caller import Caller
 from agentworkspace.core.ids import WorkspaceId
-from registry_service.commands import grounds, paging
+from agentworkspace.service import paging
+from agentworkspace.service.paging import Page
+from registry_service.commands import grounds
 from registry_service.commands.views import ListedToken
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.store import Store
@@ -22,22 +24,9 @@ class ListTokens:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPage:
-    tokens: tuple[ListedToken, ...]
-    next_page_token: str
-
-
-def run(store: Store, command: ListTokens) -> TokenPage:
+def run(store: Store, command: ListTokens) -> Page[ListedToken]:
     """Refusals: WORKSPACE_UNKNOWN, TENANT_FORBIDDEN, INVALID_REQUEST (a foreign page_token)."""
-    filters: dict[str, object] = {
-        "list": "tokens",
-        "workspace_id": command.workspace_id,
-        "include_revoked": command.include_revoked,
-    }
-    if command.include_proxy:
-        filters["include_proxy"] = True
-    before = paging.decode(filters, command.page_token)
+    before = paging.place(command, paging.time, paging.uuid)
     with store.reading() as tx:
         grounds.known_to(
             command.caller,
@@ -52,13 +41,5 @@ def run(store: Store, command: ListTokens) -> TokenPage:
             before=before,
             limit=command.page_size + 1,
         )
-    shown = rows[: command.page_size]
-    more = len(rows) > len(shown)
-    return TokenPage(
-        tokens=tuple(ListedToken(token=row.token, revoke_note=row.revoke_note) for row in shown),
-        next_page_token=(
-            paging.encode(filters, shown[-1].token.create_time, shown[-1].token.token_id)
-            if more
-            else ""
-        ),
-    )
+    listed = [ListedToken(token=row.token, revoke_note=row.revoke_note) for row in rows]
+    return paging.page(command, listed, lambda last: (last.token.create_time, last.token.token_id))

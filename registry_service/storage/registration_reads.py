@@ -89,7 +89,7 @@ def page(
     id_range: tuple[str, str] | None,
     states: Sequence[str] | None,
     silent_before: datetime | None,
-    before: tuple[str, str] | None,
+    before: tuple[datetime, str] | None,
     limit: int,
 ) -> Sequence[Any]:
     """Rows as those of `one`, newest first; None does not filter.

@@ -204,7 +204,7 @@ def page(
     *,
     include_dead: bool,
     include_proxy: bool = False,
-    before: tuple[str, str] | None,
+    before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[StoredToken]:
     """Newest first, from behind the (create_time, token_id) of `before`; never a ticket."""

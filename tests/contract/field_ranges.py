@@ -19,17 +19,18 @@ from agentworkspace.registry.v1 import registration_service_pb2 as boxes
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as registrations
 from agentworkspace.rpc import calls
-from provision_service.api.parse import audit as parse_provision_audit
+from agentworkspace.service.audit import listing
 from provision_service.api.parse import billing as parse_billing
 from provision_service.api.parse import catalogue as parse_catalogue
 from provision_service.api.parse import provisions as parse_provisions
 from provision_service.api.parse import secrets as parse_secrets
 from provision_service.api.parse import workspaces as parse_workspaces
+from provision_service.api.parse.fields import Fields as ProvisionFields
 from provision_service.commands.call import Call
-from registry_service.api.parse import audit as parse_registry_audit
 from registry_service.api.parse import registration as parse_boxes
 from registry_service.api.parse import tokens as parse_tokens
 from registry_service.api.parse import workspaces as parse_registrations
+from registry_service.api.parse.fields import Fields as RegistryFields
 from registry_service.domain.standing import BootstrapPolicy
 
 ID: Final = "0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11"
@@ -110,9 +111,9 @@ REQUESTS: Final = {
                    lambda r: parse_registrations.list_registrations(
                        r, WIRE))),
         ("@registry", Asked(registry_audit.ListAuditEventsRequest, {},
-                            lambda r: parse_registry_audit.list_audit_events(r, WIRE))),
+                            lambda r: listing.parse(r, RegistryFields(), LAUNCHER))),
         ("@provision", Asked(provision_audit.ListAuditEventsRequest, {},
-                             lambda r: parse_provision_audit.list_audit_events(r, CALL))),
+                             lambda r: listing.parse(r, ProvisionFields(), LAUNCHER))),
         ("", Asked(billings.PreviewBillingModeRequest, {},
                    lambda r: parse_billing.preview_billing_mode(r, CALL))),
         ("", Asked(billings.SetTenantBillingRequest, {"tenant_id": "acme"},

@@ -232,7 +232,7 @@ class World:
             include_proxy=proxy,
             page_size=200,
         )
-        return list_tokens.run(self.store, command).tokens
+        return list_tokens.run(self.store, command).rows
 
     def live_instances(self, workspace_id: WorkspaceId) -> list[TokenId]:
         listed = self.tokens(workspace_id)

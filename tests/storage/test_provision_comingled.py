@@ -134,7 +134,7 @@ def test_a_name_may_hold_the_values_of_a_rotation_and_forgets_them_together(
     rest = list_platform_credentials.run(
         world.store, ListPlatformCredentials(call=ADMIN, page_token=page.next_page_token)
     )
-    assert [each.name for each in (*page.credentials, *rest.credentials)] == ["minimax-prod"] * 2
+    assert [each.name for each in (*page.rows, *rest.rows)] == ["minimax-prod"] * 2
     command = UnregisterPlatformCredential(call=ADMIN, name="minimax-prod")
     assert unregister_platform_credential.run(world.store, command).deleted
     assert not unregister_platform_credential.run(world.store, command).deleted

@@ -165,7 +165,7 @@ def test_with_the_registry_down_the_claim_is_released_and_the_same_request_goes_
     assert caught.value.retry_after is not None
     released = list_provisions.run(
         world.store, ListProvisions(call=LAUNCHER, workspace_id=workspace.id)
-    ).provisions[0]
+    ).rows[0]
     assert released.state is ProvisionState.FAILED
     assert world.read(workspace).status is WorkspaceStatus.PENDING
     assert world.read(workspace).last_error is None

@@ -356,7 +356,7 @@ def test_a_foreign_tenants_caller_sees_and_touches_nothing(world: World) -> None
     page = list_provisions.run(
         world.store, ListProvisions(call=OF_GLOBEX, workspace_id=workspace.id)
     )
-    assert page.provisions == ()
+    assert page.rows == ()
 
 
 def test_unknown_launches_and_workspaces_are_said(world: World) -> None:

@@ -114,7 +114,7 @@ def crash(call: str) -> None:
 
 def wanted(world: World) -> list[str]:
     command = ListWorkspaces(call=LAUNCHER, needs_launch=True)
-    return [each.id for each in list_workspaces.run(world.store, command).workspaces]
+    return [each.id for each in list_workspaces.run(world.store, command).rows]
 
 
 def test_a_launch_climbs_from_delivered_to_proven(world: World) -> None:

@@ -58,7 +58,7 @@ def listed(world: World, workspace: Workspace | None = None) -> dict[str, Secret
     command = ListSecrets(
         call=LAUNCHER, tenant_id=ACME, workspace_id=workspace.id if workspace else ""
     )
-    return {entry.key: entry for entry in list_secrets.run(world.store, command).secrets}
+    return {entry.key: entry for entry in list_secrets.run(world.store, command).rows}
 
 
 def delete_global(world: World, key: str) -> bool:
@@ -269,7 +269,7 @@ def test_the_pages_of_a_merged_view_meet(world: World) -> None:
             call=LAUNCHER, workspace_id=workspace.id, page_size=3, page_token=token
         )
         page = list_secrets.run(world.store, command)
-        seen += [entry.key for entry in page.secrets]
+        seen += [entry.key for entry in page.rows]
         token = page.next_page_token
         if not token:
             break

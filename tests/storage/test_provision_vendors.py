@@ -50,7 +50,7 @@ def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
 
 def said(world: World, workspace: Workspace) -> dict[str, str]:
     command = ListSecrets(call=LAUNCHER, tenant_id=ACME, workspace_id=workspace.id)
-    return {each.key: each.provider for each in list_secrets.run(world.store, command).secrets}
+    return {each.key: each.provider for each in list_secrets.run(world.store, command).rows}
 
 
 def assign(

@@ -11,18 +11,18 @@ import pytest
 from agentworkspace.core.ids import uuids_beginning_with
 from agentworkspace.core.public_urls import unresolved
 from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.service import paging
+from agentworkspace.service.audit import listing
+from agentworkspace.service.audit.listing import ListAuditEvents
 from provision_service.commands import (
     get_workspace,
-    list_audit_events,
     list_provisions,
     list_secrets,
     list_workspaces,
-    paging,
     remove_workspace,
     update_workspace,
 )
 from provision_service.commands.get_workspace import GetWorkspace
-from provision_service.commands.list_audit_events import ListAuditEvents
 from provision_service.commands.list_provisions import ListProvisions
 from provision_service.commands.list_secrets import ListSecrets
 from provision_service.commands.list_workspaces import ListWorkspaces
@@ -36,6 +36,7 @@ from provision_service.domain.records import Workspace
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import RegistryRefused
 from provision_service.domain.spec import WorkspaceSpec
+from provision_service.storage.schema import AUDIT
 from provision_service.workers import drain_outbox, sweep
 from provision_service.workers.drain_outbox import DrainOutbox
 from provision_service.workers.sweep import Sweep
@@ -267,13 +268,13 @@ def test_lists_are_newest_first_page_by_page_and_filtered(world: World) -> None:
     while True:
         command = ListWorkspaces(call=LAUNCHER, tenant_id=ACME, page_size=2, page_token=token)
         page = list_workspaces.run(world.store, command)
-        assert len(page.workspaces) <= 2
-        seen += [each.id for each in page.workspaces]
+        assert len(page.rows) <= 2
+        seen += [each.id for each in page.rows]
         token = page.next_page_token
         if not token:
             break
     assert seen == created[::-1]
-    mine = list_workspaces.run(world.store, ListWorkspaces(call=OF_GLOBEX)).workspaces
+    mine = list_workspaces.run(world.store, ListWorkspaces(call=OF_GLOBEX)).rows
     assert [each.id for each in mine] == [foreign.id]
     with refused(SharedReason.TENANT_FORBIDDEN):
         list_workspaces.run(world.store, ListWorkspaces(call=OF_GLOBEX, tenant_id=ACME))
@@ -285,7 +286,7 @@ def test_removed_workspaces_are_listed_when_asked_for(world: World) -> None:
 
     def ids(**filters: object) -> set[str]:
         command = ListWorkspaces(call=LAUNCHER, **filters)  # type: ignore[arg-type]
-        return {each.id for each in list_workspaces.run(world.store, command).workspaces}
+        return {each.id for each in list_workspaces.run(world.store, command).rows}
 
     assert ids() == {kept.id}
     assert ids(show_removed=True) == {kept.id, gone.id}
@@ -300,7 +301,7 @@ def test_a_workspace_is_found_by_its_name_or_the_beginning_of_its_id(world: Worl
 
     def ids(named: str) -> set[str]:
         command = ListWorkspaces(call=LAUNCHER, named=named)
-        return {each.id for each in list_workspaces.run(world.store, command).workspaces}
+        return {each.id for each in list_workspaces.run(world.store, command).rows}
 
     assert ids("scribe") == {scribe.id}
     assert ids(scribe.id[:9]) == ids(scribe.id) == {scribe.id}
@@ -315,7 +316,7 @@ def test_a_launch_is_found_by_the_beginning_of_its_id(world: World) -> None:
 
     def ids(prefix: str) -> list[str]:
         command = ListProvisions(call=LAUNCHER, id_range=uuids_beginning_with(prefix))
-        return [each.id for each in list_provisions.run(world.store, command).provisions]
+        return [each.id for each in list_provisions.run(world.store, command).rows]
 
     assert ids(launch.id[:4]) == ids(launch.id) == [launch.id]
     assert ids("0" * 8 + "-0") == []
@@ -328,7 +329,7 @@ def test_a_page_token_of_nobodys_making_is_a_mistake_of_the_request(
     with refused(SharedReason.INVALID_REQUEST):
         list_workspaces.run(world.store, ListWorkspaces(call=LAUNCHER, page_token=token))
     with refused(SharedReason.INVALID_REQUEST):
-        list_audit_events.run(world.store, ListAuditEvents(call=ADMIN, page_token=token))
+        listing.run(world.store, AUDIT, ListAuditEvents(caller=ADMIN.caller, page_token=token))
 
 
 NOT_TO_BE_STORED = [
@@ -344,10 +345,10 @@ def test_a_forged_page_token_is_never_a_fault_of_the_database(
     world: World, place: list[str]
 ) -> None:
     workspace = world.create()
-    token = paging.make_token(("secrets", "", workspace.id), place)
-    command = ListSecrets(call=LAUNCHER, workspace_id=workspace.id, page_token=token)
+    command = ListSecrets(call=LAUNCHER, workspace_id=workspace.id)
+    forged = replace(command, page_token=paging.token_of(command, place))
     with refused(SharedReason.INVALID_REQUEST):
-        list_secrets.run(world.store, command)
+        list_secrets.run(world.store, forged)
 
 
 def test_a_page_token_is_good_for_its_own_filters_only(world: World) -> None:
@@ -373,7 +374,7 @@ def test_launches_are_listed_newest_first(world: World) -> None:
         world.store,
         ListProvisions(call=LAUNCHER, page_size=2, page_token=first.next_page_token),
     )
-    assert [each.id for each in (*first.provisions, *rest.provisions)] == launched[::-1]
+    assert [each.id for each in (*first.rows, *rest.rows)] == launched[::-1]
     assert rest.next_page_token == ""
 
 
@@ -393,10 +394,10 @@ def test_every_change_leaves_a_trail_without_values(world: World) -> None:
     world.set_own(workspace, "GITEA_TOKEN", "a-value-nobody-may-see")
     world.complete(world.launch(workspace).provision)
     remove(world, workspace)
-    command = ListAuditEvents(call=ADMIN, workspace_id=workspace.id, page_size=4)
-    first = list_audit_events.run(world.store, command)
-    rest = list_audit_events.run(world.store, replace(command, page_token=first.next_page_token))
-    assert [event.action for event in (*first.events, *rest.events)] == [
+    command = ListAuditEvents(caller=ADMIN.caller, workspace_id=workspace.id, page_size=4)
+    first = listing.run(world.store, AUDIT, command)
+    rest = listing.run(world.store, AUDIT, replace(command, page_token=first.next_page_token))
+    assert [event.action for event in (*first.rows, *rest.rows)] == [
         "workspace.remove",
         "workspace.launch_complete",
         "workspace.launch",
@@ -405,9 +406,10 @@ def test_every_change_leaves_a_trail_without_values(world: World) -> None:
         "workspace.create",
     ]
     assert "a-value-nobody-may-see" not in repr(world.sql("SELECT * FROM provision.audit_events"))
-    only = list_audit_events.run(world.store, replace(command, action="secret.set")).events
+    only = listing.run(world.store, AUDIT, replace(command, action="secret.set")).rows
     assert [(event.subject, event.actor) for event in only] == [("GITEA_TOKEN", "control-plane")]
-    assert list_audit_events.run(world.store, ListAuditEvents(call=OF_GLOBEX)).events == ()
+    theirs = ListAuditEvents(caller=OF_GLOBEX.caller)
+    assert listing.run(world.store, AUDIT, theirs).rows == ()
 
 
 def test_request_ids_are_forgotten_after_a_day(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import SharedReason
+from agentworkspace.service import paging
 from registry_service.commands import list_registrations, retire_workspace
 from registry_service.commands.list_registrations import ListRegistrations, RegistrationPage
 from registry_service.commands.retire_workspace import RetireWorkspace
@@ -29,6 +30,8 @@ from tests.storage.registry_world import (
     world_at,
 )
 
+ID = "0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11"
+
 
 @pytest.fixture
 def world(registry_database: str) -> Iterator[World]:
@@ -44,7 +47,7 @@ def look(world: World, after: int, **fields: Any) -> RegistrationPage:
 
 
 def changed(page: RegistrationPage) -> list[WorkspaceId]:
-    return [item.workspace_id for item in page.registrations]
+    return [item.workspace_id for item in page.rows]
 
 
 def told(world: World, workspace_id: WorkspaceId, change: Callable[[], object]) -> bool:
@@ -92,11 +95,11 @@ def test_a_refusal_of_the_newest_box_is_told_once(world: World) -> None:
     assert told(world, workspace_id, refuse)
     assert not told(world, workspace_id, refuse)
     # What becomes of it by time alone says when to look again.
-    (seen,) = look(world, 0).registrations
+    (seen,) = look(world, 0).rows
     assert (seen.relaunch, seen.relaunch_check_time is not None) == (None, True)
     for _ in range(6):
         refuse()
-    (seen,) = look(world, 0).registrations
+    (seen,) = look(world, 0).rows
     assert seen.relaunch is not None
     assert seen.relaunch.reason is RelaunchReason.NEWEST_REFUSED
 
@@ -138,6 +141,15 @@ def test_a_look_keeps_to_tenants_and_its_pages_to_the_look(world: World) -> None
     other = {"page_token": page.next_page_token, "page_size": 1}
     assert reason_of(lambda: look(world, 1, **other)) is SharedReason.INVALID_REQUEST
     assert changed(look(world, 0, workspace_ids=(workspaces[1],))) == [workspaces[1]]
+
+
+@pytest.mark.parametrize("place", [[2**63, ID, 0], [-1, ID, 0], [0, "x", 0], [0, ID, 1e400]])
+def test_a_forged_page_of_changes_is_never_a_fault_of_the_database(
+    world: World, place: list[object]
+) -> None:
+    command = ListRegistrations(caller=OPERATOR, changed_after=0)
+    forged = paging.token_of(command, place)
+    assert reason_of(lambda: look(world, 0, page_token=forged)) is SharedReason.INVALID_REQUEST
 
 
 def test_no_change_is_lost_to_a_look_that_another_transaction_overtakes(world: World) -> None:

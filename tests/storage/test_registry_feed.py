@@ -13,13 +13,15 @@ from psycopg2.extensions import make_dsn
 
 from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import SharedReason
+from agentworkspace.service.audit import listing
+from agentworkspace.service.audit.listing import ListAuditEvents
 from agentworkspace.service.database_url import connection_parameters
-from registry_service.commands import list_audit_events, read_revocations, validate_tokens
-from registry_service.commands.list_audit_events import ListAuditEvents
+from registry_service.commands import read_revocations, validate_tokens
 from registry_service.commands.read_revocations import ReadRevocations, Revocations
 from registry_service.commands.validate_tokens import ValidateToken
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import feed
+from registry_service.storage.schema import AUDIT
 from registry_service.workers import sweep
 from registry_service.workers.sweep import Sweep
 from tests.storage.registry_world import (
@@ -171,8 +173,8 @@ def test_request_ids_are_kept_for_a_day(world: World) -> None:
 
 def audited(world: World, **fields: object) -> list[tuple[str, str, str]]:
     command = ListAuditEvents(**({"caller": OPERATOR} | fields))  # type: ignore[arg-type]
-    page = list_audit_events.run(world.store, command)
-    return [(event.actor, event.action, event.subject) for event in page.events]
+    page = listing.run(world.store, AUDIT, command)
+    return [(event.actor, event.action, event.subject) for event in page.rows]
 
 
 def test_every_change_is_audited_in_its_transaction(world: World) -> None:
@@ -201,7 +203,7 @@ def test_every_change_is_audited_in_its_transaction(world: World) -> None:
         proxy.token.token_id,
     }
     command = ListAuditEvents(caller=OPERATOR, action="token.revoked")
-    (event,) = list_audit_events.run(world.store, command).events
+    (event,) = listing.run(world.store, AUDIT, command).rows
     assert event.details == {"kind": "API", "reason": "COMPROMISED", "note": "leak"}
     assert (event.method, event.correlation_id, event.tenant_id) == (
         "/test/Method",
@@ -227,10 +229,9 @@ def test_audit_events_are_paged_and_kept_to_the_callers_tenants(world: World) ->
     seen: list[str] = []
     page_token = ""
     for _ in range(2):
-        page = list_audit_events.run(
-            world.store, ListAuditEvents(caller=OPERATOR, page_size=2, page_token=page_token)
-        )
-        seen += [event.event_id for event in page.events]
+        command = ListAuditEvents(caller=OPERATOR, page_size=2, page_token=page_token)
+        page = listing.run(world.store, AUDIT, command)
+        seen += [event.event_id for event in page.rows]
         page_token = page.next_page_token
     assert (len(set(seen)), page_token) == (3, "")
 

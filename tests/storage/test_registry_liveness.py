@@ -71,7 +71,7 @@ def silent_for(world: World, workspace_id: WorkspaceId, span: timedelta) -> None
 def listed(world: World, **fields: object) -> list[WorkspaceId]:
     command = ListRegistrations(**({"caller": OPERATOR} | fields))  # type: ignore[arg-type]
     page = list_registrations.run(world.store, command)
-    return [item.workspace_id for item in page.registrations]
+    return [item.workspace_id for item in page.rows]
 
 
 def test_workspaces_are_found_by_the_beginning_of_their_ids(world: World) -> None:
@@ -372,7 +372,7 @@ def test_registrations_are_paged_and_kept_to_the_callers_tenants(world: World) -
             world.store,
             ListRegistrations(caller=OPERATOR, tenant_id=acme, page_size=2, page_token=page_token),
         )
-        seen += [item.workspace_id for item in page.registrations]
+        seen += [item.workspace_id for item in page.rows]
         page_token = page.next_page_token
     assert (seen, page_token) == (mine[::-1], "")
 

@@ -437,8 +437,8 @@ def test_tokens_are_listed_newest_first_page_by_page(world: World) -> None:
                 caller=OPERATOR, workspace_id=workspace_id, page_size=2, page_token=page_token
             ),
         )
-        assert len(page.tokens) == size
-        seen += [item.token.token_id for item in page.tokens]
+        assert len(page.rows) == size
+        seen += [item.token.token_id for item in page.rows]
         page_token = page.next_page_token
     assert (seen, page_token) == (minted[::-1], "")
     foreign = list_tokens.run(world.store, command).next_page_token

@@ -31,6 +31,16 @@ class Caller(NamedTuple):
                 metadata={"caller": self.name, "tenant_id": tenant_id},
             )
 
+    def listed_tenants(self, tenant_id: str | None) -> list[str] | None:
+        """The tenants that a list shows: the one asked for, else this caller's; None: all.
+
+        TENANT_FORBIDDEN for one that this caller may not act for.
+        """
+        if not tenant_id:
+            return None if self.tenants is None else sorted(self.tenants)
+        self.require_tenant(tenant_id)
+        return [tenant_id]
+
     def require_owner(self, tenant_id: str | None, thing: str, thing_id: str) -> None:
         """Raise TENANT_FORBIDDEN unless the caller may act for the tenant whose `thing` it named.
 

@@ -6,10 +6,10 @@ from agentworkspace.provision.v1 import provision_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
+from agentworkspace.service.paging import Page
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
 from provision_service.api.render.launch import launch
-from provision_service.commands.list_provisions import ListProvisionsResult
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
 from provision_service.launch.complete_provision import CompleteProvisionResult
@@ -88,10 +88,10 @@ def completed(result: CompleteProvisionResult) -> pb.CompleteProvisionResponse:
     )
 
 
-def listed(result: ListProvisionsResult) -> pb.ListProvisionsResponse:
+def listed(page: Page[Provision]) -> pb.ListProvisionsResponse:
     return pb.ListProvisionsResponse(
-        provisions=[provision(each) for each in result.provisions],
-        next_page_token=result.next_page_token,
+        provisions=[provision(each) for each in page.rows],
+        next_page_token=page.next_page_token,
     )
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
 from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
+from agentworkspace.service.paging import Page
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import warnings
 from provision_service.commands.assign_secret_provider import AssignSecretProviderResult
 from provision_service.commands.audit_shared_secrets import AuditSharedSecretsResult
 from provision_service.commands.check_credentials import CheckCredentialsResult
 from provision_service.commands.get_secret_values import GetSecretValuesResult
-from provision_service.commands.list_platform_credentials import ListPlatformCredentialsResult
-from provision_service.commands.list_secrets import ListSecretsResult
 from provision_service.commands.register_platform_credential import (
     RegisterPlatformCredentialResult,
 )
@@ -49,10 +48,10 @@ def assigned(result: AssignSecretProviderResult) -> pb.AssignSecretProviderRespo
     )
 
 
-def listed(result: ListSecretsResult) -> pb.ListSecretsResponse:
+def listed(page: Page[SecretEntry]) -> pb.ListSecretsResponse:
     return pb.ListSecretsResponse(
-        secrets=[entry for each in result.secrets if (entry := secret(each)) is not None],
-        next_page_token=result.next_page_token,
+        secrets=[entry for each in page.rows if (entry := secret(each)) is not None],
+        next_page_token=page.next_page_token,
     )
 
 
@@ -92,10 +91,10 @@ def registered(
     )
 
 
-def credentials(result: ListPlatformCredentialsResult) -> pb.ListPlatformCredentialsResponse:
+def credentials(page: Page[PlatformCredential]) -> pb.ListPlatformCredentialsResponse:
     return pb.ListPlatformCredentialsResponse(
-        credentials=[_credential(each) for each in result.credentials],
-        next_page_token=result.next_page_token,
+        credentials=[_credential(each) for each in page.rows],
+        next_page_token=page.next_page_token,
     )
 
 

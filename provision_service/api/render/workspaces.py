@@ -8,10 +8,10 @@ from agentworkspace.provision.v1 import resolution_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.rpc.wire_enums import number_of_text
 from agentworkspace.rpc.wire_times import timestamp
+from agentworkspace.service.paging import Page
 from provision_service.api import wire_enums
 from provision_service.api.render.billing import resolution, warnings
 from provision_service.commands.create_workspace import CreateWorkspaceResult
-from provision_service.commands.list_workspaces import ListWorkspacesResult
 from provision_service.commands.update_workspace import UpdateWorkspaceResult
 from provision_service.domain.records import LastError, NeedsLaunch, Workspace
 
@@ -79,10 +79,10 @@ def updated(result: UpdateWorkspaceResult) -> pb.UpdateWorkspaceResponse:
     )
 
 
-def listed(result: ListWorkspacesResult) -> pb.ListWorkspacesResponse:
+def listed(page: Page[Workspace]) -> pb.ListWorkspacesResponse:
     return pb.ListWorkspacesResponse(
-        workspaces=[workspace(each) for each in result.workspaces],
-        next_page_token=result.next_page_token,
+        workspaces=[workspace(each) for each in page.rows],
+        next_page_token=page.next_page_token,
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from agentworkspace.registry.v1 import token_pb2, token_service_pb2
 from agentworkspace.rpc.wire_enums import number
 from agentworkspace.rpc.wire_times import timestamp
+from agentworkspace.service.paging import Page
 from registry_service.api import wire_enums
 from registry_service.commands.issued import Issued
-from registry_service.commands.list_tokens import TokenPage
 from registry_service.commands.read_revocations import Revocation
 from registry_service.commands.revoke_token import RevokedToken
 from registry_service.commands.revoke_workspace_tokens import RevokedWorkspaceTokens
@@ -66,9 +66,9 @@ def principal(known: Principal) -> token_pb2.Principal:
     )
 
 
-def page(found: TokenPage) -> token_service_pb2.ListTokensResponse:
+def page(found: Page[ListedToken]) -> token_service_pb2.ListTokensResponse:
     return token_service_pb2.ListTokensResponse(
-        tokens=map(listed, found.tokens), next_page_token=found.next_page_token
+        tokens=map(listed, found.rows), next_page_token=found.next_page_token
     )
 
 

@@ -73,7 +73,7 @@ def registration(found: Registration) -> pb.Registration:
 
 def page(found: RegistrationPage) -> pb.ListRegistrationsResponse:
     return pb.ListRegistrationsResponse(
-        registrations=map(registration, found.registrations),
+        registrations=map(registration, found.rows),
         next_page_token=found.next_page_token,
         revision=found.revision,
     )

@@ -28,12 +28,13 @@ XACT: Final = "pg_current_xact_id()::text::bigint"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLog:
-    """Where a service's audit lies. `time` is the name of its column, `more` are columns of this
-    service's own that the seals cover, too.
+    """Where a service's audit lies. `time` is the name of its column, `order` the columns by which
+    it is listed, `more` are columns of this service's own that the seals cover, too.
     """
 
     schema: str
     time: str = "time"
+    order: tuple[str, ...] = ("time", "event_id")
     more: tuple[str, ...] = ()
 
     def sql(self, statement: str, **parts: str) -> str:
