@@ -18,13 +18,17 @@ from agentworkspace.service.name_resolution import PublicUrls
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.commands import (
+    admit_workspaces,
     authenticated_registers,
+    begin_incarnations,
     evidence,
     first_registers,
     heartbeats,
     mint_tokens_batch,
     validate_tokens,
 )
+from registry_service.commands.admit_workspace import AdmittedWorkspace, AdmitWorkspace
+from registry_service.commands.begin_incarnation import BeginIncarnation, BegunIncarnation
 from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.mint_token import MintToken
@@ -52,6 +56,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,20 @@ class Core:
         """Let a hot call share a batch."""
         _seconds_left()
         return await queue.ask(item)
+
+    async def share(
+        self,
+        queue: Coalescer[Item, Answer | None],
+        alone: Callable[Concatenate[Store, Item, P], Result],
+        item: Item,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Answer | Result:
+        """In a batch; what that cannot answer is run alone."""
+        answer = await self.ask(queue, item)
+        if answer is not None:
+            return answer
+        return await self.run(alone, item, *args, **kwargs)
 
     async def validate(self, question: ValidateToken) -> ValidatedTokens:
         """Of a token in daily use by a line, which changes nothing; what that does not know, as
@@ -236,6 +255,12 @@ class HotCalls:
         self.first_registers: Coalescer[Register, Registered | None] = coalescer(
             "first register",
             on_thread(partial(first_registers.run, store, new_secret=new_secret)),
+        )
+        self.admissions: Coalescer[AdmitWorkspace, AdmittedWorkspace | None] = coalescer(
+            "admit", on_thread(partial(admit_workspaces.run, store, new_secret=new_secret))
+        )
+        self.launches: Coalescer[BeginIncarnation, BegunIncarnation | None] = coalescer(
+            "begin", on_thread(partial(begin_incarnations.run, store, new_secret=new_secret))
         )
         self.mints: Coalescer[MintToken, Issued] = coalescer(
             "mint", on_thread(partial(mint_tokens_batch.run, store, new_secret=new_secret))

@@ -101,13 +101,12 @@ class Registrations(RegistrationServiceServicer):
         """A box that comes with its ticket, or only says it is back, shares a batch; everything
         else is decided alone.
         """
+        new_secret = self._core.sources.new_secret
         hot, back = self._core.hot, command.bearer is not None and command.token_sha256 is None
         if back or command.ticket is not None:
             queue = hot.registers if back else hot.first_registers
-            answer = await self._core.ask(queue, command)
-            if answer is not None:
-                return answer
-        return await self._core.run(register.run, command, new_secret=self._core.sources.new_secret)
+            return await self._core.share(queue, register.run, command, new_secret=new_secret)
+        return await self._core.run(register.run, command, new_secret=new_secret)
 
     def _note_admitted(self, command: register.Register, answer: Registered) -> None:
         self._core.metrics.admitted(

@@ -30,9 +30,12 @@ class Workspaces(WorkspaceRegistryServiceServicer):
     async def AdmitWorkspace(
         self, request: pb.AdmitWorkspaceRequest, context: object
     ) -> pb.AdmitWorkspaceResponse:
-        command = parse.admit_workspace(request, calls.current())
-        answer = await self._core.run(
-            admit_workspace.run, command, new_secret=self._core.sources.new_secret
+        core, command = self._core, parse.admit_workspace(request, calls.current())
+        answer = await core.share(
+            core.hot.admissions,
+            admit_workspace.run,
+            command,
+            new_secret=core.sources.new_secret,
         )
         return render.admitted(answer)
 
@@ -40,13 +43,15 @@ class Workspaces(WorkspaceRegistryServiceServicer):
     async def BeginIncarnation(
         self, request: pb.BeginIncarnationRequest, context: object
     ) -> pb.BeginIncarnationResponse:
-        sources = self._core.sources
+        core, sources = self._core, self._core.sources
         command = parse.begin_incarnation(
             request,
             calls.current(),
             new_id=sources.new_id,
         )
-        answer = await self._core.run(begin_incarnation.run, command, new_secret=sources.new_secret)
+        answer = await core.share(
+            core.hot.launches, begin_incarnation.run, command, new_secret=sources.new_secret
+        )
         return render.begun(answer)
 
     @override

@@ -63,7 +63,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
     """Refusals: TENANT_MISMATCH, WORKSPACE_REMOVED, TOKEN_HASH_IN_USE, REQUEST_ID_REUSED,
     INVALID_REQUEST (the remembered number is out of reach), TENANT_FORBIDDEN.
     """
-    claim = _claim(command, command.first_token) if command.first_token else None
+    claim = claim_of(command, command.first_token) if command.first_token else None
     with store.transaction() as tx:
         known, new = _introduce(tx, command)
         changes = [_admitted(command, known.workspace)] if new else []
@@ -193,7 +193,7 @@ def _first_token(request: Issuing, wanted: FirstToken, *, new: bool) -> Replayed
     return Replayed(issued=issued, lost=None)
 
 
-def _claim(command: AdmitWorkspace, wanted: FirstToken) -> Claim:
+def claim_of(command: AdmitWorkspace, wanted: FirstToken) -> Claim:
     return Claim(
         caller=command.caller.name,
         method="AdmitWorkspace",

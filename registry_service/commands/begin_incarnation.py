@@ -15,6 +15,7 @@ from registry_service.commands.issued import Delivery, NewSecret
 from registry_service.commands.issuing import Claim, Draft, Issuing
 from registry_service.commands.origin import Origin
 from registry_service.domain.refusals import Reason
+from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import RevokeReason, Token, TokenKind
 from registry_service.storage import registrations, revocation, tokens, workspaces
 from registry_service.storage.requests import Answered
@@ -71,28 +72,43 @@ def run(
             command.workspace_id,
         )
         request = Issuing(
-            tx=tx, claim=_claim(command), origin=command.origin, known=known, new_secret=new_secret
+            tx=tx,
+            claim=claim_of(command),
+            origin=command.origin,
+            known=known,
+            new_secret=new_secret,
         )
         answered = request.earlier_answer()
         if answered:
             return _again(request, command, answered)
-        grounds.require_reach(known.workspace, command.minimum_incarnation, "minimum_incarnation")
-        if known.workspace.suspended and not command.lift_suspension:
-            raise grounds.suspended(command.workspace_id)
+        require_free(command, known.workspace)
         if command.only_if_needed and not _needed(tx, command, known):
             return NotNeeded(incarnation=known.workspace.incarnation)
         return _begin(request, command)
 
 
+def require_free(command: BeginIncarnation, workspace: Workspace) -> None:
+    """Nothing keeps a new launch of it from beginning. Refusals: INVALID_REQUEST (the minimum is
+    out of reach), WORKSPACE_SUSPENDED.
+    """
+    grounds.require_reach(workspace, command.minimum_incarnation, "minimum_incarnation")
+    if workspace.suspended and not command.lift_suspension:
+        raise grounds.suspended(command.workspace_id)
+
+
+def is_behind(command: BeginIncarnation, workspace: Workspace) -> bool:
+    """Launches happened that are not stored here: these records stem from a backup."""
+    return command.minimum_incarnation > workspace.incarnation
+
+
 def _needed(tx: Transaction, command: BeginIncarnation, known: Known) -> bool:
-    if command.minimum_incarnation > known.workspace.incarnation:
-        # Launches happened that are not stored here: these records stem from a backup.
+    if is_behind(command, known.workspace):
         return True
     registration = registration_view.read(tx, command.workspace_id)
     return registration.relaunch is not None
 
 
-def _claim(command: BeginIncarnation) -> Claim:
+def claim_of(command: BeginIncarnation) -> Claim:
     return Claim(
         caller=command.caller.name,
         method="BeginIncarnation",
@@ -139,8 +155,7 @@ def _begin(request: Issuing, command: BeginIncarnation) -> BegunIncarnation:
     recording.record(tx, command.origin, changes)
     if gone:
         recording.publish(tx, [recording.entry_for_all(workspace, reason)])
-    delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
-    return _begun(ticket, secret, delivery, len(gone))
+    return begun_of(ticket, secret, len(gone))
 
 
 def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> BegunIncarnation:
@@ -173,6 +188,12 @@ def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> B
     request.note(replayed)
     fresh = replayed.issued
     return _begun(fresh.token, fresh.plaintext, fresh.delivery, revoked_count)
+
+
+def begun_of(ticket: Token, secret: Secret | None, revoked_count: int) -> BegunIncarnation:
+    """The first answer of a launch."""
+    delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
+    return _begun(ticket, secret, delivery, revoked_count)
 
 
 def _begun(

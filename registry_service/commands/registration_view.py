@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agentworkspace.core.ids import WorkspaceId
@@ -24,7 +25,15 @@ from registry_service.storage.store import Transaction
 
 def read(tx: Transaction, workspace_id: WorkspaceId) -> Registration:
     """How a workspace stands that is known to be there."""
-    return view(*registration_reads.one(tx, workspace_id))
+    return read_many(tx, [workspace_id])[workspace_id]
+
+
+def read_many(
+    tx: Transaction, workspace_ids: Sequence[WorkspaceId]
+) -> dict[WorkspaceId, Registration]:
+    """The same for each of these."""
+    views = (view(*found) for found in registration_reads.many(tx, workspace_ids))
+    return {each.workspace_id: each for each in views}
 
 
 def view(row: Any, uptime: Uptime) -> Registration:

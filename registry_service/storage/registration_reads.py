@@ -30,12 +30,12 @@ LEFT JOIN LATERAL (
     ORDER BY t.create_time DESC, t.token_id DESC LIMIT 1
 ) ticket ON true
 """
-# With how long the registry could hear its box: a look at one is one statement.
-_ONE: Final = (
+# With how long the registry could hear their boxes: a look at one is one statement.
+_MANY: Final = (
     _COLUMNS.replace("SELECT", "SELECT uptime.now, uptime.up_since,", 1)
     + "CROSS JOIN ("
     + pulse.UPTIME
-    + ") AS uptime WHERE w.workspace_id = %(workspace_id)s"
+    + ") AS uptime WHERE w.workspace_id = ANY(%(workspace_ids)s::uuid[])"
 )
 # Narrower than everything, wider than the answer: `domain.liveness` has the last word.
 _PAGE: Final = (
@@ -72,13 +72,13 @@ _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _REVISION: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
-def one(tx: Transaction, workspace_id: WorkspaceId) -> tuple[Any, pulse.Uptime]:
-    """A row of registration and workspace together, of a workspace that is known to be there;
+def many(tx: Transaction, workspace_ids: Sequence[WorkspaceId]) -> list[tuple[Any, pulse.Uptime]]:
+    """A row of registration and workspace together for each of these that is known, in no order;
     and since when the registry could hear its box.
     """
-    asked = {"workspace_id": workspace_id, "longest_gap": pulse.LONGEST_GAP}
-    row = tx.exec_driver_sql(_ONE, asked).one()
-    return row, pulse.uptime_of(tx, row)
+    asked = {"workspace_ids": list(workspace_ids), "longest_gap": pulse.LONGEST_GAP}
+    rows = tx.exec_driver_sql(_MANY, asked).all()
+    return [(row, pulse.uptime_of(tx, row)) for row in rows]
 
 
 def page(
@@ -92,7 +92,7 @@ def page(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> Sequence[Any]:
-    """Rows as those of `one`, newest first; None does not filter.
+    """Rows as those of `many`, newest first; None does not filter.
 
     `silent_before` leaves out whoever surely needs no launch, without a look at a ticket: a hundred
     thousand healthy boxes cost one look at their own rows.
@@ -121,7 +121,7 @@ def changed(
     beyond: tuple[int, str] | None,
     limit: int,
 ) -> Sequence[Any]:
-    """Rows as those of `one`, of what changed since, in order; from behind (change, id) on."""
+    """Rows as those of `many`, of what changed since, in order; from behind (change, id) on."""
     from_change, from_id = beyond or (-1, _NO_ID)
     parameters = {
         "after": after,

@@ -105,10 +105,8 @@ class World:
         return workspace_id
 
     def admit(self, workspace_id: WorkspaceId, **fields: Any) -> AdmittedWorkspace:
-        command = AdmitWorkspace(
-            origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id, tenant_id=ACME
-        )
-        return admit_workspace.run(self.store, replace(command, **fields), new_secret=new_secret)
+        command = admission_of(workspace_id, **fields)
+        return admit_workspace.run(self.store, command, new_secret=new_secret)
 
     def first_token(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
         """An api token of a workspace that is known."""
@@ -127,13 +125,8 @@ class World:
         return self._begin(workspace_id, only_if_needed=True, **fields)
 
     def _begin(self, workspace_id: WorkspaceId, **fields: Any) -> BegunIncarnation | NotNeeded:
-        command = BeginIncarnation(
-            origin=ORIGIN,
-            caller=OPERATOR,
-            workspace_id=workspace_id,
-            request_id=new_request_id(),
-        )
-        return begin_incarnation.run(self.store, replace(command, **fields), new_secret=new_secret)
+        command = launch_of(workspace_id, **fields)
+        return begin_incarnation.run(self.store, command, new_secret=new_secret)
 
     def ticket(self, workspace_id: WorkspaceId, **fields: Any) -> Secret:
         ticket = self.begin(workspace_id, **fields).bootstrap_ticket
@@ -331,6 +324,20 @@ def world_at(url: str, *, pool_size: int = 8) -> Iterator[World]:
         yield World(store)
     finally:
         store.database.close()
+
+
+def admission_of(workspace_id: WorkspaceId, **fields: Any) -> AdmitWorkspace:
+    command = AdmitWorkspace(
+        origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id, tenant_id=ACME
+    )
+    return replace(command, **fields)
+
+
+def launch_of(workspace_id: WorkspaceId, **fields: Any) -> BeginIncarnation:
+    command = BeginIncarnation(
+        origin=ORIGIN, caller=OPERATOR, workspace_id=workspace_id, request_id=new_request_id()
+    )
+    return replace(command, **fields)
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.secret import Secret
@@ -18,6 +15,7 @@ from registry_service.commands.register import Register, Registered
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 from registry_service.storage import registrations, workspaces
+from tests.storage.registry_traces import left_behind, statements
 from tests.storage.registry_world import (
     World,
     new_request_id,
@@ -26,24 +24,6 @@ from tests.storage.registry_world import (
     register_of,
     sha256,
     world_at,
-)
-
-_OF_TOKENS = (
-    "kind, prefix <> '' AS has_prefix, label, scopes, incarnation, outcome,"
-    " expire_time IS NULL AS endless, revoke_reason, revoke_note,"
-    " revoke_time IS NULL AS unrevoked,"
-    " first_use_time IS NULL AS unused, replaces IS NULL AS alone,"
-    " minted_on IS NULL AS on_nothing, client_made,"
-    " request_id IS NULL AS unasked, created_by = 'workspace:' || workspace_id AS by_box,"
-    " issue_digest IS NULL AS undigested, unproven"
-)
-_OF_WORKSPACES = (
-    "tenant_id, incarnation, registered_incarnation, fence, compromised, box_left, retire_time"
-)
-_OF_REGISTRATIONS = (
-    "state, incarnation, url, delivery_mode, agent_card, runtime, runtime_version, active_tasks,"
-    " sample_error, deregistered, healthy_incarnation, rejected_count, refused_since,"
-    " refused_last IS NULL AS never_refused, changed > 0 AS told"
 )
 
 
@@ -64,50 +44,6 @@ def launched_anew(world: World) -> tuple[WorkspaceId, Secret]:
     world.heartbeat(workspace_id, box, degraded=True, sample_error="no disk")
     world.register(workspace_id, bearer=box, token_sha256=sha256(new_secret(TokenKind.INSTANCE)))
     return workspace_id, world.ticket(workspace_id)
-
-
-def left_behind(world: World, workspace_id: WorkspaceId) -> dict[str, list[Any]]:
-    """Everything stored of a workspace but ids and times."""
-    found = {
-        table: sorted(
-            map(
-                str,
-                world.sql(
-                    f"SELECT {columns} FROM registry.{table} WHERE workspace_id = %(id)s",  # noqa: S608
-                    id=workspace_id,
-                ),
-            )
-        )
-        for table, columns in (
-            ("tokens", _OF_TOKENS),
-            ("workspaces", _OF_WORKSPACES),
-            ("registrations", _OF_REGISTRATIONS),
-        )
-    }
-    found["audit"] = world.sql(
-        "SELECT actor = 'workspace:' || workspace_id AS by_box, method, action, tenant_id,"
-        " (SELECT kind FROM registry.tokens t WHERE t.token_id::text = subject) AS of_kind,"
-        " details, correlation_id FROM registry.audit_events WHERE workspace_id = %(id)s"
-        " ORDER BY action, details::text",
-        id=workspace_id,
-    )
-    return found
-
-
-@contextmanager
-def statements(world: World) -> Iterator[list[str]]:
-    sent: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: object) -> None:
-        if not statement.startswith("PREPARE"):
-            sent.append(statement)
-
-    engine = world.store.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("client_made", [True, False])

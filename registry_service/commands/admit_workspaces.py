@@ -1,0 +1,108 @@
+"""AdmitWorkspace of many that are new: two statements, one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import IntegrityError
+
+from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import Refusal
+from agentworkspace.core.secret import Secret
+from registry_service.commands import issuing, registration_view
+from registry_service.commands.admit_workspace import (
+    AdmittedWorkspace,
+    AdmitWorkspace,
+    FirstToken,
+    claim_of,
+)
+from registry_service.commands.issued import Delivery, Issued, NewSecret
+from registry_service.commands.views import Registration
+from registry_service.domain.tokens import Token, TokenKind, display_prefix, token_sha256
+from registry_service.storage import admissions
+from registry_service.storage.admissions import NewWorkspace
+from registry_service.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One to admit, and its first token's secret, which is made here."""
+
+    new: NewWorkspace
+    secret: Secret | None
+
+
+def run(
+    store: Store, commands: Sequence[AdmitWorkspace], *, new_secret: NewSecret
+) -> list[AdmittedWorkspace | None]:
+    """One answer each, in order; None: not that simple, run `admit_workspace` for it alone.
+
+    What `admit_workspace` would refuse or repeat is answered None, and left as it was.
+    """
+    drafts: dict[int, _Draft] = {}
+    seen: set[WorkspaceId] = set()
+    for place, command in enumerate(commands):
+        if command.workspace_id not in seen and _is_simple(command):
+            seen.add(command.workspace_id)
+            drafts[place] = _draft(command, new_secret)
+    if not drafts:
+        return [None] * len(commands)
+    try:
+        with store.transaction() as tx:
+            admitted = admissions.admit(tx, [draft.new for draft in drafts.values()])
+            views = registration_view.read_many(tx, list(admitted)) if admitted else {}
+    except IntegrityError:
+        # One got in the way of another transaction, so that none was admitted.
+        return [None] * len(commands)
+    return [
+        _answer(drafts[place], admitted[command.workspace_id], views[command.workspace_id])
+        if place in drafts and command.workspace_id in admitted
+        else None
+        for place, command in enumerate(commands)
+    ]
+
+
+def _is_simple(command: AdmitWorkspace) -> bool:
+    """Nothing is remembered of it, and no hash that somebody may have is asked for."""
+    if command.remembered_incarnation or command.suspended:
+        return False
+    if command.first_token and command.first_token.token_sha256:
+        return False
+    try:
+        command.caller.require_tenant(command.tenant_id)
+    except Refusal:
+        return False
+    return True
+
+
+def _draft(command: AdmitWorkspace, new_secret: NewSecret) -> _Draft:
+    wanted = command.first_token
+    secret = new_secret(TokenKind.API) if wanted else None
+    text = secret.reveal() if secret else ""
+    token = wanted or FirstToken()
+    new = NewWorkspace(
+        workspace_id=command.workspace_id,
+        tenant_id=command.tenant_id,
+        ticket_required=command.ticket_required,
+        evidence_required=command.evidence_required,
+        token_sha256=token_sha256(text) if secret else None,
+        prefix=display_prefix(text),
+        label=token.label,
+        scopes=issuing.scopes_as_param(token.scopes),
+        ttl=token.ttl,
+        request_id=command.request_id,
+        caller=command.caller.name,
+        digest=claim_of(command, wanted).digest() if wanted else None,
+        actor=command.origin.actor,
+        method=command.origin.method,
+        correlation_id=command.origin.correlation_id,
+    )
+    return _Draft(new, secret)
+
+
+def _answer(draft: _Draft, token: Token | None, registration: Registration) -> AdmittedWorkspace:
+    issued = None
+    if token:
+        issued = Issued(token=token, plaintext=draft.secret, delivery=Delivery.ENCLOSED)
+    return AdmittedWorkspace(registration=registration, issued=issued)
