@@ -64,6 +64,8 @@ from registry_service.workers.write_behind import LastUses, RefusedLedger
 # One thread for each kind of batch (checks that no line answered come in one of two kinds, as
 # lines are up or down), and a little for the background: neither waits for the other.
 HOT_THREADS: Final = 4
+# More than there are kinds of batches, and lanes of them: who waits here waits for its turn.
+HOT_WAITING: Final = 32
 BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32
 
@@ -97,7 +99,7 @@ class Registry:
             pooled=settings.database_pooled,
         )
         self.cold = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
-        self._hot = BlockingPool(threads=HOT_THREADS, max_waiting=HOT_THREADS, name="batch")
+        self._hot = BlockingPool(threads=HOT_THREADS, max_waiting=HOT_WAITING, name="batch")
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
 
         self._feed = RevocationFeed(

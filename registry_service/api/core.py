@@ -49,6 +49,11 @@ LEAST_SECONDS: Final = 0.005
 # Connections for lean statements: one for single checks, the others for calls with many.
 LINES: Final = 3
 
+# After an outage a fleet waits for its first Registers. Two batches at once, because each is
+# longer at the database than here; no larger, or the boxes of the first wait for the last of it.
+FIRST_LANES: Final = 2
+FIRST_REGISTERS: Final = 64
+
 # Of what was presented, in order; None for junk.
 Hashes = Sequence[bytes | None]
 
@@ -255,6 +260,8 @@ class HotCalls:
         self.first_registers: Coalescer[Register, Registered | None] = coalescer(
             "first register",
             on_thread(partial(first_registers.run, store, new_secret=new_secret)),
+            most=min(max_batch, FIRST_REGISTERS),
+            lanes=FIRST_LANES,
         )
         self.admissions: Coalescer[AdmitWorkspace, AdmittedWorkspace | None] = coalescer(
             "admit", on_thread(partial(admit_workspaces.run, store, new_secret=new_secret))

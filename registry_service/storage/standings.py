@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -135,9 +136,13 @@ def snapshots(tx: Connection, shown: Sequence[Shown]) -> list[Snapshot]:
 
 def _snapshot(workspace_id: WorkspaceId, rows: Sequence[Any]) -> Snapshot:
     parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "current": [], "of_ticket": []}
+    # Most come in several parts.
+    read: dict[UUID, Token] = {}
     for row in rows:
         if row.part is not None:
-            parts[row.part].append(tokens.to_token(row))
+            token = read.get(row.token_id) or tokens.to_token(row)
+            read[row.token_id] = token
+            parts[row.part].append(token)
     first = rows[0]
     return Snapshot(
         now=first.now,
