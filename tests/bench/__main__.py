@@ -5,6 +5,8 @@ python -m tests.bench --tokens 10000 --quick  a first impression, in a minute
 python -m tests.bench --storm                 twice the capacity, and 5 000 boxes at once
 python -m tests.bench --pooler                through PgBouncer in transaction mode
 python -m tests.bench --sealing               MintToken with the audit sealed, and not
+python -m tests.bench --fleet 50000           so many boxes at their own pace, through two outages
+python -m tests.bench --table RUN.json …      saved runs as the tables of README.md
 """
 
 from __future__ import annotations
@@ -18,26 +20,50 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from deploy.pair import Stopped, stop_on_signals
-from tests.bench import alternatives, database, pair, plot, ratios, rows, sealing, suite
-from tests.bench.bench import Bench, say
+from tests.bench import (
+    alternatives,
+    database,
+    fleet,
+    launches,
+    openbao,
+    page,
+    pair,
+    plot,
+    pythons,
+    ratios,
+    rows,
+    sealing,
+    suite,
+)
+from tests.bench.bench import REPEATS, Bench, say
 from tests.bench.database import Server
+
+# Each a part of a run that stands by itself, so that a run can be made piece by piece.
+PARTS: Final = ("registry", "launches", "verifier", "plans", "go", "openbao", "pythons")
 
 
 def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
+    if chosen.table:
+        page.write(chosen.table, chosen.history)
+        return 0
     seconds = 2.0 if chosen.quick else chosen.seconds
     with _home(chosen.home) as home, database.running(home / "postgres") as server:
-        about = _about(server)
+        about = _about(server) | {"repeats": chosen.repeats}
         for name, value in about.items():
             say(f"{name}: {value}")
-        with pair.bare(home / "bare") as bare, Bench(server, bare, seconds=seconds) as bench:
+        with (
+            pair.bare(home / "bare") as bare,
+            Bench(server, bare, seconds=seconds, repeats=chosen.repeats) as bench,
+        ):
             _run(bench, server, home, chosen)
             about["load after"] = _load()
+            about["bytes a box"] = server.bytes_a_box(server.registry_with(max(chosen.tokens)))
     if bench.rows:
         _report(bench.rows, about, chosen)
     return 0
@@ -47,34 +73,49 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
     largest = max(chosen.tokens)
     if chosen.storm:
         suite.storms(bench, server, home, largest)
+    elif chosen.restarts:
+        suite.restarts(bench, server, home, largest)
+    elif chosen.fleet:
+        fleet.measure(server, home, chosen.fleet)
     elif chosen.sealing:
         sealing.measure(bench, server, home, largest)
     elif chosen.pooler:
         suite.pooler(bench, server, home, largest)
     else:
-        for tokens in sorted(chosen.tokens):
-            for count in chosen.processes:
-                suite.registry(bench, server, home, tokens=tokens, count=count)
-        if chosen.go:
+        for part in (part for part in PARTS if part in chosen.only):
+            _part(part, bench, server, home, chosen)
+
+
+def _part(name: str, bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -> None:
+    largest, counts = max(chosen.tokens), sorted(chosen.processes)
+    match name:
+        case "registry":
+            for tokens in sorted(chosen.tokens):
+                for count in counts:
+                    suite.registry(bench, server, home, tokens=tokens, count=count)
+        case "launches":
+            launches.measure(bench, server, home, largest)
+        case "verifier":
+            suite.verifier(bench, server, home, largest)
+        case "plans":
+            suite.planned(bench)
+        case "go":
             alternatives.beside_go(
-                bench,
-                server,
-                home,
-                tokens=largest,
-                counts=sorted(chosen.processes),
-                quick=chosen.quick,
+                bench, server, home, tokens=largest, counts=counts, quick=chosen.quick
             )
-        suite.launches(bench, server, home, largest)
-        suite.verifier(bench, server, home, largest)
-        suite.planned(bench)
+        case "openbao":
+            openbao.beside(bench, home)
+        case "pythons":
+            pythons.beside(bench, server, home, largest, chosen.python)
 
 
 def _report(found: list[rows.Row], about: dict[str, Any], chosen: argparse.Namespace) -> None:
     say("\n" + rows.table(found))
     say("\n" + ratios.shown(ratios.of(found)))
-    say(alternatives.ELSEWHERE)
     rows.save(chosen.json, found, about)
     say(f"\nsaved in {chosen.json}")
+    if chosen.history:
+        page.note(chosen.history, found, about)
     try:
         plot.draw(chosen.json.with_suffix(".png"), found)
         say(f"drawn in {chosen.json.with_suffix('.png')}")
@@ -90,14 +131,20 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--tokens", type=int, nargs="+", default=[10_000, 1_000_000], help="10000000 on request")
     add("--processes", type=int, nargs="+", default=[1, 2])
-    add("--seconds", type=float, default=8.0, help="of each measurement")
+    add("--seconds", type=float, default=6.0, help="of each row, all its repeats together")
+    add("--repeats", type=int, default=REPEATS, help="of each row, in turn with the bare server")
+    add("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts of the run")
     add("--quick", action="store_true", help="two seconds each: an impression, no numbers")
-    add("--without-go", dest="go", action="store_false", help="no comparison with a service in Go")
-    add("--storm", action="store_true", help="overload, and a restart storm")
+    add("--python", help="a newer one that has the services' packages, to measure beside")
+    add("--storm", action="store_true", help="overload, and both restart storms")
+    add("--restarts", action="store_true", help="the restart storms alone")
+    add("--fleet", type=int, metavar="BOXES", help="heartbeats at their own pace, two outages")
     add("--pooler", action="store_true", help="through PgBouncer")
     add("--sealing", action="store_true", help="what sealing the audit costs MintToken")
     add("--home", type=Path, help="keep the databases here, for the next run")
     add("--json", type=Path, default=Path(tempfile.gettempdir()) / "agentworkspace-bench.json")
+    add("--history", type=Path, help="append the ratios of this run here, and draw them all")
+    add("--table", type=Path, nargs="+", metavar="RUN", help="write saved runs into README.md")
     add("--compare", type=Path, help="a run that was saved before")
     return parser
 

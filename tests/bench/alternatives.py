@@ -1,4 +1,4 @@
-"""ValidateToken beside what a user would pick instead: the same tokens, the same load, in turn."""
+"""Hot calls beside what a user would write instead: the same tokens, the same load, in turn."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import cases, go_service, pair
+from tests.bench import cases, go_service, newcomers, pair
 from tests.bench.bench import Bench, Case, say
 from tests.bench.database import Server
 from tests.bench.load import Plan
-from tests.bench.ratios import BESIDE_GO, GO, GO_AS_IT_COMES
+from tests.bench.ratios import BESIDE_GO, GO, GO_AS_IT_COMES, GO_FIRST, GO_HEARTBEAT
 
 # Connections to the database that the service in Go is tried with; it gets the best of them.
 POOLS: Final = (8, 16, 32, 64, 96)
 # What pgx takes when nobody says how many.
 PGX_POOL: Final = max(4, os.cpu_count() or 4)
+FIRST_REGISTERS_A_SECOND: Final = 8000
 TRY_SECONDS: Final = 3.0
 # The registry writes the uses of a minute together: less than that would leave them out.
 A_MINUTE: Final = 66.0
-ELSEWHERE: Final = (
-    "   From another machine, not measured here: OpenBao 900 durable token creations/s and\n"
-    "   3,900 to 5,100 lookups/s, a Go select-and-update service 2,400/s, where a bare no-op\n"
-    "   server in Python made 4,700 to 6,900/s. Scale them by the bare server of this run."
-)
 
 
 def beside_go(
@@ -71,5 +67,27 @@ def beside_go(
         for row, connections in ((GO, pool), (GO_AS_IT_COMES, PGX_POOL)):
             with go_service.running(program, server, name, home, pool=connections) as served:
                 bench.measure(
-                    replace(case, name=row), served, tokens=tokens, count=count, stores={}
-                )
+                    replace(case, name=row, least_seconds=0.0),
+                    served, tokens=tokens, count=count, stores={},
+                )  # fmt: skip
+    with go_service.running(program, server, name, home, pool=pool) as served:
+        for case in _of_boxes(server, name, tokens, bench.seconds):
+            bench.measure(case, served, tokens=tokens, count=min(counts), stores={})
+
+
+def _of_boxes(server: Server, database_name: str, tokens: int, seconds: float) -> list[Case]:
+    """Heartbeats, and first Registers of boxes that were launched for it."""
+    boxes = newcomers.admit(server, database_name, int(seconds * FIRST_REGISTERS_A_SECOND))
+    return [
+        Case(
+            name=GO_HEARTBEAT,
+            method=cases.BOXES + "Heartbeat",
+            messages=cases.heartbeat(tokens),
+        ),
+        Case(
+            name=GO_FIRST,
+            method=cases.BOXES + "Register",
+            messages=newcomers.messages(boxes),
+            once=True,
+        ),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,8 +20,9 @@ from tests.bench.rows import Row
 
 # Load generators at the same time: agents, and somebody else beside them.
 GENERATORS: Final = 2
-# Of one row, with the bare server between them: a shared machine is another one every second.
-SLICES: Final = 4
+# Of one row, each between two looks at the bare server: a shared machine is another one every
+# second, and what a row made of the bare server is the median of them.
+REPEATS: Final = 3
 
 Part = TypeVar("Part")
 
@@ -29,6 +31,7 @@ Part = TypeVar("Part")
 class Case:
     """A row to come. `unit`: how many things one call does. `store`: which of the database's own
     ceilings it is compared with. `least_seconds`: measured for that long, whatever the others are.
+    `once`: each message is sent once, so that every repeat has its share of them.
     """
 
     name: str
@@ -64,9 +67,13 @@ class Spent:
 class Bench(AbstractContextManager["Bench"]):
     """Shows what it does while it does it; every row goes into `rows`."""
 
-    def __init__(self, server: Server, bare: Served, *, seconds: float) -> None:
+    def __init__(
+        self, server: Server, bare: Served, *, seconds: float, repeats: int = REPEATS
+    ) -> None:
         self.rows: list[Row] = []
+        # Of a row, all its repeats together.
         self.seconds = seconds
+        self.repeats = repeats
         self._server = server
         self._bare = bare
         # A process of its own, without this one's threads and channels.
@@ -92,19 +99,16 @@ class Bench(AbstractContextManager["Bench"]):
     ) -> Measured:
         """One row: the method and the bare server in turn, so that both have the same machine."""
         say(f"   {case.name}, {tokens:,} tokens, {count} process(es) …")
-        slices = 1 if case.once else SLICES
-        plan = self._plan(case, served, slices)
+        plan = self._plan(case, served)
 
         def send(index: int) -> Measured:
-            messages = turned(case.messages, index, slices)
+            pick = part_of if case.once else turned
+            messages = pick(case.messages, index, self.repeats)
             return self.send(replace(plan, messages=messages)).result()
 
-        parts, spent, bare = self.in_turn(served, send, slices)
+        parts, spent, bare = self.in_turn(served, send)
         found = load.together(parts)
-        calls = float(sum(found.statuses.values()))
-        if not case.once:
-            # What was answered before and after the seconds that count was paid for, too.
-            calls = calls * (1 + plan.warm_seconds / plan.seconds) + slices * case.in_flight
+        calls = found.begun
         self.rows.append(
             Row(
                 name=case.name,
@@ -120,7 +124,11 @@ class Bench(AbstractContextManager["Bench"]):
                 wal_bytes=spent.wal / calls if calls else 0.0,
                 memory_mib=served.process.memory_mib(),
                 failed=found.failed,
-                bare=bare,
+                bare=statistics.mean(bare),
+                # What is measured for long has its reason in the whole of it, not in the middle.
+                shares=[]
+                if case.least_seconds
+                else shares([part.throughput * case.unit for part in parts], bare),
                 store=stores.get(case.store, 0.0),
             )
         )
@@ -129,18 +137,18 @@ class Bench(AbstractContextManager["Bench"]):
         return found
 
     def in_turn(
-        self, served: Served, measure: Callable[[int], Part], slices: int = SLICES
-    ) -> tuple[list[Part], Spent, float]:
-        """A row in several parts: these, what they cost the service and PostgreSQL, and what the
-        bare server did a second before, between and after them.
+        self, served: Served, measure: Callable[[int], Part]
+    ) -> tuple[list[Part], Spent, list[float]]:
+        """A row, repeated: the parts, what they cost the service and PostgreSQL, and what the
+        bare server did before, between and after them, so one number more.
         """
         bare, parts, spent = [self.bare()], [], Spent()
-        for index in range(slices):
+        for index in range(self.repeats):
             before = self._spent(served)
             parts.append(measure(index))
             spent += self._spent(served) - before
             bare.append(self.bare())
-        return parts, spent, sum(bare) / len(bare)
+        return parts, spent, bare
 
     def bare(self) -> float:
         """Calls a second of the server that does nothing, now: one yardstick for all rows."""
@@ -161,7 +169,7 @@ class Bench(AbstractContextManager["Bench"]):
             wal=self._server.wal_bytes(),
         )
 
-    def _plan(self, case: Case, served: Served, slices: int) -> Plan:
+    def _plan(self, case: Case, served: Served) -> Plan:
         return Plan(
             address=served.address,
             method=case.method,
@@ -169,8 +177,8 @@ class Bench(AbstractContextManager["Bench"]):
             bearer="" if case.messages[0].bearer else served.bearer,
             in_flight=case.in_flight,
             share=served.process.workers() if len(served.metrics) > 1 else (),
-            warm_seconds=1.0 / slices,
-            seconds=max(self.seconds, case.least_seconds) / slices,
+            warm_seconds=1.0 / self.repeats,
+            seconds=max(self.seconds, case.least_seconds) / self.repeats,
             once=case.once,
             keep=case.keep,
         )
@@ -180,6 +188,19 @@ def turned(messages: Sequence[Message], part: int, parts: int) -> list[Message]:
     """The same, begun further on: each part of a row asks for other tokens."""
     begin = len(messages) * part // parts
     return [*messages[begin:], *messages[:begin]]
+
+
+def part_of(messages: Sequence[Message], part: int, parts: int) -> Sequence[Message]:
+    """Those of one part, where none may be sent twice."""
+    return messages[len(messages) * part // parts : len(messages) * (part + 1) // parts]
+
+
+def shares(throughputs: Sequence[float], bare: Sequence[float]) -> list[float]:
+    """What each repeat made of the bare server on both its sides."""
+    return [
+        2 * throughput / (before + after)
+        for throughput, before, after in zip(throughputs, bare[:-1], bare[1:], strict=True)
+    ]
 
 
 def generator(found: Measured) -> str:

@@ -9,14 +9,28 @@ from typing import Final
 
 from google.protobuf.message import Message as Proto
 
-from agentworkspace.provision.v1 import provision_pb2, workspace_pb2, workspace_service_pb2
-from agentworkspace.registry.v1 import registration_service_pb2, token_pb2, token_service_pb2
+from agentworkspace.core.secret import Secret
+from agentworkspace.provision.v1 import (
+    provision_pb2,
+    secret_service_pb2,
+    workspace_pb2,
+    workspace_service_pb2,
+)
+from agentworkspace.registry.v1 import (
+    registration_service_pb2,
+    token_pb2,
+    token_service_pb2,
+    workspace_registry_service_pb2,
+)
 from tests.bench import database
 from tests.bench.database import TOKENS_A_WORKSPACE
 from tests.bench.h2 import Message, prefixed
+from tests.bench.newcomers import Newcomer
 
 TOKENS: Final = "/agentworkspace.registry.v1.TokenService/"
 BOXES: Final = "/agentworkspace.registry.v1.RegistrationService/"
+REGISTRY: Final = "/agentworkspace.registry.v1.WorkspaceRegistryService/"
+SECRETS_OF_BOXES: Final = "/agentworkspace.provision.v1.SecretService/"
 WORKSPACES: Final = "/agentworkspace.provision.v1.WorkspaceService/"
 BATCH: Final = 64
 # Of a workspace that has many.
@@ -76,6 +90,17 @@ def heartbeat(tokens: int, different: int = DIFFERENT) -> list[Message]:
     )
 
 
+def heartbeat_of_all(boxes: int) -> list[Message]:
+    """One of each box of the table."""
+    return [
+        _message(
+            registration_service_pb2.HeartbeatRequest(workspace_id=database.workspace_of(number)),
+            bearer=database.token(number),
+        )
+        for number in range(0, boxes * TOKENS_A_WORKSPACE, TOKENS_A_WORKSPACE)
+    ]
+
+
 def register(tokens: int, different: int = DIFFERENT) -> list[Message]:
     """A box that is back and shows its token."""
     return _of_boxes(
@@ -119,6 +144,50 @@ def provision(workspace_ids: Sequence[str]) -> list[Message]:
         )
         for workspace_id in workspace_ids
     ]
+
+
+def begin(workspace_ids: Sequence[str]) -> list[Message]:
+    """A further launch of each, as a launcher begins it."""
+    return [
+        _message(
+            workspace_registry_service_pb2.BeginIncarnationRequest(
+                workspace_id=workspace_id, request_id=str(uuid.uuid4())
+            )
+        )
+        for workspace_id in workspace_ids
+    ]
+
+
+def admit(count: int) -> list[Message]:
+    """Workspaces that nobody knows yet, each with a first token, as CreateWorkspace asks."""
+    return [
+        _message(
+            workspace_registry_service_pb2.AdmitWorkspaceRequest(
+                workspace_id=str(uuid.uuid4()),
+                tenant_id=f"tenant-{index % database.TENANTS}",
+                request_id=str(uuid.uuid4()),
+                ticket_required=True,
+                first_token=workspace_registry_service_pb2.FirstToken(label="bench"),
+            )
+        )
+        for index in range(count)
+    ]
+
+
+def secret_values(boxes: Sequence[tuple[str, str]]) -> list[Message]:
+    """Asked by boxes, given as workspace and instance token."""
+    return [
+        _message(secret_service_pb2.GetSecretValuesRequest(workspace_id=workspace_id), bearer=token)
+        for workspace_id, token in boxes
+    ]
+
+
+def launched(body: bytes) -> Newcomer | None:
+    """The box of an answer to ProvisionWorkspace, as it came; None when none was launched."""
+    env = workspace_service_pb2.ProvisionWorkspaceResponse.FromString(body[5:]).env
+    if not env:
+        return None
+    return Newcomer(env["WORKSPACE_ID"], Secret(env["WORKSPACE_BOOTSTRAP_TICKET"]))
 
 
 def created_id(body: bytes) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -75,6 +78,11 @@ SELECT bench.workspace(number / %(each)s),
        CASE number %% %(each)s WHEN 0 THEN 1 ELSE 0 END, now(), now(), now(), 'bench'
 FROM generate_series(0, %(tokens)s - 1) AS number;
 """
+_SIZE: Final = """
+SELECT sum(pg_total_relation_size(c.oid)) / (SELECT count(*) FROM registry.workspaces)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'registry' AND c.relkind IN ('r', 'p', 'm')
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,17 @@ class Server:
         """A cursor that commits every statement."""
         return superuser(self.sockets, database)
 
+    def crash(self) -> None:
+        """As a machine that is lost: nothing is finished, and the log is replayed at the start."""
+        mark = self.directory / "data" / "postmaster.pid"
+        os.kill(self.pid, signal.SIGQUIT)
+        while mark.exists():
+            time.sleep(0.01)
+
+    def start(self) -> None:
+        """After a crash; answers once it takes connections."""
+        embedded_postgres._Cluster(self.directory).ensure_started(SETTINGS)
+
     def wal_bytes(self) -> int:
         """How much was ever written to the log."""
         with self.session("postgres") as cursor:
@@ -106,6 +125,13 @@ class Server:
         with self.session("postgres") as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{database}"')
+
+    def bytes_a_box(self, database: str) -> float:
+        """What a workspace takes on disk: its tokens, its audit and their indexes with it."""
+        with self.session(database) as cursor:
+            cursor.execute(_SIZE)
+            (size,) = cursor.fetchone() or (0.0,)
+            return float(size)
 
     def copy_of(self, database: str) -> str:
         """The name of a copy, made anew."""

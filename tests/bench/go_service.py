@@ -1,4 +1,4 @@
-"""The service a user would write instead, in Go: built and started. `select_and_update/` is it.
+"""The service a user would write instead, in Go: built and started. `in_go/` is it.
 
 It is built offline, from Debian's packages of its libraries; nothing is fetched but they.
 """
@@ -20,7 +20,7 @@ from tests.bench import processes
 from tests.bench.database import Server
 from tests.bench.pair import Served
 
-SOURCE: Final = Path(__file__).with_name("select_and_update")
+SOURCE: Final = Path(__file__).with_name("in_go")
 PACKAGES: Final = ("golang-go", "golang-google-grpc-dev", "golang-github-jackc-pgx-v4-dev")
 # Where Debian's packages put libraries; GOPATH says where else they are.
 LIBRARIES: Final = "/usr/share/gocode"
@@ -39,7 +39,7 @@ def built(home: Path) -> Path:
     """
     _install_what_is_missing()
     home.mkdir(parents=True, exist_ok=True)
-    program = home / "select-and-update"
+    program = home / "in-go"
     settings = {
         "GO111MODULE": "off",
         "GOPATH": _libraries(),
@@ -87,13 +87,13 @@ def _install_what_is_missing() -> None:
         raise Missing(
             f"Go or its libraries are not here; install Debian's {wanted} "
             f"(apt-get install {wanted}), or name in GOPATH where {' and '.join(NEEDED)} lie; "
-            "--without-go leaves this comparison out"
+            "--only leaves this comparison out"
         )
     for command in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
         subprocess.run(("apt-get", "--quiet", *command), check=False, capture_output=True)
     if not _is_complete():
         raise Missing(
-            f"apt-get could not install {wanted}; install them by hand, or say --without-go"
+            f"apt-get could not install {wanted}; install them by hand, or leave it out with --only"
         )
 
 

@@ -44,7 +44,9 @@ class Message:
 
 
 class Connection:
-    """Non-blocking. `answered(tag, grpc status, body)` is called for every call that ended."""
+    """Non-blocking. `answered(tag, grpc status, body)` is called for every call that ended. What
+    is not answered within `timeout_seconds`, the server gives up; 0 is no limit.
+    """
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Connection:
         bearer: str,
         answered: Answered,
         keep_bodies: bool = False,
+        timeout_seconds: float = 0.0,
     ) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)))
@@ -71,9 +74,12 @@ class Connection:
         self._window = _FIRST_WINDOW
         self._blocked: deque[tuple[int, Message]] = deque()
         self._unread = b""
+        headers = _headers(address, method, bearer)
+        if timeout_seconds:
+            headers.append((b"grpc-timeout", f"{round(timeout_seconds * 1000)}m".encode()))
         first = [
             b"\x83\x86",  # :method POST, :scheme http, from the static table
-            *(_indexed(name, value) for name, value in _headers(address, method, bearer)),
+            *(_indexed(name, value) for name, value in headers),
         ]
         self._first_block: bytes | None = b"".join(first)
         # The newest entry of the dynamic table is 62.
@@ -104,6 +110,9 @@ class Connection:
                 sent = self.socket.send(self._unsent)
             except BlockingIOError:
                 return True
+            except ConnectionError:
+                self._break_off()
+                return False
             del self._unsent[:sent]
         return False
 
@@ -113,6 +122,8 @@ class Connection:
             piece = self.socket.recv(1 << 18)
         except BlockingIOError:
             return
+        except ConnectionError:
+            piece = b""
         if not piece:
             self._break_off()
             return
@@ -190,6 +201,7 @@ class Connection:
 
     def _break_off(self) -> None:
         self.closed = True
+        self._unsent.clear()
         for stream in list(self._tags):
             self._end(stream, BROKEN_OFF)
         while self._blocked:

@@ -62,6 +62,8 @@ class Measured:
     # Of the generator itself, in the same `seconds`.
     cpu_seconds: float
     bodies: list[bytes] = field(default_factory=list)
+    # Calls that the server had to answer, those of the warm-up and of the end with them.
+    begun: int = 0
     # Connections of each process that shares the port.
     spread: tuple[int, ...] = ()
 
@@ -89,6 +91,7 @@ def together(parts: Sequence[Measured]) -> Measured:
         refused_latencies=sorted(each for part in parts for each in part.refused_latencies),
         cpu_seconds=sum(part.cpu_seconds for part in parts),
         bodies=[body for part in parts for body in part.bodies],
+        begun=sum(part.begun for part in parts),
         spread=parts[0].spread,
     )
 
@@ -166,6 +169,7 @@ class _Run:
             refused_latencies=sorted(self._refused),
             cpu_seconds=cpu,
             bodies=self._bodies,
+            begun=self._next,
             spread=tuple(self._spread.values()),
         )
 

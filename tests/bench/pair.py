@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,11 +51,15 @@ def registry(
     count: int = 1,
     environment: Mapping[str, str] | None = None,
     module: str = "registry_service",
+    python: str = sys.executable,
+    address: str = "",
 ) -> Iterator[Served]:
-    """registry-service in `count` processes on this database, until the block ends."""
+    """registry-service in `count` processes on this database, until the block ends; at a free
+    address, unless it is to be found where an earlier one was.
+    """
     installation = Installation(home)
     installation.prepare()
-    (address,) = free_addresses(1)
+    address = address or free_addresses(1)[0]
     metrics = _neighbours(count)
     settings = {
         "REGISTRY_LISTEN": address,
@@ -65,7 +70,7 @@ def registry(
         **(environment or {}),
     }
     log = installation.log("registry-service")
-    with processes.module(module, "serve", log=log, environment=settings) as process:
+    with processes.module(module, "serve", log=log, environment=settings, python=python) as process:
         processes.wait_until_serving(process, address)
         yield Served(
             address=address,

@@ -18,7 +18,8 @@ class Missing(Exception):
     """With what to do about it."""
 
 
-def draw(path: Path, rows: Sequence[Row]) -> None:
+def pyplot() -> Any:
+    """matplotlib's, drawing into files. Missing without it."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra that few have
     except ImportError:
@@ -29,6 +30,11 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
+    return plt
+
+
+def draw(path: Path, rows: Sequence[Row]) -> None:
+    plt = pyplot()
     figure, axes = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
     by_size = [row for row in rows if row.processes == 1]
     largest = max((row.tokens for row in rows), default=0)

@@ -75,12 +75,14 @@ def started(
 
 @contextmanager
 def module(
-    name: str, *arguments: str, log: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    *arguments: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[Process]:
-    """A module of this project, run by this very interpreter."""
-    with started(
-        (sys.executable, "-m", name, *arguments), log=log, environment=environment
-    ) as process:
+    """A module of this project, run by this very interpreter unless another is named."""
+    with started((python, "-m", name, *arguments), log=log, environment=environment) as process:
         yield process
 
 

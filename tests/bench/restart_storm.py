@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import grpc
-import grpc.aio
-import uvloop
-
-from agentworkspace.core.secret import Secret
-from agentworkspace.core.token_format import derive_instance_token, sha256_hex
-from agentworkspace.registry.v1 import registration_service_pb2 as pb
-from agentworkspace.registry.v1.registration_service_pb2_grpc import RegistrationServiceStub
-from agentworkspace.rpc.errors import failure_from
-from tests.bench.bench import say
+from agentworkspace.core.backoff import Backoff
+from tests.bench import cases, crowd, load, newcomers
+from tests.bench.bench import Bench, say
+from tests.bench.crowd import AGAIN
 from tests.bench.database import Server
+from tests.bench.h2 import Message
 from tests.bench.pair import Served
 
-BOXES: Final = 5000
-CHANNELS: Final = 16
-TRIES: Final = 20
-CALL_SECONDS: Final = 10.0
-LONGEST_PAUSE: Final = 8.0
-# As the contract has it: what names no recovery means RETRY. CANCELLED is gRPC's own, see README.
-_AGAIN: Final = (
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.ABORTED,
-)
-
-# As BeginIncarnation leaves them: incarnation 1, and a ticket that nobody has redeemed.
-_ADMIT: Final = """
-INSERT INTO registry.workspaces (workspace_id, tenant_id, create_time, incarnation, ticket_required)
-SELECT bench.workspace(number), 'storm', now(), 1, true FROM generate_series(%(a)s, %(b)s) number;
-INSERT INTO registry.registrations (workspace_id)
-SELECT bench.workspace(number) FROM generate_series(%(a)s, %(b)s) AS number;
-INSERT INTO registry.tokens
-    (workspace_id, kind, token_sha256, incarnation, create_time, expire_time, created_by)
-SELECT bench.workspace(number), 'TICKET', sha256(bench.token('awt_', number)::bytea), 1, now(),
-       now() + interval '1 hour', 'bench'
-FROM generate_series(%(a)s, %(b)s) AS number;
-"""
-_TICKETS: Final = """
-SELECT bench.workspace(number)::text, bench.token('awt_', number)
-FROM generate_series(%(a)s, %(b)s) AS number
-"""
+SIZES: Final = (5_000, 20_000)
+# Whoever is not in by then is counted as left outside.
+GIVE_UP_SECONDS: Final = 120.0
+REGISTER: Final = cases.BOXES + "Register"
 _COUNTED: Final = """
 SELECT count(*) FILTER (WHERE live = 1), count(*) FILTER (WHERE minted > 1),
        count(*) FILTER (WHERE live <> 1)
@@ -66,88 +33,54 @@ FROM (
 
 
 @dataclass(slots=True)
-class _Story:
-    outcomes: Counter[str] = field(default_factory=Counter)
+class Story:
+    """How it went. Of those that came in: seconds since the beginning, and tries."""
+
     refusals: Counter[str] = field(default_factory=Counter)
-    tries: list[int] = field(default_factory=list)
+    turned_away: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    tries: list[int] = field(default_factory=list)
+    cpu_seconds: float = 0.0
 
 
-def storm(server: Server, database_name: str, served: Served) -> None:
-    say(f"── {BOXES:,} boxes register at once, each with its ticket")
-    boxes = _admit(server, database_name)
-    began = time.perf_counter()
-    story = uvloop.run(_all_at_once(served.address, boxes))
-    took = time.perf_counter() - began
+def storm(bench: Bench, server: Server, database_name: str, served: Served, boxes: int) -> Story:
+    say(f"── {boxes:,} boxes register at once, each with its ticket")
+    launched = newcomers.admit(server, database_name, boxes)
+    before = served.process.cpu_seconds()
+    story = bench.generators.submit(run, served.address, newcomers.messages(launched)).result()
+    took = served.process.cpu_seconds() - before
     with server.session(database_name) as cursor:
-        cursor.execute(_COUNTED, {"ids": [workspace_id for workspace_id, _ in boxes]})
+        cursor.execute(_COUNTED, {"ids": [each.workspace_id for each in launched]})
         inside, twice, outside = cursor.fetchone() or (0, 0, 0)
     waited, tries = sorted(story.seconds), sorted(story.tries)
-    say(f"   all answered after {took:.1f} s: {dict(story.outcomes)}")
-    say(f"   on the way: {dict(story.refusals) or 'no refusal'}")
-    say(
-        f"   a box waited {waited[len(waited) // 2]:.1f} s in the middle, {waited[-1]:.1f} s at "
-        f"most; tries {tries[len(tries) // 2]} in the middle, {tries[-1]} at most (of {TRIES})"
-    )
+    half, most = load.percentile(waited, 50), load.percentile(waited, 99)
+    say(f"   {len(waited):,} in after {max(waited, default=0):.1f} s")
+    say(f"   the median after {half:.1f} s, 99 of 100 after {most:.1f} s")
+    say(f"   refused on the way: {dict(story.refusals)}; for good: {dict(story.turned_away)}")
+    say(f"   tries: {load.percentile(tries, 50)} in the middle, {max(tries, default=0)} at most")
+    say(f"   processor: {took:.1f} s the service, {story.cpu_seconds:.1f} s the boxes")
     say(f"   in the database: {inside} with one live token, {twice} with two, {outside} without")
-
-
-def _admit(server: Server, database_name: str) -> list[tuple[str, str]]:
-    # Other numbers in every run: what was launched once stays launched.
-    first = int(time.time()) * 10_000
-    span = {"a": first, "b": first + BOXES - 1}
-    with server.session(database_name) as cursor:
-        cursor.execute(_ADMIT, span)
-        cursor.execute("ANALYZE registry.tokens")
-        cursor.execute(_TICKETS, span)
-        return [(str(workspace_id), str(ticket)) for workspace_id, ticket in cursor.fetchall()]
-
-
-async def _all_at_once(address: str, boxes: list[tuple[str, str]]) -> _Story:
-    story = _Story()
-    options = (("grpc.use_local_subchannel_pool", 1),)
-    channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(CHANNELS)]
-    stubs = [RegistrationServiceStub(channel) for channel in channels]
-    try:
-        await asyncio.gather(
-            *(
-                _box(stubs[index % CHANNELS], workspace_id, ticket, story)
-                for index, (workspace_id, ticket) in enumerate(boxes)
-            )
-        )
-    finally:
-        await asyncio.gather(*(channel.close() for channel in channels))
     return story
 
 
-async def _box(
-    # Its types know the blocking stub only.
-    stub: Any,
-    workspace_id: str,
-    ticket: str,
-    story: _Story,
-) -> None:
-    """Boots as `agentworkspace.client.agent` does: its token derived, back-off with jitter."""
-    token = derive_instance_token(Secret(ticket), workspace_id, 1)
-    request = pb.RegisterRequest(
-        workspace_id=workspace_id, bootstrap_ticket=ticket, token_sha256=sha256_hex(token)
-    )
-    began = time.perf_counter()
-    for tried in range(1, TRIES + 1):
-        try:
-            answer = await stub.Register(request, timeout=CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            failure = failure_from(error)
-            story.refusals[failure.reason or error.code().name] += 1
-            if error.code() not in _AGAIN:
-                story.outcomes[f"refused: {failure.reason}"] += 1
-                return
-            told = failure.retry_after.total_seconds() if failure.retry_after else 0.2
-            pause = min(LONGEST_PAUSE, max(told, 0.2 * 2**tried))
-            await asyncio.sleep(random.uniform(told / 2, pause))  # noqa: S311 - jitter
-            continue
-        story.outcomes[pb.RegisterOutcome.Name(answer.outcome)] += 1
-        story.tries.append(tried)
-        story.seconds.append(time.perf_counter() - began)
-        return
-    story.outcomes["gave up"] += 1
+def run(address: str, messages: Sequence[Message]) -> Story:
+    """All of them, from this moment on, until each is in or turned away for good."""
+    story = Story()
+    backoffs = [Backoff() for _ in messages]
+    tries = [0] * len(messages)
+
+    def answered(box: int, status: int, _asked: float) -> float | None:
+        tries[box] += 1
+        if status == load.OK:
+            story.seconds.append(boxes.now)
+            story.tries.append(tries[box])
+        elif status in AGAIN:
+            story.refusals[AGAIN[status]] += 1
+            return boxes.now + crowd.pause(backoffs[box], status)
+        else:
+            story.turned_away[status] += 1
+        return None
+
+    boxes = crowd.Crowd(address, REGISTER, messages, [0.0] * len(messages), answered)
+    story.cpu_seconds = boxes.play(GIVE_UP_SECONDS)
+    return story

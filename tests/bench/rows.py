@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 _HEADINGS: Final = (
     "method", "tokens", "proc", "per second", "p50 ms", "p99 ms", "cpu/call", "pg cpu", "wal B",
-    "MiB", "failed", "bare/s", "of bare", "store/s", "of store", "client cpu",
+    "MiB", "failed", "bare/s", "of bare", "spread", "store/s", "of store", "client cpu",
+)  # fmt: skip
+_IN_PAGES: Final = (
+    "method", "tokens", "proc", "per second", "p50 ms", "p99 ms", "cpu/call", "pg cpu", "wal B",
+    "of bare", "spread",
 )  # fmt: skip
 _LEFT: Final = 1
 
@@ -18,7 +23,8 @@ _LEFT: Final = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What was measured. `throughput` counts units (tokens of a batch), `bare` and the latencies
-    calls; CPU is in milliseconds a call, of the service and of PostgreSQL.
+    calls; CPU is in milliseconds a call, of the service and of PostgreSQL. `shares` are what each
+    repeat made of the bare server beside it.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Row:
     memory_mib: float
     failed: int
     bare: float
+    shares: list[float] = field(default_factory=list)
     store: float = 0.0
     # Of the database's log, a call.
     wal_bytes: float = 0.0
@@ -46,7 +53,15 @@ class Row:
 
     @property
     def of_bare(self) -> float:
+        """The median of the repeats."""
+        if self.shares:
+            return statistics.median(self.shares)
         return self.throughput / self.bare if self.bare else 0.0
+
+    @property
+    def spread(self) -> str:
+        """The least and the largest share of the repeats."""
+        return f"{min(self.shares):.2f}-{max(self.shares):.2f}" if self.shares else ""
 
     @property
     def of_store(self) -> float:
@@ -55,7 +70,8 @@ class Row:
     def brief(self) -> str:
         return (
             f"{self.throughput:,.0f}/s, p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, "
-            f"{self.of_bare:.2f} of the bare server's {self.bare:,.0f}/s, {self.failed} failed"
+            f"{self.of_bare:.2f} ({self.spread}) of the bare server's "
+            f"{self.bare:,.0f}/s, {self.failed} failed"
         )
 
     def cells(self) -> list[str]:
@@ -73,6 +89,7 @@ class Row:
             f"{self.failed:,}",
             f"{self.bare:,.0f}" if self.bare else "",
             f"{self.of_bare:.2f}" if self.bare else "",
+            self.spread,
             f"{self.store:,.0f}" if self.store else "",
             f"{self.of_store:.2f}" if self.store else "",
             f"{self.client_cpu_ms:.3f}" if self.client_cpu_ms else "",
@@ -81,6 +98,19 @@ class Row:
 
 def table(rows: Iterable[Row]) -> str:
     return _aligned([list(_HEADINGS), *(row.cells() for row in rows)])
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """As in a page: what is compared, and what it cost."""
+    kept = [_HEADINGS.index(heading) for heading in _IN_PAGES]
+    lines = [list(_HEADINGS), *(row.cells() for row in rows)]
+    head, *body = ("| " + " | ".join(line[at] for at in kept) + " |" for line in lines)
+    return "\n".join((head, "|---" * len(kept) + "|", *body))
+
+
+def merged(runs: Iterable[Iterable[Row]]) -> list[Row]:
+    """Of several runs the rows of all; of the same row the last."""
+    return list({row.key: row for rows in runs for row in rows}.values())
 
 
 def comparison(rows: Iterable[Row], earlier: Iterable[Row]) -> str:
@@ -106,6 +136,11 @@ def comparison(rows: Iterable[Row], earlier: Iterable[Row]) -> str:
 def save(path: Path, rows: Iterable[Row], about: dict[str, Any]) -> None:
     document = {"about": about, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def about(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())["about"]
+    return found
 
 
 def read(path: Path) -> list[Row]:

@@ -10,6 +10,7 @@ from tests import debian
 from tests.bench import (
     cases,
     h2load,
+    newcomers,
     overload,
     pair,
     plans,
@@ -22,15 +23,14 @@ from tests.bench import (
 )
 from tests.bench.bench import Bench, Case, say
 from tests.bench.database import Server
-from tests.bench.h2 import Message
 from tests.bench.load import Plan
+from tests.bench.ratios import FIRST
 from tests.bench.rows import Row
 
 VALIDATE: Final = cases.TOKENS + "ValidateToken"
-# So many workspaces are made and launched; each only once.
-LAUNCHES: Final = 1000
-# By one who waits for each answer before the next call.
-LAUNCHES_ALONE: Final = 300
+# Calls of a second that may be sent only once; more than any machine answers.
+FIRST_REGISTERS_A_SECOND: Final = 4000
+LAUNCHES_A_SECOND: Final = 2500
 
 
 def registry_cases(tokens: int, different: int = cases.DIFFERENT) -> list[Case]:
@@ -70,6 +70,32 @@ def registry_cases(tokens: int, different: int = cases.DIFFERENT) -> list[Case]:
     ]
 
 
+def launch_cases(server: Server, database_name: str, seconds: float) -> list[Case]:
+    """What happens once in a launch."""
+    boxes = newcomers.admit(server, database_name, int(seconds * FIRST_REGISTERS_A_SECOND))
+    launched = newcomers.admit(server, database_name, int(seconds * LAUNCHES_A_SECOND))
+    return [
+        Case(
+            name=FIRST,
+            method=cases.BOXES + "Register",
+            messages=newcomers.messages(boxes),
+            once=True,
+        ),
+        Case(
+            name="BeginIncarnation",
+            method=cases.REGISTRY + "BeginIncarnation",
+            messages=cases.begin([each.workspace_id for each in launched]),
+            once=True,
+        ),
+        Case(
+            name="AdmitWorkspace",
+            method=cases.REGISTRY + "AdmitWorkspace",
+            messages=cases.admit(len(launched)),
+            once=True,
+        ),
+    ]
+
+
 def registry(bench: Bench, server: Server, home: Path, *, tokens: int, count: int) -> None:
     """Every hot method of the registry, and the second opinions on the first of them."""
     say(f"── {tokens:,} tokens, {count} process(es)")
@@ -77,7 +103,7 @@ def registry(bench: Bench, server: Server, home: Path, *, tokens: int, count: in
     stores = store_ceiling.measure(server, name, tokens, max(2.0, bench.seconds / 2))
     say("   pgbench: " + ", ".join(f"{key} {value:,.0f}/s" for key, value in stores.items()))
     with pair.registry(server, name, home / "registry", count=count) as served:
-        for case in registry_cases(tokens):
+        for case in registry_cases(tokens) + launch_cases(server, name, bench.seconds):
             bench.measure(case, served, tokens=tokens, count=count, stores=stores)
         if count == 1:
             _second_opinions(bench, served, home, tokens)
@@ -103,69 +129,6 @@ def _second_opinions(bench: Bench, served: pair.Served, home: Path, tokens: int)
         f"   one grpc.aio client: {client.throughput:,.0f}/s, "
         f"p50 {client.percentile(50) * 1000:.1f} ms, p99 {client.percentile(99) * 1000:.1f} ms"
     )
-
-
-def launches(bench: Bench, server: Server, home: Path, tokens: int) -> None:
-    """Both services: workspaces are created, and then provisioned, each once."""
-    say("── both services")
-    name = server.registry_with(tokens)
-    with (
-        pair.registry(server, name, home / "registry") as registry_served,
-        pair.provision(server, home / "registry", registry_served.address) as served,
-    ):
-        _launch_all(bench, served, tokens, cases.create(LAUNCHES), in_flight=16)
-        _launch_all(
-            bench,
-            served,
-            tokens,
-            cases.create(LAUNCHES_ALONE, own_secrets=cases.SECRETS),
-            in_flight=1,
-            names=(
-                "CreateWorkspace, one caller",
-                f"ProvisionWorkspace, one caller, {cases.SECRETS} secrets",
-            ),
-        )
-
-
-def _launch_all(
-    bench: Bench,
-    served: pair.Served,
-    tokens: int,
-    messages: list[Message],
-    *,
-    in_flight: int,
-    names: tuple[str, str] = ("CreateWorkspace", "ProvisionWorkspace"),
-) -> None:
-    """Two rows: the creates, and the launches of what they made."""
-    created = bench.measure(
-        Case(
-            name=names[0],
-            method=cases.WORKSPACES + "CreateWorkspace",
-            messages=messages,
-            in_flight=in_flight,
-            once=True,
-            keep=True,
-        ),
-        served,
-        tokens=tokens,
-        count=1,
-        stores={},
-    )
-    ids = [cases.created_id(body) for body in created.bodies if body]
-    if ids:
-        bench.measure(
-            Case(
-                name=names[1],
-                method=cases.WORKSPACES + "ProvisionWorkspace",
-                messages=cases.provision(ids),
-                in_flight=in_flight,
-                once=True,
-            ),
-            served,
-            tokens=tokens,
-            count=1,
-            stores={},
-        )
 
 
 def verifier(bench: Bench, server: Server, home: Path, tokens: int) -> None:
@@ -208,9 +171,18 @@ def storms(bench: Bench, server: Server, home: Path, tokens: int) -> None:
     """More than can be done, and everybody at once."""
     name = server.registry_with(tokens)
     with pair.registry(server, name, home / "registry") as served:
-        overload.storm(bench, served, registry_cases(tokens)[0], tokens)
-        overload.storm(bench, served, registry_cases(tokens)[-1], tokens)
-        restart_storm.storm(server, name, served)
+        validate, *_, heartbeat = registry_cases(tokens)
+        overload.storm(bench, served, validate, tokens)
+        overload.storm(bench, served, heartbeat, tokens)
+    restarts(bench, server, home, tokens)
+
+
+def restarts(bench: Bench, server: Server, home: Path, tokens: int) -> None:
+    """Everybody at once, the second time as many more."""
+    name = server.registry_with(tokens)
+    with pair.registry(server, name, home / "registry") as served:
+        for boxes in restart_storm.SIZES:
+            restart_storm.storm(bench, server, name, served, boxes)
 
 
 def pooler(bench: Bench, server: Server, home: Path, tokens: int) -> None:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
+
+from agentworkspace.core.backoff import Backoff
+from agentworkspace.core.secret import Secret
 from agentworkspace.core.token_format import checksum_ok
+from agentworkspace.registry.v1.registration_service_pb2 import RegisterRequest
+from deploy.pair import free_addresses
 from tests.bench import (
     cases,
+    crowd,
     database,
     h2,
     h2load,
     load,
-    ratios,
+    newcomers,
     rows,
     spread,
     store_ceiling,
     suite,
     verifier_cold,
 )
-from tests.bench.bench import turned
-from tests.bench.h2 import Message, prefixed
+from tests.bench.bench import part_of, shares, turned
+from tests.bench.h2 import BROKEN_OFF, Message, prefixed
 from tests.bench.load import Measured, Plan
-from tests.bench.ratios import Ratio
 from tests.bench.rows import Row
 
 
-def row(name: str, *, tokens: int = 10_000, processes: int = 1, **changes: float) -> Row:
-    found: dict[str, float] = {
+def row(name: str, *, tokens: int = 10_000, processes: int = 1, **changes: Any) -> Row:
+    found: dict[str, Any] = {
         "throughput": 3000.0,
         "p50_ms": 20.0,
         "p99_ms": 41.5,
@@ -39,7 +48,7 @@ def row(name: str, *, tokens: int = 10_000, processes: int = 1, **changes: float
         "store": 12000.0,
         **changes,
     }
-    return Row(name=name, tokens=tokens, processes=processes, failed=0, **found)  # type: ignore[arg-type]
+    return Row(name=name, tokens=tokens, processes=processes, failed=0, **found)
 
 
 def test_the_table_shows_each_row_beside_its_ceilings() -> None:
@@ -61,6 +70,19 @@ def test_the_table_shows_each_row_beside_its_ceilings() -> None:
         ),
         *("5,000", "0.60", "12,000", "0.25"),
     ]
+
+
+def test_a_row_made_of_the_bare_server_what_the_middle_of_its_repeats_made() -> None:
+    found = row("Heartbeat", shares=[0.5, 0.9, 0.4])
+    assert (found.of_bare, found.spread) == (0.5, "0.40-0.90")
+    assert shares([30.0, 60.0], [90.0, 110.0, 190.0]) == [0.3, 0.4]
+
+
+def test_what_may_be_sent_once_is_dealt_out_to_the_repeats() -> None:
+    messages = [Message(body=bytes((number,))) for number in range(8)]
+    dealt = [part_of(messages, part, 3) for part in range(3)]
+    assert [len(part) for part in dealt] == [2, 3, 3]
+    assert [message for part in dealt for message in part] == messages
 
 
 def test_a_saved_run_is_compared_by_what_it_reached_of_the_bare_server(tmp_path: Path) -> None:
@@ -113,21 +135,6 @@ def test_what_clients_did_at_once_is_added_up() -> None:
     )
 
 
-def test_the_cold_verifier_is_measured_by_unary_calls_and_by_those_of_go() -> None:
-    found = ratios.of(
-        [
-            row("ValidateToken"),
-            row("verifier, cold", throughput=18000.0),
-            row("ValidateToken, the same clients", throughput=3600.0),
-            row("Go: SELECT and UPDATE", throughput=4500.0),
-        ]
-    )
-    assert [(each.value, each.asked) for each in found if "cold" in each.name] == [
-        (5.0, "not asked"),
-        (4.0, "at least 3"),
-    ]
-
-
 def test_a_message_travels_with_its_length() -> None:
     assert prefixed(b"abc") == b"\0\0\0\0\3abc"
     assert h2._text(b"x" * 200)[:2] == bytes((127, 73))
@@ -155,46 +162,6 @@ def test_the_answer_to_a_batch_counts_its_tokens() -> None:
     assert batch.unit == cases.BATCH == 64
 
 
-def test_what_was_asked_is_computed_from_the_rows_of_the_run() -> None:
-    found = ratios.of(
-        [
-            row("ValidateToken", bare=5000.0, p99_ms=40.0),
-            row("ValidateToken", tokens=1_000_000, throughput=3000.0, bare=4000.0, p99_ms=62.5),
-            row("BatchValidateTokens(64)", tokens=1_000_000, throughput=60_000.0, bare=5000.0),
-            row("ValidateToken", tokens=1_000_000, processes=2, throughput=9999.0),
-            row("ValidateToken, beside Go", tokens=1_000_000, processes=2, throughput=4000.0),
-            row("Go: SELECT and UPDATE", tokens=1_000_000, processes=2, throughput=2500.0),
-            row("Go, its library's pool", tokens=1_000_000, processes=2, throughput=2000.0),
-        ]
-    )
-    assert found == [
-        Ratio(
-            name="ValidateToken, 1 process, 1,000,000 tokens: of the bare server",
-            value=0.75,
-            asked="at least 0.6",
-        ),
-        Ratio(
-            name="ValidateToken, 2 process(es), 1,000,000 tokens: of Go: SELECT and UPDATE",
-            value=1.6,
-            asked="at least 1.5",
-        ),
-        Ratio(
-            name="ValidateToken, 2 process(es), 1,000,000 tokens: of Go, its library's pool",
-            value=2.0,
-            asked="not asked",
-        ),
-        Ratio(
-            name="a batch of 64, 1 process, 1,000,000 tokens: tokens of single calls",
-            value=16.0,
-            asked="at least 15",
-        ),
-        Ratio(name="p99 at 1,000,000 tokens: of p99 at 10,000", value=1.25, asked="at most 1.3"),
-    ]
-    assert ratios.shown(found).splitlines()[1] == (
-        "      0.75  ValidateToken, 1 process, 1,000,000 tokens: of the bare server (at least 0.6)"
-    )
-
-
 def test_a_row_measured_in_parts_is_the_sum_of_them() -> None:
     def part(statuses: dict[int, int], latencies: list[float]) -> Measured:
         return Measured(
@@ -204,6 +171,7 @@ def test_a_row_measured_in_parts_is_the_sum_of_them() -> None:
             refused_latencies=[],
             cpu_seconds=0.5,
             bodies=[b"one"],
+            begun=9,
             spread=(2, 2),
         )
 
@@ -211,6 +179,7 @@ def test_a_row_measured_in_parts_is_the_sum_of_them() -> None:
     assert (found.throughput, found.failed) == (1.5, 1)
     assert (found.seconds, found.cpu_seconds) == (4.0, 1.0)
     assert found.latencies == [0.1, 0.2, 0.3, 0.4]
+    assert found.begun == 18
     assert (found.bodies, found.spread) == ([b"one", b"one"], (2, 2))
 
 
@@ -235,12 +204,6 @@ def test_each_part_of_a_row_begins_with_other_messages() -> None:
     }
 
 
-def test_a_ratio_without_its_rows_is_left_out() -> None:
-    assert ratios.of([row("MintToken")]) == []
-    assert ratios.of([row("Go: SELECT and UPDATE")]) == []
-    assert ratios.shown([]) == ""
-
-
 def test_a_connection_is_found_by_both_its_ports_once_it_is_accepted() -> None:
     head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout"
     line = "   0: 0100007F:{} 0100007F:{} 01 00000000:00000000 00:00000000 00000000 0 0 {} 1 0"
@@ -262,3 +225,60 @@ def test_the_status_is_found_whichever_way_a_server_spells_its_name() -> None:
     of_go = b"\x00\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x0216"
     assert h2._STATUS.findall(plain) == [b"0"]
     assert h2._STATUS.findall(of_go) == [b"16"]
+
+
+def test_a_crowd_asks_again_when_each_of_it_says_so_and_finds_a_server_that_was_away() -> None:
+    asked: Counter[bytes] = Counter()
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> bytes:
+        asked[request] += 1
+        if asked[request] == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "come again")
+        return b"in"
+
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(behaviour)
+    service = grpc.method_handlers_generic_handler("bench.Crowd", {"Call": handler})
+    (address,) = free_addresses(1)
+    servers: list[grpc.Server] = []
+
+    def serve() -> None:
+        server = grpc.server(ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers((service,))
+        server.add_insecure_port(address)
+        server.start()
+        servers.append(server)
+
+    statuses: list[set[int]] = [set(), set(), set()]
+
+    def answered(box: int, status: int, _asked: float) -> float | None:
+        statuses[box].add(status)
+        if status == BROKEN_OFF and not servers:
+            # Nobody listens before this.
+            serve()
+        return None if status == 0 else boxes.now + 0.01
+
+    messages = [Message(body=prefixed(bytes((box,)))) for box in range(3)]
+    boxes = crowd.Crowd(address, "/bench.Crowd/Call", messages, [0.0] * 3, answered)
+    boxes.play(20.0)
+    for server in servers:
+        server.stop(None).wait()
+    assert all({BROKEN_OFF, 14, 0} >= each >= {14, 0} for each in statuses)
+    assert asked == {b"\0": 2, b"\1": 2, b"\2": 2}
+
+
+def test_the_crowd_waits_as_our_client_does() -> None:
+    def certain() -> Backoff:
+        return Backoff(chance=lambda: 0.0)
+
+    assert crowd.pause(certain(), 1) == 0.25
+    assert crowd.pause(certain(), crowd.OVERLOADED) == 1.0
+
+
+def test_a_newcomer_registers_with_the_token_that_follows_from_its_ticket() -> None:
+    ticket = Secret("awt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA0F8Fzo")
+    box = newcomers.Newcomer("01234567-89ab-4cde-8f01-23456789abcd", ticket)
+    assert box.request() == RegisterRequest(
+        workspace_id="01234567-89ab-4cde-8f01-23456789abcd",
+        bootstrap_ticket="awt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA0F8Fzo",
+        token_sha256="166d5295c4b0e3f1b0fe30dee626087863d2919c6fba989b774b04b556d2cfba",
+    )

@@ -8,6 +8,7 @@ same time into one call; beside it, the same processes ask with a call for each 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1.token_service_pb2 import ValidateTokenRequest
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from tests.bench import cases, database, load
-from tests.bench.bench import GENERATORS, SLICES, Bench, say
+from tests.bench.bench import GENERATORS, Bench, say, shares
 from tests.bench.pair import Served
 from tests.bench.ratios import COLD, UNARY
 from tests.bench.rows import Row
@@ -88,7 +89,8 @@ def measure(bench: Bench, served: Served, tokens: int) -> None:
                 wal_bytes=spent.wal / checks,
                 memory_mib=served.process.memory_mib(),
                 failed=0,
-                bare=bare,
+                bare=statistics.mean(bare),
+                shares=shares([each.a_second for each in parts], bare),
                 client_cpu_ms=sum(each.cpu_seconds for each in parts) / checks * 1000,
             )
         )
@@ -109,7 +111,7 @@ def _at_once(bench: Bench, served: Served, tokens: int, *, part: int, gathered: 
                 client=client,
                 part=part,
                 begin=begin,
-                seconds=bench.seconds / SLICES,
+                seconds=bench.seconds / bench.repeats,
                 gathered=gathered,
             ),
         )

@@ -42,38 +42,42 @@ func (p *principal) response() []byte {
 	return appendText(make([]byte, 0, len(inner)+4), 1, string(inner))
 }
 
-// readRequest finds token and workspace_id, fields 1 and 2 of a ValidateTokenRequest.
-func readRequest(message []byte) (token, workspaceID []byte, err error) {
-	malformed := errors.New("not a ValidateTokenRequest")
+// most is above every field that is looked at.
+const most = 16
+
+// fields are the texts and the numbers of a message, by field.
+type fields struct {
+	text   [most]string
+	number [most]uint64
+}
+
+func read(message []byte) (found fields, err error) {
+	malformed := errors.New("not a request")
 	for len(message) > 0 {
 		key, size := binary.Uvarint(message)
 		if size <= 0 {
-			return nil, nil, malformed
+			return found, malformed
 		}
 		value, more := binary.Uvarint(message[size:])
 		if more <= 0 {
-			return nil, nil, malformed
+			return found, malformed
 		}
 		message = message[size+more:]
-		switch key & 7 {
-		case varint:
-			continue
-		case length:
+		field := key >> 3
+		switch {
+		case key&7 == varint && field < most:
+			found.number[field] = value
+		case key&7 == varint:
+		case key&7 != length || value > uint64(len(message)):
+			return found, malformed
 		default:
-			return nil, nil, malformed
+			if field < most {
+				found.text[field] = string(message[:value])
+			}
+			message = message[value:]
 		}
-		if value > uint64(len(message)) {
-			return nil, nil, malformed
-		}
-		switch key >> 3 {
-		case 1:
-			token = message[:value]
-		case 2:
-			workspaceID = message[:value]
-		}
-		message = message[value:]
 	}
-	return token, workspaceID, nil
+	return found, nil
 }
 
 func appendText(to []byte, field int, text string) []byte {
