@@ -145,7 +145,22 @@ def test_the_operators_diff_exits_0_where_none_would(
     assert found["summary"]["examinedCount"] == str(len(workspaces))
 
 
-def test_the_operators_diff_names_the_line_of_a_mistake(pair: Pair, tmp_path: Path) -> None:
-    result = diff(pair, tmp_path, edited(("default_runtime: claude-code", "default_runtime: x")))
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_the_operators_diff_names_file_and_line_of_a_mistake(
+    pair: Pair, tmp_path: Path, form: str
+) -> None:
+    broken = edited(("default_runtime: claude-code", "default_runtime: x"))
+    result = diff(pair, tmp_path, broken, "-o", form)
     assert result.code == 1
-    assert "text:7: default_runtime `x` is no runtime" in result.err
+    where = f"{tmp_path}/new.yaml:7: default_runtime `x` is no runtime"
+    assert where in "".join(result.err.split("\n       "))
+    assert "text:7" not in result.err
+
+
+def test_the_operators_diff_calls_a_pipe_standard_input(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(secret_of("operator"))
+    where = ("--provision", pair.provision.address, "--token-file", str(tmp_path / "token"))
+    result = run(*where, "catalogue", "diff", "-", stdin=b"schema: [\n")
+    assert "standard input:2: not valid YAML" in result.err
+    empty = run(*where, "catalogue", "diff", "-")
+    assert "standard input must be 1 to 1048576 bytes, a whole catalogue" in empty.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,12 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands import preview_catalogue, remove_workspace
 from provision_service.commands.preview_catalogue import Changed, Preview, PreviewCatalogue
 from provision_service.commands.remove_workspace import RemoveWorkspace
-from provision_service.domain.registry_port import Admission
-from provision_service.domain.spec import WorkspaceSpec
-from provision_service.storage import secrets as stored_secrets
-from provision_service.storage import tenants, workspaces
 from tests.domain.provision_launches import CATALOGUE_TEXT, HAIKU_AT_THE_PLATFORM, edited
-from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import (
     ACME,
     ADMIN,
     GLOBEX,
     LAUNCHER,
-    OAUTH,
     OF_GLOBEX,
     OPUS,
     World,
@@ -50,54 +43,6 @@ def previewed(world: World, text: str) -> tuple[Preview, list[Changed]]:
     while not preview.finished:
         found += preview.next_page(world.store)
     return preview, found
-
-
-def many(world: World, count: int, model: str) -> list[str]:
-    """Rows as CreateWorkspace leaves them, in one transaction."""
-    made = [new_id() for _ in range(count)]
-    with world.store.transaction() as tx:
-        tenants.ensure(tx, ACME)
-        tenant = tenants.find(tx, ACME)
-        assert tenant is not None
-        for index, workspace_id in enumerate(made):
-            spec = WorkspaceSpec(model=model, required_env=())
-            admission = Admission(
-                workspace_id=workspace_id,
-                tenant_id=ACME,
-                ticket_required=True,
-                evidence_required=False,
-            )
-            workspaces.add(
-                tx,
-                tenant=tenant,
-                spec=spec,
-                admission=admission,
-                first_token_sha256=None,
-                not_before=timedelta(),
-            )
-            stored_secrets.add_all(
-                tx,
-                tenant_id=ACME,
-                workspace_id=workspace_id,
-                secrets={name: Secret(f"{key}-{index}") for name, key in OAUTH.items()},
-                providers={},
-                updated_by="test",
-            )
-    return made
-
-
-def test_exactly_the_workspaces_whose_payer_would_change_are_listed(world: World) -> None:
-    many(world, 1_200, "opus")
-    moved = many(world, 3, "haiku")
-    preview, found = previewed(world, HAIKU_AT_THE_PLATFORM)
-    assert sorted(each.workspace_id for each in found) == sorted(moved)
-    assert {(each.change.before.payer, each.change.after.payer) for each in found} == {
-        ("byok", "nobody")
-    }
-    assert (preview.examined_count, preview.changed_count, preview.payer_changed_count) == (
-        (1_203, 3, 3)
-    )
-    assert preview.begun.workspace_count == 1_203
 
 
 def test_the_catalogue_in_force_changes_nothing(world: World) -> None:

@@ -34,7 +34,8 @@ class Session:
     """One run of the tool; channels are made when a command first needs them.
 
     `correlation_id` goes with every call, so that it can be named even when nobody answered.
-    `asked` is the service that was spoken to last.
+    `asked` is the service that was spoken to last. `files` names the file whose text went out as a
+    field of the request, by that field.
     """
 
     addresses: Mapping[str, str]
@@ -44,6 +45,7 @@ class Session:
     timeout_seconds: float
     correlation_id: str
     asked: str = ""
+    files: dict[str, str] = field(default_factory=dict)
     _channels: dict[str, grpc.Channel] = field(default_factory=dict)
     _credential: Secret | None = None
 

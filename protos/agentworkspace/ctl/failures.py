@@ -26,7 +26,18 @@ def failure_of(error: grpc.RpcError, session: Session) -> RpcFailure:
     """The failure, under the id that was sent when nobody answered with one."""
     failure = failure_from(error)
     failure.correlation_id = failure.correlation_id or session.correlation_id
+    failure.violations = tuple(_in_its_file(each, session) for each in failure.violations)
     return failure
+
+
+def _in_its_file(violation: Violation, session: Session) -> Violation:
+    """`text:7: …` as `new.yaml:7: …`, where the text was that file's."""
+    file = session.files.get(violation.field)
+    if file is None:
+        return violation
+    said = violation.description
+    at_a_line = said.startswith(f"{violation.field}:")
+    return Violation("", file + (said.removeprefix(violation.field) if at_a_line else f" {said}"))
 
 
 def exit_code(failure: RpcFailure) -> ExitCode:

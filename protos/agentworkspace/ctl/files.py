@@ -42,7 +42,7 @@ def read_secret(source: Path | None, *, what: str, verbatim: bool = False) -> Se
         if not verbatim:
             text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise Unusable(f"{_named(source or STDIN)} is empty: expected the {what}")
+        raise Unusable(f"{named(source or STDIN)} is empty: expected the {what}")
     return Secret(text)
 
 
@@ -53,9 +53,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         # Where, but not what: the file may hold secrets.
         where = f"line {error.lineno} column {error.colno}"
-        raise Unusable(f"{_named(path)} is not JSON: {where}") from None
+        raise Unusable(f"{named(path)} is not JSON: {where}") from None
     if not isinstance(found, dict):
-        raise Unusable(f"{_named(path)} does not hold a JSON object")
+        raise Unusable(f"{named(path)} does not hold a JSON object")
     return found
 
 
@@ -131,8 +131,9 @@ def _decoded(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise Unusable(f"{_named(path)} is not UTF-8 text") from None
+        raise Unusable(f"{named(path)} is not UTF-8 text") from None
 
 
-def _named(path: Path) -> str:
+def named(path: Path) -> str:
+    """What a person calls it."""
     return "standard input" if path == STDIN else str(path)

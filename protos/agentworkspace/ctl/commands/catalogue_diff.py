@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from agentworkspace.ctl.command import Answer, Command, ExitCode, argument
 from agentworkspace.ctl.connection import Session
-from agentworkspace.ctl.files import read_text
+from agentworkspace.ctl.files import named, read_text
 from agentworkspace.ctl.output import Grid, document, facts, text_at
 from agentworkspace.provision.v1 import catalogue_service_pb2 as messages
 from agentworkspace.provision.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
@@ -24,6 +24,7 @@ _WIDE: Final = ("ENDPOINT", "CREDENTIAL", "MODEL")
 
 def _diff(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.PreviewCatalogueRequest(text=read_text(args.file))
+    session.files["text"] = named(args.file)
     # It takes as long as there are workspaces: no deadline, and a bar instead.
     stream: Any = CatalogueServiceStub(session.provision).PreviewCatalogue(request)
     begun = messages.CataloguePreviewBegun()
