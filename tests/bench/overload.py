@@ -31,20 +31,21 @@ def storm(bench: Bench, served: Served, case: Case, tokens: int) -> None:
         seconds=bench.seconds,
         connections=8,
     )
-    calm = bench.send(_control(served, tokens, bench.seconds)).result()
+    calm = bench.send(control(served, tokens, bench.seconds)).result()
     peak = bench.send(plan).result()
     storming = bench.send(replace(plan, rate=peak.throughput * TIMES))
-    control = bench.send(_control(served, tokens, bench.seconds)).result()
+    between = bench.send(control(served, tokens, bench.seconds)).result()
     over = storming.result()
-    say(f"   peak                 {_told(peak)}")
-    say(f"   at {TIMES:g} times the peak  {_told(over)}")
+    say(f"   peak                 {told(peak)}")
+    say(f"   at {TIMES:g} times the peak  {told(over)}")
     share = over.throughput / peak.throughput if peak.throughput else 0.0
     say(f"   throughput kept      {share:.0%}")
-    say(f"   control plane, calm  {_told(calm)}")
-    say(f"   control plane, storm {_told(control)}")
+    say(f"   control plane, calm  {told(calm)}")
+    say(f"   control plane, storm {told(between)}")
 
 
-def _control(served: Served, tokens: int, seconds: float) -> Plan:
+def control(served: Served, tokens: int, seconds: float) -> Plan:
+    """The control plane's own calls, CONTROL_A_SECOND whatever else goes on."""
     messages = [
         Message(body=prefixed(pb.GetRegistrationRequest(workspace_id=each).SerializeToString()))
         for each in map(database.workspace_of, cases.numbers(tokens, 500))
@@ -60,7 +61,7 @@ def _control(served: Served, tokens: int, seconds: float) -> Plan:
     )
 
 
-def _told(found: Measured) -> str:
+def told(found: Measured) -> str:
     refused = found.statuses.get(RESOURCE_EXHAUSTED, 0)
     others = {
         status: count

@@ -52,7 +52,9 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         axis.set_xlabel("tokens in the table, one process")
     for axis in (axes[0][1], axes[1][1]):
         axis.set_xlabel(f"processes, {largest:,} tokens")
-    axes[0][0].legend()
+    # A run of some parts may have none of what is shown.
+    if axes[0][0].lines:
+        axes[0][0].legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentworkspace.core.backoff import Backoff
-from tests.bench import cases, crowd, load, newcomers
+from tests.bench import cases, crowd, load, newcomers, overload
 from tests.bench.bench import Bench, say
 from tests.bench.crowd import AGAIN
 from tests.bench.database import Server
@@ -18,6 +18,8 @@ from tests.bench.pair import Served
 SIZES: Final = (5_000, 20_000)
 # Whoever is not in by then is counted as left outside.
 GIVE_UP_SECONDS: Final = 120.0
+# Asked while the most come.
+CONTROL_SECONDS: Final = 5.0
 REGISTER: Final = cases.BOXES + "Register"
 _COUNTED: Final = """
 SELECT count(*) FILTER (WHERE live = 1), count(*) FILTER (WHERE minted > 1),
@@ -43,11 +45,15 @@ class Story:
     cpu_seconds: float = 0.0
 
 
-def storm(bench: Bench, server: Server, database_name: str, served: Served, boxes: int) -> Story:
+def storm(
+    bench: Bench, server: Server, database_name: str, served: Served, *, boxes: int, tokens: int
+) -> Story:
     say(f"── {boxes:,} boxes register at once, each with its ticket")
     launched = newcomers.admit(server, database_name, boxes)
     before = served.process.cpu_seconds()
-    story = bench.generators.submit(run, served.address, newcomers.messages(launched)).result()
+    playing = bench.generators.submit(run, served.address, newcomers.messages(launched))
+    control = bench.send(overload.control(served, tokens, CONTROL_SECONDS)).result()
+    story = playing.result()
     took = served.process.cpu_seconds() - before
     with server.session(database_name) as cursor:
         cursor.execute(_COUNTED, {"ids": [each.workspace_id for each in launched]})
@@ -59,6 +65,7 @@ def storm(bench: Bench, server: Server, database_name: str, served: Served, boxe
     say(f"   refused on the way: {dict(story.refusals)}; for good: {dict(story.turned_away)}")
     say(f"   tries: {load.percentile(tries, 50)} in the middle, {max(tries, default=0)} at most")
     say(f"   processor: {took:.1f} s the service, {story.cpu_seconds:.1f} s the boxes")
+    say(f"   control plane meanwhile: {overload.told(control)}")
     say(f"   in the database: {inside} with one live token, {twice} with two, {outside} without")
     return story
 

@@ -182,7 +182,7 @@ def restarts(bench: Bench, server: Server, home: Path, tokens: int) -> None:
     name = server.registry_with(tokens)
     with pair.registry(server, name, home / "registry") as served:
         for boxes in restart_storm.SIZES:
-            restart_storm.storm(bench, server, name, served, boxes)
+            restart_storm.storm(bench, server, name, served, boxes=boxes, tokens=tokens)
 
 
 def pooler(bench: Bench, server: Server, home: Path, tokens: int) -> None:
