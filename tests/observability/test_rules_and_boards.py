@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard
 from prometheus_client import CollectorRegistry, generate_latest
 
 from deploy import boards
@@ -85,6 +88,45 @@ def test_every_metric_of_ours_has_a_series_before_anything_has_happened(pair: Pa
         families = list(collectors.collect())
         assert families
         assert [each.name for each in families if not each.samples] == []
+
+
+@pytest.mark.parametrize("name", boards.BOARDS)
+def test_a_dashboard_says_nothing_that_grafana_does_not_know(name: str) -> None:
+    told = json.loads((boards.FOLDER / f"{name}.json").read_text())
+    encoded = JSONEncoder(sort_keys=True).encode(dashboard.Dashboard.from_json(told))
+    assert list(unknown(told, json.loads(encoded))) == []
+
+
+def unknown(told: Any, taken: Any, path: str = "") -> Iterator[str]:
+    """Where something was told that was not taken."""
+    if isinstance(told, dict):
+        yield from (f"{path}/{key}" for key in told.keys() - taken.keys())
+        for key in told.keys() & taken.keys():
+            yield from unknown(told[key], taken[key], f"{path}/{key}")
+    elif isinstance(told, list):
+        for place, each in enumerate(told):
+            yield from unknown(each, taken[place], f"{path}/{place}")
+
+
+def test_grafana_beside_compose_finds_the_dashboards_and_prometheus() -> None:
+    """Its image is not started by any test: what it reads is compared with where that is."""
+    directory = ROOT / "deploy" / "observability"
+    (provider,) = yaml.safe_load((directory / "grafana-dashboards.yaml").read_text())["providers"]
+    sources = yaml.safe_load((directory / "grafana-datasources.yaml").read_text())["datasources"]
+    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    mounted = dict(each.rsplit(":", 2)[:2] for each in services["grafana"]["volumes"])
+
+    provisioning = "/etc/grafana/provisioning"
+    assert mounted == {
+        "./observability/grafana-datasources.yaml": f"{provisioning}/datasources/ours.yaml",
+        "./observability/grafana-dashboards.yaml": f"{provisioning}/dashboards/ours.yaml",
+        "./grafana": "/var/lib/grafana/dashboards",
+    }
+    assert (provider["type"], provider["options"]) == ("file", {"path": mounted["./grafana"]})
+    assert [(each["type"], each["url"]) for each in sources] == [
+        ("prometheus", "http://prometheus:9090")
+    ]
+    assert set(services["grafana"]["networks"]) >= set(services["prometheus"]["networks"])
 
 
 def test_the_dashboards_are_those_of_the_table() -> None:
