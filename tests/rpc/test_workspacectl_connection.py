@@ -87,7 +87,11 @@ def test_a_missing_file_is_told_without_a_traceback(pair: Pair, tmp_path: Path) 
 
     assert (result.code, result.err) == (
         2,
-        f"workspacectl: cannot read {tmp_path}/none: No such file or directory\n",
+        (
+            f"workspacectl: cannot read {tmp_path}/none: No such file or directory;"
+            " --token-file FILE, WORKSPACECTL_TOKEN_FILE or a context says where your credential"
+            " is\n"
+        ),
     )
 
 
@@ -174,7 +178,18 @@ def test_without_the_client_certificate_mutual_tls_stays_shut(tmp_path: Path) ->
         (("--cert", "c.pem"), "--cert and --key come together"),
         (("--plaintext", "--ca", "ca.pem"), "exclude each other"),
         (("--ca", "/nonexistent/ca.pem"), "cannot read /nonexistent/ca.pem"),
-        (("--registry", "no-port"), "expected host:port"),
+        (
+            ("--registry", "no-port"),
+            (
+                "'no-port' is no address of the registry service: --registry (or"
+                " REGISTRY_ADDRESS, or the context) takes HOST:PORT, such as 127.0.0.1:7101, and dns:///HOST:PORT"
+            ),
+        ),
+        (("--registry", "127.0.0.1:99999"), "'127.0.0.1:99999' is no address of the registry"),
+        (("--registry", "127.0.0.1:0"), "'127.0.0.1:0' is no address of the registry"),
+        (("--registry", ":7101"), "':7101' is no address of the registry"),
+        (("--registry", "unix:/run/x"), "'unix:/run/x' is no address of the registry"),
+        (("--provision", "http://h:7102"), "'http://h:7102' is no address of the provision"),
     ],
 )
 def test_options_that_clash_are_exit_code_2(words: tuple[str, ...], complaint: str) -> None:

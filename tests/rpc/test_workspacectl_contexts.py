@@ -141,6 +141,7 @@ def test_a_file_that_is_none_is_said_without_quoting_it(file: Path, text: str) -
         (("context", "use", "nobody"), "no context is called 'nobody'"),
         (("--context", "nobody", "health"), "no context is called 'nobody'"),
         (("context", "set", "x", "--token-file", "f", "--token-command", "c"), "one place"),
+        (("context", "set", "x", "--registry", "nowhere"), "'nowhere' is no address of the reg"),
     ],
 )
 def test_a_wrong_context_is_exit_code_2(file: Path, words: tuple[str, ...], said: str) -> None:
@@ -158,3 +159,37 @@ def test_a_forgotten_context_is_gone_and_no_longer_current(pair: Pair, file: Pat
     assert "prod" not in file.read_text()
     assert run("--registry", pair.registry.address, *LIST).code == 0
     assert bearers(pair) == [None]
+
+
+@pytest.mark.parametrize("words", [("list",), ("set", "x", "--registry", "127.0.0.1:1")])
+def test_a_place_where_no_file_can_be_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CONFIG, str(tmp_path / "file" / "contexts.yaml"))
+
+    result = run("context", *words)
+
+    assert (result.code, result.err) == (
+        2,
+        (
+            f"workspacectl: cannot read {tmp_path}/file/contexts.yaml: Not a directory;"
+            " WORKSPACECTL_CONFIG names another file\n"
+        ),
+    )
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(CONFIG, "/proc/none/contexts.yaml")
+
+    result = run("context", "set", "x", "--registry", "127.0.0.1:1")
+
+    assert (result.code, result.err) == (
+        2,
+        (
+            "workspacectl: cannot make /proc/none: No such file or directory; WORKSPACECTL_CONFIG"
+            " names another file for contexts\n"
+        ),
+    )

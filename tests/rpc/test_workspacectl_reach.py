@@ -51,6 +51,12 @@ def test_a_name_that_does_not_resolve_is_said(pair: Pair) -> None:
     assert "the name nobody.invalid cannot be resolved" in told
 
 
+def test_a_name_that_can_be_none_does_not_resolve(pair: Pair) -> None:
+    told = told_of(pair, "--provision", f"{'a' * 64}.invalid:7102", "workspaces", "list")
+
+    assert f"the name {'a' * 64}.invalid cannot be resolved" in told
+
+
 def test_a_name_of_all_replicas_that_does_not_resolve_is_said(pair: Pair) -> None:
     told = told_of(pair, "--provision", "dns:///nobody.invalid:7102", "workspaces", "list")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.core.secret import Secret
 from agentworkspace.ctl.contexts import Context, read_contexts
 from agentworkspace.ctl.files import Unusable
-from agentworkspace.server.listening import ListenRefused, is_loopback
+from agentworkspace.server.listening import is_loopback
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -27,6 +28,23 @@ CONTEXT_VARIABLE: Final = "WORKSPACECTL_CONTEXT"
 # What the environment may say instead of a context; one of them is enough to leave the current
 # context of the file alone, so that no token is sent to another installation's address.
 _VARIABLES: Final = ("REGISTRY_ADDRESS", "PROVISION_ADDRESS", "WORKSPACECTL_TOKEN_FILE")
+
+
+_ADDRESS: Final = re.compile(
+    r"(?:dns:(?://[A-Za-z0-9.:-]*/)?)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})"
+)
+
+
+def usable_address(service: str, text: str) -> str:
+    """The address as it is. Unusable when it is none."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise Unusable(
+            f"{text!r} is no address of the {service} service: --{service} (or {service.upper()}"
+            f"_ADDRESS, or the context) takes HOST:PORT, such as {DEFAULTS[service]}, and"
+            " dns:///HOST:PORT for all replicas of a name"
+        )
+    return text
 
 
 @dataclass(kw_only=True)
@@ -78,11 +96,7 @@ class Session:
         """Plaintext on request, or towards this very machine unless certificates were named."""
         if self.context.plaintext:
             return None
-        try:
-            local = is_loopback(address)
-        except ListenRefused as error:
-            raise Unusable(f"{address}: {error}") from error
-        return self.tls or (None if local else ClientTls())
+        return self.tls or (None if is_loopback(address) else ClientTls())
 
     def _open(self, address: str) -> grpc.Channel:
         if self._credential is None:
@@ -127,8 +141,8 @@ def session_from(args: argparse.Namespace, environ: Mapping[str, str] | None = N
         raise Unusable("--cert and --key come together")
     return Session(
         addresses={
-            "registry": context.registry or DEFAULTS["registry"],
-            "provision": context.provision or DEFAULTS["provision"],
+            "registry": usable_address("registry", context.registry or DEFAULTS["registry"]),
+            "provision": usable_address("provision", context.provision or DEFAULTS["provision"]),
         },
         context=context,
         context_name=name,

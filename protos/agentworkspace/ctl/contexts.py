@@ -82,8 +82,14 @@ class Contexts:
         return self.by_name[name]
 
     def save(self) -> None:
-        """Write the file, readable for its owner alone."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write the file, readable for its owner alone. Unusable when it cannot be."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unusable(
+                f"cannot make {self.path.parent}: {error.strerror}; {CONFIG_VARIABLE} names another"
+                " file for contexts"
+            ) from error
         document = {
             "current": self.current,
             "contexts": {name: _spoken(context) for name, context in self.by_name.items()},
@@ -100,8 +106,12 @@ def read_contexts(environ: Mapping[str, str]) -> Contexts:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Contexts(path=path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"cannot read {path}: {type(error).__name__}") from error
+    except OSError as error:
+        raise Unusable(
+            f"cannot read {path}: {error.strerror}; {CONFIG_VARIABLE} names another file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise Unusable(f"{path} is not UTF-8 text; {CONFIG_VARIABLE} names another file") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Unusable(f"{path} is open to others and may hold a token: chmod 600 {path}")
     try:
@@ -151,7 +161,9 @@ def _printed_by(command: str) -> Secret:
             check=False,
         )
     except (OSError, ValueError) as error:
-        raise Unusable(f"the context's token command cannot be started: {error}") from error
+        raise Unusable(
+            f"the context's token command cannot be started: {error}; it is run without a shell"
+        ) from error
     except subprocess.TimeoutExpired:
         raise Unusable(
             f"the context's token command did not end within {_COMMAND_SECONDS} s"

@@ -21,11 +21,19 @@ class Unusable(Exception):
     """The command cannot be carried out as it was given; the message holds no secret."""
 
 
+_WHERE: Final = (
+    "--token-file FILE, WORKSPACECTL_TOKEN_FILE or a context says where your credential is"
+)
+
+
 def read_credential(path: Path) -> Secret:
-    """The one word that the file holds."""
-    word = _decoded(path, _bytes_of(path)).strip()
+    """The one word that the file holds. Unusable when it does not."""
+    try:
+        word = _decoded(path, _bytes_of(path)).strip()
+    except Unusable as error:
+        raise Unusable(f"{error}; {_WHERE}") from error
     if not word or not word.isascii() or not word.isprintable() or " " in word:
-        raise Unusable(f"{path} does not hold a credential: one line of printable ASCII")
+        raise Unusable(f"{path} does not hold a credential: one line of printable ASCII; {_WHERE}")
     return Secret(word)
 
 

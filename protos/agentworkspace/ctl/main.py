@@ -66,6 +66,11 @@ SINGLE: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # None where the program was started with it closed.
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())
+    sys.stderr = sys.stderr or io.StringIO()
+    if sys.stdout is None:
+        return _complain("standard output is closed; nothing was done: say >/dev/null")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another alphabet shows escapes instead of a traceback.
@@ -94,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
         session = no_session() if command.local else session_from(args)
         try:
             answer = _answer(command, args, session)
-            printing.show(answer, args.output)
+            _show(answer, args.output)
         except grpc.RpcError as error:
             failure = failures.failure_of(error, session)
             told = failures.told(failure, session, request_id=request_id, form=args.output)
@@ -109,10 +114,28 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain of it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return _complain("standard output was closed")
     return answer.exit_code
+
+
+def _show(answer: Answer, form: str) -> None:
+    """Unusable where standard output takes no more; BrokenPipeError when its reader has gone."""
+    try:
+        printing.show(answer, form)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise Unusable(
+            f"standard output cannot be written: {error.strerror}; the command itself was carried"
+            " out, and what it would have shown is lost"
+        ) from error
+
+
+def _forget_output() -> None:
+    """Python must not complain of standard output once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _answer(command: Command, args: argparse.Namespace, session: Session) -> Answer:

@@ -20,6 +20,8 @@ BY_REASON: Final[Mapping[str, str]] = {
     " yours",
     "TENANT_UNKNOWN": "for a new tenant say --create; else mend its name",
     "WORKSPACE_UNKNOWN": "`workspacectl workspaces list` shows those there are",
+    "PROVISION_UNKNOWN": "`workspacectl provisions list` shows those there are",
+    "TOKEN_UNKNOWN": "`workspacectl tokens list WORKSPACE` shows those there are",
     "WORKSPACE_SUSPENDED": "an admin resumes it: workspacectl launch WORKSPACE --reason resume",
     "PROVISION_SUPERSEDED": "launch again: workspacectl launch WORKSPACE --reason restart",
     "MISSING_BYOK_CREDENTIAL": "store it: workspacectl secrets set NAME --tenant TENANT (or"

@@ -32,7 +32,7 @@ looks for what is wrong; `workspacectl explain REASON` says what a refusal means
 exit codes: 0 done
             1 the service refused, or its answer is no
             2 the command line, or a file that it names, is not usable; or nobody said yes
-            3 `catalogue diff`: somebody else would pay for a workspace
+            3 `catalogue diff`: somebody else would pay; `secrets audit-shared`: there are some
             4 nobody answered
             130 Ctrl-C"""
 # Whatever else begins with a hyphen may be a key in PEM.
@@ -101,8 +101,8 @@ class Parser(argparse.ArgumentParser):
                 " leaked"
             )
         takes = [a.metavar or a.dest for a in self._actions if not a.option_strings]
-        wanted = " ".join(map(str, takes)) or "no word"
-        self.error(f"{len(words)} too many: it takes {wanted} and nothing else")
+        wanted = f"only {' '.join(map(str, takes))}" if takes else "options only"
+        self.error(f"{len(words)} too many: it takes {wanted}")
 
 
 def build_parser(groups: Iterable[Group], single: Iterable[Command]) -> Parser:

@@ -38,7 +38,7 @@ def reach(address: str, tls: ClientTls | None, *, option: str) -> Reach:
     try:
         with socket.create_connection((host, int(port)), timeout=_SECONDS) as connection:
             return _secured(connection, host, tls)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter of a name that cannot be one
         return Reach(
             fault=f"the name {host} cannot be resolved",
             remedy=f"name the right address with {option} HOST:PORT, or mend the name",

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from agentworkspace.ctl.command import Answer, Command, Group, argument
-from agentworkspace.ctl.connection import DEFAULTS, Session
+from agentworkspace.ctl.connection import DEFAULTS, Session, usable_address
 from agentworkspace.ctl.contexts import Context, read_contexts
 from agentworkspace.ctl.files import Unusable, read_secret
 from agentworkspace.ctl.output import Grid
@@ -53,6 +53,9 @@ def _set(args: argparse.Namespace, _session: Session) -> Answer:
             "the token comes from one place: --token-file, --token-command or --token-stdin"
         )
     token = read_secret(None, what="token").reveal() if args.token_stdin else None
+    for service in DEFAULTS:
+        if (address := getattr(args, service)) is not None:
+            usable_address(service, address)
     said = {
         "registry": args.registry,
         "provision": args.provision,
