@@ -185,11 +185,22 @@ def write_once(path: Path, content: Callable[[], str]) -> None:
     unfinished.rename(path)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
+def main(arguments: list[str]) -> None:
+    """Make them, in the one directory that is named."""
+    if len(arguments) != 1 or not arguments[0] or arguments[0].startswith("-"):
         sys.exit("usage: python3 deploy/installation.py DIRECTORY")
-    installation = Installation(Path(sys.argv[1]).resolve())
-    installation.prepare()
-    installation.prepare_compose(Path(__file__).resolve().with_name(".env"))
+    installation = Installation(Path(arguments[0]).resolve())
+    try:
+        installation.prepare()
+        installation.prepare_compose(Path(__file__).resolve().with_name(".env"))
+    except OSError as error:
+        sys.exit(
+            f"cannot make {error.filename}: {error.strerror}; name a directory that this user may"
+            " make or write"
+        )
     print(f"An admin's credential lies in {installation.admin_token} (mode 0600).")
     print("Start both services: docker compose -f deploy/compose.yaml up --build --detach")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

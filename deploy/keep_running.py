@@ -41,6 +41,15 @@ def main() -> int:
     except (StartError, EmbeddedPostgresError) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"cannot use {error.filename}: {error.strerror}; WORKSPACE_SERVICES_HOME names another"
+            " directory for the data",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def home() -> Path:

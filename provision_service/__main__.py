@@ -17,8 +17,9 @@ from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.core.secret import Secret
 from agentworkspace.service import confirmation
 from agentworkspace.service.audit.commands import AuditCommand
-from agentworkspace.service.command_line import FAILED, CommandLine, OwnCommand
+from agentworkspace.service.command_line import CommandLine, OwnCommand
 from agentworkspace.service.declared_settings import BadSettings
+from agentworkspace.service.outcome import FAILED
 from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import keep_running
 from deploy.pair import free_addresses
 from deploy.steps import STEPS
 
@@ -42,6 +43,60 @@ def ran(checkout: Path, *words: str, **environment: str) -> subprocess.Completed
         timeout=SECONDS,
         check=False,
     )
+
+
+def test_one_address_for_both_is_refused(checkout: Path) -> None:
+    (address,) = free_addresses(1)
+    done = ran(checkout, "./deploy/run", REGISTRY_LISTEN=address, PROVISION_LISTEN=address)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Both services cannot listen on {address}: give REGISTRY_LISTEN")
+
+
+@pytest.mark.parametrize("words", [("bogus",), ("demo", "extra"), ("--bogus",)])
+def test_a_word_too_many_or_unknown_is_refused(checkout: Path, words: tuple[str, ...]) -> None:
+    done = ran(checkout, "./deploy/run", *words)
+
+    assert (done.returncode, done.stderr) == (1, "usage: ./deploy/run [demo]\n")
+
+
+def test_data_that_can_lie_nowhere_is_said_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKSPACE_SERVICES_HOME", "/proc/none")
+    monkeypatch.setattr(keep_running, "stop_on_signals", lambda: None)
+
+    assert keep_running.main() == 1
+
+    assert capsys.readouterr().err == (
+        "cannot use /proc/none: No such file or directory; WORKSPACE_SERVICES_HOME names another"
+        " directory for the data\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "usage: python3 deploy/installation.py DIRECTORY\n"),
+        (("",), "usage: python3 deploy/installation.py DIRECTORY\n"),
+        (("--help",), "usage: python3 deploy/installation.py DIRECTORY\n"),
+        (("a", "b"), "usage: python3 deploy/installation.py DIRECTORY\n"),
+        (
+            ("/proc/none",),
+            (
+                "cannot make /proc/none: No such file or directory; name a directory that this user"
+                " may make or write\n"
+            ),
+        ),
+    ],
+)
+def test_an_installation_that_cannot_be_made_makes_nothing(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = ran(tmp_path, sys.executable, str(ROOT / "deploy" / "installation.py"), *words)
+
+    assert (done.returncode, done.stderr) == (1, said)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("taken", ["REGISTRY_LISTEN", "PROVISION_LISTEN"])

@@ -21,7 +21,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from agentworkspace.provision.v1 import provision_pb2, secret_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
-from agentworkspace.service.command_line import FAILED, MISCONFIGURED
+from agentworkspace.service.command_line import MISCONFIGURED
+from agentworkspace.service.outcome import FAILED
 from provision_service.__main__ import main
 from provision_service.workers.files import SHIPPED_CATALOGUE
 from tests.rpc.provision_server import LAUNCHER, SERVING, environment_of, serving, write_keys

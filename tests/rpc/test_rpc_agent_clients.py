@@ -34,6 +34,7 @@ from agentworkspace.rpc.errors import RpcFailure
 from registry_service.domain.tokens import RevokeReason
 from tests.rpc.agent_model_registry import WORKSPACE
 from tests.rpc.box_registry_server import BoxRegistry, serving
+from tests.rpc.test_rpc_tls import Authority
 
 PATIENCE = 20.0
 
@@ -320,10 +321,14 @@ def test_the_help_of_a_client_shows_nothing_of_the_environment(client: Any) -> N
 def test_authorities_in_the_environment_mean_tls(tmp_path: Path) -> None:
     text = "-----BEGIN CERTIFICATE-----\n"
     by_text = Launch(workspace_id=WORKSPACE, address="r:1", registry_ca=text)
-    by_path = Launch(workspace_id=WORKSPACE, address="r:1", registry_ca=str(tmp_path / "ca"))
+    ca_file = Authority(tmp_path, "ca").file
+    by_path = Launch(workspace_id=WORKSPACE, address="r:1", registry_ca=str(ca_file))
     by_scheme = Launch(workspace_id=WORKSPACE, address="https://r:1")
     assert all(each.tls() is not None for each in (by_text, by_path, by_scheme))
     assert by_scheme.target == "r:1"
+    nowhere = Launch(workspace_id=WORKSPACE, address="r:1", registry_ca="no/such.pem")
+    with pytest.raises(ValueError, match=r"^WORKSPACE_REGISTRY_CA is neither PEM text nor a file"):
+        nowhere.tls()
 
 
 @pytest.mark.parametrize(

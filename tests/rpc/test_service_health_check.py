@@ -78,8 +78,8 @@ def test_the_command_says_the_word_and_the_status_or_what_is_wrong_with_a_settin
     said = capsys.readouterr()
     assert said.out == "UNREACHABLE\n"
     assert said.err.startswith(
-        f"registry-service: no answer from {address} within 2 s: start the service, name where it"
-        " listens with --address HOST:PORT"
+        f"registry-service: no answer from {address}: start the service, name where it listens with"
+        " --address HOST:PORT"
     )
     monkeypatch.setenv("REGISTRY_LISTEN", "nowhere")
     assert health_check.main(Settings, []) == 2

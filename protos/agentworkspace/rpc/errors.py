@@ -43,6 +43,11 @@ NONE_SERVES: Final = (
     " writes. Call again in a while; if it lasts, look into the services' log"
 )
 _NONE_SERVES_IN_GRPC: Final = "backend unhealthy"
+# Ours name a reason with everything that they refuse.
+NO_SUCH_METHOD: Final = (
+    "whoever listens at this address knows no such method: it is another service, or an older"
+    " version of this one; check the address"
+)
 
 Trailing = tuple[tuple[str, str | bytes], ...]
 
@@ -129,6 +134,8 @@ def failure_of(
     reason = _text(trailing.get(REASON_KEY))
     if not reason and code is grpc.StatusCode.UNAVAILABLE and _NONE_SERVES_IN_GRPC in message:
         message = NONE_SERVES
+    if not reason and code is grpc.StatusCode.UNIMPLEMENTED:
+        message = NO_SUCH_METHOD
     failure = RpcFailure(
         code,
         "",

@@ -39,11 +39,11 @@ from agentworkspace.service.embedded_postgres import EmbeddedPostgresError, runn
 from agentworkspace.service.ending import leave
 from agentworkspace.service.exporting import exporting, missing
 from agentworkspace.service.migrate import Schema
+from agentworkspace.service.outcome import FAILED, outcome
 from agentworkspace.service.serving import require_protected
 from agentworkspace.service.settings import MOST_PROCESSES, ServiceSettings
 from agentworkspace.service.store_faults import StoreFault, described
 
-FAILED: Final = 1
 MISCONFIGURED: Final = CANNOT_SERVE
 _WAIT: Final = timedelta(minutes=5)
 
@@ -109,6 +109,9 @@ class CommandLine(Generic[S]):
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Run the command; a failure is a sentence on standard error, never a traceback."""
         chosen = self._parser().parse_args(arguments)
+        return outcome(f"{self.name}-service", lambda: self._status(chosen))
+
+    def _status(self, chosen: argparse.Namespace) -> int:
         command: Callable[[argparse.Namespace], int] = chosen.command
         try:
             return command(chosen)
@@ -118,7 +121,7 @@ class CommandLine(Generic[S]):
         except self._misconfigured as wrong:
             self._say(str(wrong))
             return MISCONFIGURED
-        except (EmbeddedPostgresError, CommandError, OSError, Refusal, StoreFault) as failure:
+        except (EmbeddedPostgresError, CommandError, Refusal, StoreFault) as failure:
             self._say(failure.message if isinstance(failure, Refusal) else str(failure))
             return FAILED
         except SQLAlchemyError as failure:

@@ -21,12 +21,12 @@ from agentworkspace.client.channel import ClientTls, blocking_channel
 from agentworkspace.core.pem_files import require_authorities
 from agentworkspace.service import settings_values as values
 from agentworkspace.service.declared_settings import BadSettings
+from agentworkspace.service.outcome import FAILED, outcome
 from agentworkspace.service.settings import ServiceSettings
 
 SERVING: Final = "SERVING"
 UNREACHABLE: Final = "UNREACHABLE"
 MEANING: Final = "whether the service says SERVING, for containers"
-FAILED: Final = 1
 MISCONFIGURED: Final = 2
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - to be replaced
 
@@ -54,12 +54,16 @@ def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None
     parser = argparse.ArgumentParser(prog=f"{name} health", description=MEANING)
     add_arguments(parser, settings.SERVICE)
     chosen = parser.parse_args(sys.argv[2:] if arguments is None else arguments)
-    try:
-        return answer(settings.load(os.environ), chosen)
-    except BadSettings as wrong:
-        for problem in wrong.problems:
-            print(f"{name}: {problem}", file=sys.stderr)
-        return MISCONFIGURED
+
+    def answered() -> int:
+        try:
+            return answer(settings.load(os.environ), chosen)
+        except BadSettings as wrong:
+            for problem in wrong.problems:
+                print(f"{name}: {problem}", file=sys.stderr)
+            return MISCONFIGURED
+
+    return outcome(name, answered)
 
 
 def answer(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
@@ -69,11 +73,11 @@ def answer(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
     status = ask(settings, chosen)
     print(status)
     if status == UNREACHABLE:
-        name, seconds = f"{settings.SERVICE.lower()}-service", chosen.timeout.total_seconds()
+        name = f"{settings.SERVICE.lower()}-service"
         print(
-            f"{name}: no answer from {_address(settings, chosen)} within {seconds:g} s: start the"
-            " service, name where it listens with --address HOST:PORT, or see that it speaks TLS"
-            " just when this command's settings say so",
+            f"{name}: no answer from {_address(settings, chosen)}: start the service, name where it"
+            " listens with --address HOST:PORT, or see that it speaks TLS just when this command's"
+            " settings say so",
             file=sys.stderr,
         )
     return 0 if status == SERVING else FAILED

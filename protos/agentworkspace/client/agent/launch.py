@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from agentworkspace.client.channel import ClientTls
 from agentworkspace.core.ids import is_canonical_uuid
+from agentworkspace.core.pem_files import PemInvalid, require_authorities
 from agentworkspace.core.secret import Secret
 
 TICKET: Final = "WORKSPACE_BOOTSTRAP_TICKET"
@@ -80,12 +81,20 @@ class Launch:
 
     def tls(self) -> ClientTls | None:
         """How to encrypt. None means plain text, for loopback or behind something that encrypts.
-        OSError when the named file cannot be read."""
+        ValueError when what is named is of no use."""
         if self.registry_ca is None:
             return ClientTls() if self.address.startswith("https://") else None
         if _PEM in self.registry_ca:
             return _GivenRoots(roots=self.registry_ca.encode("ascii"))
-        return ClientTls(ca_file=Path(self.registry_ca))
+        ca_file = Path(self.registry_ca)
+        try:
+            require_authorities(ca_file)
+        except (OSError, PemInvalid) as wrong:
+            raise ValueError(
+                f"WORKSPACE_REGISTRY_CA is neither PEM text nor a file of it: {wrong};"
+                " ProvisionWorkspace answered it"
+            ) from None
+        return ClientTls(ca_file=ca_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
