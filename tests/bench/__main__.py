@@ -3,6 +3,7 @@
 python -m tests.bench                         10 000 and 1 000 000 tokens, one and two processes
 python -m tests.bench --tokens 10000 --quick  a first impression, in a minute
 python -m tests.bench --storm                 twice the capacity, and 5 000 boxes at once
+python -m tests.bench --queueing              calls served at once, at parts of the peak
 python -m tests.bench --pooler                through PgBouncer in transaction mode
 python -m tests.bench --sealing               MintToken with the audit sealed, and not
 python -m tests.bench --fleet 50000           so many boxes at their own pace, through two outages
@@ -77,6 +78,8 @@ def _run(bench: Bench, server: Server, home: Path, chosen: argparse.Namespace) -
         suite.restarts(bench, server, home, largest)
     elif chosen.fleet:
         fleet.measure(server, home, chosen.fleet)
+    elif chosen.queueing:
+        suite.queues(bench, server, home, largest)
     elif chosen.sealing:
         sealing.measure(bench, server, home, largest)
     elif chosen.pooler:
@@ -139,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--storm", action="store_true", help="overload, and both restart storms")
     add("--restarts", action="store_true", help="the restart storms alone")
     add("--fleet", type=int, metavar="BOXES", help="heartbeats at their own pace, two outages")
+    add("--queueing", action="store_true", help="calls served at once, at parts of the peak")
     add("--pooler", action="store_true", help="through PgBouncer")
     add("--sealing", action="store_true", help="what sealing the audit costs MintToken")
     add("--home", type=Path, help="keep the databases here, for the next run")

@@ -16,6 +16,7 @@ from tests.bench import (
     plans,
     pooled,
     python_client,
+    queueing,
     restart_storm,
     store_ceiling,
     verifier_checks,
@@ -183,6 +184,15 @@ def restarts(bench: Bench, server: Server, home: Path, tokens: int) -> None:
     with pair.registry(server, name, home / "registry") as served:
         for boxes in restart_storm.SIZES:
             restart_storm.storm(bench, server, name, served, boxes=boxes, tokens=tokens)
+
+
+def queues(bench: Bench, server: Server, home: Path, tokens: int) -> None:
+    """At which number of calls that are being served one replica has enough to do."""
+    name = server.registry_with(tokens)
+    with pair.registry(server, name, home / "registry") as served:
+        for case in (registry_cases(tokens)[0], registry_cases(tokens)[-1]):
+            queueing.measure(bench, served, case)
+        queueing.measure(bench, served, queueing.on_threads(tokens))
 
 
 def pooler(bench: Bench, server: Server, home: Path, tokens: int) -> None:

@@ -23,6 +23,7 @@ from tests.bench import (
     h2load,
     load,
     newcomers,
+    queueing,
     rows,
     spread,
     store_ceiling,
@@ -202,6 +203,15 @@ def test_each_part_of_a_row_begins_with_other_messages() -> None:
     assert {frozenset(each.body for each in part) for part in begun} == {
         frozenset(each.body for each in messages)
     }
+
+
+KINDS = (("stream", 3.0), ("unary", 7.0))
+
+
+def test_calls_being_served_are_found_in_a_scrape() -> None:
+    lines = (f'agentworkspace_rpc_running{{kind="{kind}"}} {number}\n' for kind, number in KINDS)
+    assert queueing.running_in("".join(lines)) == 7.0
+    assert queueing.running_in("agentworkspace_rpc_calls_total 1.0\n") == 0.0
 
 
 def test_a_connection_is_found_by_both_its_ports_once_it_is_accepted() -> None:
