@@ -21,6 +21,8 @@ from tests.lifecycle.launches import (
     workspace_at,
 )
 from tests.lifecycle.processes import Pair, pair
+from tests.lifecycle.statement_log import StatementLog, logging_statements
+from tests.postgres import PostgresServer
 from tests.rpc.provision_server import USAGE_TOKEN
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import CALLERS, LAUNCHER, secret_of
@@ -30,7 +32,33 @@ StatusCode = grpc.StatusCode
 PROVISION: Final = "agentworkspace.provision.v1.WorkspaceService/ProvisionWorkspace"
 BEGIN: Final = "agentworkspace.registry.v1.WorkspaceRegistryService/BeginIncarnation"
 VALIDATE: Final = "agentworkspace.registry.v1.TokenService/ValidateToken"
-SERVER, CLIENT = 2, 3
+REGISTER: Final = "agentworkspace.registry.v1.RegistrationService/Register"
+HEARTBEAT: Final = "agentworkspace.registry.v1.RegistrationService/Heartbeat"
+INTERNAL, SERVER, CLIENT = 1, 2, 3
+CLAIM: Final = [
+    "SELECT provision.workspaces",
+    "SELECT provision.provisions",
+    "SELECT provision.platform_credentials",
+    "INSERT provision.provisions",
+    "COMMIT",
+]
+DELIVERY: Final = [
+    "SELECT provision.workspaces",
+    "UPDATE provision.provisions",
+    "WITH provision.provisions",
+    "INSERT provision.audit_events",
+    "COMMIT",
+]
+BEGINNING: Final = [
+    "SELECT registry.workspaces",
+    "SELECT registry.requests",
+    "UPDATE registry.tokens",
+    "WITH registry.registrations",
+    "INSERT registry.tokens",
+    "INSERT registry.requests",
+    "INSERT registry.audit_events",
+    "COMMIT",
+]
 TRACE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT: Final = "00f067aa0ba902b7"
 TRACEPARENT: Final = ("traceparent", f"00-{TRACE_ID}-{PARENT}-01")
@@ -44,8 +72,21 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
+def sent(
+    postgres: PostgresServer, registry_database: str, provision_database: str
+) -> Iterator[StatementLog]:
+    """What PostgreSQL says that both services sent it."""
+    with logging_statements(postgres, registry_database, provision_database) as log:
+        yield log
+
+
+@pytest.fixture
 def both(
-    registry_database: str, provision_database: str, tmp_path: Path, collector: Collector
+    sent: StatementLog,
+    registry_database: str,
+    provision_database: str,
+    tmp_path: Path,
+    collector: Collector,
 ) -> Iterator[Pair]:
     settings = collectors.settings(collector)
     with pair(registry_database, provision_database, tmp_path, settings=settings) as started:
@@ -68,7 +109,7 @@ def below(spans: list[Span], parent: Span) -> list[str]:
 
 
 def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
-    both: Pair, collector: Collector, tmp_path: Path
+    both: Pair, collector: Collector, sent: StatementLog, tmp_path: Path
 ) -> None:
     workspace_id = create(both.provision).workspace.id
     both.provision.workspaces.ProvisionWorkspace(
@@ -94,11 +135,12 @@ def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
     assert answered.attributes["agentworkspace.caller"] == "control-plane"
     of_provision, of_registry = below(spans, answered), below(spans, begun)
     # The claim and the delivery, one transaction each, with the registry's call between them.
-    commits = [place for place, name in enumerate(of_provision) if name == "COMMIT"]
-    assert commits[0] < of_provision.index(BEGIN) < commits[-1]
-    assert {"INSERT provision.provisions", "UPDATE provision.provisions"} <= set(of_provision)
-    assert of_registry[-1] == "COMMIT"
-    assert {"SELECT registry.workspaces", "INSERT registry.tokens"} <= set(of_registry)
+    assert of_provision == [*CLAIM, BEGIN, *DELIVERY]
+    assert of_registry == BEGINNING
+    # And the server itself was sent nothing else.
+    assert sent.transactions(workspace_id, "INSERT INTO provision.provisions") == [CLAIM]
+    assert sent.transactions(workspace_id, "state='ENV_DELIVERED'") == [DELIVERY]
+    assert sent.transactions(workspace_id, "UPDATE registry.tokens") == [BEGINNING]
     for statement in [each for each in spans if "db.query.text" in each.attributes]:
         assert statement.attributes["db.system.name"] == "postgresql"
         assert workspace_id not in statement.attributes["db.query.text"]
@@ -112,6 +154,32 @@ def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
         "ProvisionWorkspace",
         "BeginIncarnation",
     }
+
+
+def test_what_a_box_asks_shows_each_statement_also_those_that_are_prepared_and_shared(
+    both: Pair, collector: Collector, sent: StatementLog
+) -> None:
+    workspace_id = create(both.provision).workspace.id
+    launched = both.provision.workspaces.ProvisionWorkspace(
+        launch_request(workspace_id), metadata=LAUNCHER, timeout=SECONDS
+    )
+    workspace = workspace_at(both.registry, workspace_id)
+    token = workspace.register(ticket=launched.env["WORKSPACE_BOOTSTRAP_TICKET"]).auth_token
+    workspace.heartbeat(token)
+    both.registry.stop()
+    spans = collector.spans
+    assert below(spans, named(spans, REGISTER, SERVER)) == ["batch first register"]
+    registered = below(spans, named(spans, "batch first register", INTERNAL))
+    assert [each for each in registered if not each.startswith("PREPARE")] == [
+        *("EXECUTE lock_for_redeeming", "EXECUTE snapshots", "EXECUTE redeem", "EXECUTE arrive"),
+        "COMMIT",
+    ]
+    assert sent.transactions(workspace_id, "EXECUTE redeem") == [registered]
+    assert below(spans, named(spans, HEARTBEAT, SERVER)) == ["batch heartbeat"]
+    beaten = below(spans, named(spans, "batch heartbeat", INTERNAL))
+    (own,) = sent.transactions(workspace_id, "EXECUTE beat")
+    assert beaten[-len(own) :] == own
+    assert "EXECUTE known" in beaten[: -len(own)]
 
 
 def test_no_secret_is_ever_in_a_span(both: Pair, collector: Collector) -> None:
