@@ -49,7 +49,7 @@ PARTS: Final = ("registry", "launches", "verifier", "plans", "go", "openbao", "p
 
 
 def main(arguments: list[str]) -> int:
-    chosen = _parser().parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     if chosen.table:
         page.write(chosen.table, chosen.history)
         return 0
@@ -64,7 +64,9 @@ def main(arguments: list[str]) -> int:
         ):
             _run(bench, server, home, chosen)
             about["load after"] = _load()
-            about["bytes a box"] = server.bytes_a_box(server.registry_with(max(chosen.tokens)))
+            if "registry" in chosen.only and bench.rows:
+                name = server.registry_with(max(chosen.tokens))
+                about["bytes a box"] = server.bytes_a_box(name)
     if bench.rows:
         _report(bench.rows, about, chosen)
     return 0
@@ -128,10 +130,10 @@ def _report(found: list[rows.Row], about: dict[str, Any], chosen: argparse.Names
         say(f"\nAgainst {chosen.compare}:\n" + rows.comparison(found, rows.read(chosen.compare)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = made.add_argument
     add("--tokens", type=int, nargs="+", default=[10_000, 1_000_000], help="10000000 on request")
     add("--processes", type=int, nargs="+", default=[1, 2])
     add("--seconds", type=float, default=6.0, help="of each row, all its repeats together")
@@ -150,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--history", type=Path, help="append the ratios of this run here, and draw them all")
     add("--table", type=Path, nargs="+", metavar="RUN", help="write saved runs into README.md")
     add("--compare", type=Path, help="a run that was saved before")
-    return parser
+    return made
 
 
 @contextmanager

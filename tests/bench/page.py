@@ -18,7 +18,10 @@ _END: Final = "<!-- end of measured -->"
 def write(runs: Sequence[Path], record: Path | None) -> None:
     """The rows of all these runs as one; with `record`, its ratios are a line of the history."""
     found = rows.merged(map(rows.read, runs))
-    about = rows.about(runs[-1])
+    about: dict[str, Any] = {}
+    for run in runs:
+        # The last one says when; what only one of them knows is kept.
+        about |= rows.about(run)
     text = tables(found, about)
     README.write_text(put_in(README.read_text(), text))
     say(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bench import history, openbao, page, ratios, rows, sizing
+from tests.bench.__main__ import parser
 from tests.bench.ratios import Ratio
 from tests.bench.rows import Row
 
@@ -100,6 +102,17 @@ def test_saved_runs_become_one_table_of_the_page(
     assert text.count("| MintToken | ") == 1
     with pytest.raises(ValueError, match="no place for tables"):
         page.put_in("a page without marks", "text")
+
+
+def test_every_command_of_the_page_is_understood() -> None:
+    commands = [
+        line.partition("#")[0].partition("-m tests.bench")[2]
+        for line in page.README.read_text().splitlines()
+        if line.startswith("    .venv/bin/python -m tests.bench")
+    ]
+    assert len(commands) == 10
+    for command in commands:
+        parser().parse_args(shlex.split(command))
 
 
 def test_every_run_is_a_line_of_the_history_and_begins_where_the_last_one_ended(
