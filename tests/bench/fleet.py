@@ -42,7 +42,7 @@ GROUP BY state
 _WRONGLY: Final = """
 SELECT count(*) FROM registry.audit_events
 WHERE action = 'registration.offline' AND time >= %(since)s
-    AND workspace_id IN (SELECT bench.workspace(n)::text FROM generate_series(0, %(boxes)s - 1) n)
+    AND workspace_id IN (SELECT bench.workspace(n) FROM generate_series(0, %(boxes)s - 1) n)
 """
 
 
