@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MAX_KEY_LENGTH: Final = 128
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 NAME_WANTED: Final = "must be 1 to 128 of A-Z a-z 0-9 _ and not start with a digit"
 RESERVED_PREFIXES: Final = ("WORKSPACE_", "MOLECULE_", "LD_", "PYTHON")

@@ -41,14 +41,6 @@ def secrets_violations(secrets: Mapping[str, str], *, field: str = "secrets") ->
     return found
 
 
-def total_bytes(secrets: Mapping[str, str]) -> int:
-    """Bytes of all keys and values, as the limit of a scope counts them."""
-    return sum(
-        len(key.encode("utf-8", "surrogatepass")) + len(value.encode("utf-8", "surrogatepass"))
-        for key, value in secrets.items()
-    )
-
-
 def refuse_too_much(total: int) -> None:
     """Raise SECRET_LIMIT_EXCEEDED when all secrets together are over 512 KiB."""
     if total > MAX_TOTAL_BYTES:

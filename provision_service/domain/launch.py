@@ -62,11 +62,6 @@ def may_follow(current: ProvisionState, target: ProvisionState) -> bool:
     return target in _FOLLOWERS[current]
 
 
-def is_final(state: ProvisionState) -> bool:
-    """Whether nothing can follow."""
-    return not _FOLLOWERS[state]
-
-
 def claim_is_live(state: ProvisionState, lease_expire_time: datetime, now: datetime) -> bool:
     """Whether a launch still holds its workspace's claim: not completed and not lapsed."""
     return state in _HOLDS_CLAIM and now < lease_expire_time

@@ -50,12 +50,6 @@ class MergedSecrets:
         object.__setattr__(self, "present", frozenset([row.key for row in there]))
         object.__setattr__(self, "present_at_workspace", frozenset(at_workspace))
 
-    def present_at(self, scope: Scope) -> frozenset[str]:
-        """Keys with a non-blank value whose effective row is of `scope`."""
-        if scope is Scope.WORKSPACE:
-            return self.present_at_workspace
-        return self.present - self.present_at_workspace
-
     def text(self, key: str) -> str:
         """The value, trimmed; empty when absent, blank or unreadable."""
         row = self.by_key.get(key)

@@ -47,8 +47,3 @@ def effective_state(
         return RegistrationState.PENDING
     deadline = max(pulse.last_heard, up_since) + MISSED_UNTIL_OFFLINE * interval
     return RegistrationState.OFFLINE if deadline < now else pulse.state
-
-
-def reported_state(*, degraded: bool) -> RegistrationState:
-    """The state a heartbeat writes."""
-    return RegistrationState.DEGRADED if degraded else RegistrationState.ONLINE

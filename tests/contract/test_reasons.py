@@ -10,20 +10,11 @@ from functools import cache
 
 import grpc
 import pytest
-from _pytest.mark import ParameterSet
 
 from agentworkspace.core.refusal import AnyReason, Recovery, Refusal, SharedReason, Violation
 from tests.contract.contracts import BOTH, ROOT, Contract
 
 REASONS = [(each, reason) for each in BOTH for reason in each.reasons]
-
-
-def all_but(*awaited: tuple[Contract, str]) -> list[ParameterSet]:
-    """Every reason; those that the code does not give yet are expected to fail."""
-    return [
-        pytest.param(*each, marks=[pytest.mark.xfail] if each in awaited else [])
-        for each in REASONS
-    ]
 
 
 @cache

@@ -14,7 +14,6 @@ from provision_service.domain.guards import (
     secret_violations,
     secrets_violations,
     take_model,
-    total_bytes,
 )
 from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
@@ -56,10 +55,6 @@ def test_every_violation_of_a_map_is_listed_with_its_key() -> None:
 
 def test_a_violation_never_shows_a_value() -> None:
     assert "do-not-show" not in repr(secrets_violations({"A": "do-not-show\0"}))
-
-
-def test_keys_and_values_count_in_bytes() -> None:
-    assert total_bytes({"AB": "x", "C": "\u2603"}) == 2 + 1 + 1 + 3
 
 
 def test_all_secrets_together_are_at_most_512_kib() -> None:

@@ -10,7 +10,6 @@ import pytest
 from provision_service.domain.launch import (
     WorkspaceEvent,
     claim_is_live,
-    is_final,
     may_follow,
     status_after,
 )
@@ -45,10 +44,6 @@ def test_a_launch_moves_along_these_steps_only(
 def test_delivered_is_never_proven_without_a_register() -> None:
     assert not may_follow(ProvisionState.ENV_DELIVERED, ProvisionState.PROVEN)
     assert not may_follow(ProvisionState.LAUNCHED, ProvisionState.PROVEN)
-
-
-def test_failed_and_superseded_are_final() -> None:
-    assert [state.value for state in ProvisionState if is_final(state)] == ["FAILED", "SUPERSEDED"]
 
 
 @pytest.mark.parametrize(

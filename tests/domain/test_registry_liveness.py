@@ -10,7 +10,6 @@ from registry_service.domain.liveness import (
     Pulse,
     RegistrationState,
     effective_state,
-    reported_state,
 )
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
@@ -66,7 +65,3 @@ class TestState:
         self, state: RegistrationState, last_heard: float | None
     ) -> None:
         assert effective_state(pulse(last_heard, state), up_since=LONG_AGO, now=NOW) is state
-
-    def test_a_heartbeat_reports_online_or_degraded(self) -> None:
-        assert reported_state(degraded=False) is ONLINE
-        assert reported_state(degraded=True) is DEGRADED

@@ -48,15 +48,6 @@ class World:
                 metadata=LAUNCHER,
             )
 
-    def set_on_workspace(self, workspace: str, secrets: Mapping[str, str]) -> None:
-        for key, value in secrets.items():
-            self.pair.provision.secrets.SetWorkspaceSecret(
-                secret_service_pb2.SetWorkspaceSecretRequest(
-                    workspace_id=workspace, key=key, value=value
-                ),
-                metadata=LAUNCHER,
-            )
-
     def give_usage_token(self, tenant: str, token: str) -> None:
         self.pair.provision.billing.SetTenantBilling(
             billing_service_pb2.SetTenantBillingRequest(

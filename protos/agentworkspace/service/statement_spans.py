@@ -34,10 +34,6 @@ class StatementSpans:
         event.listen(engine, "after_cursor_execute", self._end)
         event.listen(engine, "handle_error", self._fail)
 
-    @property
-    def are_on(self) -> bool:
-        return self._tracer is not None
-
     def _begin(self, connection: Any, _cursor: object, statement: str, *_: object) -> None:
         if self._tracer is None or not tracing.is_recording():
             return
