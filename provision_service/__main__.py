@@ -32,7 +32,7 @@ from provision_service.commands.restored import Restored, Tally
 from provision_service.config import Settings
 from provision_service.domain.registry_port import Registration, RegistryUnavailable
 from provision_service.domain.restoring import Mending
-from provision_service.server import serve
+from provision_service.server import Provisioning
 from provision_service.storage import catalogue_use, outbox_depth
 from provision_service.storage.encryption import Vault
 from provision_service.storage.key_agreement import AgreedKeys
@@ -242,7 +242,7 @@ COMMAND_LINE: Final = CommandLine(
     settings=Settings,
     schema=SCHEMA,
     audit=AUDIT,
-    serve=serve,
+    service=Provisioning,
     misconfigured=(BadKeys, FileRefused, PemInvalid, TokenFileInvalid, WrongKey),
     check=_check,
     migrated=_migrated,

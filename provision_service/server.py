@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
 import socket
 import time
-import uuid
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import override
 
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
@@ -31,23 +28,17 @@ from agentworkspace.provision.v1.system_service_pb2_grpc import add_SystemServic
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import (
     add_WorkspaceServiceServicer_to_server,
 )
-from agentworkspace.server.credentials import CredentialsFile
-from agentworkspace.server.edge import Edge
-from agentworkspace.server.metrics import EdgeMetrics
-from agentworkspace.server.server import Mount, RpcServer
+from agentworkspace.server.server import Mount
 from agentworkspace.service.audit.keys import read_keys
 from agentworkspace.service.audit.rejected import RejectedCredentials
 from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.connection_faults import why
-from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
-from agentworkspace.service.pool_metrics import PoolMetrics
-from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
+from agentworkspace.service.serving import Process, new_id, now
 from agentworkspace.service.store_faults import attempt, store_unavailable
 from agentworkspace.service.system_info import SystemInfo
 from agentworkspace.service.tasks import first_of
 from agentworkspace.service.thread_pool import BlockingPool
-from agentworkspace.service.write_watch import WriteWatch
 from provision_service.api import errors, policy
 from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
@@ -84,7 +75,7 @@ LEAST_IN_FLIGHT: Final = 1024
 OPENING_SECONDS: Final = 0.5
 
 
-class Provisioning:
+class Provisioning(Process):
     """One process of the service. Made on the event loop that serves it; used once."""
 
     def __init__(
@@ -95,18 +86,10 @@ class Provisioning:
         reuse_port: bool = False,
         collectors: CollectorRegistry = REGISTRY,
     ) -> None:
-        if settings.credentials_file is None:
-            raise ValueError("no credentials file: config.require_for_serving was not asked")
-        self._settings = settings
-        self._log = structlog.get_logger("provision")
-        self._stop = asyncio.Event()
-        self._stopping = False
-        self._running: list[asyncio.Task[None]] = []
         self._opened: Store | None = None
-        self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
+        self._usage_token = settings.platform_usage_token
         metrics = ProvisionMetrics(collectors)
-        self._files = DeploymentFiles(
+        files = DeploymentFiles(
             settings.catalogue_file,
             settings.templates_file,
             partial(metrics.file, "catalogue-or-templates"),
@@ -114,12 +97,12 @@ class Provisioning:
         keys_in_file = keys_file(settings, partial(metrics.file, "keys"))
         me = Replica(replica_id=new_id(), name=f"{socket.gethostname()}/{os.getpid()}")
         self._keys = AgreedKeys(keys_in_file.current, me)
-        self._database = database(
+        opened = database(
             database_url,
             pool_size=settings.threads + BACKGROUND_THREADS,
             pooled=settings.database_pooled,
         )
-        self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
+        pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
 
         self._channel = registry_channel(
@@ -128,7 +111,7 @@ class Provisioning:
             observe_token=observer(metrics, "registry-token"),
         )
         registry = RegistryClient(self._channel, observe=metrics.registry_called)
-        deployment = deployment_of(settings, self._files, observer(metrics, "registry-ca"))
+        deployment = deployment_of(settings, files, observer(metrics, "registry-ca"))
         rejected = RejectedCredentials()
         audit_keys = read_keys(settings.audit_key_file)
         self._background = Background(
@@ -136,7 +119,7 @@ class Provisioning:
             pool=self._aside,
             deployment=deployment,
             registry=registry,
-            files=self._files,
+            files=files,
             keys_file=keys_in_file,
             keys=self._keys,
             metrics=metrics,
@@ -144,11 +127,11 @@ class Provisioning:
             jitter=random.random,
             reconciler=settings.reconciler,
             trial=registry.trial,
-            usage_token=settings.platform_usage_token,
+            usage_token=self._usage_token,
         )
         core = Core(
             store=self._store,
-            pool=self._pool,
+            pool=pool,
             deployment=deployment,
             registry=registry,
             prober=prober_of(settings),
@@ -157,70 +140,32 @@ class Provisioning:
             new_id=new_id,
             wake_outbox=self._background.wake_outbox,
         )
-        bearers = BoxBearers(registry, self._pool, time.monotonic)
-        edge = Edge(
+        bearers = BoxBearers(registry, pool, time.monotonic)
+        system = System(core, SystemInfo.of(SCHEMA, now), self._keys.current)
+        super().__init__(
+            SCHEMA,
+            settings,
             policy=policy.POLICY,
-            authenticate=CredentialsFile(
-                settings.credentials_file,
-                observe=partial(metrics.file, "credentials"),
-            ).identify,
+            domain=errors.DOMAIN,
             translate=partial(errors.translate, observe=metrics.refused),
-            settings=edge_settings(
-                settings,
-                errors.DOMAIN,
-                max_in_flight=max(LEAST_IN_FLIGHT, 2 * settings.max_waiting),
-            ),
-            metrics=EdgeMetrics(collectors),
-            rejected=rejected.count,
-        )
-        self._server = RpcServer(
-            server_settings(settings, reuse_port=reuse_port),
-            edge,
-            _mounts(core, bearers, System(core, SystemInfo.of(SCHEMA, now), self._keys.current)),
-        )
-        self._writes = WriteWatch(
-            self._database,
-            SCHEMA.name,
-            tell=lambda serving: self._server.set_health(serving=serving),
-        )
-        PoolMetrics(
-            collectors,
-            database=self._database,
-            takes_writes=lambda: self._writes.takes_writes,
-            threads={"command": self._pool, "background": self._aside},
+            mounts=_mounts(core, bearers, system),
+            database=opened,
+            pools={"command": pool, "background": self._aside},
+            rejected=rejected,
+            collectors=collectors,
+            max_in_flight=max(LEAST_IN_FLIGHT, 2 * settings.max_waiting),
+            reuse_port=reuse_port,
+            reread=partial(metrics.file, "credentials"),
         )
 
-    @property
-    def control_port(self) -> int | None:
-        """Where the control plane's own listener is, when there is one."""
-        return self._server.control_port
+    @override
+    def _begin(self) -> None:
+        self._run("opening", self._open())
 
-    async def start(self) -> int:
-        """Listen, and return the port. Health says SERVING while the database takes writes."""
-        port = await self._server.start()
-        self._running = [
-            asyncio.create_task(self._open(), name="opening"),
-            asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
-        ]
-        self._log.info("listening", port=port, control_port=self.control_port)
-        return port
-
+    @override
     async def stop(self) -> None:
-        """Finish what runs, close. Twice is once."""
-        if self._stopping:
-            return
-        self._stopping = True
-        self._log.info("stopping")
-        await end_service(
-            server=self._server,
-            stop=self._stop,
-            until_stopped=self._running,
-            pools=(self._pool, self._aside),
-            database=self._database,
-            grace=self._settings.stop_grace.total_seconds(),
-        )
+        await super().stop()
         self._channel.close()
-        self._log.info("stopped")
 
     def _store(self) -> Store:
         if self._opened is None:
@@ -250,41 +195,15 @@ class Provisioning:
                 await first_of(OPENING_SECONDS, self._stop)
                 continue
             self._opened = opened
-            self._running.append(
-                asyncio.create_task(self._background.run(self._stop), name="background")
-            )
+            self._run("background", self._background.run(self._stop))
             await self._writes.ready()
             return
 
     def _open_store(self) -> Store:
         store = open_store(self._database, self._keys, secrets.token_bytes)
-        adopted = AdoptUsageToken(usage_token=self._settings.platform_usage_token)
+        adopted = AdoptUsageToken(usage_token=self._usage_token)
         attempt(lambda: adopt_usage_token.run(store, adopted))
         return store
-
-
-async def serve(
-    settings: Settings,
-    database_url: Secret,
-    *,
-    reuse_port: bool = False,
-    process: int = 0,
-) -> None:
-    """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
-
-    ListenRefused, CredentialsInvalid, FileRefused, BadKeys, WrongKey,
-    BadAuditKey or OSError when it cannot.
-    """
-    service = Provisioning(settings, database_url, reuse_port=reuse_port)
-    await serve_until_told(service, settings, process=process)
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _mounts(core: Core, bearers: BoxBearers, system: System) -> list[Mount]:

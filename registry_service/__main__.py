@@ -17,7 +17,7 @@ from registry_service.commands import restored
 from registry_service.commands.origin import Origin
 from registry_service.commands.restored import Restored
 from registry_service.config import Settings
-from registry_service.server import serve
+from registry_service.server import Registry
 from registry_service.storage.restoring import Held, Survey
 from registry_service.storage.schema import AUDIT, SCHEMA
 from registry_service.storage.store import Store, open_store
@@ -120,7 +120,7 @@ COMMAND_LINE: Final = CommandLine(
     settings=Settings,
     schema=SCHEMA,
     audit=AUDIT,
-    serve=serve,
+    service=Registry,
     own=(
         OwnCommand(
             name="restored",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-import uuid
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
+from typing_extensions import override
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
@@ -23,23 +20,17 @@ from agentworkspace.registry.v1.token_service_pb2_grpc import add_TokenServiceSe
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     add_WorkspaceRegistryServiceServicer_to_server,
 )
-from agentworkspace.server.credentials import CredentialsFile
-from agentworkspace.server.edge import Edge
-from agentworkspace.server.metrics import EdgeMetrics
-from agentworkspace.server.server import Mount, RpcServer
+from agentworkspace.server.server import Mount
 from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.audit.keys import read_keys
 from agentworkspace.service.audit.rejected import RejectedCredentials
 from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.connecting import Connector
-from agentworkspace.service.ending import end_service
 from agentworkspace.service.name_resolution import Names, PublicUrls
-from agentworkspace.service.pool_metrics import PoolMetrics
-from agentworkspace.service.serving import edge_settings, serve_until_told, server_settings
+from agentworkspace.service.serving import Process, new_id, now
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.system_info import SystemInfo
 from agentworkspace.service.thread_pool import BlockingPool
-from agentworkspace.service.write_watch import WriteWatch
 from registry_service.api import errors, policy
 from registry_service.api.audit_servicer import Audit
 from registry_service.api.core import LINES, Core, HotCalls, Rules, Sources
@@ -70,7 +61,7 @@ BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32
 
 
-class Registry:
+class Registry(Process):
     """One process of the service. Made on the event loop that serves it; used once."""
 
     def __init__(
@@ -81,16 +72,6 @@ class Registry:
         reuse_port: bool = False,
         collectors: CollectorRegistry = REGISTRY,
     ) -> None:
-        if settings.credentials_file is None:
-            raise ValueError("no credentials file: config.require_for_serving was not asked")
-        self._log = structlog.get_logger("registry")
-        self._stop = asyncio.Event()
-        self._grace = settings.stop_grace.total_seconds()
-        self._stopping = False
-        self._running: list[asyncio.Task[None]] = []
-        self._until_stopped: list[asyncio.Task[None]] = []
-        self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
         metrics = RegistryMetrics(collectors)
         self._store = open_store(
             database_url,
@@ -126,69 +107,28 @@ class Registry:
             sealer=Sealer(AUDIT, keys, rejected, collectors=collectors),
             on_pulse=self._pulsed,
         )
-        credentials = CredentialsFile(settings.credentials_file)
-        edge = Edge(
+        super().__init__(
+            SCHEMA,
+            settings,
             policy=policy.POLICY,
-            authenticate=credentials.identify,
+            domain=errors.DOMAIN,
             translate=errors.translate,
-            settings=edge_settings(settings, errors.DOMAIN, max_in_flight=settings.max_in_flight),
-            metrics=EdgeMetrics(collectors),
-            rejected=rejected.count,
-        )
-        self._server = RpcServer(
-            server_settings(settings, reuse_port=reuse_port),
-            edge,
-            _mounts(core, self._feed),
-        )
-        self._writes = WriteWatch(
-            self._store.database,
-            SCHEMA.name,
-            tell=lambda serving: self._server.set_health(serving=serving),
-        )
-        PoolMetrics(
-            collectors,
+            mounts=_mounts(core, self._feed),
             database=self._store.database,
-            takes_writes=lambda: self._writes.takes_writes,
-            threads={"command": self.cold, "batch": self._hot, "background": self._aside},
+            pools={"command": self.cold, "batch": self._hot, "background": self._aside},
+            rejected=rejected,
+            collectors=collectors,
+            max_in_flight=settings.max_in_flight,
+            reuse_port=reuse_port,
         )
 
-    @property
-    def control_port(self) -> int | None:
-        """Where the control plane's own listener is, when there is one."""
-        return self._server.control_port
-
-    async def start(self) -> int:
-        """Listen, and return the port. Health says SERVING while the database takes writes."""
-        port = await self._server.start()
-        self._running = [
-            asyncio.create_task(self._feed.run(), name="feed"),
-            asyncio.create_task(self._lines.run(), name="lines"),
-        ]
+    @override
+    def _begin(self) -> None:
+        self._run("feed", self._feed.run(), cancel=True)
+        self._run("lines", self._lines.run(), cancel=True)
         if self._listener is not None:
-            self._running.append(asyncio.create_task(self._listener.run(), name="listener"))
-        self._until_stopped = [
-            asyncio.create_task(self.background.run(self._stop), name="background"),
-            asyncio.create_task(self._writes.run(self._stop), name="write-watch"),
-        ]
-        self._log.info("listening", port=port, control_port=self.control_port)
-        return port
-
-    async def stop(self) -> None:
-        """Finish what runs, write what is remembered, close. Twice is once."""
-        if self._stopping:
-            return
-        self._stopping = True
-        self._log.info("stopping")
-        await end_service(
-            server=self._server,
-            stop=self._stop,
-            until_stopped=self._until_stopped,
-            cancelled=self._running,
-            pools=(self._hot, self.cold, self._aside),
-            database=self._store.database,
-            grace=self._grace,
-        )
-        self._log.info("stopped")
+            self._run("listener", self._listener.run(), cancel=True)
+        self._run("background", self.background.run(self._stop))
 
     def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
         return Core(
@@ -229,31 +169,8 @@ class Registry:
         await self._writes.ready()
 
 
-async def serve(
-    settings: Settings,
-    database_url: Secret,
-    *,
-    reuse_port: bool = False,
-    process: int = 0,
-) -> None:
-    """Serve until SIGTERM or SIGINT. `process` counts those that share the port.
-
-    ListenRefused, CredentialsInvalid, BadAuditKey or OSError when it cannot begin.
-    """
-    registry = Registry(settings, database_url, reuse_port=reuse_port)
-    await serve_until_told(registry, settings, process=process)
-
-
 def new_secret(kind: TokenKind) -> Secret:
     return assemble(kind, secrets.token_bytes(SECRET_BYTES))
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _listen_url(settings: Settings, database_url: Secret) -> Secret | None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
-import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import grpc
-import uvloop
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import CollectorRegistry
+from typing import Any, Final
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.provision.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -26,11 +20,15 @@ from agentworkspace.provision.v1.secret_service_pb2_grpc import SecretServiceStu
 from agentworkspace.provision.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from provision_service.config import Settings
 from provision_service.server import Provisioning
-from tests.rpc.registry_server import CALLERS, bearer, secret_of, write_credentials
+from tests.rpc.registry_server import (
+    CALLERS,
+    RunningService,
+    bearer,
+    running,
+    secret_of,
+    write_credentials,
+)
 
-T = TypeVar("T")
-SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-START_SECONDS: Final = 20.0
 USAGE_TOKEN: Final = "usage-token-of-the-deployment"
 PROXY: Final = "http://127.0.0.1:9/openai/v1"
 ANTHROPIC_PROXY: Final = "http://127.0.0.1:9/anthropic"
@@ -39,20 +37,15 @@ ANTHROPIC_PROXY: Final = "http://127.0.0.1:9/anthropic"
 ADMIN: Final = bearer(secret_of("operator"))
 LAUNCHER: Final = bearer(secret_of("control-plane"))
 VERIFIER: Final = bearer(secret_of("gateway"))
-GLOBEX_LAUNCHER: Final = bearer(secret_of("globex-control-plane"))
+
 GLOBEX_ADMIN: Final = bearer(secret_of("globex-operator"))
 assert set(CALLERS) >= {"operator", "control-plane", "gateway", "globex-control-plane"}
 
 
 @dataclass
-class Running:
+class Running(RunningService[Provisioning]):
     """A serving provision service and stubs to call it."""
 
-    service: Provisioning
-    port: int
-    collectors: CollectorRegistry
-    loop: asyncio.AbstractEventLoop
-    channel: grpc.Channel
     workspaces: Any = field(init=False)
     billing: Any = field(init=False)
     secrets: Any = field(init=False)
@@ -65,20 +58,6 @@ class Running:
         self.secrets = SecretServiceStub(self.channel)
         self.catalogue = CatalogueServiceStub(self.channel)
         self.audit = AuditServiceStub(self.channel)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(START_SECONDS)
-
-    def health(self, service: str = "") -> Any:
-        stub: Any = health_pb2_grpc.HealthStub(self.channel)
-        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.collectors.get_sample_value(name, labels) or 0.0
 
 
 def write_keys(directory: Path, current: str = "k1", **keys: bytes) -> Path:
@@ -126,36 +105,6 @@ def serving(
     Without a registry's address there is none, and whatever needs it is unavailable.
     """
     settings = Settings.load(environment_of(directory, registry_address, environment or {}))
-    loop = uvloop.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="provision-loop")
-    thread.start()
-    collectors = CollectorRegistry()
-
-    async def start() -> tuple[Provisioning, int]:
-        service = Provisioning(settings, Secret(database_url), collectors=collectors)
-        return service, await service.start()
-
-    try:
-        started = asyncio.run_coroutine_threadsafe(start(), loop)
-        service, port = started.result(START_SECONDS)
-        try:
-            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                running = Running(service, port, collectors, loop, channel)
-                if wait:
-                    until_serving(running)
-                yield running
-        finally:
-            asyncio.run_coroutine_threadsafe(service.stop(), loop).result(START_SECONDS)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_SECONDS)
-        loop.close()
-
-
-def until_serving(running: Running) -> None:
-    stub: Any = health_pb2_grpc.HealthStub(running.channel)
-    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=START_SECONDS)
-    for answer in watch:
-        if answer.status == SERVING:
-            break
-    watch.cancel()
+    make = partial(Provisioning, settings, Secret(database_url))
+    with running(Running, make, wait=wait) as serves:
+        yield serves

@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 import uvloop
@@ -24,10 +25,13 @@ from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     WorkspaceRegistryServiceStub,
 )
+from agentworkspace.service.serving import Process
 from registry_service.config import Settings
 from registry_service.server import Registry
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Process)
+R = TypeVar("R", bound="RunningService[Any]")
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 START_SECONDS: Final = 20.0
 
@@ -56,24 +60,14 @@ VERIFIER: Final = bearer(secret_of("gateway"))
 
 
 @dataclass
-class Running:
-    """A serving registry and stubs to call it."""
+class RunningService(Generic[P]):
+    """A service that serves in this process, and a channel to it."""
 
-    registry: Registry
+    service: P
     port: int
     collectors: CollectorRegistry
     loop: asyncio.AbstractEventLoop
     channel: grpc.Channel
-    tokens: Any = field(init=False)
-    boxes: Any = field(init=False)
-    workspaces: Any = field(init=False)
-    audit: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tokens = TokenServiceStub(self.channel)
-        self.boxes = RegistrationServiceStub(self.channel)
-        self.workspaces = WorkspaceRegistryServiceStub(self.channel)
-        self.audit = AuditServiceStub(self.channel)
 
     @property
     def address(self) -> str:
@@ -92,6 +86,25 @@ class Running:
             return self.health()
         except grpc.RpcError:
             return None
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.collectors.get_sample_value(name, labels) or 0.0
+
+
+@dataclass
+class Running(RunningService[Registry]):
+    """A serving registry and stubs to call it."""
+
+    tokens: Any = field(init=False)
+    boxes: Any = field(init=False)
+    workspaces: Any = field(init=False)
+    audit: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = TokenServiceStub(self.channel)
+        self.boxes = RegistrationServiceStub(self.channel)
+        self.workspaces = WorkspaceRegistryServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
 
 
 def write_credentials(directory: Path) -> Path:
@@ -126,33 +139,44 @@ def serving(
             **(environment or {}),
         }
     )
+    with running(Running, partial(Registry, settings, Secret(database_url)), wait=wait) as serves:
+        yield serves
+
+
+@contextmanager
+def running(
+    kind: Callable[[P, int, CollectorRegistry, asyncio.AbstractEventLoop, grpc.Channel], R],
+    make: Callable[..., P],
+    *,
+    wait: bool,
+) -> Iterator[R]:
+    """What `make` makes on a loop of its own, as this kind of running service."""
     loop = uvloop.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="registry-loop")
+    thread = threading.Thread(target=loop.run_forever, name="service-loop")
     thread.start()
     collectors = CollectorRegistry()
 
-    async def start() -> tuple[Registry, int]:
-        registry = Registry(settings, Secret(database_url), collectors=collectors)
-        return registry, await registry.start()
+    async def start() -> tuple[P, int]:
+        service = make(collectors=collectors)
+        return service, await service.start()
 
     try:
-        started = asyncio.run_coroutine_threadsafe(start(), loop)
-        registry, port = started.result(START_SECONDS)
+        service, port = asyncio.run_coroutine_threadsafe(start(), loop).result(START_SECONDS)
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                running = Running(registry, port, collectors, loop, channel)
+                serves = kind(service, port, collectors, loop, channel)
                 if wait:
-                    until_serving(running)
-                yield running
+                    until_serving(serves)
+                yield serves
         finally:
-            asyncio.run_coroutine_threadsafe(registry.stop(), loop).result(START_SECONDS)
+            asyncio.run_coroutine_threadsafe(service.stop(), loop).result(START_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(START_SECONDS)
         loop.close()
 
 
-def until_serving(running: Running) -> None:
+def until_serving(running: RunningService[Any]) -> None:
     stub: Any = health_pb2_grpc.HealthStub(running.channel)
     watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=START_SECONDS)
     for answer in watch:

@@ -25,7 +25,8 @@ from agentworkspace.service.command_line import MISCONFIGURED
 from agentworkspace.service.outcome import FAILED
 from provision_service.__main__ import main
 from provision_service.workers.files import SHIPPED_CATALOGUE
-from tests.rpc.provision_server import LAUNCHER, SERVING, environment_of, serving, write_keys
+from tests.rpc.provision_server import LAUNCHER, environment_of, serving, write_keys
+from tests.rpc.registry_server import SERVING
 from tests.rpc.vendor_server import until
 from tests.services import both, free_address
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -14,20 +15,20 @@ from agentworkspace.provision.v1 import billing_service_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.provision.v1.error_reason_pb2 import ErrorReason
 from agentworkspace.rpc.errors import failure_from
+from agentworkspace.service.serving import serve_until_told
 from provision_service.config import Settings
-from provision_service.server import serve
+from provision_service.server import Provisioning
 from provision_service.storage.opening import WrongKey
 from provision_service.workers.files import SHIPPED_CATALOGUE
 from tests.postgres import migration_of
 from tests.rpc.provision_server import (
     LAUNCHER,
-    SERVING,
     Running,
     environment_of,
     serving,
-    until_serving,
     write_keys,
 )
+from tests.rpc.registry_server import SERVING, until_serving
 
 
 def test_health_says_serving_for_every_service_once_the_store_answered(
@@ -140,5 +141,7 @@ async def test_a_wrong_encryption_key_ends_the_process_by_its_name(
         pass
     environment = environment_of(tmp_path, "127.0.0.1:1", {})
     write_keys(tmp_path, "k1", k1=b"another key under the same name!")
+    settings = Settings.load(environment)
+    make = partial(Provisioning, settings, Secret(provision_database))
     with pytest.raises(WrongKey, match="`k1`"):
-        await serve(Settings.load(environment), Secret(provision_database))
+        await serve_until_told(make, settings, process=0)

@@ -291,7 +291,7 @@ def test_refused_registers_are_counted_and_shown(workspace: Workspace) -> None:
     workspace.register()
     for _ in range(3):
         failed(workspace.register)
-    workspace.running.on_loop(workspace.running.registry.background.flush_refused())
+    workspace.running.on_loop(workspace.running.service.background.flush_refused())
     rejected = workspace.registration().rejected_registers
     assert rejected.count == 3
     assert rejected.last_reason == 18  # BEARER_MISSING

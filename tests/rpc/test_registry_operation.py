@@ -162,7 +162,7 @@ def test_a_full_server_refuses_with_a_time_to_come_back(
         workspace = Workspace(running)
         workspace.admit()
         held = threading.Event()
-        pool = running.registry.cold
+        pool = running.service.cold
 
         async def fill() -> list[Any]:
             import asyncio  # noqa: PLC0415 - only this coroutine needs it
@@ -252,7 +252,7 @@ def test_a_stop_lets_running_calls_finish(registry_database: str, tmp_path: Path
         workspace = Workspace(running)
         workspace.admit()
         held, entered = threading.Event(), threading.Event()
-        hot = running.registry.hot.heartbeats
+        hot = running.service.hot.heartbeats
         inner = hot._run
 
         def slow(items: Any) -> Any:
@@ -268,7 +268,7 @@ def test_a_stop_lets_running_calls_finish(registry_database: str, tmp_path: Path
             timeout=SECONDS,
         )
         assert entered.wait(SECONDS)
-        stopping = threading.Thread(target=lambda: running.on_loop(running.registry.stop()))
+        stopping = threading.Thread(target=lambda: running.on_loop(running.service.stop()))
         stopping.start()
         eventually(lambda: running.health_or_none() != SERVING)
         held.set()

@@ -192,7 +192,7 @@ def test_a_stop_ends_the_stream_with_unavailable(registry_database: str, tmp_pat
             tokens.WatchRevocationsRequest(), metadata=VERIFIER, timeout=30
         )
         next(stream)
-        running.on_loop(running.registry.stop())
+        running.on_loop(running.service.stop())
         try:
             for _ in stream:
                 pass

@@ -60,7 +60,7 @@ def control_channel(running: Running, authority: Authority, *, shows: bool) -> g
         key.read_bytes() if key else None,
         certificate.read_bytes() if certificate else None,
     )
-    return grpc.secure_channel(f"localhost:{running.registry.control_port}", credentials)
+    return grpc.secure_channel(f"localhost:{running.service.control_port}", credentials)
 
 
 def test_boxes_need_no_certificate_and_the_control_plane_does(

@@ -88,7 +88,7 @@ def test_provisioning_tells_that_it_cannot_use_its_registry(
 @EITHER
 def test_a_database_behind_this_version_is_told(pair: Pair, service: str) -> None:
     store: Store[Any] = (
-        pair.registry.registry._store if service == "registry" else pair.provision.service._store()
+        pair.registry.service._store if service == "registry" else pair.provision.service._store()
     )
     table = Table("alembic_version", MetaData(service), Column("version_num", String))
     wanted = asked(pair, service).wanted_schema_revision

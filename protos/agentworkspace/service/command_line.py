@@ -10,11 +10,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from functools import partial
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
 import structlog
 from alembic.util import CommandError
@@ -40,7 +41,7 @@ from agentworkspace.service.ending import leave
 from agentworkspace.service.exporting import exporting, missing
 from agentworkspace.service.migrate import Schema
 from agentworkspace.service.outcome import FAILED, outcome
-from agentworkspace.service.serving import require_protected
+from agentworkspace.service.serving import Process, require_protected, serve_until_told
 from agentworkspace.service.settings import MOST_PROCESSES, ServiceSettings
 from agentworkspace.service.store_faults import StoreFault, described
 
@@ -51,17 +52,12 @@ S = TypeVar("S", bound=ServiceSettings)
 S_contra = TypeVar("S_contra", bound=ServiceSettings, contravariant=True)
 
 
-class Serve(Protocol[S_contra]):
-    """Serve until SIGTERM; `process` counts those that share the port."""
+class Service(Protocol[S_contra]):
+    """The service: makes what serves in one process, on the event loop that runs."""
 
     def __call__(
-        self,
-        settings: S_contra,
-        database_url: Secret,
-        *,
-        reuse_port: bool = False,
-        process: int = 0,
-    ) -> Coroutine[Any, Any, None]: ...
+        self, settings: S_contra, database_url: Secret, *, reuse_port: bool = False
+    ) -> Process: ...
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -100,7 +96,7 @@ class CommandLine(Generic[S]):
     settings: type[S]
     schema: Schema
     audit: AuditLog
-    serve: Serve[S]
+    service: Service[S]
     misconfigured: tuple[type[Exception], ...] = ()
     check: Callable[[S], Iterable[str]] = _nothing_more
     migrated: Callable[[S, Secret], Iterable[str]] = _nothing_to_tell
@@ -216,7 +212,7 @@ class CommandLine(Generic[S]):
         processes: int = chosen.processes or settings.processes
         if processes == 1:
             with exporting(settings):
-                run(self.serve(settings, url))
+                run(self._until_told(settings, url))
             # The loop took its handlers along; what is left is to close the database in peace.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
@@ -235,11 +231,17 @@ class CommandLine(Generic[S]):
         """One of several processes; what it says on the way out is its own last word."""
         try:
             with exporting(settings):
-                run(self.serve(settings, url, reuse_port=True, process=index))
+                run(self._until_told(settings, url, reuse_port=True, process=index))
         except self._cannot_start as wrong:
             self._say(str(wrong))
             return MISCONFIGURED
         return 0
+
+    async def _until_told(
+        self, settings: S, url: Secret, *, reuse_port: bool = False, process: int = 0
+    ) -> None:
+        make = partial(self.service, settings, url, reuse_port=reuse_port)
+        await serve_until_told(make, settings, process=process)
 
     def _migrate(self, chosen: argparse.Namespace) -> int:
         settings = self.settings.load(os.environ)

@@ -1,18 +1,32 @@
-"""What both composition roots make of the settings that both have."""
+"""What both composition roots are made of: a process that serves by the settings both have."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+import uuid
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from prometheus_client import start_http_server
+import structlog
+from prometheus_client import CollectorRegistry, start_http_server
 
-from agentworkspace.server.edge import EdgeSettings
+from agentworkspace.core.watched_files import Observe, unobserved
+from agentworkspace.rpc.policy import Policy
+from agentworkspace.server.credentials import CredentialsFile
+from agentworkspace.server.edge import Edge, EdgeSettings, Translate
 from agentworkspace.server.listening import ServerTls, require_protection
-from agentworkspace.server.server import ServerSettings, stop_event
+from agentworkspace.server.metrics import EdgeMetrics
+from agentworkspace.server.server import Mount, RpcServer, ServerSettings, stop_event
 from agentworkspace.server.shares import ShareLimits
-from agentworkspace.service.ending import closing_seconds, no_longer_than
+from agentworkspace.service.audit.rejected import RejectedCredentials
+from agentworkspace.service.database import Database
+from agentworkspace.service.ending import closing_seconds, end_service, no_longer_than
+from agentworkspace.service.migrate import Schema
+from agentworkspace.service.pool_metrics import PoolMetrics
 from agentworkspace.service.settings import ServiceSettings
+from agentworkspace.service.thread_pool import BlockingPool
+from agentworkspace.service.write_watch import WriteWatch
 
 
 def tls_of(settings: ServiceSettings) -> ServerTls | None:
@@ -99,23 +113,110 @@ def serve_metrics(settings: ServiceSettings, process: int) -> None:
         start_http_server(int(port) + process, host.strip("[]"))
 
 
-class Served(Protocol):
-    """One process of a service, made on the loop that serves it."""
+class Process:
+    """One process of a service: it listens, does what is to be done unasked, and ends in time.
+
+    Made on the event loop that serves it; used once. `domain` is that of its ErrorInfo; `rejected`
+    counts credentials that nobody knows, `reread` is told of a changed file of those that count.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        settings: ServiceSettings,
+        *,
+        policy: Policy,
+        domain: str,
+        translate: Translate,
+        mounts: Sequence[Mount],
+        database: Database,
+        pools: Mapping[str, BlockingPool],
+        rejected: RejectedCredentials,
+        collectors: CollectorRegistry,
+        max_in_flight: int,
+        reuse_port: bool,
+        reread: Observe = unobserved,
+    ) -> None:
+        if settings.credentials_file is None:
+            raise ValueError("no credentials file: config.require_for_serving was not asked")
+        # Holds the exception for which the service must end.
+        self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._log = structlog.get_logger(schema.name)
+        self._grace = settings.stop_grace.total_seconds()
+        self._database = database
+        self._pools = pools
+        self._stop = asyncio.Event()
+        self._stopping = False
+        # The one end by themselves once `_stop` is set, the others are cancelled after them.
+        self._until_stopped: list[asyncio.Task[None]] = []
+        self._cancelled: list[asyncio.Task[None]] = []
+        edge = Edge(
+            policy=policy,
+            authenticate=CredentialsFile(settings.credentials_file, observe=reread).identify,
+            translate=translate,
+            settings=edge_settings(settings, domain, max_in_flight=max_in_flight),
+            metrics=EdgeMetrics(collectors),
+            rejected=rejected.count,
+        )
+        self._server = RpcServer(server_settings(settings, reuse_port=reuse_port), edge, mounts)
+        self._writes = WriteWatch(
+            database, schema.name, tell=lambda serving: self._server.set_health(serving=serving)
+        )
+        PoolMetrics(
+            collectors,
+            database=database,
+            takes_writes=lambda: self._writes.takes_writes,
+            threads=pools,
+        )
 
     @property
-    def cannot_serve(self) -> asyncio.Future[None]:
-        """Holds the exception for which the service must end."""
+    def control_port(self) -> int | None:
+        """Where the control plane's own listener is, when there is one."""
+        return self._server.control_port
 
     async def start(self) -> int:
-        """Listen, and return the port."""
+        """Listen, and return the port. Health says SERVING while the database takes writes."""
+        port = await self._server.start()
+        self._run("write-watch", self._writes.run(self._stop))
+        self._begin()
+        self._log.info("listening", port=port, control_port=self.control_port)
+        return port
 
     async def stop(self) -> None:
-        """Finish what runs, close. Twice is once."""
+        """Finish what runs, write what is remembered, close. Twice is once."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._log.info("stopping")
+        await end_service(
+            server=self._server,
+            stop=self._stop,
+            until_stopped=self._until_stopped,
+            cancelled=self._cancelled,
+            pools=self._pools.values(),
+            database=self._database,
+            grace=self._grace,
+        )
+        self._log.info("stopped")
+
+    def _begin(self) -> None:
+        """Begin what is done unasked, with `_run`."""
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None], *, cancel: bool = False) -> None:
+        """Run this until `_stop` is set; with `cancel`, for what does not look at it."""
+        tasks = self._cancelled if cancel else self._until_stopped
+        tasks.append(asyncio.create_task(work, name=name))
 
 
-async def serve_until_told(service: Served, settings: ServiceSettings, *, process: int) -> None:
-    """Serve until SIGTERM or SIGINT, or until the service says that it cannot."""
+async def serve_until_told(
+    make: Callable[[], Process], settings: ServiceSettings, *, process: int
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until the service says that it cannot, by an exception.
+
+    `process` counts those that share the port.
+    """
     with stop_event() as stop:
+        service = make()
         serve_metrics(settings, process)
         await service.start()
         stopping = asyncio.create_task(stop.wait())
@@ -128,3 +229,13 @@ async def serve_until_told(service: Served, settings: ServiceSettings, *, proces
             stopping.cancel()
             with no_longer_than(settings.stop_grace.total_seconds()):
                 await service.stop()
+
+
+def new_id() -> str:
+    """A new UUID; only composition roots ask for one."""
+    return str(uuid.uuid4())
+
+
+def now() -> datetime:
+    """The clock of the process; only composition roots read it."""
+    return datetime.now(UTC)
