@@ -24,7 +24,6 @@ from agentworkspace.service.store_faults import attempt
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.catalogue.usage import removed_ids
 from provision_service.clients.registry import RegistryClient
-from provision_service.clients.token_file import TokenFileInvalid
 from provision_service.commands import find_unassigned, restored
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
@@ -243,7 +242,7 @@ COMMAND_LINE: Final = CommandLine(
     schema=SCHEMA,
     audit=AUDIT,
     service=Provisioning,
-    misconfigured=(BadKeys, FileRefused, PemInvalid, TokenFileInvalid, WrongKey),
+    misconfigured=(BadKeys, FileRefused, PemInvalid, WrongKey),
     check=_check,
     migrated=_migrated,
     own=(

@@ -14,9 +14,10 @@ import structlog
 from agentworkspace.client.channel import ClientTls, blocking_channel
 from agentworkspace.core.pem_files import PemInvalid
 from agentworkspace.core.watched_files import Observe, WatchedFiles, unobserved
+from agentworkspace.service.declared_settings import BadSettings
+from agentworkspace.service.secret_file import SecretFile
 from provision_service.clients.probe_plan import platform_urls
 from provision_service.clients.probes import VendorProber
-from provision_service.clients.token_file import token_file
 from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
 from provision_service.domain.billing import BillingMode
@@ -26,6 +27,7 @@ from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.keyring import KeysFile
 from provision_service.workers.files import DeploymentFiles
 
+_LONGEST_TOKEN: Final = 4096
 _CERTIFICATE: Final = re.compile(
     "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----"
 )
@@ -107,11 +109,25 @@ def prober_of(settings: Settings) -> VendorProber:
     )
 
 
+def registry_token(path: Path, observe: Observe = unobserved) -> SecretFile:
+    """The service's own credential at the registry. BadSettings when the file holds none."""
+    try:
+        return SecretFile(path, _one_word, observe)
+    except ValueError:
+        told = f"{path}: must hold one line with the credential and nothing else"
+        raise BadSettings([f"PROVISION_REGISTRY_TOKEN_FILE: {told}"]) from None
+
+
+def _one_word(text: str) -> None:
+    if len(text) > _LONGEST_TOKEN or not text.isascii() or not text.isprintable():
+        raise ValueError("no credential")
+
+
 def registry_channel(
     settings: Settings, *, observe_tls: Observe = unobserved, observe_token: Observe = unobserved
 ) -> grpc.Channel:
     """Its files are read again by the first call after they changed. OSError, PemInvalid or
-    TokenFileInvalid when they are of no use at first.
+    BadSettings when they are of no use at first.
     """
     if settings.registry_token_file is None:
         raise ValueError("no registry token: config.require_for_serving was not asked")
@@ -124,7 +140,7 @@ def registry_channel(
         )
     return blocking_channel(
         settings.registry_address,
-        bearer=token_file(settings.registry_token_file, observe_token),
+        bearer=registry_token(settings.registry_token_file, observe_token),
         tls=tls,
         observe=observe_tls,
     )

@@ -142,6 +142,7 @@ def _store(
     refusal = decide.take_usage_token(
         tx,
         deployment,
+        files,
         tenant=decided.tenant,
         inputs=decided.inputs,
         decision=decided.decision,

@@ -81,7 +81,7 @@ class Preview:
             secrets = stored_secrets.read_merged_of_many(tx, whose)
             tenants = {held.tenant.tenant_id: held.tenant for held in page}
             platforms = {
-                tenant_id: platform_of(tx, self.deployment, facts)
+                tenant_id: platform_of(tx, self.deployment, self.files, facts)
                 for tenant_id, facts in tenants.items()
             }
         found = []

@@ -99,7 +99,7 @@ def claim(
     if decision.skipped and request.reason not in _OUT_OF_A_FENCE:
         return Skipped(workspace=workspace, decision=decision)
     refusal = decide.take_usage_token(
-        tx, deployment, tenant=held.tenant, inputs=inputs, decision=decision
+        tx, deployment, files, tenant=held.tenant, inputs=inputs, decision=decision
     )
     if refusal is not None:
         raise refusal

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agentworkspace.core.refusal import Refusal
-from agentworkspace.core.secret import Secret
+from agentworkspace.service.secret_file import as_it_is
 from provision_service.catalogue.catalogue import Catalogue
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.billing import BillingMode
@@ -25,13 +25,17 @@ from provision_service.storage.workspace_records import Held
 
 
 class Files:
-    """Catalogue and templates as they are at the start of one use case."""
+    """What lies in files, as it is at the start of one use case: catalogue, templates, and the
+    platform's side with the usage token of the deployment.
+    """
 
-    __slots__ = ("catalogue", "templates")
+    __slots__ = ("catalogue", "platform", "templates")
 
     def __init__(self, deployment: Deployment) -> None:
         self.catalogue: Catalogue = deployment.catalogue()
         self.templates: Mapping[str, Template] = deployment.templates()
+        token = as_it_is(deployment.platform.usage_token)
+        self.platform: PlatformProxy = replace(deployment.platform, usage_token=token)
 
 
 def decide_stored(
@@ -70,7 +74,7 @@ def decide_on(
         spec=with_template(spec, files),
         secrets=secrets,
         catalogue=files.catalogue,
-        platform=platform_of(tx, deployment, tenant),
+        platform=platform_of(tx, deployment, files, tenant),
         at_create=at_create,
     )
     return inputs, decide(inputs)
@@ -107,6 +111,7 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
 def take_usage_token(
     tx: Transaction,
     deployment: Deployment,
+    files: Files,
     *,
     tenant: TenantFacts,
     inputs: Inputs,
@@ -117,9 +122,9 @@ def take_usage_token(
     It serves a single tenant; whoever comes second is refused, also in a race.
     """
     mode = decision.resolution.resolved_mode
-    token = deployment.platform.usage_token
+    token = files.platform.usage_token
     if (
-        deployment.platform.per_box
+        files.platform.per_box
         or decision.skipped
         or mode is not BillingMode.PLATFORM_MANAGED
         or tenant.usage_token
@@ -138,22 +143,18 @@ def take_usage_token(
     return decide(without).refusal
 
 
-def platform_of(tx: Transaction, deployment: Deployment, tenant: TenantFacts) -> PlatformProxy:
+def platform_of(
+    tx: Transaction, deployment: Deployment, files: Files, tenant: TenantFacts
+) -> PlatformProxy:
     """The platform's side as this tenant gets it: with its own usage token, or the deployment's."""
-    if deployment.platform.per_box:
-        return deployment.platform
-    if tenant.usage_token is None:
-        token = _usage_token_of_the_deployment(tx, deployment, tenant)
-        return replace(deployment.platform, usage_token=token)
-    token = platform_credentials.opened_usage_token(tx, tenant.tenant_id, tenant.usage_token)
-    return replace(deployment.platform, usage_token=token, usage_token_unreadable=token is None)
-
-
-def _usage_token_of_the_deployment(
-    tx: Transaction, deployment: Deployment, tenant: TenantFacts
-) -> Secret | None:
-    token = deployment.platform.usage_token
+    platform = files.platform
+    if platform.per_box:
+        return platform
+    if tenant.usage_token is not None:
+        token = platform_credentials.opened_usage_token(tx, tenant.tenant_id, tenant.usage_token)
+        return replace(platform, usage_token=token, usage_token_unreadable=token is None)
+    token = platform.usage_token
     if token is None or token.is_blank() or deployment.usage_token_shared:
-        return token
+        return platform
     served = platform_credentials.tenants_served_by(tx, fingerprint=tx.fingerprints.of(token))
-    return token if served <= {tenant.tenant_id} else None
+    return platform if served <= {tenant.tenant_id} else replace(platform, usage_token=None)

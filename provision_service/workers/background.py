@@ -12,7 +12,7 @@ import structlog
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.audit.sealer import Sealer
-from agentworkspace.service.secret_file import SecretFile
+from agentworkspace.service.secret_file import SecretFile, as_it_is
 from agentworkspace.service.store_faults import StoreFault, attempt
 from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
@@ -101,7 +101,7 @@ class Background:
         self._reconciler = reconciler
         self._trial = trial
         self._usage_token = usage_token
-        self._adopted = b""
+        self._adopted: Secret | None = None
         self._outbox_waits = asyncio.Event()
         self._revision = 0
         self._page_token = ""
@@ -242,11 +242,11 @@ class Background:
 
     async def adopt_usage_token(self) -> bool:
         """The deployment's own, when its file holds another one than the last time."""
-        token = self._usage_token
-        if isinstance(token, SecretFile) and (digest := token.digest()) != self._adopted:
+        token = as_it_is(self._usage_token)
+        if token != self._adopted:
             command = AdoptUsageToken(usage_token=token)
             await self._do(lambda store: adopt_usage_token.run(store, command))
-            self._adopted = digest
+            self._adopted = token
         return False
 
     async def try_registry(self) -> bool:

@@ -40,7 +40,7 @@ def test_a_renewed_certificate_is_shown_once_the_registry_takes_the_old_one_no_m
     }
     with ExitStack() as provisioning:
         with registry_server.serving(registry_database, tmp_path, environment=control) as registry:
-            port = registry.registry.control_port
+            port = registry.service.control_port
             running = provisioning.enter_context(
                 provision_server.serving(
                     provision_database,

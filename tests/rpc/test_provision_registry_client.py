@@ -17,8 +17,8 @@ from agentworkspace.client.channel import blocking_channel
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.secret import Secret as WireSecret
 from agentworkspace.rpc import calls
+from agentworkspace.service.declared_settings import BadSettings
 from provision_service.clients.registry import RegistryClient
-from provision_service.clients.token_file import TokenFileInvalid, token_file
 from provision_service.domain.registry_port import (
     Admission,
     Delivery,
@@ -28,6 +28,7 @@ from provision_service.domain.registry_port import (
     RegistryRefused,
     RegistryUnavailable,
 )
+from provision_service.wiring import registry_token
 from tests.rpc.registry_server import Running, secret_of, serving
 
 SOON = timedelta(seconds=5)
@@ -231,21 +232,21 @@ def test_trials_find_out_what_calls_that_were_cut_short_could_not_know(silent: s
 def test_the_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("first\n")
-    token = token_file(path)
-    assert token().reveal() == "first"
-
+    token = registry_token(path)
+    assert token.reveal() == "first"
     path.write_text("second\n")
-    assert token().reveal() == "second"
-
-    path.write_text("")
-    assert token().reveal() == "second"
-
-
-def test_a_token_file_without_a_token_refuses_to_start(tmp_path: Path) -> None:
-    path = tmp_path / "token"
+    assert token.reveal() == "second"
     path.write_text("two\nlines")
-    with pytest.raises(TokenFileInvalid):
-        token_file(path)
+    assert token.reveal() == "second"
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "", "ä", "x" * 4097])
+def test_a_token_file_without_a_token_refuses_to_start(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(text)
+    told = f"PROVISION_REGISTRY_TOKEN_FILE: {path}: must hold one line with the credential"
+    with pytest.raises(BadSettings, match=told):
+        registry_token(path)
 
 
 def test_an_unanswered_channel_raises_no_grpc_error(registry: Running) -> None:
