@@ -132,7 +132,7 @@ class Registry(Process):
 
     def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
         return Core(
-            store=self._store,
+            store=lambda: self._store,
             pool=self.cold,
             rules=Rules(
                 bootstrap_policy=settings.bootstrap_policy,

@@ -22,5 +22,5 @@ class Audit(AuditServiceServicer):
         self, request: pb.ListAuditEventsRequest, context: object
     ) -> pb.ListAuditEventsResponse:
         command = listing.parse(request, Fields(), calls.current().require_caller())
-        found = await self._core.run(lambda store: listing.run(store, AUDIT, command))
+        found = await self._core.run(listing.run, AUDIT, command)
         return listing.fill(pb.ListAuditEventsResponse(), AUDIT, found)

@@ -10,9 +10,8 @@ from agentworkspace.core.refusal import AnyReason, Refusal
 from agentworkspace.provision.v1 import catalogue_service_pb2 as pb
 from agentworkspace.provision.v1 import catalogue_service_pb2_grpc
 from agentworkspace.rpc import calls
-from provision_service.api import asking
 from provision_service.api.box_bearers import BoxBearers
-from provision_service.api.core import Core
+from provision_service.api.core import Core, current_call
 from provision_service.api.parse import catalogue as parse
 from provision_service.api.render import catalogue as render
 from provision_service.catalogue.catalogue import Catalogue
@@ -74,10 +73,8 @@ class Catalogues(catalogue_service_pb2_grpc.CatalogueServiceServicer):
     async def PreviewCatalogue(
         self, request: pb.PreviewCatalogueRequest, context: object
     ) -> AsyncIterator[pb.PreviewCatalogueResponse]:
-        core, command = self._core, parse.preview_catalogue(request, asking.call(calls.current()))
-        preview = await core.run(
-            lambda store: preview_catalogue.begin(store, command, core.deployment)
-        )
+        core, command = self._core, parse.preview_catalogue(request, current_call())
+        preview = await core.run(preview_catalogue.begin, command, core.deployment)
         yield render.begun(preview.begun)
         while not preview.finished:
             for changed in await core.run(preview.next_page):

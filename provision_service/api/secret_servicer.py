@@ -7,8 +7,7 @@ from typing_extensions import override
 from agentworkspace.provision.v1 import secret_service_pb2 as pb
 from agentworkspace.provision.v1 import secret_service_pb2_grpc
 from agentworkspace.rpc import calls
-from provision_service.api import asking
-from provision_service.api.core import Core
+from provision_service.api.core import Core, current_call
 from provision_service.api.parse import secrets as parse
 from provision_service.api.render import secrets as render
 from provision_service.commands import (
@@ -25,7 +24,6 @@ from provision_service.commands import (
     set_workspace_secret,
     unregister_platform_credential,
 )
-from provision_service.commands.call import Call
 
 
 class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
@@ -36,54 +34,48 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
     async def SetGlobalSecret(
         self, request: pb.SetGlobalSecretRequest, context: object
     ) -> pb.SetGlobalSecretResponse:
-        core, command = self._core, parse.set_global_secret(request, _call())
-        result = await core.run(
-            lambda store: set_global_secret.run(store, command, core.deployment)
-        )
+        core, command = self._core, parse.set_global_secret(request, current_call())
+        result = await core.run(set_global_secret.run, command, core.deployment)
         return pb.SetGlobalSecretResponse(secret=render.secret(result.secret))
 
     @override
     async def DeleteGlobalSecret(
         self, request: pb.DeleteGlobalSecretRequest, context: object
     ) -> pb.DeleteGlobalSecretResponse:
-        command = parse.delete_global_secret(request, _call())
-        result = await self._core.run(lambda store: delete_global_secret.run(store, command))
+        command = parse.delete_global_secret(request, current_call())
+        result = await self._core.run(delete_global_secret.run, command)
         return pb.DeleteGlobalSecretResponse(deleted=result.deleted)
 
     @override
     async def SetWorkspaceSecret(
         self, request: pb.SetWorkspaceSecretRequest, context: object
     ) -> pb.SetWorkspaceSecretResponse:
-        core, command = self._core, parse.set_workspace_secret(request, _call())
+        core, command = self._core, parse.set_workspace_secret(request, current_call())
         return render.workspace_secret(
-            await core.run(lambda store: set_workspace_secret.run(store, command, core.deployment))
+            await core.run(set_workspace_secret.run, command, core.deployment)
         )
 
     @override
     async def AssignSecretProvider(
         self, request: pb.AssignSecretProviderRequest, context: object
     ) -> pb.AssignSecretProviderResponse:
-        core, command = self._core, parse.assign_secret_provider(request, _call())
-        return render.assigned(
-            await core.run(
-                lambda store: assign_secret_provider.run(store, command, core.deployment)
-            )
-        )
+        core, command = self._core, parse.assign_secret_provider(request, current_call())
+        return render.assigned(await core.run(assign_secret_provider.run, command, core.deployment))
 
     @override
     async def DeleteWorkspaceSecret(
         self, request: pb.DeleteWorkspaceSecretRequest, context: object
     ) -> pb.DeleteWorkspaceSecretResponse:
-        command = parse.delete_workspace_secret(request, _call())
-        result = await self._core.run(lambda store: delete_workspace_secret.run(store, command))
+        command = parse.delete_workspace_secret(request, current_call())
+        result = await self._core.run(delete_workspace_secret.run, command)
         return pb.DeleteWorkspaceSecretResponse(deleted=result.deleted)
 
     @override
     async def ListSecrets(
         self, request: pb.ListSecretsRequest, context: object
     ) -> pb.ListSecretsResponse:
-        command = parse.list_secrets(request, _call())
-        return render.listed(await self._core.run(lambda store: list_secrets.run(store, command)))
+        command = parse.list_secrets(request, current_call())
+        return render.listed(await self._core.run(list_secrets.run, command))
 
     @override
     async def GetSecretValues(
@@ -91,59 +83,43 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
     ) -> pb.GetSecretValuesResponse:
         core, command = self._core, parse.get_secret_values(request, calls.current())
         return render.values(
-            await core.run(
-                lambda store: get_secret_values.run(store, command, core.deployment, core.registry)
-            )
+            await core.run(get_secret_values.run, command, core.deployment, core.registry)
         )
 
     @override
     async def CheckCredentials(
         self, request: pb.CheckCredentialsRequest, context: object
     ) -> pb.CheckCredentialsResponse:
-        core, command = self._core, parse.check_credentials(request, _call())
+        core, command = self._core, parse.check_credentials(request, current_call())
         return render.checked(
-            await core.run(
-                lambda store: check_credentials.run(store, command, core.deployment, core.prober)
-            )
+            await core.run(check_credentials.run, command, core.deployment, core.prober)
         )
 
     @override
     async def AuditSharedSecrets(
         self, request: pb.AuditSharedSecretsRequest, context: object
     ) -> pb.AuditSharedSecretsResponse:
-        core, command = self._core, parse.audit_shared_secrets(request, _call())
-        return render.shared(
-            await core.run(lambda store: audit_shared_secrets.run(store, command, core.deployment))
-        )
+        core, command = self._core, parse.audit_shared_secrets(request, current_call())
+        return render.shared(await core.run(audit_shared_secrets.run, command, core.deployment))
 
     @override
     async def RegisterPlatformCredential(
         self, request: pb.RegisterPlatformCredentialRequest, context: object
     ) -> pb.RegisterPlatformCredentialResponse:
-        command = parse.register_platform_credential(request, _call())
-        return render.registered(
-            await self._core.run(lambda store: register_platform_credential.run(store, command))
-        )
+        command = parse.register_platform_credential(request, current_call())
+        return render.registered(await self._core.run(register_platform_credential.run, command))
 
     @override
     async def ListPlatformCredentials(
         self, request: pb.ListPlatformCredentialsRequest, context: object
     ) -> pb.ListPlatformCredentialsResponse:
-        command = parse.list_platform_credentials(request, _call())
-        return render.credentials(
-            await self._core.run(lambda store: list_platform_credentials.run(store, command))
-        )
+        command = parse.list_platform_credentials(request, current_call())
+        return render.credentials(await self._core.run(list_platform_credentials.run, command))
 
     @override
     async def UnregisterPlatformCredential(
         self, request: pb.UnregisterPlatformCredentialRequest, context: object
     ) -> pb.UnregisterPlatformCredentialResponse:
-        command = parse.unregister_platform_credential(request, _call())
-        result = await self._core.run(
-            lambda store: unregister_platform_credential.run(store, command)
-        )
+        command = parse.unregister_platform_credential(request, current_call())
+        result = await self._core.run(unregister_platform_credential.run, command)
         return pb.UnregisterPlatformCredentialResponse(deleted=result.deleted)
-
-
-def _call() -> Call:
-    return asking.call(calls.current())

@@ -31,7 +31,7 @@ class System(SystemServiceServicer):
         self, request: pb.GetSystemInfoRequest, context: object
     ) -> pb.GetSystemInfoResponse:
         caller = calls.current().require_caller()
-        state = await self._core.run(lambda store: database_state(store, self._info.schema))
+        state = await self._core.run(database_state, self._info.schema)
         fault = await self._core.pool.run(lambda: _fault_of(self._core.registry))
         keyring = self._keyring()
         answer = pb.GetSystemInfoResponse(

@@ -10,9 +10,7 @@ from typing_extensions import override
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.provision.v1 import workspace_service_pb2_grpc
-from agentworkspace.rpc import calls
-from provision_service.api import asking
-from provision_service.api.core import Core
+from provision_service.api.core import Core, current_call
 from provision_service.api.parse import provisions as parse_provisions
 from provision_service.api.parse import workspaces as parse
 from provision_service.api.render import provisions as render_provisions
@@ -26,7 +24,6 @@ from provision_service.commands import (
     remove_workspace,
     update_workspace,
 )
-from provision_service.commands.call import Call
 from provision_service.domain.records import Billing
 from provision_service.launch import complete_provision, extend_provision, provision_workspace
 from provision_service.launch.provision_workspace import (
@@ -47,16 +44,14 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     ) -> pb.CreateWorkspaceResponse:
         core = self._core
         command = parse.create_workspace(
-            request, _call(), new_id=core.new_id(), new_request_id=core.new_id()
+            request, current_call(), new_id=core.new_id(), new_request_id=core.new_id()
         )
         if command.spec.url:
             command.call.caller.require_tenant(command.tenant_id)
             refusal = await core.urls.refusal_of(command.spec.url, _URL)
             command = replace(command, url_refusal=refusal)
         result = await core.run(
-            lambda store: create_workspace.run(
-                store, command, core.deployment, core.registry, core.prober
-            )
+            create_workspace.run, command, core.deployment, core.registry, core.prober
         )
         if result.auth_token_error:
             core.wake_outbox()
@@ -67,42 +62,34 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     async def GetWorkspace(
         self, request: pb.GetWorkspaceRequest, context: object
     ) -> pb.GetWorkspaceResponse:
-        core, command = self._core, parse.get_workspace(request, _call())
-        result = await core.run(
-            lambda store: get_workspace.run(store, command, core.deployment, core.registry)
-        )
+        core, command = self._core, parse.get_workspace(request, current_call())
+        result = await core.run(get_workspace.run, command, core.deployment, core.registry)
         return pb.GetWorkspaceResponse(workspace=render.workspace(result.workspace))
 
     @override
     async def ListWorkspaces(
         self, request: pb.ListWorkspacesRequest, context: object
     ) -> pb.ListWorkspacesResponse:
-        command = parse.list_workspaces(request, _call())
-        return render.listed(
-            await self._core.run(lambda store: list_workspaces.run(store, command))
-        )
+        command = parse.list_workspaces(request, current_call())
+        return render.listed(await self._core.run(list_workspaces.run, command))
 
     @override
     async def UpdateWorkspace(
         self, request: pb.UpdateWorkspaceRequest, context: object
     ) -> pb.UpdateWorkspaceResponse:
         core = self._core
-        command = parse.update_workspace(request, _call(), new_request_id=core.new_id())
+        command = parse.update_workspace(request, current_call(), new_request_id=core.new_id())
         if command.spec.url:
             refusal = await core.urls.refusal_of(command.spec.url, _URL)
             command = replace(command, url_refusal=refusal)
-        return render.updated(
-            await core.run(lambda store: update_workspace.run(store, command, core.deployment))
-        )
+        return render.updated(await core.run(update_workspace.run, command, core.deployment))
 
     @override
     async def RemoveWorkspace(
         self, request: pb.RemoveWorkspaceRequest, context: object
     ) -> pb.RemoveWorkspaceResponse:
-        core, command = self._core, parse.remove_workspace(request, _call())
-        result = await core.run(
-            lambda store: remove_workspace.run(store, command, core.deployment, core.registry)
-        )
+        core, command = self._core, parse.remove_workspace(request, current_call())
+        result = await core.run(remove_workspace.run, command, core.deployment, core.registry)
         core.wake_outbox()
         return pb.RemoveWorkspaceResponse(workspace=render.workspace(result.workspace))
 
@@ -112,13 +99,11 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     ) -> pb.ProvisionWorkspaceResponse:
         core = self._core
         command = parse_provisions.provision_workspace(
-            request, _call(), new_id=core.new_id(), new_request_id=core.new_id()
+            request, current_call(), new_id=core.new_id(), new_request_id=core.new_id()
         )
         try:
             result = await core.run(
-                lambda store: provision_workspace.run(
-                    store, command, core.deployment, core.registry, core.prober
-                )
+                provision_workspace.run, command, core.deployment, core.registry, core.prober
             )
         except Refusal as refusal:
             core.metrics.launch_refused(command.reason, refusal.reason)
@@ -131,47 +116,37 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     async def ExtendProvision(
         self, request: pb.ExtendProvisionRequest, context: object
     ) -> pb.ExtendProvisionResponse:
-        core, command = self._core, parse_provisions.extend_provision(request, _call())
+        core, command = self._core, parse_provisions.extend_provision(request, current_call())
         return render_provisions.extended(
-            await core.run(lambda store: extend_provision.run(store, command, core.deployment))
+            await core.run(extend_provision.run, command, core.deployment)
         )
 
     @override
     async def CompleteProvision(
         self, request: pb.CompleteProvisionRequest, context: object
     ) -> pb.CompleteProvisionResponse:
-        command = parse_provisions.complete_provision(request, _call())
-        return render_provisions.completed(
-            await self._core.run(lambda store: complete_provision.run(store, command))
-        )
+        command = parse_provisions.complete_provision(request, current_call())
+        return render_provisions.completed(await self._core.run(complete_provision.run, command))
 
     @override
     async def GetProvision(
         self, request: pb.GetProvisionRequest, context: object
     ) -> pb.GetProvisionResponse:
-        core, command = self._core, parse_provisions.get_provision(request, _call())
-        result = await core.run(
-            lambda store: get_provision.run(store, command, core.deployment, core.registry)
-        )
+        core, command = self._core, parse_provisions.get_provision(request, current_call())
+        result = await core.run(get_provision.run, command, core.deployment, core.registry)
         return pb.GetProvisionResponse(provision=render_provisions.provision(result.provision))
 
     @override
     async def ListProvisions(
         self, request: pb.ListProvisionsRequest, context: object
     ) -> pb.ListProvisionsResponse:
-        command = parse_provisions.list_provisions(request, _call())
-        return render_provisions.listed(
-            await self._core.run(lambda store: list_provisions.run(store, command))
-        )
+        command = parse_provisions.list_provisions(request, current_call())
+        return render_provisions.listed(await self._core.run(list_provisions.run, command))
 
     def _count_mode(self, billing: Billing | None) -> None:
         if billing is not None:
             resolution = billing.resolution
             self._core.metrics.resolved(resolution.resolved_mode, resolution.source)
-
-
-def _call() -> Call:
-    return asking.call(calls.current())
 
 
 def _outcome(command: ProvisionWorkspace, result: ProvisionWorkspaceResult) -> str:

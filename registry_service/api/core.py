@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 
 from agentworkspace.core.ids import WorkspaceId
-from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
-from agentworkspace.rpc import calls
 from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.commanding import Commanding, require_time
 from agentworkspace.service.name_resolution import PublicUrls
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
@@ -43,9 +42,6 @@ from registry_service.storage.lines import LineDown, Lines
 from registry_service.storage.store import Store
 from registry_service.workers.write_behind import LastUses, RefusedLedger
 
-# A transaction takes a few milliseconds at best.
-LEAST_SECONDS: Final = 0.005
-
 # Connections for lean statements: one for single checks, the others for calls with many.
 LINES: Final = 3
 
@@ -57,8 +53,6 @@ FIRST_REGISTERS: Final = 64
 # Of what was presented, in order; None for junk.
 Hashes = Sequence[bytes | None]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -83,11 +77,9 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
+class Core(Commanding[Store]):
     """What the servicers of one process share."""
 
-    store: Store
-    pool: BlockingPool
     rules: Rules
     sources: Sources
     urls: PublicUrls
@@ -97,23 +89,9 @@ class Core:
     refused: RefusedLedger
     hot: HotCalls
 
-    async def run(
-        self, command: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a command on the pool, within what is left of the current call's time."""
-
-        def work() -> T:
-            # Looked at on the thread, because the call may have waited for one.
-            _seconds_left()
-            store = self.store.within(calls.current().remaining)
-            return attempt(partial(command, store, *args, **kwargs))
-
-        _seconds_left()
-        return await self.pool.run(work)
-
     async def ask(self, queue: Coalescer[Item, Answer], item: Item) -> Answer:
         """Let a hot call share a batch."""
-        _seconds_left()
+        require_time()
         return await queue.ask(item)
 
     async def share(
@@ -134,12 +112,9 @@ class Core:
         """Of a token in daily use by a line, which changes nothing; what that does not know, as
         a whole on a thread.
         """
-        if self.hot.lines.are_down:
-            return await self.ask(self.hot.validations, question)
         hashes = (evidence.hash_of(question.token),)
-        try:
-            found = await self.hot.known.ask(hashes)
-        except LineDown:
+        found = await self._ask_a_line(self.hot.known, hashes)
+        if found is None:
             return await self.ask(self.hot.validations, question)
         (answer,) = validate_tokens.answer_known((question,), hashes, found)
         if answer is None:
@@ -151,12 +126,8 @@ class Core:
         says nothing. Changes nothing.
         """
         item = evidence.hash_of(token)
-        if item is None or self.hot.lines.are_down:
-            return False
-        try:
-            found = (await self.hot.known.ask((item,))).by_hash.get(item)
-        except LineDown:
-            return False
+        checked = await self._ask_a_line(self.hot.known, (item,)) if item else None
+        found = checked.by_hash.get(item) if checked and item else None
         return (
             found is not None
             and found.kind is TokenKind.INSTANCE
@@ -166,9 +137,8 @@ class Core:
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
         """The same as `validate`, for the questions of one call."""
         hashes = [evidence.hash_of(question.token) for question in questions]
-        try:
-            found = await self.hot.many_known.ask(hashes)
-        except LineDown:
+        found = await self._ask_a_line(self.hot.many_known, hashes)
+        if found is None:
             return await self.run(validate_tokens.run, questions)
         answers = validate_tokens.answer_known(questions, hashes, found)
         unknown = [place for place, answer in enumerate(answers) if answer is None]
@@ -181,17 +151,16 @@ class Core:
         settled = tuple(answer for answer in answers if answer is not None)
         return ValidatedTokens(settled, found.revision, found.now)
 
-
-def _seconds_left() -> float:
-    """What is left of the current call's time. Refusal DEADLINE when nothing can be done in it:
-    a caller that will not hear the answer should find nothing changed.
-    """
-    seconds = calls.current().remaining()
-    if seconds < LEAST_SECONDS:
-        raise Refusal(
-            SharedReason.DEADLINE, "too little time is left to begin; nothing was changed"
-        )
-    return seconds
+    async def _ask_a_line(
+        self, queue: Coalescer[Hashes, Checked], hashes: Hashes
+    ) -> Checked | None:
+        """What a line knows of these; None when there is no line to ask."""
+        if self.hot.lines.are_down:
+            return None
+        try:
+            return await queue.ask(hashes)
+        except LineDown:
+            return None
 
 
 async def _known(lines: Lines, questions: Sequence[Hashes]) -> Sequence[Checked]:

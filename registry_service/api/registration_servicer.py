@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from typing_extensions import override
 
@@ -17,9 +17,11 @@ from registry_service.api.parse import registration as parse
 from registry_service.api.render import registration as render
 from registry_service.commands import deregister, register, update_card, who_am_i
 from registry_service.commands.register import Registered, RegisterRefused
+from registry_service.commands.update_card import UpdateCard
 from registry_service.domain.admission_line import AdmissionLine
 
 _URL: Final = "url"
+Located = TypeVar("Located", register.Register, UpdateCard)
 
 
 class Registrations(RegistrationServiceServicer):
@@ -30,11 +32,10 @@ class Registrations(RegistrationServiceServicer):
     async def Register(self, request: pb.RegisterRequest, context: object) -> pb.RegisterResponse:
         core = self._core
         command = parse.register(request, calls.current(), policy=core.rules.bootstrap_policy)
-        warnings = []
         try:
-            if not await self._resolves(command.url, lambda: self._require_evidence(command)):
-                warnings.append(render.url_unresolved(command.url))
-                command = replace(command, url="")
+            command, warnings = await self._resolved(
+                command, lambda: core.run(register.require_admissible, command)
+            )
             answer = await self._admit(command)
         except RegisterRefused as refused:
             self._note_refused(refused)
@@ -59,12 +60,9 @@ class Registrations(RegistrationServiceServicer):
         self, request: pb.UpdateCardRequest, context: object
     ) -> pb.UpdateCardResponse:
         core, command = self._core, parse.update_card(request, calls.current())
-        warnings = []
         # Says whether the box may, and changes nothing else.
         asked = replace(command, agent_card=None, url="")
-        if not await self._resolves(command.url, lambda: core.run(update_card.run, asked)):
-            warnings.append(render.url_unresolved(command.url))
-            command = replace(command, url="")
+        command, warnings = await self._resolved(command, lambda: core.run(update_card.run, asked))
         await core.run(update_card.run, command)
         return pb.UpdateCardResponse(warnings=warnings)
 
@@ -82,20 +80,22 @@ class Registrations(RegistrationServiceServicer):
         self._core.last_uses.note(answer.principal.token_id, answer.time)
         return render.identified(answer)
 
-    async def _resolves(self, url: str, require_evidence: Callable[[], Awaitable[object]]) -> bool:
-        """Whether the url's name, if it has one, has an address now. A name server is asked only
-        for a box whose evidence was recognised: strangers must not keep it, and threads, busy.
+    async def _resolved(
+        self, command: Located, require_evidence: Callable[[], Awaitable[object]]
+    ) -> tuple[Located, list[pb.Warning]]:
+        """The command, without its url if that has a name which has no address now. A name server
+        is asked only for a box whose evidence was recognised: strangers must not keep it, and
+        threads, busy.
         """
-        urls = self._core.urls
-        host = urls.host_to_ask_about(url, _URL) if url else None
+        core, url = self._core, command.url
+        host = core.urls.host_to_ask_about(url, _URL) if url else None
         if host is None:
-            return True
-        await require_evidence()
-        return await urls.resolves(host, _URL)
-
-    async def _require_evidence(self, command: register.Register) -> None:
-        if not await self._core.is_in_use(command.bearer, command.workspace_id):
-            await self._core.run(register.require_admissible, command)
+            return command, []
+        if not await core.is_in_use(command.bearer, command.workspace_id):
+            await require_evidence()
+        if await core.urls.resolves(host, _URL):
+            return command, []
+        return replace(command, url=""), [render.url_unresolved(url)]
 
     async def _admit(self, command: register.Register) -> Registered:
         """A box that comes with its ticket, or only says it is back, shares a batch; everything

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from registry_service.commands import update_card
+from registry_service.commands.update_card import UpdateCard
+from registry_service.storage.store import Store
 from tests.rpc.name_servers import name_server
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import Running, serving
@@ -116,3 +119,20 @@ def test_a_card_is_stored_without_a_url_that_does_not_resolve(
         assert (found.url, found.agent_card["name"]) == ("https://1.1.1.1/", "one")
         assert not workspace.update_card(token, url="https://agent.test/").warnings
     assert workspace.registration().url == "https://agent.test/"
+
+
+def test_a_card_of_a_box_that_a_line_knows_takes_one_transaction(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def run(store: Store, command: UpdateCard) -> None:
+        ran.append(command.url)
+        update(store, command)
+
+    update = update_card.run
+    monkeypatch.setattr(update_card, "run", run)
+    token = workspace.register(ticket=workspace.launch().bootstrap_ticket).auth_token
+    with name_server(monkeypatch, agent_test=["1.1.1.1"]):
+        assert not workspace.update_card(token, url="https://agent.test/").warnings
+    assert ran == ["https://agent.test/"]

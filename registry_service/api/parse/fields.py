@@ -10,7 +10,9 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
+from agentworkspace.rpc.calls import Call
 from agentworkspace.server.request_fields import LARGEST_PAGE, RequestFields
+from registry_service.commands.origin import Origin
 
 MOST_SCOPES: Final = 32
 _SCOPE: Final = re.compile(r"[a-z0-9:._-]{1,64}", re.ASCII)
@@ -79,3 +81,10 @@ class Fields(RequestFields):
 
 def _seconds(span: timedelta) -> str:
     return f"{span.total_seconds():.0f} s"
+
+
+def origin_of(call: Call, workspace_id: str = "") -> Origin:
+    """Who asks, for the audit: the caller's name, else the workspace whose token was shown."""
+    by_box = call.caller is None or call.bearer is not None
+    actor = f"workspace:{workspace_id}" if by_box or call.caller is None else call.caller.name
+    return Origin(actor=actor, method=call.method, correlation_id=call.correlation_id)

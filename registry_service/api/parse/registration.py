@@ -11,8 +11,8 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from agentworkspace.server import documents
-from registry_service.api import asking, wire_enums
-from registry_service.api.parse.fields import Fields
+from registry_service.api import wire_enums
+from registry_service.api.parse.fields import Fields, origin_of
 from registry_service.commands.deregister import Deregister
 from registry_service.commands.heartbeats import Heartbeat
 from registry_service.commands.register import Register
@@ -28,7 +28,7 @@ DEEPEST_CARD: Final = 24
 def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy) -> Register:
     fields = Fields()
     command = Register(
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
         policy=policy,
         bearer=call.bearer,
@@ -60,7 +60,7 @@ def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPoli
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=call.bearer,
         policy=policy,
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         active_tasks=fields.at_least_zero(request.active_tasks, "active_tasks"),
         sample_error=fields.text(request.sample_error, "sample_error", at_most=LONGEST_ERROR),
         degraded=request.degraded,
@@ -72,7 +72,7 @@ def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPoli
 def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
     fields = Fields()
     command = UpdateCard(
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=call.bearer,
         agent_card=_card(fields, request.agent_card) if request.HasField("agent_card") else None,
@@ -85,7 +85,7 @@ def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
 def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
     fields = Fields()
     command = Deregister(
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=call.bearer,
     )

@@ -15,8 +15,8 @@ from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.secret import Secret
 from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
-from registry_service.api import asking, wire_enums
-from registry_service.api.parse.fields import Fields
+from registry_service.api import wire_enums
+from registry_service.api.parse.fields import Fields, origin_of
 from registry_service.commands.list_tokens import ListTokens
 from registry_service.commands.mint_token import MintToken
 from registry_service.commands.revoke_token import RevokeToken
@@ -47,7 +47,7 @@ _asking: Final = partial(tuple.__new__, ValidateToken)
 def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
     fields = Fields()
     command = MintToken(
-        origin=asking.origin(call),
+        origin=origin_of(call),
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         kind=fields.named(request.kind, "kind", wire_enums.BEARER_KIND_OF),
@@ -64,7 +64,7 @@ def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
 def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
     fields = Fields()
     command = RotateToken(
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         caller=call.caller,
         bearer=call.bearer,
         workspace_id=fields.workspace_id(request.workspace_id),
@@ -100,7 +100,7 @@ def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
     if request.token and request.token_id:
         fields.refuse("token_id", "must be empty when the token itself is given")
     command = RevokeToken(
-        origin=asking.origin(call, request.workspace_id),
+        origin=origin_of(call, request.workspace_id),
         caller=call.caller,
         bearer=call.bearer,
         workspace_id=fields.workspace_id(request.workspace_id)
@@ -123,7 +123,7 @@ def revoke_workspace_tokens(
     if reason is RevokeReason.SUSPENDED and request.kinds:
         fields.refuse("kinds", "must be empty with SUSPENDED, which is of the workspace as a whole")
     command = RevokeWorkspaceTokens(
-        origin=asking.origin(call),
+        origin=origin_of(call),
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         kinds=frozenset(

@@ -9,8 +9,8 @@ from typing import Final
 from agentworkspace.core.ids import RequestId
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
-from registry_service.api import asking, wire_enums
-from registry_service.api.parse.fields import Fields
+from registry_service.api import wire_enums
+from registry_service.api.parse.fields import Fields, origin_of
 from registry_service.api.parse.tokens import LONGEST_LABEL, ttl
 from registry_service.commands.admit_workspace import AdmitWorkspace, FirstToken
 from registry_service.commands.begin_incarnation import TICKET_TTL, BeginIncarnation
@@ -27,7 +27,7 @@ LONGEST_TICKET: Final = timedelta(hours=24)
 def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorkspace:
     fields = Fields()
     command = AdmitWorkspace(
-        origin=asking.origin(call),
+        origin=origin_of(call),
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         tenant_id=fields.tenant_id(request.tenant_id),
@@ -55,7 +55,7 @@ def begin_incarnation(
     """A launch that named no request_id gets one of its own: it can only not be replayed."""
     fields = Fields()
     command = BeginIncarnation(
-        origin=asking.origin(call),
+        origin=origin_of(call),
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         request_id=fields.request_id(request.request_id) or RequestId(new_id()),
@@ -110,7 +110,7 @@ def list_registrations(request: pb.ListRegistrationsRequest, call: Call) -> List
 def retire_workspace(request: pb.RetireWorkspaceRequest, call: Call) -> RetireWorkspace:
     fields = Fields()
     command = RetireWorkspace(
-        origin=asking.origin(call),
+        origin=origin_of(call),
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
         tenant_id=fields.optional_tenant_id(request.tenant_id),

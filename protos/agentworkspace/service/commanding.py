@@ -1,0 +1,53 @@
+"""The one way in which servicers run commands: on the pool, within the time of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+
+from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.rpc import calls
+from agentworkspace.service.store import Store
+from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.thread_pool import BlockingPool
+
+# A transaction takes a few milliseconds at best.
+LEAST_SECONDS: Final = 0.005
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound=Store[Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commanding(Generic[S]):
+    """`store` raises STORE_UNAVAILABLE for as long as there is none."""
+
+    store: Callable[[], S]
+    pool: BlockingPool
+
+    async def run(
+        self, command: Callable[Concatenate[S, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a command on the pool, within what is left of the current call's time."""
+
+        def work() -> T:
+            # Looked at on the thread, because the call may have waited for one.
+            require_time()
+            store = self.store().within(calls.current().remaining)
+            return attempt(partial(command, store, *args, **kwargs))
+
+        require_time()
+        return await self.pool.run(work)
+
+
+def require_time() -> None:
+    """Refusal DEADLINE when nothing can be done in what is left of the current call's time: a
+    caller that will not hear the answer should find nothing changed.
+    """
+    if calls.current().remaining() < LEAST_SECONDS:
+        raise Refusal(
+            SharedReason.DEADLINE, "too little time is left to begin; nothing was changed"
+        )
