@@ -10,11 +10,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agentworkspace.service import embedded_postgres
 from tests.postgres import PostgresServer, running_server
+
+if TYPE_CHECKING:
+    from tests.services import Pair
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
@@ -93,3 +97,18 @@ def registry_database_of_module(postgres: PostgresServer) -> Iterator[str]:
 def provision_database_of_module(postgres: PostgresServer) -> Iterator[str]:
     with postgres.fresh_database("provision") as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def pair(
+    registry_database_of_module: str,
+    provision_database_of_module: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    """Both services with their defaults, for all tests of a module."""
+    # Most tests need neither service, and shall not wait until both are imported.
+    from tests.services import both  # noqa: PLC0415
+
+    directory = tmp_path_factory.mktemp("pair")
+    with both(registry_database_of_module, provision_database_of_module, directory) as running:
+        yield running

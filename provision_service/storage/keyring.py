@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agentworkspace.core.watched_files import Observe, Signature, signature, unobserved
 from agentworkspace.service.secret_file import open_to_others
 
 KEY_BYTES: Final = 32
@@ -91,20 +92,6 @@ def _key(key_id: str, value: object, file: str) -> bytes:
     return key
 
 
-# What shows that a file has changed.
-Stamp = tuple[int, int, int, int]
-
-
-class Observe(Protocol):
-    """Told of every changed file whether it was refused."""
-
-    def __call__(self, *, refused: bool) -> None: ...
-
-
-def _unobserved(*, refused: bool) -> None:
-    del refused
-
-
 # Which of these key ids stored rows still need.
 Needed = Callable[[frozenset[str]], frozenset[str]]
 
@@ -120,13 +107,13 @@ class KeysFile:
         path: Path,
         *,
         report: Callable[[str], None],
-        observe: Observe = _unobserved,
+        observe: Observe = unobserved,
     ) -> None:
         self._path = path
         self._report = report
         self._observe = observe
         self._lock = Lock()
-        self._stamp = self._look()
+        self._seen = signature(path)
         self._keyring = parse_keys(self._read(), file=str(path))
         self._waiting: Keyring | None = None
         self._waiting_reported = False
@@ -135,11 +122,11 @@ class KeysFile:
         """The keyring, read again when the file has changed. Whoever asks may stand in a
         transaction, so a file that a key has left waits for `look_again`.
         """
-        stamp = self._look()
-        if stamp != self._stamp:
+        seen = signature(self._path)
+        if seen != self._seen:
             with self._lock:
-                if stamp != self._stamp:
-                    self._reload(stamp)
+                if seen != self._seen:
+                    self._reload(seen)
         return self._keyring
 
     def look_again(self, needed: Needed) -> None:
@@ -162,8 +149,8 @@ class KeysFile:
                 shown = ", ".join(sorted(missed))
                 self._refuse(f"{self._path}: stored rows are under {shown}; put it back")
 
-    def _reload(self, stamp: Stamp | None) -> None:
-        self._stamp = stamp
+    def _reload(self, seen: Signature) -> None:
+        self._seen = seen
         self._waiting, self._waiting_reported = None, False
         try:
             newer = parse_keys(self._read(), file=str(self._path))
@@ -195,10 +182,3 @@ class KeysFile:
             return self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeys(f"{self._path} cannot be read: {type(error).__name__}") from None
-
-    def _look(self) -> Stamp | None:
-        try:
-            seen = self._path.stat()
-        except OSError:
-            return None
-        return seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_mode

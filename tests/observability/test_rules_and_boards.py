@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from deploy import boards
 from tests import debian
-from tests.services import Pair, both
+from tests.services import Pair
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = sorted((ROOT / "deploy" / "alerts").glob("*.yaml"))
@@ -36,17 +35,6 @@ QUERIES: Final = {
     for panel in panels
     for _, query in panel.queries
 }
-
-
-@pytest.fixture(scope="module")
-def pair(
-    registry_database_of_module: str,
-    provision_database_of_module: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("pair")
-    with both(registry_database_of_module, provision_database_of_module, directory) as served:
-        yield served
 
 
 def series(collectors: CollectorRegistry) -> list[str]:

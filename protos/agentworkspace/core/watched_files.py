@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 # None: there is no such file, or none was named.
-Signature: TypeAlias = tuple[int, int, int] | None
+Signature: TypeAlias = tuple[int, int, int, int] | None
 
 
 class Observe(Protocol):
@@ -24,14 +24,14 @@ def unobserved(*, refused: bool) -> None:
 
 
 def signature(path: Path | None) -> Signature:
-    """Another one when the file was written, replaced or taken away; reading it says which."""
+    """Another one when the file was written, replaced, taken away, or its mode changed."""
     if path is None:
         return None
     try:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
+    return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
 
 
 class WatchedFiles(Generic[T]):
