@@ -32,7 +32,7 @@ from provision_service.config import Settings
 from provision_service.domain.registry_port import Registration, RegistryUnavailable
 from provision_service.domain.restoring import Mending
 from provision_service.server import Provisioning
-from provision_service.storage import catalogue_use, outbox_depth
+from provision_service.storage import catalogue_use, outbox
 from provision_service.storage.encryption import Vault
 from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.keyring import BadKeys
@@ -201,7 +201,7 @@ def _after_a_restore(
     while news := _tell(store, deployment, registry):
         told += news
         print(f"{told} messages told to the registry", file=sys.stderr)
-    left = attempt(lambda: outbox_depth.measure(store)).messages
+    left = attempt(lambda: outbox.depth(store)).messages
     print(f"done: {told} messages told to the registry, {left} left to provision_service")
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import re2
 import yaml
 
 from provision_service.catalogue.catalogue import (
@@ -19,7 +20,6 @@ from provision_service.catalogue.catalogue import (
     Provider,
 )
 from provision_service.catalogue.document import Reader
-from provision_service.catalogue.patterns import PatternInvalid, compile_pattern
 from provision_service.domain.endpoints import is_provider_endpoint
 from provision_service.domain.environment_names import is_environment_name, is_reserved
 
@@ -29,6 +29,8 @@ PROVIDER_REQUIRED: Final = frozenset(
 PROVIDER_OPTIONAL: Final = frozenset(
     {"base_url", "anthropic_base_url", "vendor", "aliases", "id_prefixes"}
 )
+# RE2, and this much memory: no pattern of an operator can make a look-up slow.
+_MAX_MEMORY_BYTES: Final = 1 << 20
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 NAME_REMEDY: Final = "use lower-case letters and digits, joined by single hyphens"
 _PLACEHOLDERS: Final = frozenset({PLATFORM_BASE_URL, PLATFORM_ANTHROPIC_BASE_URL})
@@ -190,3 +192,25 @@ def _check_platform(reader: Reader, provider: Provider, node: yaml.Node) -> None
         if found != expected:
             wanted = expected if isinstance(expected, str) else f"[{', '.join(expected)}]"
             reader.blame(node, f"{key} of `platform` is changed", f"leave it at {wanted}")
+
+
+class PatternInvalid(ValueError):
+    """A pattern that RE2 does not compile; the text is RE2's own reason."""
+
+
+def compile_pattern(pattern: str) -> Callable[[str], bool]:
+    """A function that searches `pattern`, unanchored, in a model id."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MAX_MEMORY_BYTES
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        detail = error.args[0] if error.args else "does not compile"
+        text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+        raise PatternInvalid(text) from None
+
+    def searches(model: str) -> bool:
+        return compiled.search(model) is not None
+
+    return searches

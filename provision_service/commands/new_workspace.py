@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from agentworkspace.core.refusal import Refusal, refuse_shape
 from agentworkspace.core.secret import Secret
-from provision_service.commands import parents, probing
+from provision_service.commands import access, probing
 from provision_service.commands.deployment import Deployment
 from provision_service.domain import guards
 from provision_service.domain.billing import BillingMode
@@ -100,7 +100,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
     tenant = tenants.find(tx, wanted.tenant_id) or _new_tenant(wanted.tenant_id)
-    parents.check(
+    access.check_parent(
         tx,
         workspace_id=wanted.workspace_id,
         tenant_id=wanted.tenant_id,

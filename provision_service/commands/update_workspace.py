@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.refusal import Refusal, refuse_shape
-from provision_service.commands import access, idempotency, new_workspace, parents
+from provision_service.commands import access, idempotency, new_workspace
 from provision_service.commands.call import Call, record
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.records import Billing, Workspace
@@ -143,7 +143,7 @@ def _check(
     if "template" in command.mask and spec.template and spec.template not in files.templates:
         raise new_workspace.template_unknown(spec.template)
     if "parent_id" in command.mask:
-        parents.check(
+        access.check_parent(
             tx,
             workspace_id=workspace.id,
             tenant_id=workspace.tenant_id,

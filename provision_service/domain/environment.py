@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,13 +27,13 @@ from provision_service.domain.plan import (
     Variable,
 )
 from provision_service.domain.platform_proxy import PlatformProxy, for_workspace
-from provision_service.domain.projection import project
 from provision_service.domain.removal import PARENT_ID, removal_rules
-from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets
+from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets, StoredSecret
 from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Step
 
 WORKSPACE_HEADER: Final = "X-Molecule-Workspace-Id"
+BASE_URL: Final = "ANTHROPIC_BASE_URL"
 _MODES: Final = {mode: Variable(Secret(mode.value), Origin.DERIVED) for mode in BillingMode}
 
 
@@ -213,3 +214,27 @@ def _set_own_key(
     projected = project(catalogue, payer.provider, payer.credential, variables)
     variables.update(projected)
     return payer.provider.auth_token_env if projected else payer.name
+
+
+def project(
+    catalogue: Catalogue,
+    provider: Provider,
+    credential: StoredSecret,
+    variables: Mapping[str, Variable],
+) -> dict[str, Variable]:
+    """Variables that point the runtime at `provider` with the tenant's credential for it.
+
+    An endpoint that the tenant set is respected; one that leads to another vendor is not
+    among `variables` any more.
+    """
+    if credential.value is None:
+        return {}
+    chosen_by_tenant = BASE_URL in variables
+    projected: dict[str, Variable] = {}
+    if not chosen_by_tenant and provider.anthropic_base_url is not None:
+        url = provider.anthropic_base_url.removesuffix("/v1")
+        projected[BASE_URL] = Variable(Secret(url), Origin.DERIVED)
+    if chosen_by_tenant or projected or provider.auth_token_env in catalogue.own_names(provider):
+        origin = ORIGIN_OF_SCOPE[credential.scope]
+        projected[provider.auth_token_env] = Variable(credential.value, origin)
+    return projected

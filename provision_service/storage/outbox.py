@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 from agentworkspace.service.prepared import Prepared
 from provision_service.domain.registry_port import Admission
 from provision_service.storage.models_internal import OutboxRow
+from provision_service.storage.store import Store
 
 _O = OutboxRow
 _RETIRE: Final = """
@@ -173,3 +174,19 @@ def _message(row: Any) -> Message:
 def without_first_token(message: Message) -> Message:
     """The same admission, without a token."""
     return replace(message, first_token_sha256=None)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxDepth:
+    """Messages that wait, and for how many seconds the oldest has."""
+
+    messages: int
+    oldest_seconds: float
+
+
+def depth(store: Store) -> OutboxDepth:
+    """Count them by the database's clock."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(OutboxRow.create_time))
+    with store.reading() as tx:
+        messages, oldest = tx.execute(select(func.count(), age).select_from(OutboxRow)).one()
+    return OutboxDepth(messages, max(0.0, float(oldest or 0)))

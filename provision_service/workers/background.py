@@ -20,7 +20,7 @@ from provision_service.catalogue.usage import UsedModel
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.registry_port import Registry, RegistryUnavailable
 from provision_service.metrics import ProvisionMetrics
-from provision_service.storage import catalogue_use, launch_counts, outbox_depth
+from provision_service.storage import catalogue_use, launch_counts, outbox
 from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.keyring import KeysFile
 from provision_service.storage.opening import still_needed
@@ -153,7 +153,7 @@ class Background:
         return result.full
 
     async def measure_outbox(self) -> bool:
-        depth = await self._do(outbox_depth.measure)
+        depth = await self._do(outbox.depth)
         self._metrics.outbox(depth.messages, depth.oldest_seconds)
         return False
 

@@ -7,11 +7,10 @@ import pytest
 from agentworkspace.core.secret import Secret
 from provision_service.catalogue.parse import parse_catalogue
 from provision_service.domain.billing import BillingMode
-from provision_service.domain.environment import Launch, plan_environment
+from provision_service.domain.environment import Launch, plan_environment, project
 from provision_service.domain.model_choice import EffectiveModel
 from provision_service.domain.plan import Origin, Variable
 from provision_service.domain.platform_proxy import PlatformProxy
-from provision_service.domain.projection import project
 from provision_service.domain.removal import removal_rules
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge

@@ -29,7 +29,7 @@ ENOUGH_PERCENT: Final = 95
 RULES: Final = {
     "registry_service": ("admission", "admission_table", "standing", "verdicts", "liveness"),
     "provision_service": (
-        *("derivation", "billing", "environment", "removal", "projection", "credentials"),
+        *("derivation", "billing", "environment", "removal", "credentials"),
         *("endpoints", "model_choice", "gates", "decision", "guards", "secrets", "launch"),
         "reconciliation",
     ),

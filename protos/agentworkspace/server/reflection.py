@@ -12,10 +12,15 @@ import grpc
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+
+# Published without a py.typed marker.
+from google.rpc import (  # type: ignore[import-untyped]
+    error_details_pb2,
+    status_pb2,
+)
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection import aio
 
-from agentworkspace.server.reflected import shown_by
 from agentworkspace.server.routing import Collected, Handler
 
 # Nobody needs a credential to look, so there must be an end to it.
@@ -106,3 +111,44 @@ _OWN: Final[tuple[Any, ...]] = (
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
     _newer_service(),
 )
+
+
+def shown_by(
+    services: Iterable[ServiceDescriptor], answered: Collection[str]
+) -> tuple[DescriptorPool, tuple[str, ...]]:
+    """A pool with the answered methods alone, and the names of the services that have any.
+
+    `answered` are full names as on the wire: `/package.Service/Method`.
+    """
+    pool = DescriptorPool()
+    added: set[str] = set()
+    # What a failure carries: clients ask for it by name.
+    for details in (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR):
+        _add(pool, details, answered, added)
+    names: list[str] = []
+    for service in services:
+        _add(pool, service.file, answered, added)
+        if any(f"/{service.full_name}/{each.name}" in answered for each in service.methods):
+            names.append(service.full_name)
+    return pool, tuple(names)
+
+
+def _add(
+    pool: DescriptorPool, file: FileDescriptor, answered: Collection[str], added: set[str]
+) -> None:
+    """A file after those that it needs."""
+    if file.name in added:
+        return
+    added.add(file.name)
+    for needed in file.dependencies:
+        _add(pool, needed, answered, added)
+    proto = FileDescriptorProto()
+    file.CopyToProto(proto)
+    for service in list(proto.service):
+        full_name = f"{proto.package}.{service.name}"
+        kept = [each for each in service.method if f"/{full_name}/{each.name}" in answered]
+        del service.method[:]
+        service.method.extend(kept)
+        if not kept:
+            proto.service.remove(service)
+    pool.AddSerializedFile(proto.SerializeToString())

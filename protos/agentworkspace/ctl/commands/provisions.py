@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from agentworkspace.ctl import lookup
 from agentworkspace.ctl.arguments import (
@@ -18,8 +23,7 @@ from agentworkspace.ctl.arguments import (
 from agentworkspace.ctl.command import Answer, Command, ExitCode, Group, argument
 from agentworkspace.ctl.connection import Session
 from agentworkspace.ctl.delivery import keeping
-from agentworkspace.ctl.env_file import FORMATS, env_text
-from agentworkspace.ctl.files import Unusable
+from agentworkspace.ctl.files import NotKept, Unusable
 from agentworkspace.ctl.output import Grid, document, facts, table, text_at
 from agentworkspace.ctl.paging import listed
 from agentworkspace.ctl.resolution import launch_view, resolution_view, warnings_view
@@ -53,6 +57,33 @@ _PROVISION = argument(
     find=lookup.provision_id,
     complete=lookup.offered_provisions,
 )
+
+
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def _shell(name: str, value: str) -> str:
+    return f"{name}={shlex.quote(value)}\n"
+
+
+def _docker(name: str, value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise NotKept(f"{name} has line breaks, which a docker env file cannot hold")
+    return f"{name}={value}\n"
+
+
+_LINES: Final[Mapping[str, Callable[[str, str], str]]] = {"shell": _shell, "docker": _docker}
+FORMATS: Final = (*_LINES, "json")
+
+
+def env_text(env: Mapping[str, str], form: str) -> str:
+    """`shell`: to be sourced; `docker`: for --env-file; `json`: one object. Sorted by name."""
+    for name in env:
+        if not _ENV_NAME.fullmatch(name):
+            raise NotKept(f"{name!r} is no name for an environment variable")
+    if form == "json":
+        return json.dumps(dict(sorted(env.items())), indent=2, ensure_ascii=False) + "\n"
+    return "".join(_LINES[form](name, env[name]) for name in sorted(env))
 
 
 def _where_it_goes(args: argparse.Namespace) -> None:
