@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.secret import Secret
@@ -53,6 +53,7 @@ FIRST_REGISTERS: Final = 64
 # Of what was presented, in order; None for junk.
 Hashes = Sequence[bytes | None]
 
+P = ParamSpec("P")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")

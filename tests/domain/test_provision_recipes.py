@@ -445,8 +445,8 @@ def test_the_runtime_of_the_readme_is_added_by_editing_the_file_alone() -> None:
     )
     assert decision.plan is not None
     assert decision.plan.launch is not None
-    (file,) = decision.plan.launch.files
-    assert file.env == "OPENCODE_CONFIG"
+    files = {file.env: file for file in decision.plan.launch.files}
+    file = files["OPENCODE_CONFIG"]
     config = json.loads(file.content)
     assert config["model"] == "resolved/anthropic/claude-sonnet-4.5"
     assert config["provider"]["resolved"]["options"] == {

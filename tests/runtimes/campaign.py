@@ -62,17 +62,17 @@ class Campaign:
             yield proof
 
     def _steps(self) -> Iterator[Step]:
-        every = [case for case in CASES if case.runtime in self.programs]
+        every = [case for case in CASES if case.run_by in self.programs]
         few = first_of_each_mode(every)
         for case in every:
-            if self.every_launch or case in few or not self.programs[case.runtime].slow:
+            if self.every_launch or case in few or not self.programs[case.run_by].slow:
                 yield _step(LAUNCH, case, partial(self._launch, case))
         for case in every if self.every_hostile else few:
             yield _step(HOSTILE, case, partial(self._hostile, case))
         for lure in LURES:
             if lure.runtime in self.programs and (self.every_hostile or not lure.rare):
                 case = next(
-                    each for each in CASES if (each.runtime, each.mode) == (lure.runtime, lure.mode)
+                    each for each in CASES if (each.run_by, each.mode) == (lure.runtime, lure.mode)
                 )
                 what = " ".join(lure.variables)
                 yield _step(BITES, case, partial(self._bites, case, lure), what)
@@ -86,14 +86,14 @@ class Campaign:
         """Last, because they change what every launch answers."""
         keys = self.own_keys
         for case in cases:
-            serves = partial(keys.serves, case, self.programs[case.runtime])
+            serves = partial(keys.serves, case, self.programs[case.run_by])
             yield _step(OWN_KEY, case, serves)
         steps: dict[str, Callable[[], Iterable[str]]] = {
             "bills nobody else": keys.bills_nobody_else,
             **{f"ends: {how}": partial(keys.ends, how) for how in ENDS},
             "ends: launched anew": keys.ends_with_a_new_launch,
         }
-        if A_BOX.runtime in self.programs:
+        if A_BOX.run_by in self.programs:
             for what, step in steps.items():
                 yield _step(OWN_KEY, A_BOX, step, what)
 
@@ -139,7 +139,7 @@ class Campaign:
         behind: Iterable[str] = (),
         seconds: float = SECONDS,
     ) -> list[str]:
-        program = self.programs[case.runtime]
+        program = self.programs[case.run_by]
         command = through_the_runner(program, behind)
         done: Run = run(self.rig, program, command, launched.environment, seconds=seconds)
         secrets = {**launched.secrets, "the stranger's key": STRAY}
@@ -149,12 +149,12 @@ class Campaign:
 def first_of_each_mode(cases: Iterable[Case]) -> list[Case]:
     first: dict[tuple[str, str], Case] = {}
     for case in cases:
-        first.setdefault((case.runtime, case.mode), case)
+        first.setdefault((case.run_by, case.mode), case)
     return list(first.values())
 
 
 def _step(kind: str, case: Case, run: Callable[[], Iterable[str]], what: str = "") -> Step:
-    proof = Proof(kind=kind, runtime=case.runtime, mode=case.mode, what=what or case.model)
+    proof = Proof(kind=kind, runtime=case.run_by, mode=case.mode, what=what or case.model)
     return Step(proof=proof, run=run)
 
 

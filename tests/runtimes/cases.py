@@ -6,7 +6,7 @@ Read from the catalogue, an expectation would repeat the catalogue's mistakes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tests.runtimes.rig import PROXY_PORT
@@ -41,6 +41,7 @@ class Seen:
 class Case:
     """One launch: its runtime, what the tenant chose and brought, and what must be seen.
 
+    `program` is the one of programs.toml that runs, where it is not called as the runtime is.
     `secrets` are workspace secrets by name; `vendors` says whose a shared name is; `endpoints` are
     addresses of the tenant's own; `rather` are names that would rightly pay instead, so that no
     hostile tenant sets them by accident. Nothing is seen where a box has no model.
@@ -55,10 +56,11 @@ class Case:
     rather: tuple[str, ...] = ()
     override: str | None = None
     seen: Seen | None = None
+    program: str = ""
 
     @property
-    def name(self) -> str:
-        return f"{self.runtime}, {self.mode}, {self.model}"
+    def run_by(self) -> str:
+        return self.program or self.runtime
 
 
 def _platform(runtime: str, model: str, as_seen: str = "", header: str = "authorization") -> Case:
@@ -233,18 +235,16 @@ _HERMES: Final = (
         _own("hermes", BY_VENDOR, model, key, host, as_seen=theirs)
         for model, theirs, key, host in _HERMES_VENDORS
     ),
-    _own(
-        "hermes",
-        BY_VENDOR,
-        "anthropic/claude-sonnet-4-6",
-        "ANTHROPIC_API_KEY",
-        _ANTHROPIC,
-        as_seen="claude-sonnet-4-6",
-        header="x-api-key",
-    ),
     *(
         _own("hermes", BY_VENDOR, model, key, host, as_seen=theirs, header=header)
         for model, theirs, key, host, header in (
+            (
+                "anthropic/claude-sonnet-4-6",
+                "claude-sonnet-4-6",
+                "ANTHROPIC_API_KEY",
+                _ANTHROPIC,
+                "x-api-key",
+            ),
             ("glm-4.6", "glm-4.6", "GLM_API_KEY", "api.z.ai", "x-api-key"),
             ("deepseek-chat", "deepseek-chat", "DEEPSEEK_API_KEY", "api.deepseek.com", "x-api-key"),
             (
@@ -366,6 +366,30 @@ _OPENCLAW: Final = (
     _disabled("openclaw", "moonshot/kimi-k2.6", "OPENAI_API_KEY"),
 )
 
-CASES: Final = (*_CLAUDE, *_CODEX, *_HERMES, *_ADK, *_OPENCLAW)
+# Its SDK drives the same program, and has no say in any of it.
+_SDK: Final = tuple(replace(case, program="claude-agent-sdk") for case in _CLAUDE)
+
+_OPENCODE: Final = (
+    _platform("opencode", "openai/gpt-5.4"),
+    _own(
+        "opencode",
+        BY_KEY,
+        "openrouter/anthropic/claude-sonnet-4.5",
+        "OPENROUTER_API_KEY",
+        "openrouter.ai",
+        as_seen="anthropic/claude-sonnet-4.5",
+    ),
+    _disabled("opencode", "openai/gpt-5.4", "OPENROUTER_API_KEY"),
+)
+
+_QWEN: Final = (
+    _platform("qwen-code", "alibaba/qwen3-max"),
+    _own("qwen-code", BY_KEY, "qwen3-max", "DASHSCOPE_API_KEY", "dashscope-intl.aliyuncs.com"),
+    _disabled("qwen-code", "qwen3-max", "DASHSCOPE_API_KEY"),
+)
+
+CASES: Final = (
+    *_CLAUDE, *_CODEX, *_HERMES, *_ADK, *_OPENCLAW, *_SDK, *_OPENCODE, *_QWEN,
+)  # fmt: skip
 # Which ids the program's short names may turn into; its version decides which one it is.
 SHORT_NAMES: Final = {"sonnet": "claude-sonnet-", "opus": "claude-opus-", "haiku": "claude-haiku-"}

@@ -8,10 +8,9 @@ from typing import Any, Final
 import yaml
 
 from tests.runtimes.cases import MANAGED, Case
+from tests.runtimes.further import edited_catalogue
 from tests.runtimes.lures import LURES, STRANGER, STRAY
-from tests.runtimes.programs import ROOT
 
-CATALOGUE: Final = ROOT / "provision_service" / "catalogue" / "catalogue.yaml"
 # How a value has to look for the program to take it up.
 _KINDS: Final = (
     (("_URL", "_HOST", "_BASE", "_ENDPOINT", "_SOCKET"), STRANGER),
@@ -23,8 +22,8 @@ _KINDS: Final = (
 
 
 def catalogue() -> dict[str, Any]:
-    """The shipped catalogue as it is written, so that a name that it forgets to use shows up."""
-    document: dict[str, Any] = yaml.safe_load(CATALOGUE.read_text("utf-8"))
+    """The catalogue as it is written, so that a name that it forgets to use shows up."""
+    document: dict[str, Any] = yaml.safe_load(edited_catalogue())
     return document
 
 

@@ -28,6 +28,7 @@ from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from deploy.installation import Installation
 from deploy.pair import Pair, free_addresses, running_pair
 from tests.runtimes.cases import PLATFORM, USAGE_TOKEN, Case
+from tests.runtimes.further import edited_catalogue
 from tests.runtimes.proxy import admit_the_proxy
 from tests.runtimes.values import parts_of, value_of
 
@@ -232,7 +233,10 @@ def guarded(secrets: Mapping[str, str]) -> dict[str, str]:
 def running_launcher(home: Path) -> Iterator[Launcher]:
     """Both services on an embedded PostgreSQL, with a metered proxy that the rig plays."""
     registry, provision = free_addresses(2)
+    edited = home.with_name("catalogue.yaml")
+    edited.write_text(edited_catalogue(), "utf-8")
     environment = {
+        "PROVISION_CATALOGUE_FILE": str(edited),
         "PLATFORM_LLM_BASE_URL": f"{PLATFORM}/v1",
         "PLATFORM_LLM_ANTHROPIC_BASE_URL": f"{PLATFORM}/anthropic",
         "REGISTRY_LOG_LEVEL": "warning",

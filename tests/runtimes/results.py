@@ -75,7 +75,7 @@ def kept(only: Sequence[str] | None) -> list[Proof]:
 
 def table(versions: Mapping[str, str], proofs: Iterable[Proof]) -> str:
     """Runtime by mode: how many launches were proven, with which version."""
-    exists = {(case.runtime, case.mode) for case in CASES}
+    exists = {(case.run_by, case.mode) for case in CASES}
     launches = [proof for proof in proofs if proof.kind == LAUNCH]
     rows = [
         "| runtime | proven with | " + " | ".join(MODES) + " |",

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from provision_service.catalogue.parse import parse_catalogue
 from tests.domain.provision_launches import launch
 from tests.runtimes import results
 from tests.runtimes.answers import KNOWN
@@ -15,6 +17,7 @@ from tests.runtimes.arrivals import Arrival
 from tests.runtimes.boxes import Run
 from tests.runtimes.campaign import first_of_each_mode
 from tests.runtimes.cases import CASES, MANAGED, PLATFORM, USAGE_TOKEN
+from tests.runtimes.further import SHIPPED, edited_catalogue
 from tests.runtimes.hostile import catalogue, routes_of, temptations
 from tests.runtimes.lures import LURES, STRANGER, UNSHOWN
 from tests.runtimes.programs import programs
@@ -139,16 +142,28 @@ def test_a_short_name_means_what_the_programs_version_says() -> None:
 
 def test_every_route_name_of_the_catalogue_is_shown_to_bite_or_says_why_not() -> None:
     document = catalogue()
-    for runtime in programs():
+    for runtime in shipped():
         routes = {name for kind in routes_of(document, runtime).values() for name in kind}
         shown = {name for lure in LURES if lure.runtime == runtime for name in lure.variables}
         assert routes - shown == set(UNSHOWN[runtime]), runtime
 
 
+def shipped() -> list[str]:
+    document = yaml.safe_load(SHIPPED.read_text("utf-8"))
+    return [entry["name"] for entry in document["runtimes"]]
+
+
+def test_two_runtimes_are_not_shipped_and_the_edit_adds_them_at_the_end() -> None:
+    assert sorted(shipped()) == ["claude-code", "codex", "google-adk", "hermes", "openclaw"]
+    assert [entry["name"] for entry in catalogue()["runtimes"]] == [
+        *shipped(), "opencode", "qwen-code",
+    ]  # fmt: skip
+    assert edited_catalogue().startswith(SHIPPED.read_text("utf-8"))
+
+
 def test_every_provider_on_the_menu_of_every_runtime_is_launched_with() -> None:
+    edited = parse_catalogue(edited_catalogue(), file="edited.yaml")
     for entry in catalogue()["runtimes"]:
-        if entry["name"] not in programs():
-            continue
         launched = {
             launch(
                 case.runtime,
@@ -156,6 +171,7 @@ def test_every_provider_on_the_menu_of_every_runtime_is_launched_with() -> None:
                 workspace={**dict.fromkeys(case.secrets, "sk-1"), **case.endpoints},
                 said=case.vendors,
                 override=case.override or "",
+                catalogue=edited,
             ).resolution.provider_selection
             for case in CASES
             if case.runtime == entry["name"] and case.seen is not None
@@ -187,7 +203,7 @@ def test_the_committed_results_are_of_these_versions_and_all_proven() -> None:
     assert versions == {name: program.version for name, program in programs().items()}
     assert [proof.name for proof in proofs if proof.complaints] == []
     launches = [(each.runtime, each.mode, each.what) for each in proofs if each.kind == "launch"]
-    assert launches == [(case.runtime, case.mode, case.model) for case in CASES]
+    assert launches == [(case.run_by, case.mode, case.model) for case in CASES]
 
 
 def test_the_readme_says_what_the_results_say() -> None:

@@ -226,8 +226,11 @@ def test_every_name_leads_to_one_address_and_is_noted() -> None:
     assert struct.unpack("!6H", empty[:12]) == (7, 0x8180, 1, 0, 0, 0)
 
 
-def test_the_programs_are_the_runtimes_of_the_catalogue() -> None:
-    assert list(programs()) == ["claude-code", "codex", "hermes", "google-adk", "openclaw"]
+def test_the_programs_are_the_catalogues_one_more_driver_and_two_that_are_not_shipped() -> None:
+    assert list(programs()) == [
+        "claude-code", "codex", "hermes", "google-adk", "openclaw",
+        "claude-agent-sdk", "opencode", "qwen-code",
+    ]  # fmt: skip
 
 
 def test_a_programs_version_is_that_of_its_own_package() -> None:
