@@ -1,7 +1,8 @@
 """`./deploy/test runtimes`: the real agent programs, in a network that ends at our own recorder.
 
-./deploy/test runtimes                 install what is missing, then every launch, hostile tenant
-                                       and lure; exit 1 when one is not as it has to be
+./deploy/test runtimes                 install what is missing, then every launch, by an older
+                                       launcher too, hostile tenant and lure; exit 1 when one is not
+                                       as it has to be
 ./deploy/test runtimes --only codex    that runtime alone (may be said several times)
 ./deploy/test runtimes --write         every launch of the slow ones too, and keep the outcome in
                                        results.json and provisioning's table (with --only: of that

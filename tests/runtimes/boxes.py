@@ -36,6 +36,11 @@ class Run:
         return KNOWN in self.output
 
 
+def by_itself(program: Program) -> list[str]:
+    """The command of a launcher that knows of no runner."""
+    return program.asking(QUESTION)
+
+
 def through_the_runner(program: Program, behind: Iterable[str] = ()) -> list[str]:
     """The command of an image: our runner, and the program with a user's own arguments.
 

@@ -10,15 +10,16 @@ from functools import partial
 import grpc
 
 from agentworkspace.rpc.errors import failure_from
+from tests.runtimes import older
 from tests.runtimes.alone import Answers, alone
-from tests.runtimes.boxes import SECONDS, Run, run, through_the_runner
+from tests.runtimes.boxes import SECONDS, Run, by_itself, run, through_the_runner
 from tests.runtimes.cases import CASES, MANAGED, Case
 from tests.runtimes.hostile import catalogue, temptations
 from tests.runtimes.launches import Launched, Launcher
 from tests.runtimes.lures import LURES, STRAY, Lure
 from tests.runtimes.own_keys import A_BOX, ENDS, OwnKeys
 from tests.runtimes.programs import Program
-from tests.runtimes.results import ALONE, BITES, HOSTILE, LAUNCH, OWN_KEY, Proof
+from tests.runtimes.results import ALONE, BITES, HOSTILE, LAUNCH, OLDER, OWN_KEY, Proof
 from tests.runtimes.rig import Rig
 from tests.runtimes.verdict import complaints
 
@@ -67,6 +68,10 @@ class Campaign:
         for case in every:
             if self.every_launch or case in few or not self.programs[case.run_by].slow:
                 yield _step(LAUNCH, case, partial(self._launch, case))
+        for case in every:
+            first = case in few
+            if older.is_tried(case, first_of_its_mode=first, every_mode=self.every_launch):
+                yield _step(OLDER, case, partial(self._older, case))
         for case in every if self.every_hostile else few:
             yield _step(HOSTILE, case, partial(self._hostile, case))
         for lure in LURES:
@@ -99,6 +104,16 @@ class Campaign:
 
     def _launch(self, case: Case) -> Iterable[str]:
         return self._seen_of(case, partial(self.launcher.launch, case))
+
+    def _older(self, case: Case) -> Iterable[str]:
+        """A launcher that hands on the map and nothing else."""
+        try:
+            launched = self.launcher.launch(case)
+        except grpc.RpcError as error:
+            return [_refusal(error)]
+        program = self.programs[case.run_by]
+        done = run(self.rig, program, by_itself(program), launched.environment)
+        return older.complaints(case, done, launched)
 
     def _hostile(self, case: Case) -> Iterable[str]:
         """Nothing that a tenant writes may change what is seen, except what it may choose."""

@@ -43,10 +43,14 @@ OWN_KEY: Final = "the box's own key"
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """What a launcher hands on to a box, and every secret that must not stray."""
+    """What a launcher hands on to a box, and every secret that must not stray.
+
+    `steps` are the rules of the decision that fired.
+    """
 
     workspace: str
     provision: str
+    steps: frozenset[str]
     environment: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
     # What is another at every launch, by a name that stands for it.
@@ -141,6 +145,7 @@ class Launcher:
         return Launched(
             workspace=workspace,
             provision=answer.provision.id,
+            steps=frozenset(step.rule for step in answer.provision.billing.steps if step.fired),
             environment=environment,
             secrets=guarded(every),
             passing={

@@ -18,6 +18,7 @@ from tests.runtimes.cases import CASES, MODES
 from tests.runtimes.programs import HERE, ROOT, programs
 
 LAUNCH: Final = "launch"
+OLDER: Final = "older launcher"
 HOSTILE: Final = "hostile tenant"
 BITES: Final = "lure bites"
 OWN_KEY: Final = "the box's own key"
@@ -48,7 +49,7 @@ class Proof:
 def written(proofs: Iterable[Proof]) -> str:
     """The text of results.json: versions, and every proof that is kept, runtime by runtime."""
     versions = {name: program.version for name, program in programs().items()}
-    kinds, runtimes = (LAUNCH, HOSTILE, BITES, OWN_KEY), list(versions)
+    kinds, runtimes = (LAUNCH, OLDER, HOSTILE, BITES, OWN_KEY), list(versions)
     in_order = sorted(
         (proof for proof in proofs if proof.kind in kinds),
         key=lambda each: (kinds.index(each.kind), runtimes.index(each.runtime)),

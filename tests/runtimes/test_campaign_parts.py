@@ -11,14 +11,15 @@ import yaml
 
 from provision_service.catalogue.parse import parse_catalogue
 from tests.domain.provision_launches import launch
-from tests.runtimes import results
+from tests.runtimes import older, results
 from tests.runtimes.answers import KNOWN
 from tests.runtimes.arrivals import Arrival
 from tests.runtimes.boxes import Run
 from tests.runtimes.campaign import first_of_each_mode
-from tests.runtimes.cases import CASES, MANAGED, PLATFORM, USAGE_TOKEN
+from tests.runtimes.cases import BY_KEY, CASES, MANAGED, PLATFORM, USAGE_TOKEN
 from tests.runtimes.further import SHIPPED, edited_catalogue
 from tests.runtimes.hostile import catalogue, routes_of, temptations
+from tests.runtimes.launches import Launched
 from tests.runtimes.lures import LURES, STRANGER, UNSHOWN
 from tests.runtimes.programs import programs
 from tests.runtimes.values import parts_of, value_of
@@ -138,6 +139,50 @@ def test_a_short_name_means_what_the_programs_version_says() -> None:
         asked=frozenset(),
     )
     assert complaints(seen, run, SECRETS, WORKSPACE) == []
+
+
+def on_the_map_alone(program: str, mode: str, *arrivals: Arrival, said: str = "") -> list[str]:
+    case = next(each for each in CASES if (each.run_by, each.mode) == (program, mode))
+    steps = frozenset({said})
+    launched = Launched(
+        workspace=WORKSPACE,
+        environment={},
+        steps=steps,
+        secrets={**SECRETS, "KIMI_API_KEY": value_of("KIMI_API_KEY", "a tenant")},
+    )
+    run = Run(output=KNOWN, code=0, arrivals=arrivals, asked=frozenset())
+    return older.complaints(case, run, launched)
+
+
+def test_a_program_that_runs_on_the_map_alone_has_to_do_so_in_full() -> None:
+    assert on_the_map_alone("claude-code", MANAGED, call()) == []
+    assert on_the_map_alone("claude-code", MANAGED) == ["no call to a model arrived anywhere"]
+
+
+def test_on_the_map_alone_a_credential_goes_where_it_went_and_nowhere_else() -> None:
+    key = {"authorization": f"Bearer {value_of('KIMI_API_KEY', 'a tenant')}"}
+    right, wrong = (
+        call(host=host, port=443, headers=key) for host in ("api.moonshot.ai", "x.test")
+    )
+    assert on_the_map_alone("hermes", BY_KEY, right) == []
+    assert on_the_map_alone("hermes", BY_KEY, right, wrong) == [
+        "https://x.test was shown KIMI_API_KEY"
+    ]
+    assert on_the_map_alone("hermes", BY_KEY) == [
+        "https://api.moonshot.ai was not asked with KIMI_API_KEY"
+    ]
+
+
+def test_the_platforms_token_is_not_shown_on_the_map_alone_and_the_answer_says_so() -> None:
+    renamed = "environment.renamed"
+    shown = call(host="openrouter.ai", port=443)
+    assert on_the_map_alone("hermes", MANAGED, said=renamed) == []
+    assert on_the_map_alone("hermes", MANAGED, shown, said=renamed) == [
+        f"https://openrouter.ai was shown {USAGE_TOKEN}"
+    ]
+    assert on_the_map_alone("hermes", MANAGED) == [
+        f"{USAGE_TOKEN} is gone from the map, and no step of the answer says so"
+    ]
 
 
 def test_every_route_name_of_the_catalogue_is_shown_to_bite_or_says_why_not() -> None:
