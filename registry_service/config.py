@@ -71,7 +71,7 @@ class Settings(ServiceSettings):
         "REGISTRY_THREADS",
         "8",
         values.whole(1, 128),
-        "threads for calls that are not batched; a process holds eleven connections more",
+        "threads for calls that are not batched; a process holds twelve connections more",
     )
     max_in_flight: int = setting(
         "REGISTRY_MAX_IN_FLIGHT",

@@ -43,14 +43,14 @@ from registry_service.commands.read_revocations import ReadRevocations, Revocati
 from registry_service.config import Settings
 from registry_service.domain.tokens import TokenKind, assemble
 from registry_service.metrics import RegistryMetrics
-from registry_service.storage import checks
+from registry_service.storage import checks, steady
 from registry_service.storage.lines import Lines
 from registry_service.storage.schema import AUDIT, SCHEMA
 from registry_service.storage.store import open_store
 from registry_service.workers.background import Background
 from registry_service.workers.feed import RevocationFeed
 from registry_service.workers.listener import Listener
-from registry_service.workers.write_behind import LastUses, RefusedLedger
+from registry_service.workers.write_behind import LastHeard, LastUses, RefusedLedger
 
 # One thread for each kind of batch (checks that no line answered come in one of two kinds, as
 # lines are up or down), and a little for the background: neither waits for the other.
@@ -92,7 +92,7 @@ class Registry(Process):
 
         # Through a pooler nothing stays prepared, so nothing is asked this way.
         wanted = 0 if settings.database_pooled else LINES
-        self._lines = Lines(self._store.database, checks.KNOWN, count=wanted)
+        self._lines = Lines(self._store.database, (checks.KNOWN, steady.BEATING), count=wanted)
         metrics.watch_lines(lambda: self._lines.open_now, wanted)
         core = self._core(settings, metrics)
         self.hot = core.hot
@@ -102,6 +102,8 @@ class Registry(Process):
             store=self._store,
             pool=self._aside,
             last_uses=core.last_uses,
+            last_heard=core.last_heard,
+            heartbeat_interval=settings.heartbeat_interval,
             refused=core.refused,
             metrics=metrics,
             sealer=Sealer(AUDIT, keys, rejected, collectors=collectors),
@@ -143,11 +145,13 @@ class Registry(Process):
             throttle=Throttle(burst=settings.refused_burst, per_second=settings.refused_per_second),
             metrics=metrics,
             last_uses=LastUses(),
+            last_heard=LastHeard(),
             refused=RefusedLedger(),
             hot=HotCalls(
                 store=self._store,
                 pool=self._hot,
                 lines=self._lines,
+                heartbeat_interval=settings.heartbeat_interval,
                 new_secret=new_secret,
                 metrics=metrics,
                 max_batch=settings.max_batch,

@@ -33,17 +33,21 @@ from registry_service.commands.issued import Issued, NewSecret
 from registry_service.commands.mint_token import MintToken
 from registry_service.commands.register import Register, Registered
 from registry_service.commands.validate_tokens import ValidatedTokens, ValidateToken
+from registry_service.domain.liveness import half_patience
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import TokenKind
 from registry_service.metrics import RegistryMetrics
-from registry_service.storage import checks
+from registry_service.storage import checks, steady
 from registry_service.storage.checks import Checked
 from registry_service.storage.lines import LineDown, Lines
+from registry_service.storage.registrations import Heard
+from registry_service.storage.steady import Box
 from registry_service.storage.store import Store
-from registry_service.workers.write_behind import LastUses, RefusedLedger
+from registry_service.workers.write_behind import LastHeard, LastUses, RefusedLedger
 
-# Connections for lean statements: one for single checks, the others for calls with many.
-LINES: Final = 3
+# Connections for lean statements: one for single checks, one for heartbeats, the others for calls
+# that check many.
+LINES: Final = 4
 
 # After an outage a fleet waits for its first Registers. Two batches at once, because each is
 # longer at the database than here; no larger, or the boxes of the first wait for the last of it.
@@ -87,6 +91,7 @@ class Core(Commanding[Store]):
     throttle: Throttle
     metrics: RegistryMetrics
     last_uses: LastUses
+    last_heard: LastHeard
     refused: RefusedLedger
     hot: HotCalls
 
@@ -135,6 +140,33 @@ class Core(Commanding[Store]):
             and found.workspace_id == workspace_id
         )
 
+    async def heartbeat(self, command: Heartbeat) -> Heartbeaten:
+        """Of a box that says nothing new by a line, to be written behind; any other, as all while
+        no line is open, on a thread.
+        """
+        answer = None
+        box = await self._box(command)
+        if box is not None:
+            answer = heartbeats.answer_steady(command, box)
+        if answer is None:
+            answer = await self.ask(self.hot.heartbeats, command._replace(seen=box))
+        elif box is not None:
+            self.last_heard.note(box.workspace_id, Heard(box.time, box.incarnation))
+        if answer.token_id is not None:
+            self.last_uses.note(answer.token_id, answer.time)
+        return answer
+
+    async def _box(self, command: Heartbeat) -> Box | None:
+        """What a line knows of the box that sends this; None says nothing."""
+        item = evidence.hash_of(command.bearer)
+        if item is None or self.hot.lines.are_down:
+            return None
+        try:
+            box = (await self.hot.boxes.ask(item)).get(item)
+        except LineDown:
+            return None
+        return box if box and box.workspace_id == command.workspace_id else None
+
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
         """The same as `validate`, for the questions of one call."""
         hashes = [evidence.hash_of(question.token) for question in questions]
@@ -167,8 +199,17 @@ class Core(Commanding[Store]):
 async def _known(lines: Lines, questions: Sequence[Hashes]) -> Sequence[Checked]:
     """One statement for all; each finds its own tokens in the answer."""
     wanted = (item for hashes in questions for item in hashes if item is not None)
-    found = checks.checked(await lines.ask(checks.parameters(wanted)))
+    found = checks.checked(await lines.ask(checks.KNOWN, checks.parameters(wanted)))
     return [found] * len(questions)
+
+
+async def _boxes(
+    lines: Lines, younger_than: timedelta, hashes: Sequence[bytes]
+) -> Sequence[dict[bytes, Box]]:
+    """One statement for all; each finds its own box in the answer."""
+    parameters = steady.parameters(hashes, younger_than=younger_than)
+    found = steady.beating(await lines.ask(steady.BEATING, parameters))
+    return [found] * len(hashes)
 
 
 class HotCalls:
@@ -180,6 +221,7 @@ class HotCalls:
         store: Store,
         pool: BlockingPool,
         lines: Lines,
+        heartbeat_interval: timedelta,
         new_secret: NewSecret,
         metrics: RegistryMetrics,
         max_batch: int,
@@ -212,7 +254,10 @@ class HotCalls:
         self.known: Coalescer[Hashes, Checked] = coalescer("known", on_line)
         # A call that asks for many is no company for those that ask for one.
         self.many_known: Coalescer[Hashes, Checked] = coalescer(
-            "many known", on_line, most=1, lanes=LINES - 1
+            "many known", on_line, most=1, lanes=LINES - 2
+        )
+        self.boxes: Coalescer[bytes, dict[bytes, Box]] = coalescer(
+            "known box", partial(_boxes, lines, half_patience(heartbeat_interval))
         )
         self.validations: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
             "validate", on_thread(partial(validate_tokens.run_each, store))

@@ -50,10 +50,7 @@ class Registrations(RegistrationServiceServicer):
         command = parse.heartbeat(
             request, calls.current(), policy=self._core.rules.bootstrap_policy
         )
-        answer = await self._core.ask(self._core.hot.heartbeats, command)
-        if answer.token_id is not None:
-            self._core.last_uses.note(answer.token_id, answer.time)
-        return render.heartbeaten(answer)
+        return render.heartbeaten(await self._core.heartbeat(command))
 
     @override
     async def UpdateCard(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -17,22 +17,24 @@ from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.evidence import Presented
 from registry_service.commands.origin import SYSTEM, Origin
 from registry_service.domain.admission import NextAction, next_action
-from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.steady import may_wait
 from registry_service.domain.tokens import TokenKind
 from registry_service.domain.verdicts import Denied
 from registry_service.storage import checks, registrations, standings, workspaces
 from registry_service.storage.feed import Entry
 from registry_service.storage.registrations import Beat
 from registry_service.storage.standings import Bearer
+from registry_service.storage.steady import Box
 from registry_service.storage.store import Store
 
 # The others of its batch wait for the one that is looked at alone.
 ALONE_AT_MOST: Final = timedelta(seconds=2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
+    """What a box says of itself. A tuple: one is made for every call."""
+
     workspace_id: WorkspaceId
     bearer: Secret | None
     policy: BootstrapPolicy
@@ -40,10 +42,13 @@ class Heartbeat:
     active_tasks: int = 0
     sample_error: str = ""
     degraded: bool = False
+    # What was read of the box already.
+    seen: Box | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeaten:
+class Heartbeaten(NamedTuple):
+    """What a box is told."""
+
     next_action: NextAction
     # The newest of the workspace.
     incarnation: int
@@ -63,32 +68,63 @@ def run(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refus
     return [answers[place] for place in range(len(commands))]
 
 
-def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Heartbeaten]:
-    """By place, those of boxes whose token lives and was used before: nearly all, two statements.
-    What is not among them is looked at as a whole.
+def answer_steady(command: Heartbeat, box: Box) -> Heartbeaten | None:
+    """The answer to a heartbeat that says nothing new: all that is left to do is to write when it
+    came, which `flush_heartbeats` may do later. None for any other, which is to be run.
     """
-    hashes = [evidence.hash_of(command.bearer) for command in commands]
-    beating: dict[WorkspaceId, tuple[int, Principal]] = {}
+    waits = may_wait(
+        box.stored,
+        incarnation=box.incarnation,
+        active_tasks=command.active_tasks,
+        sample_error=command.sample_error,
+        degraded=command.degraded,
+    )
+    return _going_on(box) if waits else None
+
+
+def _going_on(box: Box) -> Heartbeaten:
+    return Heartbeaten(NextAction.NONE, box.newest, box.token_id, box.time)
+
+
+def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Heartbeaten]:
+    """By place, those of boxes whose token lives and was used before: nearly all, two statements,
+    or one where they were seen already. What is not among them is looked at as a whole.
+    """
     with store.transaction() as tx:
-        found = checks.known(tx, [item for item in hashes if item is not None])
-        for place, (command, item) in enumerate(zip(commands, hashes, strict=True)):
-            known = found.by_hash.get(item) if item else None
-            if known is None or known.kind is not TokenKind.INSTANCE:
-                continue
-            if known.workspace_id == command.workspace_id:
-                beating.setdefault(command.workspace_id, (place, known))
-        beats = [_beat(commands[place], known.incarnation) for place, known in beating.values()]
+        in_use = _in_use(tx, commands)
+        # One a workspace.
+        beating = {commands[place].workspace_id: place for place in reversed(in_use)}
+        beats = [_beat(commands[place], in_use[place][0]) for place in beating.values()]
         written = registrations.beat(tx, beats) if beats else frozenset()
     return {
-        place: Heartbeaten(
-            next_action=NextAction.NONE,
-            incarnation=found.newest[workspace_id],
-            token_id=known.token_id,
-            time=found.now,
-        )
-        for workspace_id, (place, known) in beating.items()
+        place: in_use[place][1]
+        for workspace_id, place in beating.items()
         if workspace_id in written
     }
+
+
+def _in_use(tx: Connection, commands: Sequence[Heartbeat]) -> dict[int, tuple[int, Heartbeaten]]:
+    """By place, those whose token is known to be in use: its incarnation, and the answer."""
+    found = {
+        place: (command.seen.incarnation, _going_on(command.seen))
+        for place, command in enumerate(commands)
+        if command.seen is not None
+    }
+    hashes = {
+        place: item
+        for place, command in enumerate(commands)
+        if place not in found and (item := evidence.hash_of(command.bearer)) is not None
+    }
+    if not hashes:
+        return found
+    checked = checks.known(tx, hashes.values())
+    for place, item in hashes.items():
+        known, workspace_id = checked.by_hash.get(item), commands[place].workspace_id
+        if known and known.kind is TokenKind.INSTANCE and known.workspace_id == workspace_id:
+            newest = checked.newest[workspace_id]
+            answer = Heartbeaten(NextAction.NONE, newest, known.token_id, checked.now)
+            found[place] = (known.incarnation, answer)
+    return found
 
 
 def _run_others(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refusal]:

@@ -47,3 +47,13 @@ def effective_state(
         return RegistrationState.PENDING
     deadline = max(pulse.last_heard, up_since) + MISSED_UNTIL_OFFLINE * interval
     return RegistrationState.OFFLINE if deadline < now else pulse.state
+
+
+def reported_state(*, degraded: bool) -> RegistrationState:
+    """The state a heartbeat writes."""
+    return RegistrationState.DEGRADED if degraded else RegistrationState.ONLINE
+
+
+def half_patience(interval: timedelta) -> timedelta:
+    """Half of the time after which a silent box is OFFLINE."""
+    return MISSED_UNTIL_OFFLINE * interval / 2

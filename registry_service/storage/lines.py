@@ -8,7 +8,7 @@ whoever gets LineDown asks the same on a thread, which has all the time limits a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -44,13 +44,13 @@ class Lines:
     def __init__(
         self,
         database: Database,
-        statement: Prepared,
+        statements: Sequence[Prepared],
         *,
         count: int,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._database = database
-        self._statement = statement
+        self._statements = statements
         self._count = count
         self._patience_seconds = patience_seconds
         self._open = 0
@@ -67,16 +67,16 @@ class Lines:
         """There is none at all: who would have to ask a thread need not wait for a turn here."""
         return self._open == 0
 
-    async def ask(self, parameters: Mapping[str, Any]) -> Rows:
-        """The rows of the answer. LineDown when there is none to be had this way.
+    async def ask(self, statement: Prepared, parameters: Mapping[str, Any]) -> Rows:
+        """The rows that one of the statements answers. LineDown when none can be had this way.
 
         A caller that is cancelled costs its line, which is made again; coalescers never are.
         """
         if not self._free:
             raise LineDown
         line = self._free.pop()
-        with self._database.spans.of(self._statement.execute):
-            rows = await line.ask(parameters)
+        with self._database.spans.of(statement.execute):
+            rows = await line.ask(statement, parameters)
         if not line.lost.is_set():
             self._free.append(line)
         return rows
@@ -109,7 +109,7 @@ class Lines:
                 await asyncio.sleep(pauses.seconds())
                 continue
             pauses.reset()
-            line = _Line(link, self._statement, self._patience_seconds)
+            line = _Line(link, self._patience_seconds)
             await self._hold(line)
             if line.broke:
                 self._database.lost(link)
@@ -142,9 +142,10 @@ class Lines:
         link = self._database.connect(PLANS, purpose="line", asynchronous=True)
         try:
             with link.cursor() as cursor:
-                # With parameters, though there are none, a % means what it does on a thread.
-                cursor.execute(self._statement.prepare, {})
-                finish(link)
+                for statement in self._statements:
+                    # With parameters, though there are none, a % means what it does on a thread.
+                    cursor.execute(statement.prepare, {})
+                    finish(link)
         except BaseException:
             link.close()
             raise
@@ -154,12 +155,11 @@ class Lines:
 class _Line:
     """One connection, which answers one question at a time."""
 
-    def __init__(self, connection: Link, statement: Prepared, patience_seconds: float) -> None:
+    def __init__(self, connection: Link, patience_seconds: float) -> None:
         self.lost = asyncio.Event()
         # Whether the connection itself failed, which says something about the server.
         self.broke = False
         self._connection = connection
-        self._statement = statement
         self._patience_seconds = patience_seconds
         self._loop = asyncio.get_running_loop()
         self._descriptor = connection.fileno()
@@ -168,11 +168,11 @@ class _Line:
         self._retired = False
         self._loop.add_reader(self._descriptor, self._advance)
 
-    async def ask(self, parameters: Mapping[str, Any]) -> Rows:
+    async def ask(self, statement: Prepared, parameters: Mapping[str, Any]) -> Rows:
         late = self._loop.call_later(self._patience_seconds, self.lose)
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(self._statement.execute, dict(parameters))
+                cursor.execute(statement.execute, dict(parameters))
                 self._answered = self._loop.create_future()
                 self._advance()
                 await self._answered

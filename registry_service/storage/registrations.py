@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared
+from agentworkspace.service.prepared import Prepared, plain_array
 
 # `changed` is stamped where something changes that a watcher would look at; see its column.
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer
@@ -76,6 +76,26 @@ JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(active_task
 WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
     AND (%(alone)s::boolean OR (r.incarnation <= box.incarnation AND NOT r.deregistered))
 RETURNING r.workspace_id
+""",
+)
+# Only later than what is stored, and never a sign of life of a box that was marked OFFLINE, left
+# or was replaced meanwhile. Answers which rows were not another transaction's.
+_HEARD: Final = Prepared(
+    "heard",
+    """
+WITH locked AS (
+    SELECT workspace_id FROM registry.registrations
+    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    ORDER BY workspace_id FOR UPDATE SKIP LOCKED
+), written AS (
+    UPDATE registry.registrations r SET last_heartbeat_time = box.time
+    FROM locked
+    JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(times)s::timestamptz[])
+        AS box (workspace_id, incarnation, time) USING (workspace_id)
+    WHERE r.workspace_id = locked.workspace_id AND r.state IN ('ONLINE', 'DEGRADED')
+        AND r.incarnation <= box.incarnation AND r.last_heartbeat_time < box.time
+)
+SELECT workspace_id FROM locked
 """,
 )
 _LOCK: Final = """
@@ -145,6 +165,13 @@ class Beat:
     degraded: bool
 
 
+class Heard(NamedTuple):
+    """When a box of `incarnation` was heard of, by the database's clock. Later is greater."""
+
+    time: datetime
+    incarnation: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     workspace_id: WorkspaceId
@@ -182,6 +209,18 @@ def beat(tx: Connection, beats: Sequence[Beat], *, alone: bool = False) -> froze
         "degradeds": [item.degraded for item in beats],
     }
     return _ids(_BEAT.run(tx, parameters))
+
+
+def note_heard(tx: Connection, heard: Mapping[WorkspaceId, Heard]) -> frozenset[WorkspaceId]:
+    """Write when boxes were heard of that said nothing new. Returns those that are settled;
+    another transaction holds the rest.
+    """
+    parameters = {
+        "workspace_ids": plain_array(heard),
+        "incarnations": plain_array(each.incarnation for each in heard.values()),
+        "times": plain_array(each.time for each in heard.values()),
+    }
+    return _ids(_HEARD.run(tx, parameters))
 
 
 def lock(tx: Connection, workspace_id: WorkspaceId) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -13,9 +14,11 @@ from agentworkspace.service.audit.sealer import Sealer
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.tasks import Task, Tasks
 from agentworkspace.service.thread_pool import BlockingPool
+from registry_service.domain.steady import flush_period
 from registry_service.metrics import RegistryMetrics
 from registry_service.storage.store import Store
 from registry_service.workers import (
+    flush_heartbeats,
     flush_last_uses,
     flush_rejected_registers,
     mark_offline,
@@ -24,14 +27,24 @@ from registry_service.workers import (
 )
 from registry_service.workers.mark_offline import MarkOffline
 from registry_service.workers.sweep import Sweep
-from registry_service.workers.write_behind import LastUses, RefusedLedger
+from registry_service.workers.write_behind import (
+    Key,
+    LastHeard,
+    LastUses,
+    Newest,
+    RefusedLedger,
+    Value,
+)
 
 T = TypeVar("T")
 
 PULSE_SECONDS: Final = 2.0
 # A token's later uses are written at most once in this time.
 LAST_USES_SECONDS: Final = 60.0
-LAST_USES_AT_ONCE: Final = 500
+# One statement with all that was remembered would stop every call for as long as it takes, and so
+# would portions without a pause between them.
+WRITTEN_AT_ONCE: Final = 500
+FLUSH_SHARE: Final = 0.5
 REFUSED_SECONDS: Final = 5.0
 OFFLINE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 300.0
@@ -46,6 +59,8 @@ class Background:
         store: Store,
         pool: BlockingPool,
         last_uses: LastUses,
+        last_heard: LastHeard,
+        heartbeat_interval: timedelta,
         refused: RefusedLedger,
         metrics: RegistryMetrics,
         sealer: Sealer,
@@ -54,6 +69,8 @@ class Background:
         self._store = store
         self._pool = pool
         self._last_uses = last_uses
+        self._last_heard = last_heard
+        self._flush_period = flush_period(heartbeat_interval)
         self._refused = refused
         self._metrics = metrics
         self._sealer = sealer
@@ -63,7 +80,20 @@ class Background:
     def tasks(self) -> list[Task]:
         return [
             Task("pulse", PULSE_SECONDS, self.write_pulse),
-            Task("last-uses", LAST_USES_SECONDS, self.flush_last_uses, at_stop=True),
+            Task(
+                "last-uses",
+                LAST_USES_SECONDS,
+                self.flush_last_uses,
+                share=FLUSH_SHARE,
+                at_stop=True,
+            ),
+            Task(
+                "heartbeats",
+                self._flush_period.total_seconds(),
+                self.flush_heartbeats,
+                share=FLUSH_SHARE,
+                at_stop=True,
+            ),
             Task("refused-registers", REFUSED_SECONDS, self.flush_refused, at_stop=True),
             Task("offline", OFFLINE_SECONDS, self.mark_offline),
             Task("sweep", SWEEP_SECONDS, self.sweep),
@@ -81,19 +111,28 @@ class Background:
             self._log.info("boxes get their grace anew", up_since=pulse.up_since.isoformat())
         await self._on_pulse()
 
-    async def flush_last_uses(self) -> None:
-        uses = self._last_uses.take()
-        waiting = list(uses)
-        # In portions: one statement with a minute's tokens would stop every call for a second.
-        while waiting:
-            portion = {token_id: uses[token_id] for token_id in waiting[:LAST_USES_AT_ONCE]}
-            try:
-                busy = await self._attempt(partial(flush_last_uses.run, uses=portion))
-            except BaseException:
-                self._last_uses.put_back(uses, waiting)
-                raise
-            self._last_uses.put_back(uses, busy)
-            del waiting[:LAST_USES_AT_ONCE]
+    async def flush_last_uses(self) -> bool:
+        return await self._flush(self._last_uses, flush_last_uses.run)
+
+    async def flush_heartbeats(self) -> bool:
+        return await self._flush(self._last_heard, flush_heartbeats.run)
+
+    async def _flush(
+        self,
+        remembered: Newest[Key, Value],
+        write: Callable[[Store, Mapping[Key, Value]], frozenset[Key]],
+    ) -> bool:
+        """Write one portion, and answer whether there may be another. What is busy, or could not
+        be written, is for a later one.
+        """
+        portion = remembered.take(WRITTEN_AT_ONCE)
+        try:
+            busy = await self._pool.run(attempt, partial(write, self._store, portion))
+        except BaseException:
+            remembered.put_back(portion, portion)
+            raise
+        remembered.put_back(portion, busy)
+        return len(busy) < len(portion) == WRITTEN_AT_ONCE
 
     async def flush_refused(self) -> None:
         counted = self._refused.take()

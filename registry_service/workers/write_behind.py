@@ -6,40 +6,52 @@ touches these.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from itertools import islice
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.core.refusal import SharedReason
 from registry_service.commands.register import RegisterRefused
 from registry_service.commands.views import RegisterFailure
+from registry_service.storage.registrations import Heard
 from registry_service.workers.flush_rejected_registers import NewestRefused, RefusedRegisters
 
 MOST_WORKSPACES: Final = 100_000
 
+Key = TypeVar("Key")
+Value = TypeVar("Value", datetime, Heard)
 
-class LastUses:
-    """The newest use of each token since the last flush."""
+
+class Newest(Generic[Key, Value]):
+    """The newest value of each key since the last flush: later ones are greater."""
 
     def __init__(self) -> None:
-        self._uses: dict[TokenId, datetime] = {}
+        self._values: dict[Key, Value] = {}
 
-    def note(self, token_id: TokenId, time: datetime) -> None:
-        known = self._uses.get(token_id)
-        if known is None or known < time:
-            self._uses[token_id] = time
+    def note(self, key: Key, value: Value) -> None:
+        known = self._values.get(key)
+        if known is None or known < value:
+            self._values[key] = value
 
-    def take(self) -> dict[TokenId, datetime]:
-        """All of them; they are forgotten here."""
-        uses, self._uses = self._uses, {}
-        return uses
+    def take(self, most: int) -> dict[Key, Value]:
+        """So many of them, those that came first; they are forgotten here."""
+        if len(self._values) <= most:
+            values, self._values = self._values, {}
+            return values
+        return {key: self._values.pop(key) for key in list(islice(self._values, most))}
 
-    def put_back(self, uses: dict[TokenId, datetime], busy: Collection[TokenId]) -> None:
-        """Keep those of `uses` that could not be written for the next time."""
-        for token_id in busy:
-            self.note(token_id, uses[token_id])
+    def put_back(self, values: Mapping[Key, Value], keys: Iterable[Key]) -> None:
+        """Keep those of `values` that could not be written for the next time."""
+        for key in keys:
+            self.note(key, values[key])
+
+
+# When each token was used, and when each box was heard of that said nothing new.
+LastUses: TypeAlias = Newest[TokenId, datetime]
+LastHeard: TypeAlias = Newest[WorkspaceId, Heard]
 
 
 class RefusedLedger:

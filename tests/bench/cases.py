@@ -35,6 +35,8 @@ WORKSPACES: Final = "/agentworkspace.provision.v1.WorkspaceService/"
 BATCH: Final = 64
 # Of a workspace that has many.
 SECRETS: Final = 50
+# What every box says with its heartbeat, and said with the one before.
+ACTIVE_TASKS: Final = 3
 # So many different messages of a kind: more than are under way, and drawn from the whole table.
 DIFFERENT: Final = 50_000
 
@@ -85,7 +87,7 @@ def heartbeat(tokens: int, different: int = DIFFERENT) -> list[Message]:
         tokens,
         different,
         lambda workspace_id: registration_service_pb2.HeartbeatRequest(
-            workspace_id=workspace_id, active_tasks=3
+            workspace_id=workspace_id, active_tasks=ACTIVE_TASKS
         ),
     )
 
@@ -202,13 +204,16 @@ def _question(number: int) -> token_service_pb2.ValidateTokenRequest:
     )
 
 
+def boxes(tokens: int, different: int = DIFFERENT) -> list[int]:
+    """The numbers of the tokens with which boxes call, each once."""
+    drawn = (number - number % TOKENS_A_WORKSPACE for number in numbers(tokens, different))
+    return list(dict.fromkeys(drawn))
+
+
 def _of_boxes(tokens: int, different: int, request: Callable[[str], Proto]) -> list[Message]:
-    boxes = [
-        number - number % TOKENS_A_WORKSPACE for number in dict.fromkeys(numbers(tokens, different))
-    ]
     return [
         _message(request(database.workspace_of(number)), bearer=database.token(number))
-        for number in dict.fromkeys(boxes)
+        for number in boxes(tokens, different)
     ]
 
 

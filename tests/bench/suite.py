@@ -29,6 +29,7 @@ from tests.bench.ratios import FIRST
 from tests.bench.rows import Row
 
 VALIDATE: Final = cases.TOKENS + "ValidateToken"
+HEARTBEAT: Final = cases.BOXES + "Heartbeat"
 # Calls of a second that may be sent only once; more than any machine answers.
 FIRST_REGISTERS_A_SECOND: Final = 4000
 LAUNCHES_A_SECOND: Final = 2500
@@ -64,7 +65,7 @@ def registry_cases(tokens: int, different: int = cases.DIFFERENT) -> list[Case]:
         ),
         Case(
             name="Heartbeat",
-            method=cases.BOXES + "Heartbeat",
+            method=HEARTBEAT,
             messages=cases.heartbeat(tokens, different),
             store="update",
         ),
@@ -105,9 +106,16 @@ def registry(bench: Bench, server: Server, home: Path, *, tokens: int, count: in
     say("   pgbench: " + ", ".join(f"{key} {value:,.0f}/s" for key, value in stores.items()))
     with pair.registry(server, name, home / "registry", count=count) as served:
         for case in registry_cases(tokens) + launch_cases(server, name, bench.seconds):
+            _hear(server, name, tokens, case)
             bench.measure(case, served, tokens=tokens, count=count, stores=stores)
         if count == 1:
             _second_opinions(bench, served, home, tokens)
+
+
+def _hear(server: Server, name: str, tokens: int, case: Case) -> None:
+    """A heartbeat is as a steady box's, whose last one was not long ago and said the same."""
+    if case.method == HEARTBEAT:
+        server.hear(name, cases.boxes(tokens), active_tasks=cases.ACTIVE_TASKS)
 
 
 def _second_opinions(bench: Bench, served: pair.Served, home: Path, tokens: int) -> None:
@@ -174,6 +182,7 @@ def storms(bench: Bench, server: Server, home: Path, tokens: int) -> None:
     with pair.registry(server, name, home / "registry") as served:
         validate, *_, heartbeat = registry_cases(tokens)
         overload.storm(bench, served, validate, tokens)
+        _hear(server, name, tokens, heartbeat)
         overload.storm(bench, served, heartbeat, tokens)
     restarts(bench, server, home, tokens)
 
@@ -202,5 +211,6 @@ def pooler(bench: Bench, server: Server, home: Path, tokens: int) -> None:
         settings = pooled.settings(server, name, address)
         with pair.registry(server, name, home / "registry", environment=settings) as served:
             for case in registry_cases(tokens):
+                _hear(server, name, tokens, case)
                 bench.measure(case, served, tokens=tokens, count=1, stores={})
             pooled.show(server, served)

@@ -68,6 +68,8 @@ class Model:
     incarnation: int = 0
     registered: int = 0
     left: bool = False
+    # Of its box: PENDING, ONLINE, OFFLINE or REMOVED. No box falls silent here.
+    box: str = "PENDING"
     fences: frozenset[str] = frozenset()
     tokens: dict[str, Tok] = field(default_factory=dict)
     # Of a role's request: what it was for, and the token that answered it.
@@ -135,6 +137,7 @@ class Model:
             return no(reason, "REGISTER", line="NO_TOKEN")
         if token.live and not self.retired:
             self.use(token)
+            self.box = "ONLINE"
             return ("beat", "NONE")
         told = self.copy().register(Shown(bearer=bearer), "?")
         return ("beat", "STOP" if told[2] == "STOP" else "REGISTER")
@@ -148,6 +151,7 @@ class Model:
         self.use(token)
         pending = [each for each in self.tokens.values() if each.replaces == token.name]
         self.end([token, *(each for each in pending if not each.used)], "DEREGISTERED")
+        self.box = "OFFLINE"
         self.left = self.left or token.incarnation == self.incarnation
         return ("left",)
 
@@ -392,6 +396,7 @@ class Model:
     def retire(self) -> Answer:
         ended = self.end(list(self.tokens.values()), "REMOVED")
         self.known = self.retired = True
+        self.box = "REMOVED"
         return ("retired", sum(each.kind in ("INSTANCE", "API") for each in ended))
 
     def expire(self, kind: str) -> None:
@@ -608,6 +613,7 @@ class _Attempt:
     def _let_in(self, incarnation: int) -> None:
         self.m.registered = max(self.m.registered, incarnation)
         self.m.left = False
+        self.m.box = "ONLINE"
 
     def _mint(
         self, line: str, outcome: str, incarnation: int, source: Tok | None, *, replaces: str = ""

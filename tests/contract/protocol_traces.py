@@ -50,14 +50,15 @@ STEPS: Final = 11
 AWAY: Final = no("STORE_UNAVAILABLE", "RETRY", hint=True)
 # Row 0 is the workspace.
 _STANDS: Final = """
-SELECT 0 AS part, '' AS name,
+SELECT 0 AS part, (SELECT state FROM registry.registrations r
+                   WHERE r.workspace_id = w.workspace_id) AS name,
        concat_ws(' ', CASE WHEN fence IS NOT NULL AND (compromised OR fence = 'COMPROMISED')
                            THEN 'COMPROMISED' END,
                  CASE WHEN fence = 'SUSPENDED' THEN 'SUSPENDED' END),
        incarnation, registered_incarnation AS number, retire_time IS NOT NULL, box_left,
        concat_ws(' ', CASE WHEN ticket_required THEN 'ticket' END,
                  CASE WHEN evidence_required THEN 'evidence' END) AS dead, false, false
-FROM registry.workspaces WHERE workspace_id = %(id)s
+FROM registry.workspaces w WHERE workspace_id = %(id)s
 UNION ALL
 SELECT 1, encode(token_sha256, 'hex'), kind, incarnation, 0, first_use_time IS NOT NULL,
        coalesce(expire_time <= clock_timestamp(), false), coalesce(revoke_reason, ''),
@@ -170,7 +171,7 @@ class Trace:
     def _modelled(self, model: Model) -> list[Any]:
         needs = ["ticket"] * model.ticket_required + ["evidence"] * model.evidence_required
         row = (
-            *(0, "", " ".join(sorted(model.fences)), model.incarnation, model.registered),
+            *(0, model.box, " ".join(sorted(model.fences)), model.incarnation, model.registered),
             *(model.retired, model.left, " ".join(needs), False, False),
         )
         tokens = [
@@ -189,6 +190,7 @@ class Trace:
             [
                 self._register,
                 self._heartbeat,
+                self._flush,
                 self._validate,
                 self._begin,
                 self._revoke,
@@ -200,7 +202,7 @@ class Trace:
                 self._admit,
                 self._retire,
             ],
-            [40, 14, 6, 7, 9, 3, 5, 4, 3, 5, 1, 0.4],
+            [40, 14, 6, 6, 7, 9, 3, 5, 4, 3, 5, 1, 0.4],
         )[0]
         return maker()
 
@@ -243,18 +245,31 @@ class Trace:
         return self._heartbeat_with(self._presented(["INSTANCE"], 0.95))
 
     def _heartbeat_with(self, bearer: str) -> Step:
+        """By a line where it says nothing new, as the service answers it."""
+        secret = self.secrets.get(bearer)
 
         def do() -> tuple[Answer, str]:
-            answer = self.world.heartbeat(
+            steady = self.world.steady(self.workspace_id, secret) if secret else None
+            answer = steady or self.world.heartbeat(
                 self.workspace_id,
-                self.secrets.get(bearer),
+                secret,
                 policy=BootstrapPolicy(self.policy),
+                seen=self.world.seen(self.workspace_id, secret) if secret else None,
             )
             if isinstance(answer, Refusal):
                 raise answer
             return ("beat", answer.next_action.value), ""
 
         return Step(f"heartbeat {bearer}", do, lambda model, _: model.heartbeat(bearer))
+
+    def _flush(self) -> Step:
+        """What heartbeats left to be written changes nothing that anybody is told."""
+
+        def do() -> tuple[Answer, str]:
+            self.world.flush()
+            return ("flushed",), ""
+
+        return Step("flush heartbeats", do, lambda _model, _: ("flushed",))
 
     def _validate(self) -> Step:
         name = self._presented(["INSTANCE", "API", "TICKET", "PROXY"], 1)

@@ -56,12 +56,17 @@ from registry_service.commands.rotate_token import RotateToken
 from registry_service.commands.validate_tokens import Rejection, ValidateToken
 from registry_service.commands.views import ListedToken, Registration
 from registry_service.domain.admission_line import AdmissionLine
+from registry_service.domain.liveness import HEARTBEAT_INTERVAL, half_patience
 from registry_service.domain.principal import Principal
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind, assemble
+from registry_service.storage import steady
+from registry_service.storage.registrations import Heard
+from registry_service.storage.steady import Box
 from registry_service.storage.store import Store, open_store
-from registry_service.workers import flush_rejected_registers
-from registry_service.workers.write_behind import RefusedLedger
+from registry_service.workers import flush_heartbeats, flush_rejected_registers, mark_offline
+from registry_service.workers.mark_offline import MarkOffline, WentOffline
+from registry_service.workers.write_behind import LastHeard, RefusedLedger
 
 ACME = TenantId("acme")
 OPERATOR = Caller(name="operator", roles=frozenset({"admin"}), tenants=None)
@@ -94,6 +99,7 @@ class World:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.heard = LastHeard()
 
     def workspace(
         self, *, ticket_required: bool = False, evidence_required: bool = False
@@ -156,8 +162,36 @@ class World:
         self, workspace_id: WorkspaceId, bearer: Secret | None, **fields: Any
     ) -> Heartbeaten | Refusal:
         beat = Heartbeat(workspace_id=workspace_id, bearer=bearer, policy=BootstrapPolicy.ADAPTIVE)
-        (answer,) = heartbeats.run(self.store, [replace(beat, **fields)])
+        (answer,) = heartbeats.run(self.store, [beat._replace(**fields)])
         return answer
+
+    def seen(self, workspace_id: WorkspaceId, bearer: Secret) -> Box | None:
+        """What a line knows of the box."""
+        parameters = steady.parameters(
+            [sha256(bearer)], younger_than=half_patience(HEARTBEAT_INTERVAL)
+        )
+        with self.store.glance() as connection:
+            found = steady.beating(steady.BEATING.run(connection, parameters).all())
+        box = found.get(sha256(bearer))
+        return box if box and box.workspace_id == workspace_id else None
+
+    def steady(
+        self, workspace_id: WorkspaceId, bearer: Secret, **fields: Any
+    ) -> Heartbeaten | None:
+        """A heartbeat as a line answers it; what is to be written behind is in `heard`."""
+        beat = Heartbeat(workspace_id=workspace_id, bearer=bearer, policy=BootstrapPolicy.ADAPTIVE)
+        box = self.seen(workspace_id, bearer)
+        answer = heartbeats.answer_steady(beat._replace(**fields), box) if box else None
+        if box and answer:
+            self.heard.note(workspace_id, Heard(box.time, box.incarnation))
+        return answer
+
+    def flush(self) -> frozenset[WorkspaceId]:
+        """Write behind what is remembered; what was busy is remembered on."""
+        heard = self.heard.take(500)
+        busy = flush_heartbeats.run(self.store, heard)
+        self.heard.put_back(heard, busy)
+        return busy
 
     def deregister(self, workspace_id: WorkspaceId, bearer: Secret | None) -> None:
         deregister.run(
@@ -298,6 +332,11 @@ class World:
             table: self.sql(f"SELECT count(*) FROM registry.{table}")[0][0]  # noqa: S608
             for table in (*tables, "audit_events")
         }
+
+
+def sweep_offline(store: Store) -> tuple[WentOffline, ...]:
+    """Mark those that are silent."""
+    return mark_offline.run(store, MarkOffline())
 
 
 def register_of(workspace_id: WorkspaceId, **fields: Any) -> Register:

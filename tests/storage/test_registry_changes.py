@@ -18,8 +18,7 @@ from registry_service.commands.list_registrations import ListRegistrations, Regi
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.domain.relaunch import RelaunchReason
 from registry_service.domain.tokens import RevokeReason, TokenKind
-from registry_service.workers import mark_offline, write_pulse
-from registry_service.workers.mark_offline import MarkOffline
+from registry_service.workers import write_pulse
 from tests.storage.registry_world import (
     CONFINED,
     OPERATOR,
@@ -27,6 +26,7 @@ from tests.storage.registry_world import (
     World,
     all_at_once,
     reason_of,
+    sweep_offline,
     world_at,
 )
 
@@ -72,7 +72,7 @@ def test_every_change_that_a_watcher_would_look_at_is_told(world: World) -> None
     assert hears(partial(world.heartbeat, workspace_id, boxes[0]))
     assert hears(partial(world.heartbeat, workspace_id, boxes[0], degraded=True))
     world.silence(workspace_id, timedelta(minutes=2))
-    assert hears(partial(mark_offline.run, world.store, MarkOffline()))
+    assert hears(partial(sweep_offline, world.store))
     assert hears(partial(world.heartbeat, workspace_id, boxes[0]))
     assert hears(partial(world.deregister, workspace_id, boxes[0]))
     assert hears(partial(world.register, workspace_id, ticket=ticket))

@@ -34,7 +34,7 @@ async def lines(
     url: str, *, count: int = 1, patience_seconds: float = 20.0
 ) -> AsyncIterator[Lines]:
     database = open_store(Secret(url)).database
-    made = Lines(database, checks.KNOWN, count=count, patience_seconds=patience_seconds)
+    made = Lines(database, [checks.KNOWN], count=count, patience_seconds=patience_seconds)
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -56,7 +56,7 @@ async def ask(lines: Lines, *hashes: bytes) -> checks.Checked:
     """As soon as there is a line."""
     while True:
         try:
-            return checks.checked(await lines.ask(checks.parameters(hashes)))
+            return checks.checked(await lines.ask(checks.KNOWN, checks.parameters(hashes)))
         except LineDown:
             await asyncio.sleep(0.01)
 
@@ -71,7 +71,7 @@ async def until(holds: Callable[[], object]) -> None:
 async def until_down(lines: Lines) -> None:
     with suppress(LineDown):
         while True:
-            await lines.ask(checks.parameters([]))
+            await lines.ask(checks.KNOWN, checks.parameters([]))
             await asyncio.sleep(0.01)
 
 
@@ -108,7 +108,7 @@ async def test_a_line_that_is_cut_is_down_and_made_again(
         await until_down(known)
         await until(lambda: not known.are_down)
         # The first question already: the new line may have the old one's descriptor.
-        found = checks.checked(await known.ask(checks.parameters([])))
+        found = checks.checked(await known.ask(checks.KNOWN, checks.parameters([])))
     assert found.by_hash == {}
 
 
@@ -118,7 +118,7 @@ async def test_a_line_that_is_cut_in_the_middle_of_a_question_says_so_at_once(
     async with lines(registry_database) as known:
         await ask(known)
         with held_up(world):
-            asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
+            asked = asyncio.create_task(known.ask(checks.KNOWN, checks.parameters([b"1" * 32])))
             await until(lambda: world.sql(WAITING))
             world.sql(CUT)
             with pytest.raises(LineDown):
@@ -134,7 +134,7 @@ async def test_a_question_that_is_given_up_costs_its_line_and_not_the_next_answe
     async with lines(registry_database) as known:
         await ask(known)
         with held_up(world):
-            asked = asyncio.create_task(known.ask(checks.parameters([b"1" * 32])))
+            asked = asyncio.create_task(known.ask(checks.KNOWN, checks.parameters([b"1" * 32])))
             await asyncio.sleep(0)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -146,7 +146,7 @@ async def test_a_line_without_an_answer_is_given_up(world: World, registry_datab
     async with lines(registry_database, patience_seconds=0.2) as known:
         await ask(known)
         with held_up(world), pytest.raises(LineDown):
-            await known.ask(checks.parameters([b"1" * 32]))
+            await known.ask(checks.KNOWN, checks.parameters([b"1" * 32]))
         assert (await ask(known)).by_hash == {}
 
 
@@ -156,14 +156,14 @@ async def test_whoever_finds_every_line_taken_goes_another_way(
     async with lines(registry_database) as known:
         await ask(known)
         with held_up(world):
-            first = asyncio.create_task(known.ask(checks.parameters([])))
+            first = asyncio.create_task(known.ask(checks.KNOWN, checks.parameters([])))
             await asyncio.sleep(0)
             with pytest.raises(LineDown):
-                await known.ask(checks.parameters([]))
+                await known.ask(checks.KNOWN, checks.parameters([]))
         assert len(await first) == 1
 
 
 async def test_where_nobody_listens_every_line_is_down() -> None:
     async with lines("postgresql://127.0.0.1:1/nowhere") as known:
         with pytest.raises(LineDown):
-            await known.ask(checks.parameters([]))
+            await known.ask(checks.KNOWN, checks.parameters([]))

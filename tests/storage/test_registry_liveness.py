@@ -25,11 +25,9 @@ from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.workers import (
     flush_last_uses,
     flush_rejected_registers,
-    mark_offline,
     write_pulse,
 )
 from registry_service.workers.flush_rejected_registers import RefusedRegisters
-from registry_service.workers.mark_offline import MarkOffline
 from tests.storage.registry_world import (
     CONFINED,
     OPERATOR,
@@ -39,6 +37,7 @@ from tests.storage.registry_world import (
     new_workspace_id,
     reason_of,
     sha256,
+    sweep_offline,
     world_at,
 )
 
@@ -295,9 +294,9 @@ def test_a_death_is_announced_once_and_the_next_one_again(world: World) -> None:
     for _ in range(2):
         silent_for(world, workspace_id, timedelta(seconds=91))
         assert world.registration(workspace_id).state is RegistrationState.OFFLINE
-        (gone,) = mark_offline.run(world.store, MarkOffline())
+        (gone,) = sweep_offline(world.store)
         assert (gone.workspace_id, gone.tenant_id) == (workspace_id, "acme")
-        assert mark_offline.run(world.store, MarkOffline()) == ()
+        assert sweep_offline(world.store) == ()
         world.heartbeat(workspace_id, token)
         assert world.registration(workspace_id).state is RegistrationState.ONLINE
 
@@ -306,12 +305,12 @@ def test_nobody_is_offline_for_time_in_which_the_registry_was_away(world: World)
     workspace_id = world.workspace()
     world.box(workspace_id)
     silent_for(world, workspace_id, DAY)
-    assert mark_offline.run(world.store, MarkOffline()) == ()
+    assert sweep_offline(world.store) == ()
     up_for(world, timedelta(seconds=89))
-    assert mark_offline.run(world.store, MarkOffline()) == ()
+    assert sweep_offline(world.store) == ()
     assert world.registration(workspace_id).state is RegistrationState.ONLINE
     up_for(world, timedelta(seconds=91))
-    assert len(mark_offline.run(world.store, MarkOffline())) == 1
+    assert len(sweep_offline(world.store)) == 1
 
 
 def test_a_gap_in_the_pulse_starts_the_grace_anew(world: World) -> None:

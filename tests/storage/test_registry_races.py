@@ -9,6 +9,7 @@
 | mints of one hash | usable once, ever |
 | revocation against validation | nothing is accepted after the receipt |
 | heartbeat against leaving, sweep against sweep | no revival, one announcement |
+| heartbeats written behind against leaving, launch, retirement, sweep | no revival, no time lost |
 | a fence against whoever is being let in | nobody is in behind it, and no ticket is out |
 | a theft against what a thief makes meanwhile | nothing of it is accepted afterwards |
 | launches that are only begun if needed | one is begun, whoever asks |
@@ -53,8 +54,7 @@ from registry_service.domain.refusals import Reason
 from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import workspaces
-from registry_service.workers import mark_offline
-from registry_service.workers.mark_offline import MarkOffline
+from registry_service.workers import flush_heartbeats
 from tests.storage.registry_world import (
     OPERATOR,
     ORIGIN,
@@ -66,6 +66,7 @@ from tests.storage.registry_world import (
     new_workspace_id,
     register_of,
     sha256,
+    sweep_offline,
     world_at,
 )
 
@@ -421,21 +422,77 @@ def test_a_heartbeat_never_revives_a_box_that_left(world: World) -> None:
         assert (seen.state, seen.left) == (RegistrationState.OFFLINE, True)
 
 
-def test_sweeps_at_once_announce_a_death_once(world: World) -> None:
-    workspaces = [world.workspace() for _ in range(10)]
-    for workspace_id in workspaces:
-        world.box(workspace_id)
+def test_heartbeats_that_are_written_behind_revive_nobody_and_take_nothing_back(
+    world: World,
+) -> None:
+    for _ in ROUNDS:
+        boxes = [world.workspace() for _ in range(5)]
+        leaving, ending, replaced, silent, busy = boxes
+        tokens = [world.launched(each) for each in boxes]
+        for workspace_id, token in zip(boxes, tokens, strict=True):
+            world.heartbeat(workspace_id, token)
+            assert world.steady(workspace_id, token) is not None
+        heard = world.heard.take(500)
+        _up_since_yesterday(world)
+        world.silence(silent, timedelta(hours=1))
+        retire = RetireWorkspace(origin=ORIGIN, caller=OPERATOR, workspace_id=ending)
+        calls: list[Callable[[], object]] = [
+            partial(flush_heartbeats.run, world.store, heard),
+            partial(world.deregister, leaving, tokens[0]),
+            partial(retire_workspace.run, world.store, retire),
+            partial(world.launched, replaced),
+            partial(sweep_offline, world.store),
+            partial(world.heartbeat, busy, tokens[4], active_tasks=3),
+            # Another replica, which heard them in another order.
+            partial(flush_heartbeats.run, world.store, dict(reversed(heard.items()))),
+        ]
+        results = all_at_once(calls)
+        assert not [item for item in results if isinstance(item, Exception)]
+        (first, second), gone, beaten = (results[0], results[6]), results[4], results[5]
+        assert isinstance(beaten, Heartbeaten)
+        # What was busy is written a little later.
+        for left_over in (first, second):
+            flush_heartbeats.run(world.store, {each: heard[each] for each in left_over})
+        seen = {each: world.registration(each) for each in boxes}
+        assert (seen[leaving].state, seen[leaving].left) == (RegistrationState.OFFLINE, True)
+        assert seen[ending].state is RegistrationState.REMOVED
+        assert _last_heard(world, replaced, since="register_time")
+        marked = silent in [item.workspace_id for item in gone]
+        assert (seen[silent].state is RegistrationState.OFFLINE) == marked
+        assert (seen[silent].last_heartbeat_time == heard[silent].time) == (not marked)
+        assert seen[busy].active_tasks == 3
+        assert _last_heard(world, busy, since="%(time)s", time=beaten.time)
+
+
+def _last_heard(world: World, workspace_id: WorkspaceId, *, since: str, **fields: object) -> bool:
+    ((later,),) = world.sql(
+        f"SELECT last_heartbeat_time >= {since} FROM registry.registrations"  # noqa: S608
+        " WHERE workspace_id = %(id)s",
+        id=workspace_id,
+        **fields,
+    )
+    return bool(later)
+
+
+def _up_since_yesterday(world: World) -> None:
     world.sql(
         "INSERT INTO registry.pulse VALUES (1, clock_timestamp(), 'yesterday')"
         " ON CONFLICT (id) DO UPDATE SET last_time = clock_timestamp(), up_since = 'yesterday'"
     )
+
+
+def test_sweeps_at_once_announce_a_death_once(world: World) -> None:
+    workspaces = [world.workspace() for _ in range(10)]
+    for workspace_id in workspaces:
+        world.box(workspace_id)
+    _up_since_yesterday(world)
     world.sql(
         "UPDATE registry.registrations SET last_heartbeat_time = clock_timestamp() - %(span)s"
         " WHERE workspace_id = ANY(%(ids)s::uuid[])",
         span=timedelta(hours=1),
         ids=workspaces,
     )
-    results = all_at_once([partial(mark_offline.run, world.store, MarkOffline())] * 6)
+    results = all_at_once([partial(sweep_offline, world.store)] * 6)
     announced = [
         item.workspace_id for result in results if isinstance(result, tuple) for item in result
     ]

@@ -57,3 +57,8 @@ def bytea_array(values: Iterable[bytes | None]) -> str:
     """An array as PostgreSQL writes one: a single text to bind, where a list costs one for each."""
     parts = ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
     return "{" + ",".join(parts) + "}"
+
+
+def plain_array(values: Iterable[object]) -> str:
+    """The same of numbers, ids and moments, whose texts need no quotes."""
+    return "{" + ",".join(map(str, values)) + "}"

@@ -19,7 +19,7 @@ class Task:
 
     `work` answers whether there is more to do at once. While there is, it takes at most `share`
     of the time, and leaves the rest to those who call. `at_stop`: once more when the service
-    stops, so that what is remembered gets written.
+    stops, until there is no more to do, so that what is remembered gets written.
     """
 
     name: str
@@ -64,8 +64,9 @@ class Tasks:
             pause = (clock() - started) * (1 / task.share - 1) if more else task.every
             if pause:
                 await first_of(pause, stop, task.wake)
-        if task.at_stop:
-            await self._once(task)
+        more = task.at_stop
+        while more:
+            more = await self._once(task)
 
     async def _once(self, task: Task) -> bool:
         try:

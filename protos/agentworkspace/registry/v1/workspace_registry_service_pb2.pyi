@@ -358,7 +358,9 @@ class Registration(_message.Message):
 
     @_builtins.property
     def last_heartbeat_time(self) -> _timestamp_pb2.Timestamp:
-        """When a box was last heard of; absent: never."""
+        """When a box was last heard of; absent: never. Heartbeats that say nothing new are stored up to a tenth of the heartbeat
+        interval later, 5 s at most, so a watcher may read an older time until then; state is never wrong for it.
+        """
 
     @_builtins.property
     def agent_card(self) -> _struct_pb2.Struct:
