@@ -55,5 +55,7 @@ def reported_state(*, degraded: bool) -> RegistrationState:
 
 
 def half_patience(interval: timedelta) -> timedelta:
-    """Half of the time after which a silent box is OFFLINE."""
+    """Half of the time after which a silent box is OFFLINE: until then all is well, from then on
+    it is late.
+    """
     return MISSED_UNTIL_OFFLINE * interval / 2

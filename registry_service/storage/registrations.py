@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -121,14 +121,19 @@ _CHANGE: Final = """
 UPDATE registry.registrations SET changed = pg_current_xact_id()::text::bigint
 WHERE workspace_id = %(workspace_id)s
 """
+# Reads the whole table: no index may cover what every heartbeat writes.
+_LATE: Final = """
+SELECT workspace_id FROM registry.registrations
+WHERE state IN ('ONLINE', 'DEGRADED') AND last_heartbeat_time < %(before)s LIMIT %(limit)s
+"""
 # One winner a death: the state is judged again once the row is locked. No order is needed: who
 # skips what is locked waits for nobody.
 _MARK_OFFLINE: Final = """
 UPDATE registry.registrations r SET state = 'OFFLINE', changed = pg_current_xact_id()::text::bigint
 FROM (
     SELECT workspace_id FROM registry.registrations
-    WHERE state IN ('ONLINE', 'DEGRADED')
-        AND greatest(last_heartbeat_time, %(up_since)s) + %(patience)s::interval < %(now)s
+    WHERE workspace_id = ANY(%(among)s::uuid[])
+        AND state IN ('ONLINE', 'DEGRADED') AND last_heartbeat_time < %(before)s
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) silent
 JOIN registry.workspaces w USING (workspace_id)
@@ -249,16 +254,18 @@ def note_change(tx: Connection, workspace_id: WorkspaceId) -> None:
     tx.exec_driver_sql(_CHANGE, {"workspace_id": workspace_id})
 
 
+def late(tx: Connection, *, before: datetime, limit: int) -> frozenset[WorkspaceId]:
+    """Boxes that are up, and were last heard of before this moment."""
+    return _ids(tx.exec_driver_sql(_LATE, {"before": before, "limit": limit}))
+
+
 def mark_offline(
-    tx: Connection,
-    *,
-    up_since: datetime,
-    now: datetime,
-    patience: timedelta,
-    limit: int,
+    tx: Connection, *, among: Iterable[WorkspaceId], before: datetime, limit: int
 ) -> list[Silence]:
-    """Mark the silent ones; returns those that this transaction, and no other, marked."""
-    parameters = {"up_since": up_since, "now": now, "patience": patience, "limit": limit}
+    """Mark those of them that are up and were last heard of before this moment; returns the ones
+    that this transaction, and no other, marked.
+    """
+    parameters = {"among": plain_array(among), "before": before, "limit": limit}
     return [
         Silence(
             workspace_id=WorkspaceId(str(row.workspace_id)),

@@ -25,7 +25,7 @@ from registry_service.workers import (
     sweep,
     write_pulse,
 )
-from registry_service.workers.mark_offline import MarkOffline
+from registry_service.workers.mark_offline import Late, MarkOffline
 from registry_service.workers.sweep import Sweep
 from registry_service.workers.write_behind import (
     Key,
@@ -71,6 +71,7 @@ class Background:
         self._last_uses = last_uses
         self._last_heard = last_heard
         self._flush_period = flush_period(heartbeat_interval)
+        self._late = Late(heartbeat_interval, period=OFFLINE_SECONDS)
         self._refused = refused
         self._metrics = metrics
         self._sealer = sealer
@@ -146,8 +147,14 @@ class Background:
         self._refused.put_back(counted, busy)
 
     async def mark_offline(self) -> bool:
-        command = MarkOffline()
+        late, now = self._late, asyncio.get_running_loop().time()
+        if late.is_due(now):
+            late.found(await self._attempt(mark_offline.find_late), looked=now)
+        if not late.boxes:
+            return False
+        command = MarkOffline(among=late.boxes)
         gone = await self._attempt(partial(mark_offline.run, command=command))
+        late.are_offline(gone)
         for each in gone:
             self._log.warning(
                 "a box fell silent",

@@ -335,8 +335,8 @@ class World:
 
 
 def sweep_offline(store: Store) -> tuple[WentOffline, ...]:
-    """Mark those that are silent."""
-    return mark_offline.run(store, MarkOffline())
+    """Look for the late ones, and mark those that are silent."""
+    return mark_offline.run(store, MarkOffline(among=mark_offline.find_late(store)))
 
 
 def register_of(workspace_id: WorkspaceId, **fields: Any) -> Register:
