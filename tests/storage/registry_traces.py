@@ -1,12 +1,8 @@
-"""What a command leaves in the registry's database, and what it sends there."""
+"""What a command leaves in the registry's database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-from sqlalchemy import event
 
 from agentworkspace.core.ids import WorkspaceId
 from tests.storage.registry_world import World
@@ -64,20 +60,3 @@ def left_behind(world: World, workspace_id: WorkspaceId) -> dict[str, list[Any]]
         id=workspace_id,
     )
     return found
-
-
-@contextmanager
-def statements(world: World) -> Iterator[list[str]]:
-    """What is sent to the database until the block ends, but for what prepares it."""
-    sent: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: object) -> None:
-        if not statement.startswith("PREPARE"):
-            sent.append(statement)
-
-    engine = world.store.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)

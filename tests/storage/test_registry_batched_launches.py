@@ -26,7 +26,7 @@ from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.domain.liveness import RegistrationState
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.storage import registrations, workspaces
-from tests.storage.registry_traces import left_behind, statements
+from tests.storage.registry_traces import left_behind
 from tests.storage.registry_world import (
     CONFINED,
     HOUR,
@@ -41,6 +41,7 @@ from tests.storage.registry_world import (
     sha256,
     world_at,
 )
+from tests.storage.sent_statements import statements
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +144,8 @@ def test_an_admission_that_is_not_that_simple_is_left_as_it_was(world: World) ->
 def test_the_second_of_a_workspace_is_answered_alone_and_the_rest_together(world: World) -> None:
     first, other = admission(), admission()
     again = replace(first, tenant_id=TenantId("other"))
-    answers = admit(world, first, again, other)
-    assert [answer is not None for answer in answers] == [True, False, True]
+    answers = admit(world, first, again, admission(world.workspace()), other)
+    assert [answer is not None for answer in answers] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("client_made", [True, False])
@@ -247,10 +248,24 @@ def test_who_is_needed_begins_and_who_is_not_is_asked_alone(world: World) -> Non
     assert [answer and answer.incarnation for answer in answers] == [None, 10_002, 5]
 
 
-def test_the_second_launch_of_a_workspace_is_begun_alone(world: World) -> None:
-    one, other = world.workspace(), world.workspace()
-    answers = begin(world, launch_of(one), launch_of(one), launch_of(other))
-    assert [answer is not None for answer in answers] == [True, False, True]
+def test_one_of_a_batch_that_cannot_begin_is_begun_alone_and_the_rest_together(
+    world: World,
+) -> None:
+    """The second of a workspace, one that is repeated, and one whose hash is known."""
+    one, other, repeated, known = (world.workspace() for _ in range(4))
+    request_id, taken = new_request_id(), sha256(new_secret(TokenKind.TICKET))
+    world.begin(repeated, request_id=request_id)
+    world.begin(world.workspace(), ticket_sha256=taken)
+    answers = begin(
+        world,
+        launch_of(one),
+        launch_of(one),
+        launch_of(repeated, request_id=request_id),
+        launch_of(known, ticket_sha256=taken),
+        launch_of(other),
+    )
+    assert [answer is not None for answer in answers] == [True, False, False, False, True]
+    assert begin(world, launch_of(repeated))[0] is not None
 
 
 def test_a_workspace_that_another_transaction_holds_keeps_nobody_waiting(world: World) -> None:
@@ -266,11 +281,11 @@ def test_a_workspace_that_another_transaction_holds_keeps_nobody_waiting(world: 
 def test_a_batch_takes_few_statements_however_large(world: World, count: int) -> None:
     commands = [admission() for _ in range(count)]
     ids = [command.workspace_id for command in commands]
-    with statements(world) as sent:
+    with statements(world.store.database.engine) as sent:
         answers = admit(world, *commands)
     assert None not in answers
     assert len(sent) == 2
-    with statements(world) as sent:
+    with statements(world.store.database.engine) as sent:
         launched = begin(world, *map(launch_of, ids))
     assert None not in launched
     assert len(sent) == 2
@@ -278,7 +293,7 @@ def test_a_batch_takes_few_statements_however_large(world: World, count: int) ->
         assert answer is not None
         world.box(each, ticket=answer.bootstrap_ticket)
     set_back(world, *ids)
-    with statements(world) as sent:
+    with statements(world.store.database.engine) as sent:
         again = begin(world, *(launch_of(each, only_if_needed=True) for each in ids))
     # Whether they are needed, and the feed that hears of the boxes that end.
     assert len(sent) == 4

@@ -15,7 +15,7 @@ from registry_service.commands.register import Register, Registered
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, RevokeReason, TokenKind
 from registry_service.storage import registrations, workspaces
-from tests.storage.registry_traces import left_behind, statements
+from tests.storage.registry_traces import left_behind
 from tests.storage.registry_world import (
     World,
     new_request_id,
@@ -25,6 +25,7 @@ from tests.storage.registry_world import (
     sha256,
     world_at,
 )
+from tests.storage.sent_statements import statements
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_a_token_whose_end_would_be_news_is_left_to_register(world: World) -> No
 def test_a_batch_takes_four_statements_however_large(world: World, boxes: int) -> None:
     ids = [world.workspace() for _ in range(boxes)]
     commands = [register_of(each, ticket=world.ticket(each)) for each in ids]
-    with statements(world) as sent:
+    with statements(world.store.database.engine) as sent:
         answers = first(world, *commands)
     assert None not in answers
     assert len(sent) == 4

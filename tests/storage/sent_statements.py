@@ -1,0 +1,25 @@
+"""What a command sends to its database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Until the block ends, but for what prepares them."""
+    sent: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: object) -> None:
+        if not statement.startswith("PREPARE"):
+            sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
