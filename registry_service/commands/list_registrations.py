@@ -93,12 +93,14 @@ def _changed(
         # The whole look ends where its first page began.
         beyond, revision = (going_on[:2], going_on[2]) if going_on else (None, newest)
         uptime = pulse.read(tx)
+        # Whoever watches everything is shown every row that is read.
+        limit = _CHUNK if _narrows(command) else command.page_size + 1
         while len(found) <= command.page_size:
             rows = registration_reads.changed(
-                tx, after=after, tenants=tenants, beyond=beyond, limit=_CHUNK
+                tx, after=after, tenants=tenants, beyond=beyond, limit=limit
             )
             found += _wanted_of(command, rows, uptime)
-            if len(rows) < _CHUNK:
+            if len(rows) < limit:
                 break
             beyond = rows[-1].changed, str(rows[-1].workspace_id)
     page = paging.page(command, found, lambda last: (last.changed, last.workspace_id, revision))
@@ -135,6 +137,12 @@ def _rows(
 
 def _relaunches(command: ListRegistrations) -> bool:
     return command.needs_relaunch or command.relaunch_reason is not None
+
+
+def _narrows(command: ListRegistrations) -> bool:
+    """Whether some registrations of the caller's tenants are not wanted."""
+    only = (command.state, command.id_range, command.workspace_ids)
+    return _relaunches(command) or any(only)
 
 
 def _wanted(command: ListRegistrations, registration: Registration) -> bool:
