@@ -24,12 +24,21 @@ from provision_service.commands import (
     remove_workspace,
     update_workspace,
 )
-from provision_service.domain.records import Billing
-from provision_service.launch import complete_provision, extend_provision, provision_workspace
+from provision_service.commands.create_workspace import CreateWorkspaceResult
+from provision_service.domain.plan import EnvironmentPlan
+from provision_service.domain.records import Billing, Provision
+from provision_service.launch import (
+    complete_provision,
+    deliver,
+    extend_provision,
+    provision_workspace,
+)
+from provision_service.launch.deliver import Ready
 from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,
     ProvisionWorkspaceResult,
 )
+from provision_service.storage.store import Store
 
 _URL: Final = "workspace.url"
 
@@ -50,13 +59,23 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
             command.call.caller.require_tenant(command.tenant_id)
             refusal = await core.urls.refusal_of(command.spec.url, _URL)
             command = replace(command, url_refusal=refusal)
-        result = await core.run(
-            create_workspace.run, command, core.deployment, core.registry, core.prober
-        )
+        result = await self._created(command)
         if result.auth_token_error:
             core.wake_outbox()
         self._count_mode(result.billing)
         return render.created(result)
+
+    async def _created(self, command: create_workspace.CreateWorkspace) -> CreateWorkspaceResult:
+        """Most share a batch; what that cannot store is decided alone."""
+        core = self._core
+        stored = await core.creates.ask(command)
+        if stored is None:
+            return await core.run(
+                create_workspace.run, command, core.deployment, core.registry, core.prober
+            )
+        return await core.run(
+            create_workspace.answer, command, core.deployment, core.registry, stored=stored
+        )
 
     @override
     async def GetWorkspace(
@@ -102,15 +121,45 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
             request, current_call(), new_id=core.new_id(), new_request_id=core.new_id()
         )
         try:
-            result = await core.run(
-                provision_workspace.run, command, core.deployment, core.registry, core.prober
-            )
+            result = await self._launched(command)
         except Refusal as refusal:
             core.metrics.launch_refused(command.reason, refusal.reason)
             raise
         core.metrics.launched(command.reason, _outcome(command, result))
         self._count_mode(result.provision.billing)
         return render_provisions.delivered(result)
+
+    async def _launched(
+        self, command: provision_workspace.ProvisionWorkspace
+    ) -> ProvisionWorkspaceResult:
+        """Most share their claim, and what is stored of what they hand out, with others; what a
+        batch cannot do is done alone.
+        """
+        core = self._core
+        taken = await core.claims.ask(command)
+        if taken is None:
+            return await core.run(
+                provision_workspace.run, command, core.deployment, core.registry, core.prober
+            )
+
+        def begin(store: Store) -> Ready | ProvisionWorkspaceResult:
+            with provision_workspace.remembered(store, command):
+                return provision_workspace.begin_claimed(
+                    store, command, core.deployment, core.registry, taken=taken
+                )
+
+        begun = await core.run(begin)
+        if isinstance(begun, ProvisionWorkspaceResult):
+            return begun
+        found = await core.deliveries.ask(begun)
+        if found is not None:
+            return provision_workspace.delivered(begun, found)
+
+        def hand_out(store: Store) -> tuple[Provision, EnvironmentPlan]:
+            with provision_workspace.remembered(store, command):
+                return deliver.deliver(store, core.deployment, begun)
+
+        return provision_workspace.delivered(begun, await core.run(hand_out))
 
     @override
     async def ExtendProvision(

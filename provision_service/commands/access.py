@@ -31,6 +31,11 @@ def lock_living_workspace(tx: Connection, call: Call, workspace_id: str) -> Held
     return held
 
 
+def require_owned(call: Call, held: Held) -> None:
+    """Raise TENANT_FORBIDDEN unless the caller may touch it."""
+    call.caller.require_owner(held.workspace.tenant_id, "workspace", held.workspace.id)
+
+
 def require_living(held: Held) -> None:
     """Raise WORKSPACE_REMOVED when it was removed."""
     if held.workspace.remove_time is not None:

@@ -10,7 +10,7 @@ from typing import Final
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
-from provision_service.commands.call import Call, record
+from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
 from provision_service.commands.new_workspace import Decided, Draft
 from provision_service.domain.decision import Decision
@@ -22,7 +22,8 @@ from provision_service.domain.spec import WorkspaceSpec
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
-from provision_service.storage import secrets, workspaces
+from provision_service.storage import creating, workspaces
+from provision_service.storage.creating import NewWorkspace
 from provision_service.storage.requests import RequestKey
 from provision_service.storage.store import Store, Transaction
 
@@ -64,7 +65,7 @@ class CreateWorkspaceResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+class Stored:
     """What the transaction left: the new workspace, or the one of an earlier call."""
 
     workspace: Workspace
@@ -87,11 +88,11 @@ def run(
     command.call.caller.require_tenant(command.tenant_id)
     files = Files(deployment)
     if command.validate_only:
-        wanted = _wanted(command, deployment, files)
+        wanted = draft_of(command, deployment, files)
         return _validate(store, deployment, files, wanted, prober)
-    key = idempotency.key_of(command.call, METHOD, command.tenant_id, command.request_id)
-    digest = idempotency.params_digest(store, _params(command))
-    stored: _Stored | None = None
+    key = key_of(command)
+    digest = digest_of(store, command)
+    stored: Stored | None = None
     probed: tuple[Notice, ...] = ()
     if new_workspace.has_probes(deployment, files, command.spec.template):
         # Nothing is asked of a vendor for an answer that was given before.
@@ -100,15 +101,16 @@ def run(
             if earlier is not None:
                 stored = _replay(tx, command, deployment, files=files, earlier=earlier)
         if stored is None:
-            wanted = _wanted(command, deployment, files)
+            wanted = draft_of(command, deployment, files)
             probed = new_workspace.probe_before(store, deployment, files, wanted, prober)
     if stored is None:
         with store.transaction() as tx:
             stored = _store(tx, command, deployment, files=files, key=key, digest=digest)
-    return _answer(store, command, deployment, registry, stored=stored, probed=probed)
+    return answer(store, command, deployment, registry, stored=stored, probed=probed)
 
 
-def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft:
+def draft_of(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft:
+    """Raises TEMPLATE_UNKNOWN, INVALID_REQUEST."""
     if command.url_refusal is not None:
         raise command.url_refusal
     return new_workspace.draft(
@@ -130,14 +132,14 @@ def _store(
     files: Files,
     key: RequestKey,
     digest: bytes,
-) -> _Stored:
+) -> Stored:
     """Write everything, or find what the same request wrote before."""
     earlier = idempotency.claim(
         tx, key, digest=digest, result={"workspace_id": command.workspace_id}
     )
     if earlier is not None:
         return _replay(tx, command, deployment, files=files, earlier=earlier)
-    wanted = _wanted(command, deployment, files)
+    wanted = draft_of(command, deployment, files)
     decided = new_workspace.decide_new(tx, deployment, files, wanted)
     refusal = decide.take_usage_token(
         tx,
@@ -149,47 +151,49 @@ def _store(
     )
     if refusal is not None:
         raise refusal
-    return _Stored(
-        workspace=_write(tx, command, deployment, wanted=wanted, decided=decided),
-        decision=decided.decision,
-        warnings=new_workspace.warnings_of(decided, wanted),
-    )
+    new = new_of(command, deployment, wanted=wanted, decided=decided)
+    workspace = creating.add(tx, [new])[command.workspace_id]
+    return stored_of(workspace, wanted, decided)
 
 
-def _write(
-    tx: Transaction,
+def new_of(
     command: CreateWorkspace,
     deployment: Deployment,
     *,
     wanted: Draft,
     decided: Decided,
-) -> Workspace:
-    workspace = workspaces.add(
-        tx,
+    request: tuple[RequestKey, bytes] | None = None,
+) -> NewWorkspace:
+    """What is written of it. `request`: its key and digest, where that was not taken before."""
+    return NewWorkspace(
         tenant=decided.tenant,
         spec=wanted.spec,
+        secrets=wanted.secrets,
+        providers=wanted.providers,
         admission=_admission(deployment, wanted.workspace_id, wanted.tenant_id, decided.decision),
         first_token_sha256=command.auth_token_sha256,
         not_before=deployment.admit_budget + _OUTBOX_WAITS,
+        caller=command.call.caller.name,
+        method=command.call.method,
+        correlation_id=command.call.correlation_id,
+        request=request,
     )
-    secrets.add_all(
-        tx,
-        tenant_id=wanted.tenant_id,
-        workspace_id=wanted.workspace_id,
-        secrets=wanted.secrets,
-        providers=wanted.providers,
-        updated_by=command.call.caller.name,
+
+
+def stored_of(workspace: Workspace, wanted: Draft, decided: Decided) -> Stored:
+    return Stored(
+        workspace=workspace,
+        decision=decided.decision,
+        warnings=new_workspace.warnings_of(decided, wanted),
     )
-    record(
-        tx,
-        command.call,
-        "workspace.create",
-        tenant_id=wanted.tenant_id,
-        workspace_id=wanted.workspace_id,
-        subject=wanted.spec.name,
-        details={"secrets": ",".join(sorted(wanted.secrets))} if wanted.secrets else {},
-    )
-    return workspace
+
+
+def key_of(command: CreateWorkspace) -> RequestKey:
+    return idempotency.key_of(command.call, METHOD, command.tenant_id, command.request_id)
+
+
+def digest_of(store: Store, command: CreateWorkspace) -> bytes:
+    return idempotency.params_digest(store, _params(command))
 
 
 def _replay(
@@ -199,20 +203,20 @@ def _replay(
     *,
     files: Files,
     earlier: Mapping[str, object],
-) -> _Stored:
+) -> Stored:
     held = access.read_workspace(tx, command.call, str(earlier["workspace_id"]))
     _, decision = decide.decide_stored(tx, deployment, files, held)
-    return _Stored(workspace=held.workspace, decision=decision)
+    return Stored(workspace=held.workspace, decision=decision)
 
 
-def _answer(
+def answer(
     store: Store,
     command: CreateWorkspace,
     deployment: Deployment,
     registry: Registry,
     *,
-    stored: _Stored,
-    probed: tuple[Notice, ...],
+    stored: Stored,
+    probed: tuple[Notice, ...] = (),
 ) -> CreateWorkspaceResult:
     """After the commit: the first token, or why there is none."""
     workspace = stored.workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from agentworkspace.core.refusal import Refusal, refuse_shape
@@ -15,7 +15,7 @@ from provision_service.domain.decision import Decision, Inputs
 from provision_service.domain.probing import Prober, ProbesPolicy
 from provision_service.domain.refusals import Reason
 from provision_service.domain.scope import Scope
-from provision_service.domain.secrets import StoredSecret, merge
+from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
 from provision_service.domain.spec import WorkspaceSpec, complete, spec_violations
 from provision_service.domain.step import Notice
 from provision_service.launch import decide
@@ -99,7 +99,7 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
     PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
     """
-    tenant = tenants.find(tx, wanted.tenant_id) or _new_tenant(wanted.tenant_id)
+    tenant = tenants.find(tx, wanted.tenant_id) or new_tenant(wanted.tenant_id)
     access.check_parent(
         tx,
         workspace_id=wanted.workspace_id,
@@ -108,6 +108,22 @@ def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Dr
     )
     shared = secrets.read_merged(tx, tenant_id=wanted.tenant_id, workspace_id=None)
     comingled = secrets.comingled_keys(tx, wanted.secrets)
+    return judge(tx, deployment, files, wanted, tenant=tenant, shared=shared, comingled=comingled)
+
+
+def judge(
+    tx: Transaction,
+    deployment: Deployment,
+    files: Files,
+    wanted: Draft,
+    *,
+    tenant: TenantFacts,
+    shared: MergedSecrets,
+    comingled: Collection[str],
+) -> Decided:
+    """The same on what was read: the tenant's own secrets, and which of the draft's are a
+    platform's. Its parent is not looked at.
+    """
     own = [
         StoredSecret(key, Scope.WORKSPACE, value, key in comingled, wanted.providers.get(key, ""))
         for key, value in wanted.secrets.items()
@@ -181,7 +197,8 @@ def probe_before(
     return probe(deployment, files, decided.inputs, decided.decision, prober)
 
 
-def _new_tenant(tenant_id: str) -> TenantFacts:
+def new_tenant(tenant_id: str) -> TenantFacts:
+    """Of one that has nothing here yet."""
     return TenantFacts(
         tenant_id=tenant_id, default_billing=None, usage_token=None, input_revision=0
     )

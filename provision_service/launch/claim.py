@@ -19,7 +19,7 @@ from provision_service.domain.refusals import Reason
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
 from provision_service.storage import claims, lapsed, outbox
-from provision_service.storage.claims import Claims
+from provision_service.storage.claims import Claims, NewClaim
 from provision_service.storage.provisions import OPEN
 from provision_service.storage.store import Transaction
 
@@ -209,8 +209,7 @@ def _hold(
             lease=deployment.provision_lease,
         )
         return own.id
-    claims.add(
-        tx,
+    new = NewClaim(
         provision_id=request.provision_id,
         workspace_id=workspace.id,
         tenant_id=workspace.tenant_id,
@@ -218,6 +217,7 @@ def _hold(
         caller=request.call.caller.name,
         reason=request.reason,
         input_revision=workspace.input_revision,
-        lease=deployment.provision_lease,
     )
+    if not claims.add_free(tx, [new], lease=deployment.provision_lease):
+        raise AssertionError("whatever held the workspace was ended before")
     return request.provision_id

@@ -108,6 +108,13 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
     return (refused, *decision.warnings)
 
 
+def has_single_token(deployment: Deployment, files: Files) -> bool:
+    """Whether the deployment's usage token serves one tenant: who is first with it binds it."""
+    platform = files.platform
+    shared = platform.per_box or deployment.usage_token_shared
+    return not shared and platform.usage_token is not None and not platform.usage_token.is_blank()
+
+
 def take_usage_token(
     tx: Transaction,
     deployment: Deployment,
@@ -130,7 +137,7 @@ def take_usage_token(
         or tenant.usage_token
     ):
         return None
-    if token is None or token.is_blank() or deployment.usage_token_shared:
+    if token is None or not has_single_token(deployment, files):
         return None
     fingerprint = tx.fingerprints.of(token)
     platform_credentials.lock_usage_token(tx, fingerprint=fingerprint)
@@ -154,7 +161,7 @@ def platform_of(
         token = platform_credentials.opened_usage_token(tx, tenant.tenant_id, tenant.usage_token)
         return replace(platform, usage_token=token, usage_token_unreadable=token is None)
     token = platform.usage_token
-    if token is None or token.is_blank() or deployment.usage_token_shared:
+    if token is None or not has_single_token(deployment, files):
         return platform
     served = platform_credentials.tenants_served_by(tx, fingerprint=tx.fingerprints.of(token))
     return platform if served <= {tenant.tenant_id} else replace(platform, usage_token=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agentworkspace.core.refusal import Refusal, SharedReason
@@ -31,6 +33,7 @@ from provision_service.launch.claim import (
     has_live_claim,
 )
 from provision_service.launch.decide import Files
+from provision_service.launch.deliver import Ready
 from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
@@ -92,7 +95,7 @@ def run(
     files = Files(deployment)
     if command.validate_only:
         return _validate(store, command, deployment, files, prober)
-    try:
+    with remembered(store, command):
         _require_admin(command)
         probed = _probe(store, command, deployment, files, prober)
         request = _request(command, _fenced_incarnation(command, deployment, registry))
@@ -102,7 +105,17 @@ def run(
             return _joined(taken.provision)
         if isinstance(taken, Skipped):
             return _skipped(command, taken.workspace, taken.decision)
-        return _launch(store, command, deployment, registry, taken=taken, probed=probed)
+        begun = begin_claimed(store, command, deployment, registry, taken=taken, probed=probed)
+        if isinstance(begun, ProvisionWorkspaceResult):
+            return begun
+        return delivered(begun, deliver.deliver(store, deployment, begun))
+
+
+@contextmanager
+def remembered(store: Store, command: ProvisionWorkspace) -> Iterator[None]:
+    """A refusal in the block is kept as the workspace's `last_error`."""
+    try:
+        yield
     except Refusal as refusal:
         if refusal.reason not in _PASSING:
             _remember(store, command, refusal)
@@ -138,15 +151,16 @@ def _fenced_incarnation(
     return seen.incarnation if seen.fenced else 0
 
 
-def _launch(
+def begin_claimed(
     store: Store,
     command: ProvisionWorkspace,
     deployment: Deployment,
     registry: Registry,
     *,
     taken: Claimed,
-    probed: tuple[Notice, ...],
-) -> ProvisionWorkspaceResult:
+    probed: tuple[Notice, ...] = (),
+) -> Ready | ProvisionWorkspaceResult:
+    """What is to be handed out, or the answer where nothing is."""
     begun = begin.begin(store, deployment, registry, command.call, taken)
     if begun.skipped:
         return _skipped(command, taken.workspace, taken.decision)
@@ -155,15 +169,24 @@ def _launch(
         with store.reading() as tx:
             provision, _ = access.read_provision(tx, command.call, taken.provision_id)
         return _joined(provision)
-    provision, env = deliver.deliver(
-        store, deployment, command.call, taken, incarnation=begun.number, ticket=begun.ticket
+    return Ready(
+        call=command.call,
+        taken=taken,
+        incarnation=begun.number,
+        ticket=begun.ticket,
+        probed=probed,
     )
+
+
+def delivered(ready: Ready, found: tuple[Provision, EnvironmentPlan]) -> ProvisionWorkspaceResult:
+    """The answer that carries the environment."""
+    provision, env = found
     return ProvisionWorkspaceResult(
         provision=provision,
         env=env,
         joined=False,
         skipped=False,
-        warnings=(*taken.decision.warnings, *_without_a_key(env), *probed),
+        warnings=(*ready.taken.decision.warnings, *_without_a_key(env), *ready.probed),
     )
 
 

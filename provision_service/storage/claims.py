@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Interval,
+    Uuid,
     bindparam,
     case,
     func,
@@ -18,9 +21,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import aliased
 
+from agentworkspace.service.prepared import Prepared
 from provision_service.domain.lifecycle import ProvisionReason, ProvisionState, WorkspaceStatus
 from provision_service.domain.records import Billing, ManifestEntry, Provision
 from provision_service.storage.documents import billing_document, manifest_document
@@ -76,16 +79,29 @@ _CLAIMS: Final = (
         ),
     )
 )
-_ADD: Final = insert(ProvisionRow).values(
-    provision_id=bindparam("id"),
-    workspace_id=bindparam("workspace"),
-    tenant_id=bindparam("tenant"),
-    request_id=bindparam("request"),
-    caller=bindparam("by"),
-    reason=bindparam("why"),
-    state=_S.CLAIMED.value,
-    input_revision=bindparam("inputs"),
-    lease_expire_time=_NEW_LEASE,
+# Where a launch holds the workspace, or the request was seen before, it gets no row.
+_ADD_FREE: Final = Prepared(
+    "claim",
+    """
+INSERT INTO provision.provisions (
+    provision_id, workspace_id, tenant_id, request_id, caller, reason, state, input_revision,
+    lease_expire_time
+)
+SELECT provision_id, workspace_id, tenant_id, request_id, caller, reason, 'CLAIMED',
+       input_revision, clock_timestamp() + %(lease)s::interval
+FROM unnest(
+    %(provision_ids)s::uuid[], %(workspace_ids)s::uuid[], %(tenant_ids)s::text[],
+    %(request_ids)s::text[], %(callers)s::text[], %(reasons)s::text[],
+    %(input_revisions)s::bigint[]
+) AS item (provision_id, workspace_id, tenant_id, request_id, caller, reason, input_revision)
+WHERE NOT EXISTS (
+    SELECT FROM provision.provisions p
+    WHERE p.workspace_id = item.workspace_id
+        AND ((p.complete_time IS NULL AND p.state IN ('CLAIMED', 'ENV_DELIVERED'))
+             OR (p.caller = item.caller AND p.request_id = item.request_id))
+)
+RETURNING provision_id::text
+""",
 )
 _RENEW: Final = (
     update(ProvisionRow)
@@ -101,30 +117,58 @@ _RENEW: Final = (
         lease_expire_time=_NEW_LEASE,
     )
 )
-_DELIVER: Final = (
-    update(ProvisionRow)
-    .where(_THIS, _IS_OPEN, _P.lease_expire_time > func.clock_timestamp())
-    .values(
-        state=_S.ENV_DELIVERED.value,
-        incarnation=bindparam("number"),
-        input_revision=bindparam("inputs"),
-        billing=bindparam("billing_document", type_=JSONB()),
-        manifest=bindparam("manifest_document", type_=JSONB()),
-        deliver_time=func.coalesce(_P.deliver_time, func.clock_timestamp()),
+# By name, since what was planned must not change with a column that a migration adds; ids as text.
+_COLUMNS: Final = [
+    f"{column.name}::text" if isinstance(column.type, Uuid) else column.name
+    for column in ProvisionRow.__table__.columns
+]
+# The environment of a new incarnation goes out: every other launch of the workspace that is not
+# over ends, and nobody has to be asked for one again.
+_DELIVER: Final = Prepared(
+    "deliver",
+    f"""
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(provision_ids)s::uuid[], %(workspace_ids)s::uuid[], %(tenant_ids)s::text[],
+        %(incarnations)s::bigint[], %(input_revisions)s::bigint[], %(billings)s::jsonb[],
+        %(manifests)s::jsonb[], %(statuses)s::text[], %(callers)s::text[], %(methods)s::text[],
+        %(correlation_ids)s::text[], %(facts)s::jsonb[]
+    ) AS item (
+        provision_id, workspace_id, tenant_id, incarnation, input_revision, billing, manifest,
+        status, caller, method, correlation_id, facts
     )
-    .returning(_P.__table__)
+), delivered AS (
+    UPDATE provision.provisions p
+    SET state = 'ENV_DELIVERED', incarnation = wanted.incarnation,
+        input_revision = wanted.input_revision, billing = wanted.billing,
+        manifest = wanted.manifest,
+        deliver_time = coalesce(p.deliver_time, clock_timestamp())
+    FROM wanted
+    WHERE p.provision_id = wanted.provision_id AND p.complete_time IS NULL
+        AND p.state IN ('CLAIMED', 'ENV_DELIVERED') AND p.lease_expire_time > clock_timestamp()
+    RETURNING p.*
+), superseded AS (
+    UPDATE provision.provisions p SET state = 'SUPERSEDED'
+    FROM delivered
+    WHERE p.workspace_id = delivered.workspace_id AND p.provision_id <> delivered.provision_id
+        AND p.state = ANY(%(unfinished)s::text[])
+), launched AS (
+    UPDATE provision.workspaces w
+    SET incarnation = wanted.incarnation, status = wanted.status, needs_launch_reason = NULL,
+        needs_launch_since = NULL, update_time = clock_timestamp()
+    FROM wanted JOIN delivered USING (provision_id)
+    WHERE w.workspace_id = wanted.workspace_id
+), audited AS (
+    INSERT INTO provision.audit_events
+        (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
+    SELECT wanted.caller, method, 'workspace.launch', wanted.tenant_id, wanted.workspace_id,
+           wanted.provision_id::text, facts || jsonb_build_object('reason', delivered.reason),
+           correlation_id
+    FROM wanted JOIN delivered USING (provision_id)
 )
-_LAUNCH: Final = """
-WITH superseded AS (
-    UPDATE provision.provisions SET state = 'SUPERSEDED'
-    WHERE workspace_id = %(workspace_id)s AND provision_id <> %(provision_id)s
-        AND state = ANY(%(unfinished)s)
+SELECT {", ".join(_COLUMNS)} FROM delivered
+""",  # noqa: S608 - only names of columns are put in
 )
-UPDATE provision.workspaces
-SET incarnation = %(incarnation)s, status = %(status)s, needs_launch_reason = NULL,
-    needs_launch_since = NULL, update_time = clock_timestamp()
-WHERE workspace_id = %(workspace_id)s
-"""
 
 
 def met(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> Claims:
@@ -146,30 +190,50 @@ def met(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> C
     )
 
 
-def add(
-    tx: Connection,
-    *,
-    provision_id: str,
-    workspace_id: str,
-    tenant_id: str,
-    request_id: str,
-    caller: str,
-    reason: ProvisionReason,
-    input_revision: int,
-    lease: timedelta,
-) -> None:
-    """Claim the workspace for a launch."""
-    claim = {
-        "id": provision_id,
-        "workspace": workspace_id,
-        "tenant": tenant_id,
-        "request": request_id,
-        "by": caller,
-        "why": reason.value,
-        "inputs": input_revision,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewClaim:
+    """A workspace, which is locked, claimed for a launch."""
+
+    provision_id: str
+    workspace_id: str
+    tenant_id: str
+    request_id: str
+    caller: str
+    reason: ProvisionReason
+    input_revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What goes out to the box of a launch, whose workspace is locked. `facts` are for the audit;
+    `current_input_revision`: what its inputs are by now.
+    """
+
+    provision_id: str
+    workspace_id: str
+    tenant_id: str
+    incarnation: int
+    input_revision: int
+    current_input_revision: int
+    billing: Billing
+    manifest: tuple[ManifestEntry, ...]
+    status: WorkspaceStatus
+    caller: str
+    method: str
+    correlation_id: str
+    facts: Mapping[str, str]
+
+
+def add_free(tx: Connection, items: Sequence[NewClaim], *, lease: timedelta) -> frozenset[str]:
+    """The ids of those that were claimed; each is of another workspace."""
+    columns = ("provision_id", "workspace_id", "tenant_id", "request_id", "caller")
+    parameters: dict[str, Any] = {
+        **{f"{name}s": [getattr(item, name) for item in items] for name in columns},
+        "reasons": [item.reason.value for item in items],
+        "input_revisions": [item.input_revision for item in items],
         "lease": lease,
     }
-    tx.execute(_ADD, claim)
+    return frozenset(row.provision_id for row in _ADD_FREE.run(tx, parameters))
 
 
 def renew(tx: Connection, provision_id: str, *, input_revision: int, lease: timedelta) -> None:
@@ -256,47 +320,21 @@ def _end(
     return ended.one_or_none() is not None
 
 
-def deliver(
-    tx: Connection,
-    provision_id: str,
-    *,
-    incarnation: int,
-    input_revision: int,
-    billing: Billing,
-    manifest: tuple[ManifestEntry, ...],
-    current_input_revision: int,
-) -> Provision | None:
-    """The environment goes out; None when the claim is not held any more."""
-    values: dict[str, Any] = {
-        "id": provision_id,
-        "number": incarnation,
-        "inputs": input_revision,
-        "billing_document": billing_document(billing),
-        "manifest_document": manifest_document(manifest),
-    }
-    row = tx.execute(_DELIVER, values).one_or_none()
-    return None if row is None else provision_of(row, current_input_revision)
-
-
-def launch(
-    tx: Connection,
-    workspace_id: str,
-    *,
-    provision_id: str,
-    incarnation: int,
-    status: WorkspaceStatus,
-) -> None:
-    """The environment of a new incarnation goes out: every other launch of the workspace that
-    is not over ends, and nobody has to be asked for one again.
-    """
-    newest = {
-        "workspace_id": workspace_id,
-        "provision_id": provision_id,
-        "incarnation": incarnation,
-        "status": status.value,
+def deliver_all(tx: Connection, items: Sequence[Delivery]) -> dict[str, Provision]:
+    """The environments go out; by id, the launches whose claim is still held."""
+    columns = ("provision_id", "workspace_id", "tenant_id", "incarnation", "input_revision")
+    origin = ("caller", "method", "correlation_id")
+    parameters: dict[str, Any] = {
+        **{f"{name}s": [getattr(item, name) for item in items] for name in (*columns, *origin)},
+        "billings": [json.dumps(billing_document(item.billing)) for item in items],
+        "manifests": [json.dumps(manifest_document(item.manifest)) for item in items],
+        "statuses": [item.status.value for item in items],
+        "facts": [json.dumps(dict(item.facts)) for item in items],
         "unfinished": list(UNFINISHED),
     }
-    tx.exec_driver_sql(_LAUNCH, newest)
+    current = {item.provision_id: item.current_input_revision for item in items}
+    found = (provision_of(row, current[row.provision_id]) for row in _DELIVER.run(tx, parameters))
+    return {provision.id: provision for provision in found}
 
 
 def supersede_all(tx: Connection, workspace_id: str) -> None:

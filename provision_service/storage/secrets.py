@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -23,6 +23,7 @@ from provision_service.storage.store import Transaction
 
 # Shorter values are equal by chance too often to be compared between tenants.
 LONG_CHARACTERS: Final = 16
+Key = TypeVar("Key", bound=Hashable)
 _S = SecretRow
 _IS_PLATFORMS = exists().where(PlatformCredentialRow.fingerprint == _S.fingerprint)
 _OF_TENANT = select(
@@ -53,19 +54,6 @@ SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprin
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE workspace_id = ANY(%(workspaces)s::uuid[])
-"""
-# Arrays: SQLAlchemy would write, and compile, a parameter for each column of each secret.
-_ADD_ALL: Final = """
-INSERT INTO provision.secrets (
-    tenant_id, workspace_id, updated_by, key, ciphertext, nonce, key_id, fingerprint, size_bytes,
-    is_long, provider
-)
-SELECT %(tenant_id)s, %(workspace_id)s::uuid, %(updated_by)s, one.*
-FROM unnest(
-    %(key)s::text[], %(ciphertext)s::bytea[], %(nonce)s::bytea[], %(key_id)s::text[],
-    %(fingerprint)s::bytea[], %(size_bytes)s::integer[], %(is_long)s::boolean[],
-    %(provider)s::text[]
-) AS one
 """
 _COMINGLED: Final = """
 SELECT fingerprint FROM provision.platform_credentials
@@ -125,7 +113,9 @@ def put(
     provider: str = "",
 ) -> SecretEntry:
     """Store a value, replacing the one at that place and what was said of it."""
-    written = insert(SecretRow).values(_columns(tx, place, value, updated_by, provider))
+    written = insert(SecretRow).values(
+        columns(tx, place, value, provider) | {"updated_by": updated_by}
+    )
     replaced = {
         name: getattr(written.excluded, name)
         for name in (
@@ -190,30 +180,6 @@ def assign(
     )
 
 
-def add_all(
-    tx: Transaction,
-    *,
-    tenant_id: str,
-    workspace_id: str,
-    secrets: Mapping[str, Secret],
-    providers: Mapping[str, str],
-    updated_by: str,
-) -> None:
-    """Store the secrets of a new workspace, in one statement."""
-    if secrets:
-        places = [
-            (SecretPlace(tenant_id=tenant_id, workspace_id=workspace_id, key=key), value)
-            for key, value in secrets.items()
-        ]
-        rows = [
-            _columns(tx, place, value, updated_by, providers.get(place.key, ""))
-            for place, value in places
-        ]
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
-        whose = {"tenant_id": tenant_id, "workspace_id": workspace_id, "updated_by": updated_by}
-        tx.exec_driver_sql(_ADD_ALL, columns | whose)
-
-
 def remove(tx: Transaction, place: SecretPlace) -> bool:
     """Delete the value at a place; False when there was none."""
     at = (
@@ -232,11 +198,11 @@ def remove_all(tx: Connection, workspace_id: str) -> int:
     return tx.execute(delete(SecretRow).where(_S.workspace_id == workspace_id)).rowcount
 
 
-def comingled_keys(tx: Transaction, secrets: Mapping[str, Secret]) -> frozenset[str]:
+def comingled_keys(tx: Transaction, secrets: Mapping[Key, Secret]) -> frozenset[Key]:
     """Which of these values, given by key, equal a platform credential."""
     if not secrets:
         return frozenset()
-    by_fingerprint: dict[bytes, list[str]] = {}
+    by_fingerprint: dict[bytes, list[Key]] = {}
     for key, value in secrets.items():
         by_fingerprint.setdefault(tx.fingerprints.of(value), []).append(key)
     rows = tx.exec_driver_sql(_COMINGLED, {"fingerprints": list(by_fingerprint)})
@@ -304,9 +270,10 @@ def _opened(tx: Transaction, keyring: Keyring, tenant_id: str, row: Any) -> Stor
     return StoredSecret(row.key, scope, value, row.comingled, row.provider or "")
 
 
-def _columns(
-    tx: Transaction, place: SecretPlace, value: Secret, updated_by: str, provider: str
+def columns(
+    tx: Transaction, place: SecretPlace, value: Secret, provider: str | None
 ) -> dict[str, Any]:
+    """What is stored of a value, but for who wrote it."""
     text = value.reveal()
     encoded = text.encode("utf-8")
     sealed = tx.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)
@@ -321,5 +288,4 @@ def _columns(
         "size_bytes": len(place.key) + len(encoded),
         "is_long": len(text) >= LONG_CHARACTERS,
         "provider": provider or None,
-        "updated_by": updated_by,
     }

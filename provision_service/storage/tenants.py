@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import ARRAY, Connection, Row, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from provision_service.domain.billing import BillingMode
@@ -16,6 +16,9 @@ from provision_service.storage.models import TenantRow
 # Built once: building a statement costs more than running it.
 _ENSURE = insert(TenantRow).on_conflict_do_nothing()
 _FIND = select(TenantRow.__table__).where(TenantRow.tenant_id == bindparam("tenant_id"))
+_FIND_MANY = select(TenantRow.__table__).where(
+    TenantRow.tenant_id == func.any(bindparam("tenant_ids", type_=ARRAY(Text())))
+)
 _LOCK = _FIND.with_for_update(key_share=True)
 
 
@@ -38,6 +41,12 @@ def find(tx: Connection, tenant_id: str, *, lock_it: bool = False) -> TenantFact
     """The tenant's facts; with `lock_it` nobody else changes them until the end."""
     row = tx.execute(_LOCK if lock_it else _FIND, {"tenant_id": tenant_id}).one_or_none()
     return None if row is None else tenant_facts(row, row.input_revision)
+
+
+def find_many(tx: Connection, tenant_ids: Collection[str]) -> dict[str, TenantFacts]:
+    """The facts of those that are known."""
+    rows = tx.execute(_FIND_MANY, {"tenant_ids": list(tenant_ids)})
+    return {row.tenant_id: tenant_facts(row, row.input_revision) for row in rows}
 
 
 def count_input(tx: Connection, tenant_id: str) -> None:

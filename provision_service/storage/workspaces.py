@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -26,19 +25,13 @@ from sqlalchemy import (
 )
 
 from agentworkspace.core.ids import uuids_beginning_with
-from agentworkspace.service.prepared import Prepared
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import LastError, Workspace
-from provision_service.domain.registry_port import Admission
-from provision_service.domain.spec import WorkspaceSpec
-from provision_service.storage import outbox
 from provision_service.storage.documents import last_error_document
 from provision_service.storage.models import SecretRow, TenantRow, WorkspaceRow
-from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import (
     Held,
     held_of,
-    spec_values,
 )
 
 _W = WorkspaceRow
@@ -61,32 +54,10 @@ _FIND = _query().where(_W.workspace_id == bindparam("workspace_id"))
 _FIND_MANY = _query().where(
     _W.workspace_id == func.any(bindparam("workspace_ids", type_=ARRAY(Uuid(as_uuid=False))))
 )
-# With its tenant, if that is new, and what the registry has to hear.
-_ADD = Prepared(
-    "add_workspace",
-    """
-WITH tenant AS (
-    INSERT INTO provision.tenants (tenant_id) VALUES (%(tenant_id)s::text) ON CONFLICT DO NOTHING
-), told AS (
-    INSERT INTO provision.outbox (workspace_id, tenant_id, op, payload, next_attempt_time)
-    VALUES (%(workspace_id)s::uuid, %(tenant_id)s::text, 'ADMIT', %(message)s::jsonb,
-            clock_timestamp() + %(not_before)s::interval)
-)
-INSERT INTO provision.workspaces (
-    workspace_id, tenant_id, name, runtime, model, template, parent_id, tier, role,
-    max_concurrent_tasks, budget_limit_micros, compute, delivery_mode, url, workspace_access,
-    required_env, billing_mode_override, status
-) VALUES (
-    %(workspace_id)s::uuid, %(tenant_id)s::text, %(name)s::text, %(runtime)s::text,
-    %(model)s::text, %(template)s::text, %(parent_id)s::uuid, %(tier)s::integer, %(role)s::text,
-    %(max_concurrent_tasks)s::integer, %(budget_limit_micros)s::bigint, %(compute)s::jsonb,
-    %(delivery_mode)s::text, %(url)s::text, %(workspace_access)s::text, %(required_env)s::text[],
-    %(billing_mode_override)s::text, 'PENDING'
-)
-RETURNING incarnation, revision, input_revision, admitted, create_time, update_time
-""",
-)
 _LOCK = _FIND.with_for_update(of=_W, key_share=True)
+_LOCK_FREE = _FIND_MANY.order_by(_W.workspace_id).with_for_update(
+    of=_W, key_share=True, skip_locked=True
+)
 
 
 def find(tx: Connection, workspace_id: str) -> Held | None:
@@ -115,6 +86,12 @@ def lock(tx: Connection, workspace_id: str) -> Held | None:
     """The same as `find`, and nobody else changes it until this transaction ends."""
     row = tx.execute(_LOCK, {"workspace_id": workspace_id}).one_or_none()
     return None if row is None else held_of(row)
+
+
+def lock_free(tx: Connection, workspace_ids: Sequence[str]) -> dict[str, Held]:
+    """The same for those of these that nobody else holds, by id."""
+    rows = tx.execute(_LOCK_FREE, {"workspace_ids": list(workspace_ids)})
+    return {row.workspace_id: held_of(row) for row in rows}
 
 
 def page(
@@ -175,44 +152,6 @@ def count_living(tx: Connection) -> int:
 def _begins_with(prefix: str) -> ColumnElement[bool]:
     found = uuids_beginning_with(prefix)
     return false() if found is None else _W.workspace_id.between(*found)
-
-
-def add(
-    tx: Connection,
-    *,
-    tenant: TenantFacts,
-    spec: WorkspaceSpec,
-    admission: Admission,
-    first_token_sha256: str | None,
-    not_before: timedelta,
-) -> Workspace:
-    """Store a new workspace and the message of it for the registry, which is delivered after
-    `not_before`; its tenant becomes known with it.
-    """
-    values = spec_values(spec)
-    row = _ADD.run(
-        tx,
-        {
-            **values,
-            "workspace_id": admission.workspace_id,
-            "tenant_id": admission.tenant_id,
-            "compute": json.dumps(values["compute"]),
-            "message": json.dumps(outbox.admission_payload(admission, first_token_sha256)),
-            "not_before": not_before,
-        },
-    ).one()
-    return Workspace(
-        id=admission.workspace_id,
-        tenant_id=admission.tenant_id,
-        spec=spec,
-        status=WorkspaceStatus.PENDING,
-        incarnation=row.incarnation,
-        etag=str(row.revision),
-        input_revision=row.input_revision + tenant.input_revision,
-        admitted=row.admitted,
-        create_time=row.create_time,
-        update_time=row.update_time,
-    )
 
 
 def change_spec(tx: Connection, workspace_id: str, values: Mapping[str, Any]) -> None:

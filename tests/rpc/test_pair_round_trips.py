@@ -87,18 +87,18 @@ def launched(pair: Pair, workspace_id: str) -> None:
     assert answer.env
 
 
-def test_a_create_takes_eight_statements_here_and_two_in_the_registry(pair: Pair) -> None:
+def test_a_create_takes_five_statements_here_and_two_in_the_registry(pair: Pair) -> None:
     before = calls(pair)
     with statements() as sent:
         created(pair)
-    assert sent == {"provision-service": 8, "registry-service": 2}
+    assert sent == {"provision-service": 5, "registry-service": 2}
     assert calls(pair) - before == {"AdmitWorkspace": 1}
 
 
-def test_a_launch_takes_eight_statements_here_and_two_in_the_registry(pair: Pair) -> None:
+def test_a_launch_takes_five_statements_here_and_two_in_the_registry(pair: Pair) -> None:
     workspace_id = created(pair)
     before = calls(pair)
     with statements() as sent:
         launched(pair, workspace_id)
-    assert sent == {"provision-service": 8, "registry-service": 2}
+    assert sent == {"provision-service": 5, "registry-service": 2}
     assert calls(pair) - before == {"BeginIncarnation": 1}

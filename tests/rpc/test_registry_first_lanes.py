@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ def test_a_second_batch_is_sent_while_the_first_is_away_and_none_has_more_than_6
             pool=pool,
             lines=_NOTHING,
             new_secret=_NOTHING,
+            heartbeat_interval=timedelta(seconds=30),
             metrics=RegistryMetrics(CollectorRegistry()),
             max_batch=256,
             max_waiting=1024,

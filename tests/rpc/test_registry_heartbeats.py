@@ -32,7 +32,7 @@ def running(
 
 
 def _until_lines(running: Running) -> None:
-    eventually(lambda: running.registry.hot.lines.open_now == 4)
+    eventually(lambda: running.service.hot.lines.open_now == 4)
 
 
 def up(running: Running) -> tuple[Workspace, str]:

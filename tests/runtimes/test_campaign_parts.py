@@ -147,7 +147,9 @@ def on_the_map_alone(program: str, mode: str, *arrivals: Arrival, said: str = ""
     launched = Launched(
         workspace=WORKSPACE,
         environment={},
+        provision="",
         steps=steps,
+        passing={},
         secrets={**SECRETS, "KIMI_API_KEY": value_of("KIMI_API_KEY", "a tenant")},
     )
     run = Run(output=KNOWN, code=0, arrivals=arrivals, asked=frozenset())

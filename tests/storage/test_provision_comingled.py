@@ -36,7 +36,6 @@ from provision_service.commands.unregister_platform_credential import (
 from provision_service.domain.records import PlatformCredential
 from provision_service.domain.refusals import Reason
 from provision_service.storage import platform_credentials
-from provision_service.storage.secrets import add_all
 from tests.storage.provision_world import (
     ADMIN,
     LAUNCHER,
@@ -214,27 +213,13 @@ def test_of_ten_thousand_secrets_the_shared_ones_are_found_and_no_other(
     seeded: set[str] = set()
     for number in range(50):
         tenant = f"tenant-{number:03}"
-        workspaces = [
-            world.create(replace(OPUS, runtime="external"), secrets={}, tenant=tenant)
-            for _ in range(2)
-        ]
-        for index, workspace in enumerate(workspaces):
-            secrets = {
-                f"FILLER_{n}": Secret(f"value-{tenant}-{index}-{n}-long-enough") for n in range(96)
-            }
-            secrets |= {name: Secret(f"{name}-of-{tenant}-{index}") for name in names}
+        for index in range(2):
+            secrets = {f"FILLER_{n}": f"value-{tenant}-{index}-{n}-long-enough" for n in range(96)}
+            secrets |= {name: f"{name}-of-{tenant}-{index}" for name in names}
             if number % 10 == 0:
-                secrets["OPENAI_API_KEY"] = Secret(f"sk-shared-by-several-{index}")
+                secrets["OPENAI_API_KEY"] = f"sk-shared-by-several-{index}"
                 seeded.add(f"sk-shared-by-several-{index}")
-            with world.store.transaction() as tx:
-                add_all(
-                    tx,
-                    tenant_id=tenant,
-                    workspace_id=workspace.id,
-                    secrets=secrets,
-                    providers={},
-                    updated_by="test",
-                )
+            world.create(replace(OPUS, runtime="external"), secrets=secrets, tenant=tenant)
     assert world.count("secrets") == 10_000
     register(world, "OPENAI_API_KEY-of-tenant-001-0", name="openai-prod")
     result = audit(world)

@@ -1,0 +1,123 @@
+"""CreateWorkspace of many: four statements, one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agentworkspace.core.refusal import Refusal
+from provision_service.commands import create_workspace, new_workspace
+from provision_service.commands.create_workspace import CreateWorkspace, Stored
+from provision_service.commands.deployment import Deployment
+from provision_service.commands.new_workspace import Decided, Draft
+from provision_service.launch import decide
+from provision_service.launch.decide import Files
+from provision_service.storage import creating, secrets, tenants
+from provision_service.storage.requests import RequestKey
+from provision_service.storage.store import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One that may be created together with others."""
+
+    command: CreateWorkspace
+    wanted: Draft
+    request: tuple[RequestKey, bytes]
+
+
+def run(
+    store: Store, commands: Sequence[CreateWorkspace], deployment: Deployment
+) -> list[Stored | None]:
+    """What is stored of each, in order, before the registry is asked; None: not that simple, run
+    `create_workspace` for it alone.
+
+    What `create_workspace` would refuse, repeat or ask a vendor about is answered None, and left
+    as it was.
+    """
+    files = Files(deployment)
+    asked = _asked(store, commands, deployment, files)
+    stored: dict[int, Stored] = {}
+    if asked:
+        with store.transaction() as tx:
+            decided = _decided(tx, asked, deployment, files)
+            new = [
+                create_workspace.new_of(
+                    asked[place].command,
+                    deployment,
+                    wanted=asked[place].wanted,
+                    decided=each,
+                    request=asked[place].request,
+                )
+                for place, each in decided.items()
+            ]
+            added = creating.add(tx, new) if new else {}
+        for place, each in decided.items():
+            workspace = added.get(commands[place].workspace_id)
+            if workspace:
+                stored[place] = create_workspace.stored_of(workspace, asked[place].wanted, each)
+    return [stored.get(place) for place in range(len(commands))]
+
+
+def _asked(
+    store: Store, commands: Sequence[CreateWorkspace], deployment: Deployment, files: Files
+) -> dict[int, _Asked]:
+    """By place, one of each request; none where a tenant may have to bind a usage token."""
+    asked: dict[int, _Asked] = {}
+    seen: set[RequestKey] = set()
+    if decide.has_single_token(deployment, files):
+        return asked
+    for place, command in enumerate(commands):
+        key = create_workspace.key_of(command)
+        wanted = None if key in seen else _wanted(command, deployment, files)
+        if wanted:
+            seen.add(key)
+            request = key, create_workspace.digest_of(store, command)
+            asked[place] = _Asked(command=command, wanted=wanted, request=request)
+    return asked
+
+
+def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft | None:
+    """None where more has to be looked at than a batch does."""
+    if command.validate_only or command.spec.parent_id:
+        return None
+    if new_workspace.has_probes(deployment, files, command.spec.template):
+        return None
+    try:
+        command.call.caller.require_tenant(command.tenant_id)
+        return create_workspace.draft_of(command, deployment, files)
+    except Refusal:
+        return None
+
+
+def _decided(
+    tx: Transaction, asked: Mapping[int, _Asked], deployment: Deployment, files: Files
+) -> dict[int, Decided]:
+    """By place, those that nothing refuses."""
+    whose = {each.wanted.workspace_id: each.wanted.tenant_id for each in asked.values()}
+    facts = tenants.find_many(tx, set(whose.values()))
+    shared = secrets.read_merged_of_many(tx, whose)
+    comingled = secrets.comingled_keys(
+        tx,
+        {
+            (place, key): value
+            for place, each in asked.items()
+            for key, value in each.wanted.secrets.items()
+        },
+    )
+    decided: dict[int, Decided] = {}
+    for place, each in asked.items():
+        wanted, tenant_id = each.wanted, each.wanted.tenant_id
+        try:
+            decided[place] = new_workspace.judge(
+                tx,
+                deployment,
+                files,
+                wanted,
+                tenant=facts.get(tenant_id) or new_workspace.new_tenant(tenant_id),
+                shared=shared[wanted.workspace_id],
+                comingled={key for key in wanted.secrets if (place, key) in comingled},
+            )
+        except Refusal:
+            continue
+    return decided
