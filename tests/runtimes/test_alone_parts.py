@@ -20,6 +20,7 @@ def launched(workspace: str = "w-1", **environment: str) -> Launched:
     return Launched(
         workspace=workspace,
         provision="p",
+        steps=frozenset(),
         environment={**told, **environment},
         secrets={},
         passing={"workspace": workspace},
