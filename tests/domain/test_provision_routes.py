@@ -53,6 +53,30 @@ def test_a_name_of_another_program_is_an_ordinary_secret(name: str) -> None:
 
 @pytest.mark.parametrize("scope", ["tenant", "workspace"])
 @pytest.mark.parametrize(
+    ("runtime", "model", "own"),
+    [
+        ("hermes", "moonshot/kimi-k2.6", {}),
+        ("hermes", "kimi-coding/kimi-k2", {"KIMI_API_KEY": "own"}),
+        ("openclaw", "moonshot/kimi-k2.6", {}),
+        ("openclaw", "moonshot:kimi-k2.6", {"KIMI_API_KEY": "own"}),
+    ],
+)
+def test_another_programs_settings_and_proxies_never_reach_its_box(
+    runtime: str, model: str, own: dict[str, str], scope: str
+) -> None:
+    for name in {
+        "hermes": ["HERMES_HOME", "HERMES_MANAGED_DIR", "HERMES_IGNORE_USER_CONFIG"],
+        "openclaw": ["OPENCLAW_CONFIG_PATH", "OPENCLAW_DEBUG_PROXY_URL"],
+    }[runtime]:
+        tenant, workspace = ({name: "x"}, own) if scope == "tenant" else ({}, {**own, name: "x"})
+        decision = launch(runtime, model, tenant=tenant, workspace=workspace)
+        assert name not in environment(decision)
+        assert list(removed(decision)) == [name]
+        assert warnings(decision) == ["ROUTE_NAME_REMOVED"]
+
+
+@pytest.mark.parametrize("scope", ["tenant", "workspace"])
+@pytest.mark.parametrize(
     "name",
     [
         "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL",

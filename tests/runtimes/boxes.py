@@ -56,11 +56,19 @@ def run(
     command: Sequence[str],
     environment: Mapping[str, str],
     *,
+    files: Mapping[str, str] | None = None,
     seconds: float = SECONDS,
 ) -> Run:
-    """Start it in an empty home, with this environment and what any image has; wait for its end."""
+    """Start it with this environment and what any image has; wait for its end.
+
+    Its home is empty but for `files`: text by path below it. It is the directory to work in, too.
+    """
     rig.forget()
     with tempfile.TemporaryDirectory(prefix="agentworkspace-box-") as home:
+        for path, text in (files or {}).items():
+            file = Path(home, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
         image = {"PATH": program.path, "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb"}
         process = subprocess.Popen(
             command,

@@ -16,7 +16,7 @@ from tests.runtimes.boxes import SECONDS, Run, by_itself, run, through_the_runne
 from tests.runtimes.cases import CASES, MANAGED, Case
 from tests.runtimes.hostile import catalogue, temptations
 from tests.runtimes.launches import Launched, Launcher
-from tests.runtimes.lures import LURES, STRAY, Lure
+from tests.runtimes.lures import LURES, STRAY, Lure, files_of
 from tests.runtimes.own_keys import A_BOX, ENDS, OwnKeys
 from tests.runtimes.programs import Program
 from tests.runtimes.results import ALONE, BITES, HOSTILE, LAUNCH, OLDER, OWN_KEY, Proof
@@ -134,7 +134,8 @@ class Campaign:
             return [_refusal(error)]
         if not anew and self.answers.knows(case, launched):
             return []
-        seen = self._seen(case, launched)
+        # What a lure points to lies in the home of every box: it must not matter.
+        seen = self._seen(case, launched, files_of(case.runtime))
         if not seen:
             self.answers.add(case, launched)
         return seen
@@ -143,20 +144,24 @@ class Campaign:
         """Set behind our back, just before the program, it must change what is seen."""
         launched = self.launcher.launch(case)
         behind = ["env", *(f"{name}={value}" for name, value in lure.variables.items())]
-        if not self._seen(case, launched, behind=behind, seconds=lure.seconds):
+        seen = self._seen(case, launched, lure.files, behind=behind, seconds=lure.seconds)
+        if not seen:
             yield "it changes nothing, so refusing it proves nothing"
 
     def _seen(
         self,
         case: Case,
         launched: Launched,
+        files: Mapping[str, str],
         *,
         behind: Iterable[str] = (),
         seconds: float = SECONDS,
     ) -> list[str]:
         program = self.programs[case.run_by]
         command = through_the_runner(program, behind)
-        done: Run = run(self.rig, program, command, launched.environment, seconds=seconds)
+        done: Run = run(
+            self.rig, program, command, launched.environment, files=files, seconds=seconds
+        )
         secrets = {**launched.secrets, "the stranger's key": STRAY}
         return complaints(case, done, secrets, launched.workspace)
 

@@ -6,8 +6,9 @@ tenant, where it must not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tests.runtimes.boxes import SECONDS
@@ -23,13 +24,15 @@ STRAY: Final = "sk-stray-0123456789abcdef0123456789"
 class Lure:
     """`variables` change what a launch of this runtime and mode does.
 
-    Within `seconds`: a program that waits for ever for a socket need not be waited for. What is
-    `rare` is tried in the long campaign alone.
+    `files`, by their path, are what a variable points to: the home is a tenant's own. Within
+    `seconds`: a program that waits for ever for a socket need not be waited for. What is `rare` is
+    tried in the long campaign alone.
     """
 
     runtime: str
     mode: str
     variables: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
     seconds: float = SECONDS
     rare: bool = False
 
@@ -149,6 +152,19 @@ def _hermes(mode: str, **variables: str) -> Lure:
 _HERMES: Final = (
     _hermes(MANAGED, HERMES_INFERENCE_MODEL="stray/model"),
     _hermes(MANAGED, HERMES_HOME="/nowhere"),
+    Lure(
+        runtime="hermes",
+        mode=MANAGED,
+        variables={"HERMES_MANAGED_DIR": "stray"},
+        files={
+            "stray/config.yaml": json.dumps(
+                {
+                    "model": {"base_url": f"{STRANGER}/v1"},
+                    "providers": {"workspace": {"base_url": f"{STRANGER}/v1"}},
+                }
+            ),
+        },
+    ),
     _hermes(BY_KEY, ANTHROPIC_AUTH_TOKEN=STRAY),
     *_by_proxy("hermes", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"),
 )
@@ -175,10 +191,23 @@ def _openclaw(mode: str, **variables: str) -> Lure:
 _OPENCLAW: Final = (
     _openclaw(MANAGED, OPENCLAW_STATE_DIR="/nowhere"),
     _openclaw(MANAGED, OPENCLAW_CONFIG_PATH="/nowhere/openclaw.json"),
+    _openclaw(
+        MANAGED,
+        OPENCLAW_DEBUG_PROXY_ENABLED="1",
+        OPENCLAW_DEBUG_PROXY_REQUIRE="1",
+        OPENCLAW_DEBUG_PROXY_URL=_PLAIN,
+    ),
     *_by_proxy("openclaw", "HTTPS_PROXY", "https_proxy"),
 )
 
 LURES: Final = (*_CLAUDE, *_CODEX, *_HERMES, *_ADK, *_OPENCLAW)
+
+
+def files_of(runtime: str) -> dict[str, str]:
+    """What all lures of a runtime point to."""
+    return {
+        path: text for lure in LURES if lure.runtime == runtime for path, text in lure.files.items()
+    }
 
 
 # Names that the catalogue refuses and that no lure shows to bite, with the reason to refuse them.
@@ -230,17 +259,22 @@ UNSHOWN: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "hermes": {
         "HERMES_INFERENCE_PROVIDER": "the settings' provider wins over it",
-        "HERMES_PROFILE": _SETTINGS,
-        "HERMES_CONFIG": _SETTINGS,
-        "HERMES_MANAGED": _SETTINGS,
-        "HERMES_MODEL": _UNSEEN,
+        "HERMES_PROFILE": "whom the program's notes are signed by",
+        "HERMES_CONFIG": _UNSEEN,
+        "HERMES_MANAGED": "keeps the program from writing its settings",
+        "HERMES_IGNORE_USER_CONFIG": "for the program's conversations, not for a single question",
+        "HERMES_MODEL": "for work on a schedule, which a single question is not",
         "HERMES_DEFAULT_MODEL": _UNSEEN,
         "ANTHROPIC_CUSTOM_HEADERS": "read by newer client libraries than this version brings",
         "OPENAI_CUSTOM_HEADERS": "read by newer client libraries than this version brings",
         "OPENROUTER_BASE_URL": _TENANTS_OWN,
         "CUSTOM_BASE_URL": _TENANTS_OWN,
     },
-    "openclaw": {"OPENCLAW_HOME": _SETTINGS, "OPENCLAW_PROFILE": _SETTINGS},
+    "openclaw": {
+        "OPENCLAW_HOME": _SETTINGS,
+        "OPENCLAW_PROFILE": _SETTINGS,
+        "OPENCLAW_DEBUG_PROXY_CERT_DIR": "beside the proxy's switch, which is shown",
+    },
     "google-adk": {
         "GOOGLE_VERTEX_BASE_URL": "takes effect beside GOOGLE_GENAI_USE_VERTEXAI, which is shown",
         "USE_LITELLM_PROXY": _UNSEEN,

@@ -233,6 +233,8 @@ def test_a_hostile_tenant_sets_every_route_and_credential_but_what_it_may_choose
         managed
     )
     assert managed["ANTHROPIC_VERTEX_BASE_URL"] == STRANGER
+    # A blank is absent, and tempts nobody.
+    assert [name for name, value in managed.items() if not value] == []
     own = temptations(document, replace(MANAGED_CLAUDE, mode="byok by key"))
     assert "CLAUDE_CODE_USE_VERTEX" in own
     assert not {"ANTHROPIC_BASE_URL", "HTTPS_PROXY"} & set(own)
