@@ -16,6 +16,7 @@ from tests.faults.servers import Server, reachable_directory, started
 from tests.lifecycle import processes
 from tests.lifecycle.processes import Pair
 from tests.pages import DEPLOY, blocks, run
+from tests.postgres import PostgresServer
 from tests.rpc.registry_server import secret_of
 
 pytestmark = pytest.mark.timeout(480)
@@ -102,6 +103,37 @@ def test_an_operator_can_follow_the_page_from_its_beginning_to_the_last_incident
     assert told.rstrip().endswith("(none)")
     for secret in ("one-key-of-the-platform", secret_of("operator"), "no-real-token"):
         assert secret not in told
+
+
+def test_a_tenant_moves_to_another_cell_as_the_page_says(
+    pair: Pair, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    token = tmp_path / "admin-token"
+    token.write_text(secret_of("operator"))
+    with (
+        postgres.fresh_database("registry") as registry,
+        postgres.fresh_database("provision") as provision,
+        processes.pair(registry, provision, tmp_path / "another cell") as cell,
+    ):
+        contexts = "".join(
+            f"workspacectl context set {name} --registry {each.registry.address}"
+            f" --provision {each.provision.address} --token-file {token}\n"
+            for name, each in (("old", pair), ("new", cell))
+        )
+        told = run(
+            tmp_path,
+            {"TENANT": "acme"},
+            contexts,
+            WORLD,
+            "printf an-example-and-no-real-token >claude.token",
+            *blocks("README.md", "Moving a tenant to another cell"),
+            "echo; for cell in old new; do workspacectl --context $cell workspaces list; done",
+        )
+    old, new = (each.splitlines() for each in told.rsplit("\n\n", 1)[1].split("ID  ")[1:])
+    assert [line.split()[1:3] for line in old[1:]] == [["writer", "globex"]]
+    assert [line.split()[1:3] for line in new[1:]] == [["reviewer", "acme"]]
+    assert "PROVISIONING" in new[1]
+    assert "an-example-and-no-real-token" in next(tmp_path.glob("*-*.env")).read_text()
 
 
 def test_the_roles_of_the_page_serve_and_do_not_own_the_audit(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_create_sends_spec_file_flags_and_secrets(pair: Pair, tmp_path: Path) ->
     assert KEY not in result.out + result.err
 
 
+def test_o_name_prints_what_was_created_and_not_what_stands_beside_it(
+    pair: Pair, tmp_path: Path
+) -> None:
+    create = ("workspaces", "create", "--tenant", "acme", "--out", str(tmp_path / "token"))
+
+    assert pair.run(*create, "-o", "name").out == f"{WORKSPACE}\n"
+
+
 @pytest.mark.parametrize("said", ["minimax", "=minimax", "ANTHROPIC_API_KEY="])
 def test_whose_a_secret_is_is_said_by_its_name(pair: Pair, said: str) -> None:
     result = pair.run("workspaces", "create", "--tenant", "acme", "--secret-provider", said)

@@ -109,11 +109,12 @@ def names_of(answer: Answer) -> Iterable[str]:
     if answer.names is not None:
         return answer.names
     found = _document(answer.document, frozenset())
-    listed = next((each for each in found.values() if _is_rows(each)), None)
-    if listed is not None:
-        return [_name_in(row) for row in listed]
     about = next((each for each in found.values() if isinstance(each, dict)), found)
-    return [name for name in (_name_in(about) or _name_in(found),) if name]
+    # What it is about goes before lists beside it, such as warnings; a list alone has neither.
+    if name := _name_in(about) or _name_in(found):
+        return [name]
+    listed = next((each for each in found.values() if _is_rows(each)), ())
+    return [_name_in(row) for row in listed]
 
 
 def _is_rows(value: object) -> bool:

@@ -181,12 +181,7 @@ class CommandLine(Generic[S]):
             f" default {_WAIT.total_seconds():.0f}",
         )
         add("check-config", self._check_config, "list every setting, and what is wrong with it")
-        asking = add(
-            "health",
-            self._health,
-            health_check.MEANING,
-            embedded=False,
-        )
+        asking = add("health", self._health, health_check.MEANING, embedded=False)
         health_check.add_arguments(asking, self.settings.SERVICE)
         audit = add("audit", self._audit, "prove the audit, prune it, or begin a new chain of it")
         audit_commands.add_arguments(audit)
