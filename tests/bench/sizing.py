@@ -24,8 +24,8 @@ _ASKED: Final = {
 # A core is planned to be busy for so much of the time, a PostgreSQL to have so many of them.
 BUSY: Final = 0.6
 POSTGRES_CORES: Final = 8
-# Of one process: REGISTRY_THREADS + 11, as they come.
-CONNECTIONS: Final = 19
+# Of one process: REGISTRY_THREADS + 12, as they come.
+CONNECTIONS: Final = 20
 _LABELS: Final = (
     "boxes",
     "heartbeats a second",
