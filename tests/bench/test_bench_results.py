@@ -110,7 +110,7 @@ def test_every_command_of_the_page_is_understood() -> None:
         for line in page.README.read_text().splitlines()
         if line.startswith("    .venv/bin/python -m tests.bench")
     ]
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command in commands:
         parser().parse_args(shlex.split(command))
 
@@ -176,6 +176,6 @@ def test_fleets_of_other_sizes_are_what_their_calls_cost() -> None:
         (1_000_000, 19, 5, 11_000_000, 1),
         (10_000_000, 184, 50, 110_000_000, 7),
     ]
-    assert "| connections to PostgreSQL | 38 | 361 | 3,496 |" in sizing.markdown(fleets)
+    assert "| connections to PostgreSQL | 40 | 380 | 3,680 |" in sizing.markdown(fleets)
     assert "| database, GB | 0.3 | 3.0 | 30.0 |" in sizing.markdown(fleets)
     assert sizing.of(found[1:], bytes_a_box=3000.0) == []
