@@ -35,16 +35,16 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
         self, request: pb.SetGlobalSecretRequest, context: object
     ) -> pb.SetGlobalSecretResponse:
         core, command = self._core, parse.set_global_secret(request, current_call())
-        result = await core.run(set_global_secret.run, command, core.deployment)
-        return pb.SetGlobalSecretResponse(secret=render.secret(result.secret))
+        stored = await core.run(set_global_secret.run, command, core.deployment)
+        return pb.SetGlobalSecretResponse(secret=render.secret(stored))
 
     @override
     async def DeleteGlobalSecret(
         self, request: pb.DeleteGlobalSecretRequest, context: object
     ) -> pb.DeleteGlobalSecretResponse:
         command = parse.delete_global_secret(request, current_call())
-        result = await self._core.run(delete_global_secret.run, command)
-        return pb.DeleteGlobalSecretResponse(deleted=result.deleted)
+        deleted = await self._core.run(delete_global_secret.run, command)
+        return pb.DeleteGlobalSecretResponse(deleted=deleted)
 
     @override
     async def SetWorkspaceSecret(
@@ -67,8 +67,8 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
         self, request: pb.DeleteWorkspaceSecretRequest, context: object
     ) -> pb.DeleteWorkspaceSecretResponse:
         command = parse.delete_workspace_secret(request, current_call())
-        result = await self._core.run(delete_workspace_secret.run, command)
-        return pb.DeleteWorkspaceSecretResponse(deleted=result.deleted)
+        deleted = await self._core.run(delete_workspace_secret.run, command)
+        return pb.DeleteWorkspaceSecretResponse(deleted=deleted)
 
     @override
     async def ListSecrets(
@@ -121,5 +121,5 @@ class Secrets(secret_service_pb2_grpc.SecretServiceServicer):
         self, request: pb.UnregisterPlatformCredentialRequest, context: object
     ) -> pb.UnregisterPlatformCredentialResponse:
         command = parse.unregister_platform_credential(request, current_call())
-        result = await self._core.run(unregister_platform_credential.run, command)
-        return pb.UnregisterPlatformCredentialResponse(deleted=result.deleted)
+        deleted = await self._core.run(unregister_platform_credential.run, command)
+        return pb.UnregisterPlatformCredentialResponse(deleted=deleted)

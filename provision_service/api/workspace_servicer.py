@@ -82,8 +82,8 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.GetWorkspaceRequest, context: object
     ) -> pb.GetWorkspaceResponse:
         core, command = self._core, parse.get_workspace(request, current_call())
-        result = await core.run(get_workspace.run, command, core.deployment, core.registry)
-        return pb.GetWorkspaceResponse(workspace=render.workspace(result.workspace))
+        found = await core.run(get_workspace.run, command, core.deployment, core.registry)
+        return pb.GetWorkspaceResponse(workspace=render.workspace(found))
 
     @override
     async def ListWorkspaces(
@@ -108,9 +108,9 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.RemoveWorkspaceRequest, context: object
     ) -> pb.RemoveWorkspaceResponse:
         core, command = self._core, parse.remove_workspace(request, current_call())
-        result = await core.run(remove_workspace.run, command, core.deployment, core.registry)
+        found = await core.run(remove_workspace.run, command, core.deployment, core.registry)
         core.wake_outbox()
-        return pb.RemoveWorkspaceResponse(workspace=render.workspace(result.workspace))
+        return pb.RemoveWorkspaceResponse(workspace=render.workspace(found))
 
     @override
     async def ProvisionWorkspace(
@@ -182,8 +182,8 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.GetProvisionRequest, context: object
     ) -> pb.GetProvisionResponse:
         core, command = self._core, parse_provisions.get_provision(request, current_call())
-        result = await core.run(get_provision.run, command, core.deployment, core.registry)
-        return pb.GetProvisionResponse(provision=render_provisions.provision(result.provision))
+        found = await core.run(get_provision.run, command, core.deployment, core.registry)
+        return pb.GetProvisionResponse(provision=render_provisions.provision(found))
 
     @override
     async def ListProvisions(

@@ -19,15 +19,8 @@ class DeleteGlobalSecret:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteGlobalSecretResult:
-    """`deleted` is False when there was none."""
-
-    deleted: bool
-
-
-def run(store: Store, command: DeleteGlobalSecret) -> DeleteGlobalSecretResult:
-    """Delete it."""
+def run(store: Store, command: DeleteGlobalSecret) -> bool:
+    """Delete it. False: there was none."""
     command.call.caller.require_tenant(command.tenant_id)
     place = SecretPlace(tenant_id=command.tenant_id, workspace_id=None, key=command.key)
     with store.transaction() as tx:
@@ -43,4 +36,4 @@ def run(store: Store, command: DeleteGlobalSecret) -> DeleteGlobalSecretResult:
                 subject=command.key,
                 details={"scope": "global"},
             )
-    return DeleteGlobalSecretResult(deleted=deleted)
+    return deleted

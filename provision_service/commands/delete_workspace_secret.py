@@ -20,15 +20,8 @@ class DeleteWorkspaceSecret:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteWorkspaceSecretResult:
-    """`deleted` is False when there was none."""
-
-    deleted: bool
-
-
-def run(store: Store, command: DeleteWorkspaceSecret) -> DeleteWorkspaceSecretResult:
-    """Delete it; of a removed workspace there is none."""
+def run(store: Store, command: DeleteWorkspaceSecret) -> bool:
+    """Delete it. False: there was none, as of a removed workspace."""
     with store.transaction() as tx:
         workspace = access.lock_workspace(tx, command.call, command.workspace_id).workspace
         place = SecretPlace(
@@ -46,4 +39,4 @@ def run(store: Store, command: DeleteWorkspaceSecret) -> DeleteWorkspaceSecretRe
                 subject=command.key,
                 details={"scope": "workspace"},
             )
-    return DeleteWorkspaceSecretResult(deleted=deleted)
+    return deleted

@@ -21,16 +21,9 @@ class GetProvision:
     provision_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetProvisionResult:
-    """The launch with resolution and manifest."""
-
-    provision: Provision
-
-
 def run(
     store: Store, command: GetProvision, deployment: Deployment, registry: Registry
-) -> GetProvisionResult:
+) -> Provision:
     """Read it; while it is on its way the registry is asked after it, briefly."""
     with store.reading() as tx:
         provision, _ = access.read_provision(tx, command.call, command.provision_id)
@@ -39,4 +32,4 @@ def run(
     ):
         with store.reading() as tx:
             provision, _ = access.read_provision(tx, command.call, command.provision_id)
-    return GetProvisionResult(provision=provision)
+    return provision

@@ -22,24 +22,17 @@ class GetWorkspace:
     workspace_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetWorkspaceResult:
-    """The workspace as it stands."""
-
-    workspace: Workspace
-
-
 def run(
     store: Store, command: GetWorkspace, deployment: Deployment, registry: Registry
-) -> GetWorkspaceResult:
+) -> Workspace:
     """Read it; a launch on its way is asked after at the registry, briefly, and stored."""
     with store.reading() as tx:
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
         launch = provisions.newest(tx, command.workspace_id)
     if workspace.remove_time is not None or launch is None:
-        return GetWorkspaceResult(workspace=workspace)
+        return workspace
     is_on_its_way = launch.state in observation.ON_ITS_WAY
     if is_on_its_way and observation.peek(store, deployment, registry, workspace.id):
         with store.reading() as tx:
             workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
-    return GetWorkspaceResult(workspace=workspace)
+    return workspace

@@ -32,25 +32,18 @@ class RemoveWorkspace:
     workspace_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveWorkspaceResult:
-    """The workspace as it stands."""
-
-    workspace: Workspace
-
-
 # The removal itself retires at once; only when that failed is it the outbox's turn.
 _OUTBOX_WAITS: Final = timedelta(seconds=1)
 
 
 def run(
     store: Store, command: RemoveWorkspace, deployment: Deployment, registry: Registry
-) -> RemoveWorkspaceResult:
+) -> Workspace:
     """Remove it, then retire it at the registry at once if that answers."""
     with store.transaction() as tx:
         held = access.lock_workspace(tx, command.call, command.workspace_id)
         if held.workspace.remove_time is not None:
-            return RemoveWorkspaceResult(workspace=held.workspace)
+            return held.workspace
         remove(tx, command.call, held.workspace)
         outbox.add_retire(
             tx,
@@ -60,7 +53,7 @@ def run(
         )
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
     _retire(store, deployment, registry, workspace)
-    return RemoveWorkspaceResult(workspace=workspace)
+    return workspace
 
 
 def remove(tx: Connection, call: Call, workspace: Workspace) -> None:

@@ -26,14 +26,7 @@ class SetGlobalSecret:
     value: Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetGlobalSecretResult:
-    """The secret without its value."""
-
-    secret: SecretEntry
-
-
-def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGlobalSecretResult:
+def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SecretEntry:
     """Store it, for every workspace of the tenant. Raises FORBIDDEN_ENV_KEY,
     PLATFORM_CREDENTIAL_COMINGLED, BYPASS_KEY_REFUSED, SECRET_LIMIT_EXCEEDED.
     """
@@ -60,4 +53,4 @@ def run(store: Store, command: SetGlobalSecret, deployment: Deployment) -> SetGl
             subject=command.key,
             details={"scope": "global"},
         )
-    return SetGlobalSecretResult(secret=secret)
+    return secret

@@ -17,15 +17,8 @@ class UnregisterPlatformCredential:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnregisterPlatformCredentialResult:
-    """`deleted` is False when there was none."""
-
-    deleted: bool
-
-
-def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatformCredentialResult:
-    """Forget every value registered under the name."""
+def run(store: Store, command: UnregisterPlatformCredential) -> bool:
+    """Forget every value registered under the name. False: there was none."""
     require_every_tenant(command.call)
     with store.transaction() as tx:
         gone = platform_credentials.unregister(tx, name=command.name)
@@ -37,4 +30,4 @@ def run(store: Store, command: UnregisterPlatformCredential) -> UnregisterPlatfo
                 subject=command.name,
                 details={"values": str(gone)},
             )
-    return UnregisterPlatformCredentialResult(deleted=gone > 0)
+    return gone > 0

@@ -27,17 +27,10 @@ class CompleteProvision:
     error: ProvisionError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompleteProvisionResult:
-    """The launch; `provision.state` and `provision.rerun_required` are the answer."""
-
-    provision: Provision
-
-
 _UNEXPLAINED: Final = ProvisionError(code="LAUNCH_FAILED", message="the launcher gave no reason")
 
 
-def run(store: Store, command: CompleteProvision) -> CompleteProvisionResult:
+def run(store: Store, command: CompleteProvision) -> Provision:
     """End the claim; the same outcome again is a no-op.
 
     `rerun_required` says that the inputs changed since the environment was built. Raises
@@ -46,14 +39,14 @@ def run(store: Store, command: CompleteProvision) -> CompleteProvisionResult:
     with store.transaction() as tx:
         provision, now = holding.lock(tx, command.call, command.provision_id)
         if provision.complete_time is not None and provision.outcome is command.outcome:
-            return CompleteProvisionResult(provision=provision)
+            return provision
         if provision.outcome is not None:
             raise access.superseded(provision.id, f"it was completed as {provision.outcome}")
         if provision.state not in holding.PAST_THE_CLAIM:
             holding.require_claim(provision, now)
         _complete(tx, command, provision)
         provision, _ = access.read_provision(tx, command.call, provision.id)
-    return CompleteProvisionResult(provision=provision)
+    return provision
 
 
 def _complete(tx: Connection, command: CompleteProvision, provision: Provision) -> None:

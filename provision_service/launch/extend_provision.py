@@ -22,14 +22,7 @@ class ExtendProvision:
     provision_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtendProvisionResult:
-    """The launch; `provision.state` and `provision.rerun_required` are the answer."""
-
-    provision: Provision
-
-
-def run(store: Store, command: ExtendProvision, deployment: Deployment) -> ExtendProvisionResult:
+def run(store: Store, command: ExtendProvision, deployment: Deployment) -> Provision:
     """Hold the claim for a whole lease from now.
 
     A launch that has come further needs no claim: nothing changes. Raises
@@ -51,7 +44,7 @@ def run(store: Store, command: ExtendProvision, deployment: Deployment) -> Exten
                 subject=provision.id,
                 details={"from": _text(before), "to": _text(provision.lease_expire_time)},
             )
-    return ExtendProvisionResult(provision=provision)
+    return provision
 
 
 def _text(time: datetime | None) -> str:

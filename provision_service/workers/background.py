@@ -208,11 +208,11 @@ class Background:
 
     async def lapse(self) -> bool:
         command = Lapse()
-        result = await self._do(lambda store: lapse.run(store, command))
-        self._metrics.lapsed(len(result.provision_ids))
-        for provision_id in result.provision_ids:
+        lapsed = await self._do(lambda store: lapse.run(store, command))
+        self._metrics.lapsed(len(lapsed))
+        for provision_id in lapsed:
             self._log.warning("a launch lapsed", provision_id=provision_id)
-        return len(result.provision_ids) >= command.limit
+        return len(lapsed) >= command.limit
 
     async def sweep(self) -> bool:
         result = await self._do(lambda store: sweep.run(store, Sweep()))

@@ -17,15 +17,8 @@ class Lapse:
     limit: int = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LapseResult:
-    """The launches that lapsed."""
-
-    provision_ids: tuple[str, ...]
-
-
-def run(store: Store, command: Lapse) -> LapseResult:
-    """End them; marking their workspaces is the reconciler's, under its cap.
+def run(store: Store, command: Lapse) -> tuple[str, ...]:
+    """End them, and answer their ids; marking their workspaces is the reconciler's, under its cap.
 
     A workspace whose environment was handed out and whose box never came is FAILED now;
     one whose old box still runs stays as it is.
@@ -46,4 +39,4 @@ def run(store: Store, command: Lapse) -> LapseResult:
                 workspace_id=workspace_id,
                 subject=provision_id,
             )
-    return LapseResult(provision_ids=tuple(provision_id for provision_id, _ in ended))
+    return tuple(provision_id for provision_id, _ in ended)

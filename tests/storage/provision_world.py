@@ -176,11 +176,11 @@ class World:
         command = CompleteProvision(
             call=LAUNCHER, provision_id=provision.id, outcome=outcome, error=error
         )
-        return complete_provision.run(self.store, command).provision
+        return complete_provision.run(self.store, command)
 
     def read(self, workspace: Workspace) -> Workspace:
         command = GetWorkspace(call=LAUNCHER, workspace_id=workspace.id)
-        return get_workspace.run(self.store, command, self.deployment, self.registry).workspace
+        return get_workspace.run(self.store, command, self.deployment, self.registry)
 
     def resolve(self, workspace: Workspace) -> Billing:
         command = ResolveBillingMode(call=LAUNCHER, workspace_id=workspace.id)

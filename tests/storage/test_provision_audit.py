@@ -60,7 +60,7 @@ def audited(world: World, action: str) -> list[tuple[str, str, dict[str, str]]]:
 def test_extending_a_launch_says_from_when_to_when(world: World) -> None:
     launched = world.launch(world.create()).provision
     command = ExtendProvision(call=LAUNCHER, provision_id=launched.id)
-    extended = extend_provision.run(world.store, command, world.deployment).provision
+    extended = extend_provision.run(world.store, command, world.deployment)
     assert launched.lease_expire_time is not None
     assert extended.lease_expire_time is not None
     assert audited(world, "workspace.launch_extend") == [

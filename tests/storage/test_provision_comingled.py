@@ -135,8 +135,8 @@ def test_a_name_may_hold_the_values_of_a_rotation_and_forgets_them_together(
     )
     assert [each.name for each in (*page.rows, *rest.rows)] == ["minimax-prod"] * 2
     command = UnregisterPlatformCredential(call=ADMIN, name="minimax-prod")
-    assert unregister_platform_credential.run(world.store, command).deleted
-    assert not unregister_platform_credential.run(world.store, command).deleted
+    assert unregister_platform_credential.run(world.store, command)
+    assert not unregister_platform_credential.run(world.store, command)
     world.set_global("ANYTHING", "the old value of the platform")
 
 

@@ -46,11 +46,11 @@ def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
 
 def remove(world: World, workspace: Workspace) -> Workspace:
     command = RemoveWorkspace(call=LAUNCHER, workspace_id=workspace.id)
-    return remove_workspace.run(world.store, command, world.deployment, world.registry).workspace
+    return remove_workspace.run(world.store, command, world.deployment, world.registry)
 
 
 def lapse_now(world: World) -> tuple[str, ...]:
-    return lapse.run(world.store, Lapse()).provision_ids
+    return lapse.run(world.store, Lapse())
 
 
 def crash_at(world: World, call: str, *, after: bool) -> Callable[[], None]:

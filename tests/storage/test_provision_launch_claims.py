@@ -51,12 +51,12 @@ def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
 
 def get(world: World, provision: Provision) -> Provision:
     command = GetProvision(call=LAUNCHER, provision_id=provision.id)
-    return get_provision.run(world.store, command, world.deployment, world.registry).provision
+    return get_provision.run(world.store, command, world.deployment, world.registry)
 
 
 def extend(world: World, provision: Provision) -> Provision:
     command = ExtendProvision(call=LAUNCHER, provision_id=provision.id)
-    return extend_provision.run(world.store, command, world.deployment).provision
+    return extend_provision.run(world.store, command, world.deployment)
 
 
 def rename(world: World, workspace: Workspace, model: str = "sonnet") -> None:
@@ -71,7 +71,7 @@ def rename(world: World, workspace: Workspace, model: str = "sonnet") -> None:
 
 
 def lapse_now(world: World) -> tuple[str, ...]:
-    return lapse.run(world.store, Lapse()).provision_ids
+    return lapse.run(world.store, Lapse())
 
 
 def test_a_launch_hands_out_the_environment_with_its_ticket(world: World) -> None:

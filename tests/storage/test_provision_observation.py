@@ -54,7 +54,7 @@ def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
 
 def get(world: World, provision: Provision) -> Provision:
     command = GetProvision(call=LAUNCHER, provision_id=provision.id)
-    return get_provision.run(world.store, command, world.deployment, world.registry).provision
+    return get_provision.run(world.store, command, world.deployment, world.registry)
 
 
 def stored(world: World, workspace: Workspace) -> Workspace:
@@ -502,7 +502,7 @@ def test_a_launch_lapses_with_its_ticket_and_not_with_its_lease(world: World) ->
     workspace = world.create()
     launched = world.launch(workspace)
     world.let_leases_run_out()
-    assert lapse.run(world.store, Lapse()).provision_ids == ()
+    assert lapse.run(world.store, Lapse()) == ()
     world.registry.sees(workspace, incarnation=0, state=RegistrationState.PENDING)
     observe(world)
     assert get(world, launched.provision).state is ProvisionState.ENV_DELIVERED
@@ -552,8 +552,8 @@ def test_a_claim_whose_lease_ends_before_it_began_has_lapsed(world: World) -> No
         world.launch(workspace)
     world.sql("UPDATE provision.provisions SET state = 'CLAIMED', incarnation = 0")
     world.let_leases_run_out()
-    assert len(lapse.run(world.store, Lapse()).provision_ids) == 1
-    assert lapse.run(world.store, Lapse()).provision_ids == ()
+    assert len(lapse.run(world.store, Lapse())) == 1
+    assert lapse.run(world.store, Lapse()) == ()
     assert world.sql("SELECT state FROM provision.provisions") == [("LAPSED",)]
 
 

@@ -63,12 +63,12 @@ def listed(world: World, workspace: Workspace | None = None) -> dict[str, Secret
 
 def delete_global(world: World, key: str) -> bool:
     command = DeleteGlobalSecret(call=LAUNCHER, tenant_id=ACME, key=key)
-    return delete_global_secret.run(world.store, command).deleted
+    return delete_global_secret.run(world.store, command)
 
 
 def delete_own(world: World, workspace: Workspace, key: str) -> bool:
     command = DeleteWorkspaceSecret(call=LAUNCHER, workspace_id=workspace.id, key=key)
-    return delete_workspace_secret.run(world.store, command).deleted
+    return delete_workspace_secret.run(world.store, command)
 
 
 def values(world: World, workspace: Workspace, bearer: str | None) -> dict[str, str]:

@@ -86,7 +86,7 @@ def update(
 
 def remove(world: World, workspace: Workspace) -> Workspace:
     command = RemoveWorkspace(call=LAUNCHER, workspace_id=workspace.id)
-    return remove_workspace.run(world.store, command, world.deployment, world.registry).workspace
+    return remove_workspace.run(world.store, command, world.deployment, world.registry)
 
 
 def drain(world: World) -> drain_outbox.DrainOutboxResult:

@@ -12,8 +12,6 @@ from provision_service.api.render.billing import resolution, warnings
 from provision_service.api.render.launch import launch
 from provision_service.domain.lifecycle import ProvisionState
 from provision_service.domain.records import Provision
-from provision_service.launch.complete_provision import CompleteProvisionResult
-from provision_service.launch.extend_provision import ExtendProvisionResult
 from provision_service.launch.provision_workspace import ProvisionWorkspaceResult
 
 
@@ -72,19 +70,19 @@ def delivered(result: ProvisionWorkspaceResult) -> pb.ProvisionWorkspaceResponse
     )
 
 
-def extended(result: ExtendProvisionResult) -> pb.ExtendProvisionResponse:
+def extended(launch: Provision) -> pb.ExtendProvisionResponse:
     return pb.ExtendProvisionResponse(
-        state=_state(result.provision.state),
-        rerun_required=result.provision.rerun_required,
-        provision=provision(result.provision),
+        state=_state(launch.state),
+        rerun_required=launch.rerun_required,
+        provision=provision(launch),
     )
 
 
-def completed(result: CompleteProvisionResult) -> pb.CompleteProvisionResponse:
+def completed(launch: Provision) -> pb.CompleteProvisionResponse:
     return pb.CompleteProvisionResponse(
-        state=_state(result.provision.state),
-        rerun_required=result.provision.rerun_required,
-        provision=provision(result.provision),
+        state=_state(launch.state),
+        rerun_required=launch.rerun_required,
+        provision=provision(launch),
     )
 
 
