@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,18 +20,10 @@ from tests.storage.provision_world import (
     OF_GLOBEX,
     OPUS,
     World,
-    emptied,
-    opened,
     refused,
 )
 
 HAIKU = replace(OPUS, model="haiku")
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def previewed(world: World, text: str) -> tuple[Preview, list[Changed]]:

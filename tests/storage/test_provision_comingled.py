@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,19 +40,11 @@ from tests.storage.provision_world import (
     OF_GLOBEX,
     OPUS,
     World,
-    emptied,
-    opened,
     refused,
 )
 
 KEY = "sk-minimax-of-the-operator"
 TENANTS = ("acme", "globex", "initech")
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def register(

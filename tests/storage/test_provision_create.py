@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -38,8 +36,6 @@ from tests.storage.provision_world import (
     UNSPECIFIED,
     World,
     at_once,
-    emptied,
-    opened,
     refused,
 )
 
@@ -62,12 +58,6 @@ ENGINEER = Template(
         ),
     ),
 )
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def drain(world: World) -> drain_outbox.DrainOutboxResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,7 @@ from agentworkspace.service.store_faults import StoreFault, attempt, refusal_of
 from provision_service.domain.refusals import Reason
 from provision_service.storage.schema import SCHEMA
 from provision_service.storage.store import database
-from tests.storage.provision_world import World, at_once, emptied, opened, refused
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
+from tests.storage.provision_world import World, at_once, opened, refused
 
 
 class Failed(psycopg2.Error):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +17,6 @@ from tests.storage.provision_world import (
     LAUNCHER,
     UNSPECIFIED,
     World,
-    emptied,
-    opened,
     refused,
 )
 
@@ -29,12 +25,6 @@ AUTO, RESUME, RESTART = (
     ProvisionReason.RESUME,
     ProvisionReason.RESTART,
 )
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def suspend(world: World, workspace: Workspace) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -28,20 +27,12 @@ from tests.storage.provision_world import (
     RIVAL,
     World,
     at_once,
-    emptied,
-    opened,
     refused,
 )
 
 
 class Crash(BaseException):
     """The process is gone: no handler of the service runs."""
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def remove(world: World, workspace: Workspace) -> Workspace:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -37,16 +36,8 @@ from tests.storage.provision_world import (
     UNSPECIFIED,
     World,
     at_once,
-    emptied,
-    opened,
     refused,
 )
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def get(world: World, provision: Provision) -> Provision:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,16 +38,8 @@ from tests.storage.provision_world import (
     OPUS,
     UNSPECIFIED,
     World,
-    emptied,
-    opened,
     refused,
 )
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def get(world: World, provision: Provision) -> Provision:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from agentworkspace.core.caller import Caller
 from provision_service.commands import remove_workspace, restored
@@ -21,19 +17,13 @@ from provision_service.domain.restoring import Mending
 from provision_service.workers import drain_outbox
 from provision_service.workers.drain_outbox import DrainOutbox
 from tests.storage.provision_doubles import new_id
-from tests.storage.provision_world import LAUNCHER, World, emptied, opened, refused
+from tests.storage.provision_world import LAUNCHER, World, refused
 
 ALICE = Call(
     caller=Caller("alice", frozenset({"admin"}), None),
     method="provision-service restored",
     correlation_id="r-1",
 )
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def restore(world: World, *, dry_run: bool = False) -> Tally:

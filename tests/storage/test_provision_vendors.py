@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -33,19 +31,11 @@ from tests.storage.provision_world import (
     PLATFORM_MODEL,
     PROXY,
     World,
-    emptied,
-    opened,
     refused,
 )
 
 MINIMAX = replace(OPUS, model="MiniMax-M2.7")
 SHARED = {"ANTHROPIC_API_KEY": "a-key-of-minimax"}
-
-
-@pytest.fixture
-def world(provision_database_of_module: str, tmp_path: Path) -> Iterator[World]:
-    with opened(emptied(provision_database_of_module), tmp_path) as each:
-        yield each
 
 
 def said(world: World, workspace: Workspace) -> dict[str, str]:
