@@ -121,11 +121,11 @@ def test_a_value_without_a_kind_is_null() -> None:
 def test_a_page_is_cut_to_size(asked: int, given: int) -> None:
     fields = Fields()
     assert fields.page_size(asked) == given
-    fields.finish()
+    fields.finish(None)
 
 
 def test_a_negative_page_is_refused() -> None:
     fields = Fields()
     fields.page_size(-1)
     with pytest.raises(Refusal):
-        fields.finish()
+        fields.finish(None)

@@ -33,9 +33,10 @@ class RequestFields:
     def refuse_all(self, violations: Iterable[Violation]) -> None:
         self._violations += violations
 
-    def finish(self) -> None:
-        """Raise INVALID_REQUEST if anything was wrong."""
+    def finish(self, read: T) -> T:
+        """What was read; INVALID_REQUEST if anything was wrong."""
         refuse_shape(self._violations)
+        return read
 
     # Ids
 

@@ -21,8 +21,7 @@ LONGEST_USAGE_TOKEN: Final = 4096
 def resolve_billing_mode(request: pb.ResolveBillingModeRequest, call: Call) -> ResolveBillingMode:
     fields = Fields()
     command = ResolveBillingMode(call=call, workspace_id=fields.workspace_id(request.workspace_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def preview_billing_mode(request: pb.PreviewBillingModeRequest, call: Call) -> PreviewBillingMode:
@@ -40,8 +39,7 @@ def preview_billing_mode(request: pb.PreviewBillingModeRequest, call: Call) -> P
             text_field="override",
         ),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def set_billing_mode_override(
@@ -59,8 +57,7 @@ def set_billing_mode_override(
             text_field="mode",
         ),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def set_tenant_billing(request: pb.SetTenantBillingRequest, call: Call) -> SetTenantBilling:
@@ -85,5 +82,4 @@ def set_tenant_billing(request: pb.SetTenantBillingRequest, call: Call) -> SetTe
         platform_usage_token=token,
         create=request.create,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)

@@ -40,16 +40,14 @@ class _Paged(Protocol):
 def page(request: _Paged) -> Page:
     fields = Fields()
     found = _page(fields, request)
-    fields.finish()
-    return found
+    return fields.finish(found)
 
 
 def list_models(request: pb.ListModelsRequest) -> tuple[str, Page]:
     fields = Fields()
     runtime = fields.text(request.runtime, "runtime", at_least=1, at_most=LONGEST_WORD)
     found = _page(fields, request)
-    fields.finish()
-    return runtime, found
+    return fields.finish((runtime, found))
 
 
 def derive_provider(request: pb.DeriveProviderRequest) -> Derive:
@@ -59,8 +57,7 @@ def derive_provider(request: pb.DeriveProviderRequest) -> Derive:
         model=fields.text(request.model.strip(), "model", at_most=LONGEST_MODEL),
         names=frozenset(fields.names(request.auth_env_names, "auth_env_names")),
     )
-    fields.finish()
-    return question
+    return fields.finish(question)
 
 
 def preview_catalogue(request: pb.PreviewCatalogueRequest, call: Call) -> PreviewCatalogue:
@@ -68,8 +65,7 @@ def preview_catalogue(request: pb.PreviewCatalogueRequest, call: Call) -> Previe
     size = len(request.text.encode())
     if not 1 <= size <= LARGEST_CATALOGUE_BYTES:
         fields.refuse("text", f"must be 1 to {LARGEST_CATALOGUE_BYTES} bytes, a whole catalogue")
-    fields.finish()
-    return PreviewCatalogue(call=call, text=request.text)
+    return fields.finish(PreviewCatalogue(call=call, text=request.text))
 
 
 def _page(fields: Fields, request: _Paged) -> Page:

@@ -33,15 +33,13 @@ def provision_workspace(
         request_id=fields.optional_uuid(request.request_id, "request_id") or new_request_id,
         validate_only=request.validate_only,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def extend_provision(request: pb.ExtendProvisionRequest, call: Call) -> ExtendProvision:
     fields = Fields()
     command = ExtendProvision(call=call, provision_id=fields.provision_id(request.provision_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def complete_provision(request: pb.CompleteProvisionRequest, call: Call) -> CompleteProvision:
@@ -53,15 +51,13 @@ def complete_provision(request: pb.CompleteProvisionRequest, call: Call) -> Comp
         outcome=outcome,
         error=_error(fields, request, outcome),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def get_provision(request: pb.GetProvisionRequest, call: Call) -> GetProvision:
     fields = Fields()
     command = GetProvision(call=call, provision_id=fields.provision_id(request.provision_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_provisions(request: pb.ListProvisionsRequest, call: Call) -> ListProvisions:
@@ -75,8 +71,7 @@ def list_provisions(request: pb.ListProvisionsRequest, call: Call) -> ListProvis
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def _error(

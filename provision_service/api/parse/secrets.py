@@ -37,8 +37,7 @@ def set_global_secret(request: pb.SetGlobalSecretRequest, call: Call) -> SetGlob
         key=request.key,
         value=Secret(request.value),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def delete_global_secret(request: pb.DeleteGlobalSecretRequest, call: Call) -> DeleteGlobalSecret:
@@ -46,8 +45,7 @@ def delete_global_secret(request: pb.DeleteGlobalSecretRequest, call: Call) -> D
     command = DeleteGlobalSecret(
         call=call, tenant_id=fields.tenant_id(request.tenant_id), key=fields.key(request.key)
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def set_workspace_secret(request: pb.SetWorkspaceSecretRequest, call: Call) -> SetWorkspaceSecret:
@@ -60,8 +58,7 @@ def set_workspace_secret(request: pb.SetWorkspaceSecretRequest, call: Call) -> S
         value=Secret(request.value),
         provider=_provider(fields, request.provider),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def assign_secret_provider(
@@ -74,8 +71,7 @@ def assign_secret_provider(
         key=fields.key(request.key),
         provider=_provider(fields, request.provider),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def delete_workspace_secret(
@@ -87,8 +83,7 @@ def delete_workspace_secret(
         workspace_id=fields.workspace_id(request.workspace_id),
         key=fields.key(request.key),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_secrets(request: pb.ListSecretsRequest, call: Call) -> ListSecrets:
@@ -102,8 +97,7 @@ def list_secrets(request: pb.ListSecretsRequest, call: Call) -> ListSecrets:
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def get_secret_values(request: pb.GetSecretValuesRequest, served: calls.Call) -> GetSecretValues:
@@ -114,15 +108,13 @@ def get_secret_values(request: pb.GetSecretValuesRequest, served: calls.Call) ->
         method=served.method,
         correlation_id=served.correlation_id,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def check_credentials(request: pb.CheckCredentialsRequest, call: Call) -> CheckCredentials:
     fields = Fields()
     command = CheckCredentials(call=call, workspace_id=fields.workspace_id(request.workspace_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def audit_shared_secrets(request: pb.AuditSharedSecretsRequest, call: Call) -> AuditSharedSecrets:
@@ -143,8 +135,7 @@ def register_platform_credential(
         value=Secret(request.value),
         validate_only=request.validate_only,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_platform_credentials(
@@ -156,8 +147,7 @@ def list_platform_credentials(
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def unregister_platform_credential(
@@ -165,8 +155,7 @@ def unregister_platform_credential(
 ) -> UnregisterPlatformCredential:
     fields = Fields()
     command = UnregisterPlatformCredential(call=call, name=_credential_name(fields, request.name))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def _provider(fields: Fields, name: str) -> str:

@@ -73,15 +73,13 @@ def create_workspace(
         validate_only=request.validate_only,
         auth_token_sha256=fields.sha256_hex(request.auth_token_sha256, "auth_token_sha256"),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def get_workspace(request: pb.GetWorkspaceRequest, call: Call) -> GetWorkspace:
     fields = Fields()
     command = GetWorkspace(call=call, workspace_id=fields.workspace_id(request.workspace_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_workspaces(request: pb.ListWorkspacesRequest, call: Call) -> ListWorkspaces:
@@ -96,8 +94,7 @@ def list_workspaces(request: pb.ListWorkspacesRequest, call: Call) -> ListWorksp
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def update_workspace(
@@ -113,15 +110,13 @@ def update_workspace(
         request_id=fields.optional_uuid(request.request_id, "request_id") or new_request_id,
         etag=fields.text(request.etag, "etag", at_most=LONGEST_ETAG),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def remove_workspace(request: pb.RemoveWorkspaceRequest, call: Call) -> RemoveWorkspace:
     fields = Fields()
     command = RemoveWorkspace(call=call, workspace_id=fields.workspace_id(request.workspace_id))
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def _paths(fields: Fields, paths: tuple[str, ...]) -> frozenset[str]:

@@ -50,8 +50,7 @@ def register(request: pb.RegisterRequest, call: Call, *, policy: BootstrapPolicy
             request.runtime_version, "runtime_version", at_most=LONGEST_RUNTIME
         ),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPolicy) -> Heartbeat:
@@ -65,8 +64,7 @@ def heartbeat(request: pb.HeartbeatRequest, call: Call, *, policy: BootstrapPoli
         sample_error=fields.text(request.sample_error, "sample_error", at_most=LONGEST_ERROR),
         degraded=request.degraded,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
@@ -78,8 +76,7 @@ def update_card(request: pb.UpdateCardRequest, call: Call) -> UpdateCard:
         agent_card=_card(fields, request.agent_card) if request.HasField("agent_card") else None,
         url=_url(fields, request.url),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
@@ -89,8 +86,7 @@ def deregister(request: pb.DeregisterRequest, call: Call) -> Deregister:
         workspace_id=fields.workspace_id(request.workspace_id),
         bearer=call.bearer,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def who_am_i(call: Call) -> WhoAmI:

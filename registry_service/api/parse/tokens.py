@@ -57,8 +57,7 @@ def mint_token(request: pb.MintTokenRequest, call: Call) -> MintToken:
         request_id=fields.request_id(request.request_id),
         token_sha256=fields.sha256(request.token_sha256),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
@@ -75,8 +74,7 @@ def rotate_token(request: pb.RotateTokenRequest, call: Call) -> RotateToken:
         request_id=fields.request_id(request.request_id),
         token_sha256=fields.sha256(request.token_sha256),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
@@ -89,8 +87,7 @@ def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
@@ -111,8 +108,7 @@ def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
         reason=_revoke_reason(fields, request.reason, _OF_ONE),
         note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def revoke_workspace_tokens(
@@ -133,15 +129,13 @@ def revoke_workspace_tokens(
         reason=reason,
         note=fields.text(request.note, "note", at_most=LONGEST_NOTE),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def validate_token(request: pb.ValidateTokenRequest, call: Call) -> ValidateToken:
     fields = Fields()
     question = _question(fields, request, call.require_caller())
-    fields.finish()
-    return question
+    return fields.finish(question)
 
 
 def batch_validate_tokens(
@@ -150,21 +144,19 @@ def batch_validate_tokens(
     fields = Fields()
     if not 1 <= len(request.requests) <= LARGEST_BATCH:
         fields.refuse("requests", f"must be 1 to {LARGEST_BATCH}")
-        fields.finish()
+        fields.finish(None)
     caller = call.require_caller()
     questions = [
         _question(fields, each, caller, index) for index, each in enumerate(request.requests)
     ]
-    fields.finish()
-    return questions
+    return fields.finish(questions)
 
 
 def watch_revocations(request: pb.WatchRevocationsRequest) -> int:
     """The revision after which to begin; 0: now."""
     fields = Fields()
     after = fields.at_least_zero(request.after_revision, "after_revision")
-    fields.finish()
-    return after
+    return fields.finish(after)
 
 
 def ttl(fields: Fields, duration: Duration, field: str) -> timedelta:

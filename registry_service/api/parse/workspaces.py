@@ -42,8 +42,7 @@ def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorks
         ),
         suspended=request.suspended,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def begin_incarnation(
@@ -71,8 +70,7 @@ def begin_incarnation(
         ),
         only_if_needed=request.only_if_needed,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def get_registration(request: pb.GetRegistrationRequest, call: Call) -> GetRegistration:
@@ -81,8 +79,7 @@ def get_registration(request: pb.GetRegistrationRequest, call: Call) -> GetRegis
         caller=call.require_caller(),
         workspace_id=fields.workspace_id(request.workspace_id),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def list_registrations(request: pb.ListRegistrationsRequest, call: Call) -> ListRegistrations:
@@ -103,8 +100,7 @@ def list_registrations(request: pb.ListRegistrationsRequest, call: Call) -> List
         workspace_ids=fields.workspace_ids(request.workspace_ids),
         id_range=fields.id_range(request.id_prefix, "id_prefix"),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def retire_workspace(request: pb.RetireWorkspaceRequest, call: Call) -> RetireWorkspace:
@@ -115,8 +111,7 @@ def retire_workspace(request: pb.RetireWorkspaceRequest, call: Call) -> RetireWo
         workspace_id=fields.workspace_id(request.workspace_id),
         tenant_id=fields.optional_tenant_id(request.tenant_id),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def diagnose(
@@ -131,8 +126,7 @@ def diagnose(
         workspace_id=fields.workspace_id(request.workspace_id),
         policy=policy,
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def _first_token(fields: Fields, token: pb.FirstToken) -> FirstToken:

@@ -59,8 +59,7 @@ def parse(
         page_size=fields.page_size(request.page_size),
         page_token=fields.page_token(request.page_token),
     )
-    fields.finish()
-    return command
+    return fields.finish(command)
 
 
 def run(store: Store[Any], log: AuditLog, command: ListAuditEvents) -> Page[Any]:
