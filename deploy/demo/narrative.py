@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
-from typing import TextIO
 
 WIDTH = 96
 
@@ -16,8 +14,7 @@ class BrokenPromise(Exception):
 class Narrative:
     """Prints one incident after the other, and counts what it proved."""
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self) -> None:
         self.proved = 0
 
     def chapter(self, number: int, title: str, story: str) -> None:
@@ -54,4 +51,4 @@ class Narrative:
         )
 
     def _line(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(text, flush=True)

@@ -35,7 +35,6 @@ FROM (
     ORDER BY token_id FOR UPDATE
 ) locked
 WHERE t.token_id = locked.token_id AND t.revoke_time IS NULL
-    AND t.token_id <> ALL(%(spared)s::uuid[])
 RETURNING t.*
 """
 # Dead of something that reopens (or not dead at all) becomes rotated out: it was replaced.
@@ -113,7 +112,6 @@ def revoke_kinds(
     reason: RevokeReason,
     now: datetime,
     note: str = "",
-    spared: Sequence[TokenId] = (),
 ) -> list[Token]:
     """Every token of these kinds that is not revoked, expired ones too."""
     parameters = {
@@ -122,7 +120,6 @@ def revoke_kinds(
         "reason": reason.value,
         "note": note,
         "now": now,
-        "spared": list(spared),
     }
     return [to_token(row) for row in tx.exec_driver_sql(_REVOKE_KINDS, parameters)]
 

@@ -57,9 +57,8 @@ LastHeard: TypeAlias = Newest[WorkspaceId, Heard]
 class RefusedLedger:
     """Refused registers by workspace since the last flush."""
 
-    def __init__(self, most: int = MOST_WORKSPACES) -> None:
+    def __init__(self) -> None:
         self._counted: dict[WorkspaceId, RefusedRegisters] = {}
-        self._most = most
 
     def note(self, refused: RegisterRefused) -> None:
         """Unknown workspaces are not counted: there is nowhere to write that, and no end to it."""
@@ -100,7 +99,7 @@ class RefusedLedger:
     def _add(self, more: RefusedRegisters) -> None:
         known = self._counted.get(more.workspace_id)
         if known is None:
-            if len(self._counted) < self._most:
+            if len(self._counted) < MOST_WORKSPACES:
                 self._counted[more.workspace_id] = more
             return
         older, newer = sorted((known, more), key=lambda each: each.last_time)

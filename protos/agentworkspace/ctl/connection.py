@@ -126,14 +126,13 @@ def no_session() -> Session:
     )
 
 
-def session_from(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Session:
+def session_from(args: argparse.Namespace) -> Session:
     """What the options say, on top of a context. Unusable when they clash.
 
     The context is the one that is named; else what the environment says; else the current one of
     the file; else this machine.
     """
-    environ = os.environ if environ is None else environ
-    name, context = _context(args.context or environ.get(CONTEXT_VARIABLE), environ)
+    name, context = _context(args.context or os.environ.get(CONTEXT_VARIABLE))
     context = _with_options(context, args)
     if context.plaintext and (context.ca or context.cert or context.key):
         raise Unusable("plaintext and certificates exclude each other")
@@ -152,13 +151,13 @@ def session_from(args: argparse.Namespace, environ: Mapping[str, str] | None = N
     )
 
 
-def _context(name: str | None, environ: Mapping[str, str]) -> tuple[str, Context]:
+def _context(name: str | None) -> tuple[str, Context]:
     if name:
-        return name, read_contexts(environ).named(name)
-    registry, provision, token_file = (environ.get(variable) or None for variable in _VARIABLES)
+        return name, read_contexts(os.environ).named(name)
+    registry, provision, token_file = (os.environ.get(variable) or None for variable in _VARIABLES)
     if registry or provision or token_file:
         return "", Context(registry=registry, provision=provision, token_file=token_file)
-    contexts = read_contexts(environ)
+    contexts = read_contexts(os.environ)
     if contexts.current:
         return contexts.current, contexts.named(contexts.current)
     return "", Context()

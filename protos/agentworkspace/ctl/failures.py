@@ -41,7 +41,7 @@ def _in_its_file(violation: Violation, session: Session) -> Violation:
 
 
 def exit_code(failure: RpcFailure) -> ExitCode:
-    """What a service refused names a reason; without one nobody of ours has spoken."""
+    """A refusal of a service names its reason; a failure without one came from the way there."""
     unanswered = not failure.reason and failure.code in _NOBODY
     return ExitCode.UNREACHABLE if unanswered else ExitCode.REFUSED
 
@@ -89,7 +89,7 @@ def _rule(violation: Violation) -> str:
 
 
 def _explain_transport(failure: RpcFailure, session: Session) -> str:
-    """Nobody of ours has spoken: look who is there, and why they cannot be heard."""
+    """No service has answered: find out what is at the address, and why it cannot be reached."""
     service = session.asked
     address, option = session.addresses[service], f"--{service}"
     if failure.message == NONE_SERVES:

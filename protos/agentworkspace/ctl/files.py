@@ -9,7 +9,6 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from agentworkspace.core.secret import Secret
@@ -104,12 +103,7 @@ class PrivateFile:
         except OSError as error:
             raise NotKept(f"cannot write {self.path}: {error.strerror}") from error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)
         Path(self._draft).unlink(missing_ok=True)
 

@@ -81,7 +81,6 @@ class Edge:
         metrics: EdgeMetrics | None = None,
         rejected: Callable[[str, str], None] = lambda _address, _method: None,
         logger: Any = None,
-        new_correlation_id: Callable[[], str] | None = None,
     ) -> None:
         self.policy = policy
         self.settings = settings
@@ -110,7 +109,7 @@ class Edge:
             rejected=rejected,
             unary_ceiling_seconds=settings.unary_ceiling_seconds,
             overload_retry_after=settings.overload_retry_after,
-            new_correlation_id=new_correlation_id or _counted_ids(),
+            new_correlation_id=_counted_ids(),
             logger=self._logger,
         )
 

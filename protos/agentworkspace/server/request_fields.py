@@ -55,9 +55,9 @@ class RequestFields:
     def workspace_id(self, text: str, field: str = "workspace_id") -> WorkspaceId:
         return WorkspaceId(self.uuid(text, field))
 
-    def tenant_id(self, text: str, field: str = "tenant_id") -> TenantId:
+    def tenant_id(self, text: str) -> TenantId:
         if not ids.is_tenant_id(text):
-            self.refuse(field, ids.TENANT_WANTED)
+            self.refuse("tenant_id", ids.TENANT_WANTED)
         return TenantId(text)
 
     def sha256_hex(self, text: str, field: str) -> str | None:

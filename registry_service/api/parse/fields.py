@@ -25,9 +25,9 @@ class Fields(RequestFields):
     def token_id(self, text: str, field: str = "token_id") -> TokenId:
         return TokenId(self.uuid(text, field))
 
-    def request_id(self, text: str, field: str = "request_id") -> RequestId | None:
+    def request_id(self, text: str) -> RequestId | None:
         """The id of a request; None when the caller named none."""
-        return RequestId(self.uuid(text, field)) if text else None
+        return RequestId(self.uuid(text, "request_id")) if text else None
 
     def optional_tenant_id(self, text: str) -> TenantId | None:
         return self.tenant_id(text) if text else None
@@ -35,15 +35,13 @@ class Fields(RequestFields):
     def optional_workspace_id(self, text: str) -> WorkspaceId | None:
         return self.workspace_id(text) if text else None
 
-    def workspace_ids(
-        self, texts: Iterable[str], field: str = "workspace_ids"
-    ) -> tuple[WorkspaceId, ...]:
+    def workspace_ids(self, texts: Iterable[str]) -> tuple[WorkspaceId, ...]:
         """The ids of workspaces, as many as a page may hold; empty when none was named."""
         listed = tuple(texts)
         if len(listed) > LARGEST_PAGE:
-            self.refuse(field, f"must be at most {LARGEST_PAGE} workspaces")
+            self.refuse("workspace_ids", f"must be at most {LARGEST_PAGE} workspaces")
         return tuple(
-            self.workspace_id(text, f"{field}[{index}]")
+            self.workspace_id(text, f"workspace_ids[{index}]")
             for index, text in enumerate(listed[:LARGEST_PAGE])
         )
 

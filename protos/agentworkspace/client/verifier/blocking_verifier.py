@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Final, Self
 
 import grpc.aio
@@ -49,12 +48,7 @@ class BlockingVerifier:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         closing = asyncio.run_coroutine_threadsafe(self._stack.aclose(), self._loop)
         closing.result(_START_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
