@@ -103,7 +103,7 @@ def test_every_image_has_a_tag_that_stays(objects: list[Object]) -> None:
     }
 
     version = tomllib.loads((K8S.parents[1] / "pyproject.toml").read_text())["project"]["version"]
-    assert images - {"pgbouncer:1.25.0"} == {f"agentworkspace:{version}"}
+    assert images - {f"agentworkspace-pooler:{version}"} == {f"agentworkspace:{version}"}
 
 
 def test_services_and_policies_name_ports_and_pods_that_exist(objects: list[Object]) -> None:

@@ -20,6 +20,7 @@ DOCKERFILE: Final = ROOT / "deploy" / "Dockerfile"
 KEPT: Final = ROOT / ".image" / "base.tar"
 MADE_BASE: Final = "localhost/agentworkspace-test-base"
 MADE_POSTGRES: Final = "localhost/agentworkspace-test-postgres"
+MADE_PROMETHEUS: Final = "localhost/agentworkspace-test-prometheus"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
 PULL_SECONDS: Final = 180.0
 
@@ -74,6 +75,25 @@ def postgres(podman: Podman, base_image: str, wanted: str) -> str:
         shutil.copytree(package.parent / each, context / "wheel" / each, symlinks=True)
     build(podman, MADE_POSTGRES, context / "Dockerfile", context, BASE=base_image)
     return MADE_POSTGRES
+
+
+def prometheus(podman: Podman, base_image: str, wanted: str) -> str:
+    """What PROMETHEUS_IMAGE is set to: compose's own, or a stand-in of Debian's. Raises
+    debian.Missing.
+    """
+    if base_image != MADE_BASE and pulled(podman, wanted):
+        return wanted
+    context = podman.scratch / "prometheus"
+    shutil.copytree(Path(__file__).with_name("prometheus"), context)
+    for each in ("prometheus", "promtool"):
+        shutil.copy(debian.program(each, "prometheus"), context)
+    build(podman, MADE_PROMETHEUS, context / "Dockerfile", context, BASE=base_image)
+    return MADE_PROMETHEUS
+
+
+def pooler(podman: Podman, base_image: str, name: str) -> None:
+    """Build what the overlay `pooler` runs, with the packages of the base."""
+    build(podman, name, DOCKERFILE, ROOT, "--target=pooler", PYTHON_IMAGE=base_image)
 
 
 def services(podman: Podman, base_image: str, name: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +116,12 @@ def installed(image: Podman, base: str) -> Installed:
         "PROVISION_BOX_REGISTRY_ADDRESS": addresses["registry"],
         **{f"{name.upper()}_PUBLISHED": address for name, address in addresses.items()},
     }
-    wanted = compose.read(variables)["services"]["postgres"]["image"]
-    document = compose.read(variables | {"POSTGRES_IMAGE": bases.postgres(podman, base, wanted)})
+    wanted = {name: each["image"] for name, each in compose.read(variables)["services"].items()}
+    variables |= {
+        "POSTGRES_IMAGE": bases.postgres(podman, base, wanted["postgres"]),
+        "PROMETHEUS_IMAGE": bases.prometheus(podman, base, wanted["prometheus"]),
+    }
+    document = compose.read(variables)
     services = Compose(podman, f"test-{os.getpid()}", document["services"])
     services.up(document["networks"])
     for name in SERVICES:
@@ -238,19 +243,37 @@ def box_environment(file: Path) -> dict[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(file.read_text(), comments=True))
 
 
-def test_prometheus_would_find_every_service_that_it_is_told_of(installed: Installed) -> None:
-    scrapes = yaml.safe_load((ROOT / "deploy/observability/prometheus.yaml").read_text())
-    targets = [
-        target
-        for scrape in scrapes["scrape_configs"]
-        for each in scrape["static_configs"]
-        for target in each["targets"]
-    ]
+def asked(installed: Installed, path: str) -> Any:
+    """What Prometheus answers at the address that Grafana is told of."""
+    sources = yaml.safe_load((ROOT / "deploy/observability/grafana-datasources.yaml").read_text())
+    url = f"{sources['datasources'][0]['url']}/api/v1/{path}"
+    fetch = f"import urllib.request as u; print(u.urlopen('{url}').read().decode())"
+    return json.loads(installed.inside("provision", "python3", "-c", fetch))["data"]
 
-    assert targets == ["registry:9101", "provision:9102"]
-    for target in targets:
-        asked = f"import urllib.request as u; print(u.urlopen('http://{target}/metrics').read().decode())"
-        assert "agentworkspace_build_info{" in installed.inside("provision", "python3", "-c", asked)
+
+def test_prometheus_of_the_profile_scrapes_both_services_and_has_the_rules(
+    installed: Installed,
+) -> None:
+    installed.compose.start("prometheus")
+    scraped = ("promtool", "query", "instant", "http://localhost:9090", "sum(up) == 2")
+    name = installed.compose.name("prometheus")
+    give_up = time.monotonic() + 60.0
+    while not installed.podman.attempt("exec", name, *scraped).stdout.strip():
+        assert time.monotonic() < give_up, installed.compose.logs("prometheus")
+        time.sleep(0.5)
+
+    jobs = ["agentworkspace-provision", "agentworkspace-registry"]
+    targets = asked(installed, "targets")["activeTargets"]
+    assert sorted(each["scrapeUrl"] for each in targets) == [
+        "http://provision:9102/metrics",
+        "http://registry:9101/metrics",
+    ]
+    assert [each["health"] for each in targets] == ["up", "up"]
+    # The choice of the boards.
+    assert asked(installed, "label/job/values?match[]=agentworkspace_build_info") == jobs
+    files = {Path(each["file"]).name for each in asked(installed, "rules")["groups"]}
+    assert files == {"identity.yaml", "launches.yaml"}
+    assert asked(installed, "alerts")["alerts"] == []
 
 
 def test_a_renewed_file_of_callers_is_seen_without_a_restart(installed: Installed) -> None:
@@ -264,6 +287,57 @@ def test_a_renewed_file_of_callers_is_seen_without_a_restart(installed: Installe
     assert (
         installed.inside("registry", "cat", "/run/agentworkspace/callers.json") == file.read_text()
     )
+
+
+@pytest.fixture
+def pooler(installed: Installed, base: str) -> Iterator[str]:
+    """The overlay's PgBouncer, with its files and its command, between services and PostgreSQL."""
+    overlay, files = ROOT / "deploy/k8s/overlays/pooler", installed.podman.scratch / "pooler"
+    files.mkdir()
+    bases.pooler(installed.podman, base, "agentworkspace-pooler")
+    verifiers = (
+        'SELECT format(\'"%s" "%s"\', rolname, rolpassword) FROM pg_authid'
+        " WHERE rolpassword IS NOT NULL"
+    )
+    listed = installed.inside("postgres", "psql", "--username=postgres", "-Atc", verifiers)
+    for name, text in (
+        ("pgbouncer.ini", (overlay / "pgbouncer.ini").read_text()),
+        ("userlist.txt", listed + "\n"),
+    ):
+        (files / name).write_text(text)
+        os.chown(files / name, USER, USER)
+    deployment = next(yaml.safe_load_all((overlay / "pgbouncer.yaml").read_text()))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    name = installed.compose.name("pgbouncer")
+    options = [
+        *("run", "--detach", f"--name={name}", "--pull=never", "--cap-drop=all", *LIMITS),
+        *("--read-only", "--read-only-tmpfs=false", f"--user={USER}:{USER}"),
+        f"--network={installed.compose.name('private')}:alias=pgbouncer",
+        f"--volume={files / 'pgbouncer.ini'}:/etc/pgbouncer/pgbouncer.ini:ro",
+        f"--volume={files / 'userlist.txt'}:/etc/pgbouncer-users/userlist.txt:ro",
+    ]
+    installed.podman(*options, container["image"], *container["command"])
+    yield name
+    installed.podman("stop", name)
+
+
+def test_services_get_to_their_databases_through_the_pooler_of_the_overlay(
+    installed: Installed, pooler: str
+) -> None:
+    for service in SERVICES:
+        url = (installed.home / "credentials" / service / "database-url").read_text().strip()
+        prefix = service.upper()
+        command = [
+            *("run", "--rm", "--no-healthcheck", "--pull=never", *LIMITS),
+            f"--network={installed.compose.name('private')}",
+            f"--env={prefix}_DATABASE_URL={url.replace('@postgres/', '@pgbouncer:6432/')}",
+            *(f"--env={prefix}_DATABASE_POOLED=1", IMAGE),
+        ]
+        words = (f"{service}-service", "check-migrations", "--wait")
+        done = installed.podman.attempt(*command, *words)
+        logs = installed.podman.attempt("logs", pooler)
+        assert done.returncode == 0, done.stderr + logs.stderr
+        assert f"login attempt: db={service} " in logs.stderr + logs.stdout
 
 
 @pytest.mark.parametrize("service", ["provision", "registry", "postgres"])
