@@ -212,7 +212,13 @@ LAUNCHES: Final = (
     Panel(
         "Launches that lapsed",
         "reqps",
-        (("{{job}}", rate("provision_launches_lapsed_total", "job")),),
+        (
+            ("{{job}} before it began", rate("provision_launches_lapsed_total", "job")),
+            (
+                "{{job}} before a box came",
+                rate("provision_reconciler_marked_total", "job", 'reason="LAPSED"'),
+            ),
+        ),
     ),
     Panel(
         "Workspaces that ask for a launch",

@@ -66,7 +66,7 @@ class ProvisionMetrics:
         )
         self._lapsed = Counter(
             "provision_launches_lapsed",
-            "Launches whose ticket or lease ran out before a box came.",
+            "Launches whose lease ran out before they had begun.",
             registry=registry,
         )
         self._needing = Gauge(
