@@ -50,17 +50,20 @@ def storm(
 ) -> Story:
     say(f"── {boxes:,} boxes register at once, each with its ticket")
     launched = newcomers.admit(server, database_name, boxes)
+    bare = [bench.bare()]
     before = served.process.cpu_seconds()
     playing = bench.generators.submit(run, served.address, newcomers.messages(launched))
     control = bench.send(overload.control(served, tokens, CONTROL_SECONDS)).result()
     story = playing.result()
     took = served.process.cpu_seconds() - before
+    bare.append(bench.bare())
     with server.session(database_name) as cursor:
         cursor.execute(_COUNTED, {"ids": [each.workspace_id for each in launched]})
         inside, twice, outside = cursor.fetchone() or (0, 0, 0)
     waited, tries = sorted(story.seconds), sorted(story.tries)
     half, most = load.percentile(waited, 50), load.percentile(waited, 99)
     say(f"   {len(waited):,} in after {max(waited, default=0):.1f} s")
+    say("   the bare server before and after it: " + ", ".join(f"{each:,.0f}/s" for each in bare))
     say(f"   the median after {half:.1f} s, 99 of 100 after {most:.1f} s")
     say(f"   refused on the way: {dict(story.refusals)}; for good: {dict(story.turned_away)}")
     say(f"   tries: {load.percentile(tries, 50)} in the middle, {max(tries, default=0)} at most")
