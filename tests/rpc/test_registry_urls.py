@@ -121,7 +121,7 @@ def test_a_card_is_stored_without_a_url_that_does_not_resolve(
     assert workspace.registration().url == "https://agent.test/"
 
 
-def test_a_card_of_a_box_that_a_line_knows_takes_one_transaction(
+def test_a_card_of_a_box_in_daily_use_takes_one_transaction(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []
@@ -133,6 +133,7 @@ def test_a_card_of_a_box_that_a_line_knows_takes_one_transaction(
     update = update_card.run
     monkeypatch.setattr(update_card, "run", run)
     token = workspace.register(ticket=workspace.launch().bootstrap_ticket).auth_token
+    workspace.heartbeat(token)
     with name_server(monkeypatch, agent_test=["1.1.1.1"]):
         assert not workspace.update_card(token, url="https://agent.test/").warnings
     assert ran == ["https://agent.test/"]
