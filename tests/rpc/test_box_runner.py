@@ -170,7 +170,11 @@ async def test_a_launch_that_cannot_be_followed_starts_nothing_and_says_why(
     [
         ("WORKSPACE_LAUNCH", "{", "WORKSPACE_LAUNCH is not JSON"),
         ("WORKSPACE_BOOTSTRAP_TICKET", "", "neither WORKSPACE_BOOTSTRAP_TICKET nor WORKSPACE_API"),
-        ("WORKSPACE_REGISTRY_CA", "/no/such/file", "/no/such/file: No such file or directory"),
+        (
+            "WORKSPACE_REGISTRY_CA",
+            "/no/such/file",
+            "WORKSPACE_REGISTRY_CA is neither PEM text nor a file of it",
+        ),
         ("HOME", "/no/such/home", "No such file or directory"),
     ],
 )
