@@ -117,6 +117,25 @@ SERVICES: Final = (
         "Above 1 calls wait for a thread.",
     ),
     Panel(
+        "Calls in one batch",
+        "short",
+        (
+            (
+                "{{queue}}",
+                (
+                    f"({rate('agentworkspace_batch_size_sum', 'queue')}"
+                    f" / ({rate('agentworkspace_batch_size_count', 'queue')} > 0))"
+                    f" or 0 * {rate('agentworkspace_batch_size_count', 'queue')}"
+                ),
+            ),
+        ),
+    ),
+    Panel(
+        "Calls that wait for a batch",
+        "short",
+        (("{{queue}}", top("agentworkspace_batch_queue_depth", "queue")),),
+    ),
+    Panel(
         "Oldest row of the audit without a seal",
         "s",
         (("{{job}}", top("agentworkspace_audit_seal_lag_seconds", "job")),),
@@ -147,25 +166,6 @@ IDENTITY: Final = (
         (("{{reason}}", rate("registry_register_refusals_total", "reason")),),
     ),
     Panel("Revocations", "reqps", (("{{reason}}", rate("registry_revocations_total", "reason")),)),
-    Panel(
-        "Calls in one batch",
-        "short",
-        (
-            (
-                "{{queue}}",
-                (
-                    f"({rate('registry_batch_size_sum', 'queue')}"
-                    f" / ({rate('registry_batch_size_count', 'queue')} > 0))"
-                    f" or 0 * {rate('registry_batch_size_count', 'queue')}"
-                ),
-            ),
-        ),
-    ),
-    Panel(
-        "Calls that wait for a batch",
-        "short",
-        (("{{queue}}", top("registry_queue_depth", "queue")),),
-    ),
     Panel(
         "Direct connections for checks",
         "short",

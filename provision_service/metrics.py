@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -40,104 +41,79 @@ class ProvisionMetrics:
     """One per process and registry: Prometheus refuses the same names twice."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._provisions = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self._provisions = counter(
             "provision_launches",
             "ProvisionWorkspace answers, by reason of the launch and by outcome.",
             ("reason", "outcome"),
-            registry=registry,
         )
-        self._launch_refusals = Counter(
-            "provision_launch_refusals",
-            "Launches refused, by reason of the refusal.",
-            ("reason",),
-            registry=registry,
+        self._launch_refusals = counter(
+            "provision_launch_refusals", "Launches refused, by reason of the refusal.", ("reason",)
         )
-        self._on_their_way = Gauge(
+        self._on_their_way = gauge(
             "provision_launches_on_their_way",
             "Launches whose box has not proven itself yet, by state and by reason of the launch.",
             ("state", "reason"),
-            registry=registry,
         )
-        self._oldest = Gauge(
-            "provision_launch_oldest_seconds",
-            "Age of the oldest launch in this state.",
-            ("state",),
-            registry=registry,
+        self._oldest = gauge(
+            "provision_launch_oldest_seconds", "Age of the oldest launch in this state.", ("state",)
         )
-        self._lapsed = Counter(
-            "provision_launches_lapsed",
-            "Launches whose lease ran out before they had begun.",
-            registry=registry,
+        self._lapsed = counter(
+            "provision_launches_lapsed", "Launches whose lease ran out before they had begun."
         )
-        self._needing = Gauge(
-            "provision_needs_launch",
-            "Workspaces that ask to be launched, by reason.",
-            ("reason",),
-            registry=registry,
+        self._needing = gauge(
+            "provision_needs_launch", "Workspaces that ask to be launched, by reason.", ("reason",)
         )
-        self._refusals = Counter(
-            "provision_refusals",
-            "Calls refused by a rule of this service, by reason.",
-            ("reason",),
-            registry=registry,
+        self._refusals = counter(
+            "provision_refusals", "Calls refused by a rule of this service, by reason.", ("reason",)
         )
-        self._resolved = Counter(
+        self._resolved = counter(
             "provision_resolved_modes",
             "Who pays, as decided for creates and launches, by mode and by what decided.",
             ("mode", "source"),
-            registry=registry,
         )
-        self._registry_calls = Histogram(
+        self._registry_calls = histogram(
             "provision_registry_call_seconds",
             "Calls to the registry, by method and outcome.",
             ("method", "outcome"),
             buckets=_CALL_BUCKETS,
-            registry=registry,
         )
-        self._outbox_depth = Gauge(
-            "provision_outbox_depth", "Messages the registry has not heard.", registry=registry
-        )
-        self._outbox_age = Gauge(
-            "provision_outbox_age_seconds", "Age of the oldest of them.", registry=registry
-        )
-        self._rekey_remaining = Gauge(
-            "provision_rekey_remaining",
-            "Encrypted rows that are not under the current key.",
-            registry=registry,
-        )
-        self._undecryptable = Gauge(
-            "provision_undecryptable_rows", "Encrypted rows that no key opens.", registry=registry
-        )
-        self._keys_lacking = Gauge(
-            "provision_key_lacking_replicas",
-            "Live replicas that lack the key that the keys file of this one calls current.",
-            registry=registry,
-        )
-        self._files = Gauge(
-            "provision_file_refused",
-            "1 while a changed file is refused and its last good version is in force.",
-            ("file",),
-            registry=registry,
-        )
-        self._paused = Gauge(
+        self._paused = gauge(
             "provision_reconciler_paused",
             "1 while more boxes fell silent than may be marked in a minute.",
-            registry=registry,
         )
-        self._marked = Counter(
-            "provision_reconciler_marked",
-            "Workspaces marked for a launch, by reason.",
-            ("reason",),
-            registry=registry,
+        self._marked = counter(
+            "provision_reconciler_marked", "Workspaces marked for a launch, by reason.", ("reason",)
         )
-        self.faults = Counter(
+        self.faults = counter(
             "provision_background_faults",
             "Background work that failed and will be tried again.",
             ("task",),
-            registry=registry,
         )
+        self._of_the_store(gauge)
         self._begin()
         say_build(registry, "provision")
+
+    def _of_the_store(self, gauge: Callable[..., Gauge]) -> None:
+        self._outbox_depth = gauge("provision_outbox_depth", "Messages the registry has not heard.")
+        self._outbox_age = gauge("provision_outbox_age_seconds", "Age of the oldest of them.")
+        self._rekey_remaining = gauge(
+            "provision_rekey_remaining", "Encrypted rows that are not under the current key."
+        )
+        self._undecryptable = gauge(
+            "provision_undecryptable_rows", "Encrypted rows that no key opens."
+        )
+        self._keys_lacking = gauge(
+            "provision_key_lacking_replicas",
+            "Live replicas that lack the key that the keys file of this one calls current.",
+        )
+        self._files = gauge(
+            "provision_file_refused",
+            "1 while a changed file is refused and its last good version is in force.",
+            ("file",),
+        )
 
     def _begin(self) -> None:
         """The outcomes are all that ProvisionWorkspace has; registry calls say how they ended."""

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import Final
 
+import grpc
 from prometheus_client import REGISTRY, CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
@@ -32,6 +33,7 @@ from agentworkspace.server.server import Mount
 from agentworkspace.service.audit.keys import read_keys
 from agentworkspace.service.audit.rejected import RejectedCredentials
 from agentworkspace.service.audit.sealer import Sealer
+from agentworkspace.service.batches import Batches
 from agentworkspace.service.connection_faults import why
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.serving import Process, new_id, now
@@ -44,12 +46,13 @@ from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
 from provision_service.api.box_bearers import BoxBearers
 from provision_service.api.catalogue_servicer import Catalogues
-from provision_service.api.core import Core, together
+from provision_service.api.core import Core
 from provision_service.api.secret_servicer import Secrets
 from provision_service.api.system_servicer import System
 from provision_service.api.workspace_servicer import Workspaces
 from provision_service.clients.registry import RegistryClient
 from provision_service.commands import create_workspaces
+from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
 from provision_service.launch import launches
 from provision_service.metrics import ProvisionMetrics
@@ -75,6 +78,8 @@ BACKGROUND_THREADS: Final = 4
 # Or twice as many as may wait for a thread, when that is more.
 LEAST_IN_FLIGHT: Final = 1024
 OPENING_SECONDS: Final = 0.5
+# Of one batch: its transaction holds what they write until all are written.
+AT_ONCE: Final = 64
 
 
 class Provisioning(Process):
@@ -91,11 +96,7 @@ class Provisioning(Process):
         self._opened: Store | None = None
         self._usage_token = settings.platform_usage_token
         metrics = ProvisionMetrics(collectors)
-        files = DeploymentFiles(
-            settings.catalogue_file,
-            settings.templates_file,
-            partial(metrics.file, "catalogue-or-templates"),
-        )
+        files = _files(settings, metrics)
         keys_in_file = keys_file(settings, partial(metrics.file, "keys"))
         me = Replica(replica_id=new_id(), name=f"{socket.gethostname()}/{os.getpid()}")
         self._keys = AgreedKeys(keys_in_file.current, me)
@@ -104,18 +105,13 @@ class Provisioning(Process):
             pool_size=settings.threads + BACKGROUND_THREADS,
             pooled=settings.database_pooled,
         )
-        pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
+        self._pool = BlockingPool(threads=settings.threads, max_waiting=settings.max_waiting)
         self._aside = BlockingPool(threads=BACKGROUND_THREADS, max_waiting=100, name="background")
 
-        self._channel = registry_channel(
-            settings,
-            observe_tls=observer(metrics, "registry-tls"),
-            observe_token=observer(metrics, "registry-token"),
-        )
+        self._channel = _channel(settings, metrics)
         registry = RegistryClient(self._channel, observe=metrics.registry_called)
         deployment = deployment_of(settings, files, observer(metrics, "registry-ca"))
         rejected = RejectedCredentials()
-        audit_keys = read_keys(settings.audit_key_file)
         self._background = Background(
             store=self._store,
             pool=self._aside,
@@ -125,42 +121,14 @@ class Provisioning(Process):
             keys_file=keys_in_file,
             keys=self._keys,
             metrics=metrics,
-            sealer=Sealer(AUDIT, audit_keys, rejected, collectors=collectors),
+            sealer=_sealer(settings, rejected, collectors),
             jitter=random.random,
             reconciler=settings.reconciler,
             trial=registry.trial,
             usage_token=self._usage_token,
         )
-        core = Core(
-            store=self._store,
-            pool=pool,
-            deployment=deployment,
-            registry=registry,
-            prober=prober_of(settings),
-            urls=PublicUrls(Names(), allow_private=settings.allow_private_urls),
-            metrics=metrics,
-            new_id=new_id,
-            wake_outbox=self._background.wake_outbox,
-            claims=together(
-                "claim",
-                pool,
-                lambda commands: launches.claim(self._store(), commands, deployment),
-                max_waiting=settings.max_waiting,
-            ),
-            deliveries=together(
-                "deliver",
-                pool,
-                lambda ready: launches.hand_out(self._store(), ready, deployment),
-                max_waiting=settings.max_waiting,
-            ),
-            creates=together(
-                "create",
-                pool,
-                lambda commands: create_workspaces.run(self._store(), commands, deployment),
-                max_waiting=settings.max_waiting,
-            ),
-        )
-        bearers = BoxBearers(registry, pool, time.monotonic)
+        core = self._core(settings, metrics, registry, deployment, collectors)
+        bearers = BoxBearers(registry, self._pool, time.monotonic)
         system = System(core, SystemInfo.of(SCHEMA, now), self._keys.current)
         super().__init__(
             SCHEMA,
@@ -170,12 +138,48 @@ class Provisioning(Process):
             translate=partial(errors.translate, observe=metrics.refused),
             mounts=_mounts(core, bearers, system),
             database=opened,
-            pools={"command": pool, "background": self._aside},
+            pools={"command": self._pool, "background": self._aside},
             rejected=rejected,
             collectors=collectors,
             max_in_flight=max(LEAST_IN_FLIGHT, 2 * settings.max_waiting),
             reuse_port=reuse_port,
             reread=partial(metrics.file, "credentials"),
+        )
+
+    def _core(
+        self,
+        settings: Settings,
+        metrics: ProvisionMetrics,
+        registry: RegistryClient,
+        deployment: Deployment,
+        collectors: CollectorRegistry,
+    ) -> Core:
+        batches = Batches(
+            self._pool,
+            max_batch=AT_ONCE,
+            max_waiting=settings.max_waiting,
+            collectors=collectors,
+        )
+        return Core(
+            store=self._store,
+            pool=self._pool,
+            deployment=deployment,
+            registry=registry,
+            prober=prober_of(settings),
+            urls=PublicUrls(Names(), allow_private=settings.allow_private_urls),
+            metrics=metrics,
+            new_id=new_id,
+            wake_outbox=self._background.wake_outbox,
+            creates=batches.on_thread(
+                "create",
+                lambda commands: create_workspaces.run(self._store(), commands, deployment),
+            ),
+            claims=batches.on_thread(
+                "claim", lambda commands: launches.claim(self._store(), commands, deployment)
+            ),
+            deliveries=batches.on_thread(
+                "deliver", lambda ready: launches.hand_out(self._store(), ready, deployment)
+            ),
         )
 
     @override
@@ -224,6 +228,25 @@ class Provisioning(Process):
         adopted = AdoptUsageToken(usage_token=self._usage_token)
         attempt(lambda: adopt_usage_token.run(store, adopted))
         return store
+
+
+def _files(settings: Settings, metrics: ProvisionMetrics) -> DeploymentFiles:
+    refused = partial(metrics.file, "catalogue-or-templates")
+    return DeploymentFiles(settings.catalogue_file, settings.templates_file, refused)
+
+
+def _channel(settings: Settings, metrics: ProvisionMetrics) -> grpc.Channel:
+    return registry_channel(
+        settings,
+        observe_tls=observer(metrics, "registry-tls"),
+        observe_token=observer(metrics, "registry-token"),
+    )
+
+
+def _sealer(
+    settings: Settings, rejected: RejectedCredentials, collectors: CollectorRegistry
+) -> Sealer:
+    return Sealer(AUDIT, read_keys(settings.audit_key_file), rejected, collectors=collectors)
 
 
 def _mounts(core: Core, bearers: BoxBearers, system: System) -> list[Mount]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from agentworkspace.service.metric_series import begin_at_zero, say_build
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, RevokeReason
 from registry_service.domain.verdicts import MESSAGES
-
-_BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 class RegistryMetrics:
@@ -42,16 +39,6 @@ class RegistryMetrics:
             "Revocations seen in the feed, by reason.",
             ("reason",),
             registry=registry,
-        )
-        self._batch_sizes = Histogram(
-            "registry_batch_size",
-            "Calls that one batch answered.",
-            ("queue",),
-            buckets=_BATCH_BUCKETS,
-            registry=registry,
-        )
-        self._depth = Gauge(
-            "registry_queue_depth", "Calls that wait for a batch.", ("queue",), registry=registry
         )
         self._lines = Gauge(
             "registry_direct_connections",
@@ -90,11 +77,3 @@ class RegistryMetrics:
         """Read when scraped."""
         self._lines.labels("open").set_function(open_now)
         self._lines.labels("wanted").set(wanted)
-
-    def batch_observer(self, queue: str) -> Callable[[int], None]:
-        """Told the size of each batch of this queue."""
-        return self._batch_sizes.labels(queue).observe
-
-    def watch_queue(self, queue: str, depth: Callable[[], int]) -> None:
-        """Read when scraped, so that counting costs a call nothing."""
-        self._depth.labels(queue).set_function(depth)

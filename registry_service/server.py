@@ -25,6 +25,7 @@ from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.audit.keys import read_keys
 from agentworkspace.service.audit.rejected import RejectedCredentials
 from agentworkspace.service.audit.sealer import Sealer
+from agentworkspace.service.batches import Batches
 from agentworkspace.service.connecting import Connector
 from agentworkspace.service.name_resolution import Names, PublicUrls
 from agentworkspace.service.serving import Process, new_id, now
@@ -94,7 +95,7 @@ class Registry(Process):
         wanted = 0 if settings.database_pooled else LINES
         self._lines = Lines(self._store.database, (checks.KNOWN, steady.BEATING), count=wanted)
         metrics.watch_lines(lambda: self._lines.open_now, wanted)
-        core = self._core(settings, metrics)
+        core = self._core(settings, metrics, collectors)
         self.hot = core.hot
         rejected = RejectedCredentials()
         keys = read_keys(settings.audit_key_file)
@@ -132,7 +133,9 @@ class Registry(Process):
             self._run("listener", self._listener.run(), cancel=True)
         self._run("background", self.background.run(self._stop))
 
-    def _core(self, settings: Settings, metrics: RegistryMetrics) -> Core:
+    def _core(
+        self, settings: Settings, metrics: RegistryMetrics, collectors: CollectorRegistry
+    ) -> Core:
         return Core(
             store=lambda: self._store,
             pool=self.cold,
@@ -148,14 +151,16 @@ class Registry(Process):
             last_heard=LastHeard(),
             refused=RefusedLedger(),
             hot=HotCalls(
+                Batches(
+                    self._hot,
+                    max_batch=settings.max_batch,
+                    max_waiting=settings.max_waiting,
+                    collectors=collectors,
+                ),
                 store=self._store,
-                pool=self._hot,
                 lines=self._lines,
                 heartbeat_interval=settings.heartbeat_interval,
                 new_secret=new_secret,
-                metrics=metrics,
-                max_batch=settings.max_batch,
-                max_waiting=settings.max_waiting,
             ),
         )
 

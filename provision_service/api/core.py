@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
 
 from agentworkspace.rpc import calls
 from agentworkspace.service.coalescer import Coalescer
 from agentworkspace.service.commanding import Commanding
 from agentworkspace.service.name_resolution import PublicUrls
-from agentworkspace.service.store_faults import attempt
-from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.commands.call import Call
 from provision_service.commands.create_workspace import CreateWorkspace, Stored
 from provision_service.commands.deployment import Deployment
@@ -24,11 +21,6 @@ from provision_service.launch.deliver import Ready
 from provision_service.launch.provision_workspace import ProvisionWorkspace
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.store import Store
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-# Of one batch: its transaction holds what they write until all are written.
-AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +47,4 @@ def current_call() -> Call:
     served = calls.current()
     return Call(
         caller=served.require_caller(), method=served.method, correlation_id=served.correlation_id
-    )
-
-
-def together(
-    name: str,
-    pool: BlockingPool,
-    run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
-    *,
-    max_waiting: int,
-) -> Coalescer[Item, Answer]:
-    """A batch of what waits at the same time, on one thread of the pool."""
-    return Coalescer(
-        lambda items: pool.run(lambda: attempt(lambda: run(items))),
-        max_batch=AT_ONCE,
-        max_waiting=max_waiting,
-        name=f"batch {name}",
     )

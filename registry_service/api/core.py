@@ -11,11 +11,10 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.secret import Secret
 from agentworkspace.server.throttle import Throttle
-from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.batches import Batches
+from agentworkspace.service.coalescer import Coalescer
 from agentworkspace.service.commanding import Commanding, require_time
 from agentworkspace.service.name_resolution import PublicUrls
-from agentworkspace.service.store_faults import attempt
-from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.commands import (
     admit_workspaces,
     authenticated_registers,
@@ -217,73 +216,51 @@ class HotCalls:
 
     def __init__(
         self,
+        batches: Batches,
         *,
         store: Store,
-        pool: BlockingPool,
         lines: Lines,
         heartbeat_interval: timedelta,
         new_secret: NewSecret,
-        metrics: RegistryMetrics,
-        max_batch: int,
-        max_waiting: int,
     ) -> None:
-        def coalescer(
-            name: str, run: RunBatch[Item, Answer], *, most: int = max_batch, lanes: int = 1
-        ) -> Coalescer[Item, Answer]:
-            made = Coalescer(
-                run,
-                max_batch=most,
-                max_waiting=max_waiting,
-                lanes=lanes,
-                observe=metrics.batch_observer(name),
-                name=f"batch {name}",
-            )
-            metrics.watch_queue(name, lambda: made.waiting)
-            return made
-
-        def on_thread(
-            run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
-        ) -> RunBatch[Item, Answer]:
-            return lambda items: pool.run(attempt, partial(run, items))
-
         self.lines = lines
 
         def on_line(questions: Sequence[Hashes]) -> Awaitable[Sequence[Checked]]:
             return _known(lines, questions)
 
-        self.known: Coalescer[Hashes, Checked] = coalescer("known", on_line)
+        self.known: Coalescer[Hashes, Checked] = batches.queue("known", on_line)
         # A call that asks for many is no company for those that ask for one.
-        self.many_known: Coalescer[Hashes, Checked] = coalescer(
+        self.many_known: Coalescer[Hashes, Checked] = batches.queue(
             "many known", on_line, most=1, lanes=LINES - 2
         )
-        self.boxes: Coalescer[bytes, dict[bytes, Box]] = coalescer(
+        self.boxes: Coalescer[bytes, dict[bytes, Box]] = batches.queue(
             "known box", partial(_boxes, lines, half_patience(heartbeat_interval))
         )
-        self.validations: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
-            "validate", on_thread(partial(validate_tokens.run_each, store))
+        self.validations: Coalescer[ValidateToken, ValidatedTokens] = batches.on_thread(
+            "validate", partial(validate_tokens.run_each, store)
         )
         # Those that a line did not know: new, dead, or nobody's.
-        self.unknown: Coalescer[ValidateToken, ValidatedTokens] = coalescer(
-            "unknown", on_thread(partial(validate_tokens.run_each, store, known_first=False))
+        self.unknown: Coalescer[ValidateToken, ValidatedTokens] = batches.on_thread(
+            "unknown", partial(validate_tokens.run_each, store, known_first=False)
         )
-        self.heartbeats: Coalescer[Heartbeat, Heartbeaten] = coalescer(
-            "heartbeat", on_thread(partial(heartbeats.run, store))
+        self.heartbeats: Coalescer[Heartbeat, Heartbeaten] = batches.on_thread(
+            "heartbeat", partial(heartbeats.run, store)
         )
-        self.registers: Coalescer[Register, Registered | None] = coalescer(
-            "register", on_thread(partial(authenticated_registers.run, store))
+        self.registers: Coalescer[Register, Registered | None] = batches.on_thread(
+            "register", partial(authenticated_registers.run, store)
         )
-        self.first_registers: Coalescer[Register, Registered | None] = coalescer(
+        self.first_registers: Coalescer[Register, Registered | None] = batches.on_thread(
             "first register",
-            on_thread(partial(first_registers.run, store, new_secret=new_secret)),
-            most=min(max_batch, FIRST_REGISTERS),
+            partial(first_registers.run, store, new_secret=new_secret),
+            most=FIRST_REGISTERS,
             lanes=FIRST_LANES,
         )
-        self.admissions: Coalescer[AdmitWorkspace, AdmittedWorkspace | None] = coalescer(
-            "admit", on_thread(partial(admit_workspaces.run, store, new_secret=new_secret))
+        self.admissions: Coalescer[AdmitWorkspace, AdmittedWorkspace | None] = batches.on_thread(
+            "admit", partial(admit_workspaces.run, store, new_secret=new_secret)
         )
-        self.launches: Coalescer[BeginIncarnation, BegunIncarnation | None] = coalescer(
-            "begin", on_thread(partial(begin_incarnations.run, store, new_secret=new_secret))
+        self.launches: Coalescer[BeginIncarnation, BegunIncarnation | None] = batches.on_thread(
+            "begin", partial(begin_incarnations.run, store, new_secret=new_secret)
         )
-        self.mints: Coalescer[MintToken, Issued] = coalescer(
-            "mint", on_thread(partial(mint_tokens_batch.run, store, new_secret=new_secret))
+        self.mints: Coalescer[MintToken, Issued] = batches.on_thread(
+            "mint", partial(mint_tokens_batch.run, store, new_secret=new_secret)
         )

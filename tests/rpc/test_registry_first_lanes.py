@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from agentworkspace.service.batches import Batches
 from agentworkspace.service.thread_pool import BlockingPool
 from registry_service.api import core
 from registry_service.commands import first_registers
-from registry_service.metrics import RegistryMetrics
 
 _NOTHING: Any = None
 
@@ -36,15 +36,13 @@ def test_a_second_batch_is_sent_while_the_first_is_away_and_none_has_more_than_6
 
     async def story() -> list[Any]:
         pool = BlockingPool(threads=2, max_waiting=2)
+        batches = Batches(pool, max_batch=256, max_waiting=1024, collectors=CollectorRegistry())
         hot = core.HotCalls(
+            batches,
             store=_NOTHING,
-            pool=pool,
             lines=_NOTHING,
-            new_secret=_NOTHING,
             heartbeat_interval=timedelta(seconds=30),
-            metrics=RegistryMetrics(CollectorRegistry()),
-            max_batch=256,
-            max_waiting=1024,
+            new_secret=_NOTHING,
         )
         queue: Any = hot.first_registers
         answers = await asyncio.gather(*(queue.ask(number) for number in range(150)))

@@ -109,7 +109,7 @@ def test_a_heartbeat_that_says_nothing_new_is_written_behind_and_kept_until_it_i
         eventually(lambda: held.asked > 1)
         assert heard(workspace) == before
         # It took no thread: the only batch was the first heartbeat, which was new.
-        assert 'registry_batch_size_count{queue="heartbeat"} 1.0' in exposed(running)
+        assert 'agentworkspace_batch_size_count{queue="heartbeat"} 1.0' in exposed(running)
         held.let = True
         eventually(lambda: heard(workspace) > before)
 

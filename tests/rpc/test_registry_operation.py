@@ -195,8 +195,8 @@ def test_metrics_tell_of_admissions_and_hold_no_id(registry_database: str, tmp_p
             'registry_register_refusals_total{line="ANOTHER_LIVES",reason="BEARER_MISSING"} 1.0'
             in text
         )
-        assert 'registry_batch_size_count{queue="register"} 1.0' in text
-        assert 'registry_queue_depth{queue="heartbeat"} 0.0' in text
+        assert 'agentworkspace_batch_size_count{queue="register"} 1.0' in text
+        assert 'agentworkspace_batch_queue_depth{queue="heartbeat"} 0.0' in text
         assert workspace.workspace_id not in text
         assert token not in text
 

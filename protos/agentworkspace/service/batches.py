@@ -1,0 +1,77 @@
+"""The queues of a process whose calls share batches, made alike and counted alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.store_faults import attempt
+from agentworkspace.service.thread_pool import BlockingPool
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+
+class Batches:
+    """One per process and registry: Prometheus refuses the same names twice.
+
+    A queue takes up to `max_waiting` calls, and a batch up to `max_batch` of them unless it has a
+    limit of its own; batches with blocking work run on the pool.
+    """
+
+    def __init__(
+        self, pool: BlockingPool, *, max_batch: int, max_waiting: int, collectors: CollectorRegistry
+    ) -> None:
+        self._pool = pool
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._sizes = Histogram(
+            "agentworkspace_batch_size",
+            "Calls that one batch answered.",
+            ("queue",),
+            buckets=_BUCKETS,
+            registry=collectors,
+        )
+        self._depth = Gauge(
+            "agentworkspace_batch_queue_depth",
+            "Calls that wait for a batch.",
+            ("queue",),
+            registry=collectors,
+        )
+
+    def queue(
+        self, name: str, run: RunBatch[Item, Answer], *, most: int | None = None, lanes: int = 1
+    ) -> Coalescer[Item, Answer]:
+        """A queue whose batches run on the event loop; at most `most` in one, `lanes` at once."""
+        made = Coalescer(
+            run,
+            max_batch=min(self._max_batch, most or self._max_batch),
+            max_waiting=self._max_waiting,
+            lanes=lanes,
+            observe=self._sizes.labels(name).observe,
+            name=f"batch {name}",
+        )
+        # Read when scraped, so that counting costs a call nothing.
+        self._depth.labels(name).set_function(lambda: made.waiting)
+        return made
+
+    def on_thread(
+        self,
+        name: str,
+        run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
+        *,
+        most: int | None = None,
+        lanes: int = 1,
+    ) -> Coalescer[Item, Answer]:
+        """The same for work that blocks, each batch on one thread of the pool."""
+
+        def on_pool(items: Sequence[Item]) -> Awaitable[Sequence[Answer | Exception]]:
+            return self._pool.run(attempt, partial(run, items))
+
+        return self.queue(name, on_pool, most=most, lanes=lanes)
