@@ -46,15 +46,13 @@ from provision_service.api.audit_servicer import Audit
 from provision_service.api.billing_servicer import Billings
 from provision_service.api.box_bearers import BoxBearers
 from provision_service.api.catalogue_servicer import Catalogues
-from provision_service.api.core import Core
+from provision_service.api.core import Core, HotCalls
 from provision_service.api.secret_servicer import Secrets
 from provision_service.api.system_servicer import System
 from provision_service.api.workspace_servicer import Workspaces
 from provision_service.clients.registry import RegistryClient
-from provision_service.commands import create_workspaces
 from provision_service.commands.deployment import Deployment
 from provision_service.config import Settings
-from provision_service.launch import launches
 from provision_service.metrics import ProvisionMetrics
 from provision_service.storage.key_agreement import AgreedKeys
 from provision_service.storage.key_holders import Replica
@@ -170,16 +168,7 @@ class Provisioning(Process):
             metrics=metrics,
             new_id=new_id,
             wake_outbox=self._background.wake_outbox,
-            creates=batches.on_thread(
-                "create",
-                lambda commands: create_workspaces.run(self._store(), commands, deployment),
-            ),
-            claims=batches.on_thread(
-                "claim", lambda commands: launches.claim(self._store(), commands, deployment)
-            ),
-            deliveries=batches.on_thread(
-                "deliver", lambda ready: launches.hand_out(self._store(), ready, deployment)
-            ),
+            hot=HotCalls(batches, store=self._store, pool=self._pool, deployment=deployment),
         )
 
     @override

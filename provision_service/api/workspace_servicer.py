@@ -68,12 +68,12 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     async def _created(self, command: create_workspace.CreateWorkspace) -> CreateWorkspaceResult:
         """Most share a batch; what that cannot store is decided alone."""
         core = self._core
-        stored = await core.creates.ask(command)
+        stored = await core.ask(core.hot.creates, command)
         if stored is None:
             return await core.run(
                 create_workspace.run, command, core.deployment, core.registry, core.prober
             )
-        return await core.run(
+        return await core.finish(
             create_workspace.answer, command, core.deployment, core.registry, stored=stored
         )
 
@@ -136,7 +136,7 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         batch cannot do is done alone.
         """
         core = self._core
-        taken = await core.claims.ask(command)
+        taken = await core.ask(core.hot.claims, command)
         if taken is None:
             return await core.run(
                 provision_workspace.run, command, core.deployment, core.registry, core.prober
@@ -148,10 +148,10 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
                     store, command, core.deployment, core.registry, taken=taken
                 )
 
-        begun = await core.run(begin)
+        begun = await core.finish(begin)
         if isinstance(begun, ProvisionWorkspaceResult):
             return begun
-        found = await core.deliveries.ask(begun)
+        found = await core.hot.deliveries.ask(begun)
         if found is not None:
             return provision_workspace.delivered(begun, found)
 
@@ -159,7 +159,7 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
             with provision_workspace.remembered(store, command):
                 return deliver.deliver(store, core.deployment, begun)
 
-        return provision_workspace.delivered(begun, await core.run(hand_out))
+        return provision_workspace.delivered(begun, await core.finish(hand_out))
 
     @override
     async def ExtendProvision(

@@ -55,12 +55,21 @@ def begin(
         refusal = _refusal(taken, refused)
     else:
         return begun
+    _close(store, call, taken, refusal)
+    raise refusal
+
+
+def let_go(store: Store, call: Call, taken: Claimed) -> None:
+    """Release the claim of a launch whose caller left before the registry was asked."""
+    _close(store, call, taken, unavailable("was not asked, since the caller had left"))
+
+
+def _close(store: Store, call: Call, taken: Claimed, refusal: Refusal) -> None:
     close = claims.refuse if refusal.reason in _FENCED else claims.release
     with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
         code = f"ERROR_REASON_{refusal.reason}"
         close(tx, taken.provision_id, code=code, message=refusal.message)
-    raise refusal
 
 
 def _withdrawn(store: Store, call: Call, taken: Claimed) -> bool:

@@ -13,7 +13,7 @@ from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.probing import ProbesPolicy
 from provision_service.domain.records import Provision
-from provision_service.launch import decide, deliver
+from provision_service.launch import begin, decide, deliver
 from provision_service.launch.claim import Claimed
 from provision_service.launch.decide import Files
 from provision_service.launch.deliver import Ready
@@ -53,6 +53,15 @@ def claim(
                     pending=None,
                 )
     return [taken.get(place) for place in range(len(commands))]
+
+
+def let_go(store: Store, left: Sequence[tuple[ProvisionWorkspace, Claimed | None]]) -> None:
+    """Release the claims of those whose callers left before they were told of them: nobody goes
+    on with these, and others would join a launch that nobody makes.
+    """
+    for command, taken in left:
+        if taken:
+            begin.let_go(store, command.call, taken)
 
 
 def hand_out(

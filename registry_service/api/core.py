@@ -13,7 +13,7 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.server.throttle import Throttle
 from agentworkspace.service.batches import Batches
 from agentworkspace.service.coalescer import Coalescer
-from agentworkspace.service.commanding import Commanding, require_time
+from agentworkspace.service.commanding import Commanding
 from agentworkspace.service.name_resolution import PublicUrls
 from registry_service.commands import (
     admit_workspaces,
@@ -93,11 +93,6 @@ class Core(Commanding[Store]):
     last_heard: LastHeard
     refused: RefusedLedger
     hot: HotCalls
-
-    async def ask(self, queue: Coalescer[Item, Answer], item: Item) -> Answer:
-        """Let a hot call share a batch."""
-        require_time()
-        return await queue.ask(item)
 
     async def share(
         self,

@@ -157,6 +157,33 @@ def test_a_call_that_was_given_up_is_left_out_and_makes_room() -> None:
     asyncio.run(story())
 
 
+def test_an_answer_whose_caller_left_meanwhile_is_handed_over_before_the_next_batch() -> None:
+    async def story() -> None:
+        database, told = Database(), list[tuple[int, int]]()
+        pool = BlockingPool(threads=1, max_waiting=10)
+
+        async def left(gone: Sequence[tuple[int, int]]) -> None:
+            assert len(database.batches) == 1
+            told.extend(gone)
+            raise ConnectionError("gone")
+
+        queue: Coalescer[int, int] = Coalescer(
+            on_threads(pool, database.answer), max_batch=3, max_waiting=10, left=left
+        )
+        first, bad, stays = await asked(queue, 1, -2, 3)
+        await database.until_entered()
+        first.cancel()
+        bad.cancel()
+        (later,) = await asked(queue, 4)
+        database.let.release()
+        database.let.release()
+        assert [await stays, await later] == [30, 40]
+        assert told == [(1, 10)]
+        assert await pool.end(5)
+
+    asyncio.run(story())
+
+
 def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten() -> None:
     async def story() -> None:
         pool = BlockingPool(threads=2, max_waiting=100)
@@ -188,6 +215,23 @@ def test_a_full_pool_refuses_and_frees_itself() -> None:
         gate.set()
         await asyncio.gather(running, waiting)
         assert await pool.run(int, "7") == 7
+        assert await pool.end(5)
+
+    asyncio.run(story())
+
+
+def test_the_rest_of_what_has_begun_is_run_without_room_and_without_its_caller() -> None:
+    async def story() -> None:
+        pool = BlockingPool(threads=1, max_waiting=0)
+        gate, done = threading.Event(), threading.Event()
+        running = asyncio.create_task(pool.run(gate.wait))
+        await asyncio.sleep(0)
+        rest = asyncio.create_task(pool.finish(done.set))
+        await asyncio.sleep(0)
+        rest.cancel()
+        gate.set()
+        assert await running
+        assert await asyncio.to_thread(done.wait, 10)
         assert await pool.end(5)
 
     asyncio.run(story())

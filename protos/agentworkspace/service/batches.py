@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from agentworkspace.service.coalescer import Coalescer, RunBatch
+from agentworkspace.service.coalescer import Coalescer, Left, RunBatch, dropped
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 
@@ -46,15 +47,23 @@ class Batches:
         )
 
     def queue(
-        self, name: str, run: RunBatch[Item, Answer], *, most: int | None = None, lanes: int = 1
+        self,
+        name: str,
+        run: RunBatch[Item, Answer],
+        *,
+        most: int | None = None,
+        lanes: int = 1,
+        max_waiting: int | None = None,
+        left: Left[Item, Answer] = dropped,
     ) -> Coalescer[Item, Answer]:
         """A queue whose batches run on the event loop; at most `most` in one, `lanes` at once."""
         made = Coalescer(
             run,
             max_batch=min(self._max_batch, most or self._max_batch),
-            max_waiting=self._max_waiting,
+            max_waiting=max_waiting or self._max_waiting,
             lanes=lanes,
             observe=self._sizes.labels(name).observe,
+            left=left,
             name=f"batch {name}",
         )
         # Read when scraped, so that counting costs a call nothing.
@@ -68,10 +77,16 @@ class Batches:
         *,
         most: int | None = None,
         lanes: int = 1,
+        left: Left[Item, Answer] = dropped,
+        begun: bool = False,
     ) -> Coalescer[Item, Answer]:
-        """The same for work that blocks, each batch on one thread of the pool."""
+        """The same for work that blocks, each batch on one thread of the pool. `begun`: it is the
+        rest of what has begun, which is never turned away.
+        """
+        start = self._pool.finish if begun else self._pool.run
 
         def on_pool(items: Sequence[Item]) -> Awaitable[Sequence[Answer | Exception]]:
-            return self._pool.run(attempt, partial(run, items))
+            return start(attempt, partial(run, items))
 
-        return self.queue(name, on_pool, most=most, lanes=lanes)
+        room = sys.maxsize if begun else None
+        return self.queue(name, on_pool, most=most, lanes=lanes, max_waiting=room, left=left)

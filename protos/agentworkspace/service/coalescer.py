@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 
 # One outcome for each item, in order; an exception is the failure of that item alone.
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
+# Given the items, and their answers, of callers that left while these were worked on.
+Left = Callable[[Sequence[tuple[Item, Answer]]], Awaitable[None]]
 
 # From this rate on, small batches one behind the other would use up the processor; then one
 # begins this long after the one before it, or later where that took longer.
@@ -60,6 +62,10 @@ class _Rate:
         return self._a_second >= BUSY_A_SECOND
 
 
+async def dropped(_answers: Sequence[tuple[Item, Answer]]) -> None:
+    """Nobody minds."""
+
+
 class Coalescer(Generic[Item, Answer]):
     """Answers items one by one and works on them batch by batch.
 
@@ -69,7 +75,7 @@ class Coalescer(Generic[Item, Answer]):
     span, called `name`, belongs to one of the calls that wait for it, and is linked to the others.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
-    has not been sent, and its answer is dropped if it has.
+    has not been sent. If it has, `left` is given its item and its answer, before the next batch.
     """
 
     def __init__(
@@ -80,9 +86,11 @@ class Coalescer(Generic[Item, Answer]):
         max_waiting: int,
         lanes: int = 1,
         observe: Callable[[int], None] = lambda size: None,
+        left: Left[Item, Answer] = dropped,
         name: str = "batch",
     ) -> None:
         self._name = name
+        self._left = left
         self._tracer = tracing.recorder()
         self._run = run
         self._max_batch = max_batch
@@ -138,7 +146,9 @@ class Coalescer(Generic[Item, Answer]):
         try:
             with self._span_of(batch):
                 outcomes = await self._run([each.item for each in batch])
-            _settle(batch, outcomes)
+            gone = _settle(batch, outcomes)
+            if gone:
+                await self._left(gone)
         except Exception as failure:  # noqa: BLE001 - it is the answer of every item
             _settle(batch, [failure] * len(batch))
         except BaseException:
@@ -167,13 +177,17 @@ class Coalescer(Generic[Item, Answer]):
 
 def _settle(
     batch: Sequence[_Waiting[Item, Answer]], outcomes: Sequence[Answer | Exception]
-) -> None:
+) -> list[tuple[Item, Answer]]:
+    """The answers whose callers have left, with their items."""
+    gone: list[tuple[Item, Answer]] = []
     if len(outcomes) != len(batch):
         raise RuntimeError(f"{len(batch)} items were answered by {len(outcomes)} outcomes")
     for each, outcome in zip(batch, outcomes, strict=True):
-        if each.answer.done():
-            continue
         if isinstance(outcome, Exception):
-            each.answer.set_exception(outcome)
+            if not each.answer.done():
+                each.answer.set_exception(outcome)
+        elif each.answer.done():
+            gone.append((each.item, outcome))
         else:
             each.answer.set_result(outcome)
+    return gone

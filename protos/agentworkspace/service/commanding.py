@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from agentworkspace.core.refusal import Refusal, SharedReason
 from agentworkspace.rpc import calls
+from agentworkspace.service.coalescer import Coalescer
 from agentworkspace.service.store import Store
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
@@ -18,6 +19,8 @@ LEAST_SECONDS: Final = 0.005
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 S = TypeVar("S", bound=Store[Any])
 
 
@@ -41,6 +44,21 @@ class Commanding(Generic[S]):
 
         require_time()
         return await self.pool.run(work)
+
+    async def ask(self, queue: Coalescer[Item, Answer], item: Item) -> Answer:
+        """Let a call share a batch."""
+        require_time()
+        return await queue.ask(item)
+
+    async def finish(
+        self, command: Callable[Concatenate[S, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run the rest of a command of which something is stored by now. It is never turned away,
+        and is run when its caller has left or its time is over, too: it alone can say what became
+        of what is stored, or take it back.
+        """
+        store = self.store().within(calls.current().remaining)
+        return await self.pool.finish(attempt, partial(command, store, *args, **kwargs))
 
 
 def require_time() -> None:

@@ -48,11 +48,20 @@ class BlockingPool:
         """Refusal OVERLOADED when the queue is full."""
         if self._held >= self._limit:
             raise overloaded()
+        return await self._started(partial(work, *args, **kwargs))
+
+    async def finish(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for the rest of what has begun: never turned away, and started also when its
+        call is given up while it waits.
+        """
+        return await asyncio.shield(self._started(partial(work, *args, **kwargs)))
+
+    def _started(self, work: Callable[[], T]) -> asyncio.Future[T]:
         context = contextvars.copy_context()
-        future = self._executor.submit(context.run, partial(work, *args, **kwargs))
+        future = self._executor.submit(context.run, work)
         self._held += 1
         future.add_done_callback(self._released_from(asyncio.get_running_loop()))
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     async def end(self, seconds: float) -> bool:
         """Drop what waits, and give what runs this long. False when something still runs then."""
