@@ -121,10 +121,12 @@ _CHANGE: Final = """
 UPDATE registry.registrations SET changed = pg_current_xact_id()::text::bigint
 WHERE workspace_id = %(workspace_id)s
 """
-# Reads the whole table: no index may cover what every heartbeat writes.
+# Reads the whole table: no index may cover what every heartbeat writes. Those that have been
+# silent for longest come first, or many that are only late would hide them.
 _LATE: Final = """
 SELECT workspace_id FROM registry.registrations
-WHERE state IN ('ONLINE', 'DEGRADED') AND last_heartbeat_time < %(before)s LIMIT %(limit)s
+WHERE state IN ('ONLINE', 'DEGRADED') AND last_heartbeat_time < %(before)s
+ORDER BY last_heartbeat_time LIMIT %(limit)s
 """
 # One winner a death: the state is judged again once the row is locked. No order is needed: who
 # skips what is locked waits for nobody.

@@ -36,7 +36,9 @@ class MarkOffline:
 
 
 def find_late(store: Store, *, limit: int = MOST_LATE) -> frozenset[WorkspaceId]:
-    """The boxes that can be OFFLINE before `half_patience` has passed, at most `limit`."""
+    """The boxes that can be OFFLINE before `half_patience` has passed: at most `limit`, those that
+    have been silent for longest.
+    """
     with store.reading() as tx:
         uptime = pulse.read(tx)
         before = _silent_before(uptime, half_patience(uptime.heartbeat_interval))

@@ -63,6 +63,16 @@ def test_only_those_that_were_late_are_looked_at_and_judged_anew(world: World) -
     assert mark_offline.find_late(world.store) == {other, late}
 
 
+def test_a_look_that_cannot_take_all_takes_those_that_are_silent_longest(world: World) -> None:
+    """Wherever they stand in the table: many may be late for ever, and none of them silent."""
+    up_for(world, 3600)
+    boxes = [silent(world, 46) for _ in range(3)]
+    for each in boxes:
+        world.silence(each, timedelta(seconds=91))
+        assert mark_offline.find_late(world.store, limit=1) == {each}
+        world.silence(each, timedelta(seconds=46))
+
+
 @pytest.mark.parametrize(
     ("interval", "period", "again"), [(30, 5, 35), (3600, 5, 5390), (6, 5, 0), (1, 5, 0)]
 )
