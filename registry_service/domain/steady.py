@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     healthy_incarnation: int
     active_tasks: int
     sample_error: str
-    # Younger than `half_patience`.
+    # Younger than `half_patience`, and no moment that has not come yet: the clock may go back.
     young: bool
 
 

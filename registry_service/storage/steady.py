@@ -23,7 +23,8 @@ SELECT clock_timestamp() AS now, NULL::bytea, NULL::text, NULL::text, NULL::bigi
 UNION ALL
 SELECT NULL, t.token_sha256, t.token_id::text, t.workspace_id::text, t.incarnation, w.incarnation,
        r.state, r.incarnation, r.healthy_incarnation, r.active_tasks, r.sample_error,
-       r.last_heartbeat_time > clock_timestamp() - %(younger_than)s::interval
+       r.last_heartbeat_time BETWEEN clock_timestamp() - %(younger_than)s::interval
+                                 AND clock_timestamp()
 FROM registry.tokens t CROSS JOIN LATERAL (
     SELECT incarnation FROM registry.workspaces
     WHERE workspace_id = t.workspace_id AND retire_time IS NULL OFFSET 0

@@ -119,6 +119,16 @@ def test_what_is_stored_must_be_younger_than_half_of_three_intervals(world: Worl
     assert world.steady(workspace_id, token) is None
 
 
+def test_a_heartbeat_does_not_wait_behind_a_moment_that_has_not_come_yet(world: World) -> None:
+    """The database's clock was set back, or another server took over whose clock is behind."""
+    workspace_id, token = beating(world)
+    world.silence(workspace_id, timedelta(hours=-1))
+    assert world.steady(workspace_id, token) is None
+    assert isinstance(world.heartbeat(workspace_id, token), Heartbeaten)
+    assert silent_for(world, workspace_id) > timedelta(0)
+    assert world.steady(workspace_id, token) is not None
+
+
 def test_what_a_line_saw_is_not_read_again(world: World) -> None:
     workspace_id, token = beating(world)
     box = world.seen(workspace_id, token)
