@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from agentworkspace.service.prepared import Prepared
+from agentworkspace.service.prepared import Prepared, arrays_of
 from provision_service.domain.lifecycle import ProvisionReason, ProvisionState, WorkspaceStatus
 from provision_service.domain.records import Billing, ManifestEntry, Provision
 from provision_service.storage.documents import billing_document, manifest_document
@@ -90,9 +90,8 @@ INSERT INTO provision.provisions (
 SELECT provision_id, workspace_id, tenant_id, request_id, caller, reason, 'CLAIMED',
        input_revision, clock_timestamp() + %(lease)s::interval
 FROM unnest(
-    %(provision_ids)s::uuid[], %(workspace_ids)s::uuid[], %(tenant_ids)s::text[],
-    %(request_ids)s::text[], %(callers)s::text[], %(reasons)s::text[],
-    %(input_revisions)s::bigint[]
+    %(provision_id)s::uuid[], %(workspace_id)s::uuid[], %(tenant_id)s::text[],
+    %(request_id)s::text[], %(caller)s::text[], %(reason)s::text[], %(input_revision)s::bigint[]
 ) AS item (provision_id, workspace_id, tenant_id, request_id, caller, reason, input_revision)
 WHERE NOT EXISTS (
     SELECT FROM provision.provisions p
@@ -129,10 +128,10 @@ _DELIVER: Final = Prepared(
     f"""
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(provision_ids)s::uuid[], %(workspace_ids)s::uuid[], %(tenant_ids)s::text[],
-        %(incarnations)s::bigint[], %(input_revisions)s::bigint[], %(billings)s::jsonb[],
-        %(manifests)s::jsonb[], %(statuses)s::text[], %(callers)s::text[], %(methods)s::text[],
-        %(correlation_ids)s::text[], %(facts)s::jsonb[]
+        %(provision_id)s::uuid[], %(workspace_id)s::uuid[], %(tenant_id)s::text[],
+        %(incarnation)s::bigint[], %(input_revision)s::bigint[], %(billing)s::jsonb[],
+        %(manifest)s::jsonb[], %(status)s::text[], %(caller)s::text[], %(method)s::text[],
+        %(correlation_id)s::text[], %(facts)s::jsonb[]
     ) AS item (
         provision_id, workspace_id, tenant_id, incarnation, input_revision, billing, manifest,
         status, caller, method, correlation_id, facts
@@ -190,8 +189,7 @@ def met(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> C
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewClaim:
+class NewClaim(NamedTuple):
     """A workspace, which is locked, claimed for a launch."""
 
     provision_id: str
@@ -203,8 +201,7 @@ class NewClaim:
     input_revision: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What goes out to the box of a launch, whose workspace is locked. `facts` are for the audit;
     `current_input_revision`: what its inputs are by now.
     """
@@ -226,14 +223,8 @@ class Delivery:
 
 def add_free(tx: Connection, items: Sequence[NewClaim], *, lease: timedelta) -> frozenset[str]:
     """The ids of those that were claimed; each is of another workspace."""
-    columns = ("provision_id", "workspace_id", "tenant_id", "request_id", "caller")
-    parameters: dict[str, Any] = {
-        **{f"{name}s": [getattr(item, name) for item in items] for name in columns},
-        "reasons": [item.reason.value for item in items],
-        "input_revisions": [item.input_revision for item in items],
-        "lease": lease,
-    }
-    return frozenset(row.provision_id for row in _ADD_FREE.run(tx, parameters))
+    rows = _ADD_FREE.run(tx, {**arrays_of(items), "lease": lease})
+    return frozenset(row.provision_id for row in rows)
 
 
 def renew(tx: Connection, provision_id: str, *, input_revision: int, lease: timedelta) -> None:
@@ -322,13 +313,10 @@ def _end(
 
 def deliver_all(tx: Connection, items: Sequence[Delivery]) -> dict[str, Provision]:
     """The environments go out; by id, the launches whose claim is still held."""
-    columns = ("provision_id", "workspace_id", "tenant_id", "incarnation", "input_revision")
-    origin = ("caller", "method", "correlation_id")
     parameters: dict[str, Any] = {
-        **{f"{name}s": [getattr(item, name) for item in items] for name in (*columns, *origin)},
-        "billings": [json.dumps(billing_document(item.billing)) for item in items],
-        "manifests": [json.dumps(manifest_document(item.manifest)) for item in items],
-        "statuses": [item.status.value for item in items],
+        **arrays_of(items),
+        "billing": [json.dumps(billing_document(item.billing)) for item in items],
+        "manifest": [json.dumps(manifest_document(item.manifest)) for item in items],
         "facts": [json.dumps(dict(item.facts)) for item in items],
         "unfinished": list(UNFINISHED),
     }

@@ -60,9 +60,9 @@ WITH wanted AS MATERIALIZED (
     SELECT fresh.tenant_id, workspace_id, caller, one.key, one.ciphertext, one.nonce, one.key_id,
            one.fingerprint, one.size_bytes, one.is_long, one.provider
     FROM unnest(
-        %(owners)s::uuid[], %(keys)s::text[], %(ciphertexts)s::bytea[], %(nonces)s::bytea[],
-        %(key_ids)s::text[], %(fingerprints)s::bytea[], %(sizes)s::integer[],
-        %(are_long)s::boolean[], %(providers)s::text[]
+        %(owner)s::uuid[], %(key)s::text[], %(ciphertext)s::bytea[], %(nonce)s::bytea[],
+        %(key_id)s::text[], %(fingerprint)s::bytea[], %(size_bytes)s::integer[],
+        %(is_long)s::boolean[], %(provider)s::text[]
     ) AS one (
         workspace_id, key, ciphertext, nonce, key_id, fingerprint, size_bytes, is_long, provider
     ) JOIN fresh USING (workspace_id)
@@ -90,6 +90,17 @@ FROM fresh, jsonb_to_record(fresh.spec) AS one (
 RETURNING workspace_id::text, incarnation, revision, input_revision, admitted, create_time,
           update_time
 """,
+)
+# Of a secret, beside whose it is.
+_SEALED: Final = (
+    "key",
+    "ciphertext",
+    "nonce",
+    "key_id",
+    "fingerprint",
+    "size_bytes",
+    "is_long",
+    "provider",
 )
 
 
@@ -145,30 +156,14 @@ def _of_workspaces(items: Sequence[NewWorkspace]) -> dict[str, Any]:
 
 
 def _of_secrets(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Any]:
-    owned = [
-        (item.admission.workspace_id, secrets.columns(tx, place, value, item.providers.get(key)))
-        for item in items
-        for key, value in item.secrets.items()
-        for place in [
-            SecretPlace(
-                tenant_id=item.admission.tenant_id,
-                workspace_id=item.admission.workspace_id,
-                key=key,
-            )
-        ]
-    ]
-    rows = [row for _, row in owned]
-    return {
-        "owners": [workspace_id for workspace_id, _ in owned],
-        "keys": [row["key"] for row in rows],
-        "ciphertexts": bytea_array(row["ciphertext"] for row in rows),
-        "nonces": bytea_array(row["nonce"] for row in rows),
-        "key_ids": [row["key_id"] for row in rows],
-        "fingerprints": bytea_array(row["fingerprint"] for row in rows),
-        "sizes": [row["size_bytes"] for row in rows],
-        "are_long": [row["is_long"] for row in rows],
-        "providers": [row["provider"] for row in rows],
-    }
+    rows = []
+    for item in items:
+        at = item.admission
+        for key, value in item.secrets.items():
+            place = SecretPlace(tenant_id=at.tenant_id, workspace_id=at.workspace_id, key=key)
+            rows.append(secrets.columns(tx, place, value, item.providers.get(key)))
+    sealed = {name: [row[name] for row in rows] for name in _SEALED}
+    return sealed | {"owner": [row["workspace_id"] for row in rows]}
 
 
 def _workspace(item: NewWorkspace, row: Any) -> Workspace:

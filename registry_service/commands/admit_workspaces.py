@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def _draft(command: AdmitWorkspace, new_secret: NewSecret) -> _Draft:
         token_sha256=token_sha256(text) if secret else None,
         prefix=display_prefix(text),
         label=token.label,
-        scopes=issuing.scopes_as_param(token.scopes),
+        scopes=json.dumps(issuing.scopes_as_param(token.scopes)),
         ttl=token.ttl,
         request_id=command.request_id,
         caller=command.caller.name,

@@ -124,7 +124,7 @@ def _draft(command: BeginIncarnation, known: Known, new_secret: NewSecret) -> _D
         request_id=command.request_id,
         caller=command.caller.name,
         digest=claim_of(command).digest(),
-        time=known.now,
+        now=known.now,
         actor=command.origin.actor,
         method=command.origin.method,
         correlation_id=command.origin.correlation_id,

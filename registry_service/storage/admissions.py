@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, arrays_of
 from registry_service.domain.tokens import Token
 from registry_service.storage import tokens
 
@@ -22,11 +20,11 @@ _ADMIT: Final = Prepared(
     f"""
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(workspace_ids)s::uuid[], %(tenant_ids)s::text[], %(ticket_requireds)s::boolean[],
-        %(evidence_requireds)s::boolean[], %(hashes)s::bytea[], %(prefixes)s::text[],
-        %(labels)s::text[], %(scopes)s::text[], %(ttls)s::interval[], %(request_ids)s::uuid[],
-        %(callers)s::text[], %(digests)s::bytea[], %(actors)s::text[], %(methods)s::text[],
-        %(correlation_ids)s::text[]
+        %(workspace_id)s::uuid[], %(tenant_id)s::text[], %(ticket_required)s::boolean[],
+        %(evidence_required)s::boolean[], %(token_sha256)s::bytea[], %(prefix)s::text[],
+        %(label)s::text[], %(scopes)s::text[], %(ttl)s::interval[], %(request_id)s::uuid[],
+        %(caller)s::text[], %(digest)s::bytea[], %(actor)s::text[], %(method)s::text[],
+        %(correlation_id)s::text[]
     ) AS item (
         workspace_id, tenant_id, ticket_required, evidence_required, token_sha256, prefix, label,
         scopes, ttl, request_id, caller, digest, actor, method, correlation_id
@@ -77,8 +75,7 @@ SELECT fresh.workspace_id AS admitted, minted.* FROM fresh LEFT JOIN minted USIN
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewWorkspace:
+class NewWorkspace(NamedTuple):
     """One to admit, and the first token that was made for it here, if one is wanted."""
 
     workspace_id: WorkspaceId
@@ -88,7 +85,8 @@ class NewWorkspace:
     token_sha256: bytes | None
     prefix: str
     label: str
-    scopes: Sequence[str]
+    # Text of a JSON list: an array of arrays would have to be rectangular.
+    scopes: str
     ttl: timedelta | None
     request_id: RequestId | None
     caller: str
@@ -100,25 +98,7 @@ class NewWorkspace:
 
 def admit(tx: Connection, items: Sequence[NewWorkspace]) -> dict[WorkspaceId, Token | None]:
     """Those that were not known, each with its first token; no two of the same id."""
-    parameters: dict[str, Any] = {
-        "workspace_ids": [item.workspace_id for item in items],
-        "tenant_ids": [item.tenant_id for item in items],
-        "ticket_requireds": [item.ticket_required for item in items],
-        "evidence_requireds": [item.evidence_required for item in items],
-        "hashes": bytea_array(item.token_sha256 for item in items),
-        "prefixes": [item.prefix for item in items],
-        "labels": [item.label for item in items],
-        # An array of arrays must be rectangular.
-        "scopes": [json.dumps(list(item.scopes)) for item in items],
-        "ttls": [item.ttl for item in items],
-        "request_ids": [item.request_id for item in items],
-        "callers": [item.caller for item in items],
-        "digests": bytea_array(item.digest for item in items),
-        "actors": [item.actor for item in items],
-        "methods": [item.method for item in items],
-        "correlation_ids": [item.correlation_id for item in items],
-    }
     return {
         WorkspaceId(str(row.admitted)): tokens.to_token(row) if row.token_id else None
-        for row in _ADMIT.run(tx, parameters)
+        for row in _ADMIT.run(tx, arrays_of(items))
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, arrays_of
 from registry_service.domain.tokens import Token
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.workspaces import Known
@@ -38,11 +38,11 @@ _BEGIN: Final = Prepared(
     f"""
 WITH wanted AS MATERIALIZED (
     SELECT item.* FROM unnest(
-        %(workspace_ids)s::uuid[], %(tenant_ids)s::text[], %(minimums)s::bigint[],
-        %(hashes)s::bytea[], %(prefixes)s::text[], %(client_mades)s::boolean[],
-        %(ttls)s::interval[], %(lifteds)s::text[], %(request_ids)s::uuid[], %(callers)s::text[],
-        %(digests)s::bytea[], %(times)s::timestamptz[], %(actors)s::text[], %(methods)s::text[],
-        %(correlation_ids)s::text[]
+        %(workspace_id)s::uuid[], %(tenant_id)s::text[], %(minimum)s::bigint[],
+        %(token_sha256)s::bytea[], %(prefix)s::text[], %(client_made)s::boolean[],
+        %(ttl)s::interval[], %(lifted)s::text[], %(request_id)s::uuid[], %(caller)s::text[],
+        %(digest)s::bytea[], %(now)s::timestamptz[], %(actor)s::text[], %(method)s::text[],
+        %(correlation_id)s::text[]
     ) AS item (
         workspace_id, tenant_id, minimum, token_sha256, prefix, client_made, ttl, lifted,
         request_id, caller, digest, now, actor, method, correlation_id
@@ -119,8 +119,7 @@ SELECT minted.*, revoked_count FROM minted JOIN counted USING (workspace_id)
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(NamedTuple):
     """One launch to begin, of a workspace that is locked, and its ticket."""
 
     workspace_id: WorkspaceId
@@ -136,7 +135,7 @@ class Launch:
     request_id: RequestId
     caller: str
     digest: bytes
-    time: datetime
+    now: datetime
     actor: str
     method: str
     correlation_id: str
@@ -160,24 +159,7 @@ def begin(tx: Connection, launches: Sequence[Launch]) -> dict[WorkspaceId, Begun
     """Those that have begun; each was locked, and comes once. What a launch ends is not published
     yet. IntegrityError: somebody was faster with a hash; none has begun.
     """
-    parameters: dict[str, Any] = {
-        "workspace_ids": [item.workspace_id for item in launches],
-        "tenant_ids": [item.tenant_id for item in launches],
-        "minimums": [item.minimum for item in launches],
-        "hashes": bytea_array(item.token_sha256 for item in launches),
-        "prefixes": [item.prefix for item in launches],
-        "client_mades": [item.client_made for item in launches],
-        "ttls": [item.ttl for item in launches],
-        "lifteds": [item.lifted for item in launches],
-        "request_ids": [item.request_id for item in launches],
-        "callers": [item.caller for item in launches],
-        "digests": bytea_array(item.digest for item in launches),
-        "times": [item.time for item in launches],
-        "actors": [item.actor for item in launches],
-        "methods": [item.method for item in launches],
-        "correlation_ids": [item.correlation_id for item in launches],
-        "left_out": workspaces.LEFT_OUT,
-    }
+    parameters = {**arrays_of(launches), "left_out": workspaces.LEFT_OUT}
     found = (
         Begun(ticket=tokens.to_token(row), revoked_count=row.revoked_count)
         for row in _BEGIN.run(tx, parameters)

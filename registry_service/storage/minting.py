@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, WorkspaceId
-from agentworkspace.service.prepared import Prepared
+from agentworkspace.service.prepared import Prepared, arrays_of
 from registry_service.domain.tokens import Token, TokenKind
 
 # What cannot be minted this simply gets no row: a busy, unknown, retired or foreign workspace, a
@@ -69,7 +69,7 @@ RETURNING token_sha256, token_id::text, create_time, expire_time
 
 
 class Order(NamedTuple):
-    """One api token, as a line of the statement's arrays: a field here is a parameter there.
+    """One api token, as `arrays_of` takes it.
 
     A tuple, because a frozen dataclass of so many fields takes as long to make as it to be parsed.
     """
@@ -94,11 +94,9 @@ class Order(NamedTuple):
 
 def mint(tx: Connection, orders: Sequence[Order]) -> dict[bytes, Token]:
     """By hash, those that were minted. IntegrityError: somebody else came between; none was."""
-    columns = map(list, zip(*orders, strict=True))
-    parameters = dict(zip(Order._fields, columns, strict=True))
     ordered = {order.token_sha256: order for order in orders}
     minted: dict[bytes, Token] = {}
-    for row in _MINT.run(tx, parameters):
+    for row in _MINT.run(tx, arrays_of(orders)):
         order = ordered[bytes(row.token_sha256)]
         minted[order.token_sha256] = Token(
             token_id=row.token_id,

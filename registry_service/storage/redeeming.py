@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, arrays_of, bytea_array
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, Token
 from registry_service.storage import tokens
@@ -38,12 +37,12 @@ _REDEEM: Final = Prepared(
 WITH wanted AS MATERIALIZED (
     SELECT item.*, 'workspace:' || workspace_id AS box
     FROM unnest(
-        %(workspace_ids)s::uuid[], %(tenant_ids)s::text[], %(incarnations)s::bigint[],
-        %(ticket_ids)s::uuid[], %(hashes)s::bytea[], %(prefixes)s::text[],
-        %(client_mades)s::boolean[], %(request_ids)s::uuid[], %(outcomes)s::text[],
-        %(lines)s::text[], %(proxy_hashes)s::bytea[], %(proxy_prefixes)s::text[],
-        %(times)s::timestamptz[], %(actors)s::text[], %(methods)s::text[],
-        %(correlation_ids)s::text[]
+        %(workspace_id)s::uuid[], %(tenant_id)s::text[], %(incarnation)s::bigint[],
+        %(ticket_id)s::uuid[], %(token_sha256)s::bytea[], %(prefix)s::text[],
+        %(client_made)s::boolean[], %(request_id)s::uuid[], %(outcome)s::text[],
+        %(line)s::text[], %(proxy_sha256)s::bytea[], %(proxy_prefix)s::text[],
+        %(time)s::timestamptz[], %(actor)s::text[], %(method)s::text[],
+        %(correlation_id)s::text[]
     ) AS item (
         workspace_id, tenant_id, incarnation, ticket_id, token_sha256, prefix, client_made,
         request_id, outcome, line, proxy_sha256, proxy_prefix, time, actor, method, correlation_id
@@ -110,8 +109,7 @@ SELECT * FROM minted
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redemption:
+class Redemption(NamedTuple):
     """One outstanding ticket, and the token that takes its place."""
 
     workspace_id: WorkspaceId
@@ -148,23 +146,5 @@ def lock(tx: Connection, shown: Sequence[tuple[WorkspaceId, bytes]]) -> frozense
 
 def redeem(tx: Connection, redemptions: Sequence[Redemption]) -> dict[WorkspaceId, Token]:
     """The tokens that were minted, by workspace; each of those was locked, and comes once."""
-    parameters = {
-        "workspace_ids": [item.workspace_id for item in redemptions],
-        "tenant_ids": [item.tenant_id for item in redemptions],
-        "incarnations": [item.incarnation for item in redemptions],
-        "ticket_ids": [item.ticket_id for item in redemptions],
-        "hashes": bytea_array(item.token_sha256 for item in redemptions),
-        "prefixes": [item.prefix for item in redemptions],
-        "client_mades": [item.client_made for item in redemptions],
-        "request_ids": [item.request_id for item in redemptions],
-        "outcomes": [item.outcome.value for item in redemptions],
-        "lines": [item.line.value for item in redemptions],
-        "proxy_hashes": bytea_array(item.proxy_sha256 for item in redemptions),
-        "proxy_prefixes": [item.proxy_prefix for item in redemptions],
-        "times": [item.time for item in redemptions],
-        "actors": [item.actor for item in redemptions],
-        "methods": [item.method for item in redemptions],
-        "correlation_ids": [item.correlation_id for item in redemptions],
-    }
-    minted = map(tokens.to_token, _REDEEM.run(tx, parameters))
+    minted = map(tokens.to_token, _REDEEM.run(tx, arrays_of(redemptions)))
     return {token.workspace_id: token for token in minted}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TokenId, WorkspaceId
+from agentworkspace.service.prepared import arrays_of
 from registry_service.domain.relaunch import REFUSED_GAP
 
 _COUNT_REFUSED: Final = """
 UPDATE registry.registrations r
-SET rejected_count = r.rejected_count + CASE WHEN news.counts THEN box.count ELSE 0 END,
+SET rejected_count = r.rejected_count + CASE WHEN news.counts THEN box.counted ELSE 0 END,
     rejected_last_time = CASE WHEN news.counts THEN box.last_time ELSE r.rejected_last_time END,
     rejected_last_reason =
         CASE WHEN news.counts THEN box.last_reason ELSE r.rejected_last_reason END,
@@ -32,15 +32,15 @@ SET rejected_count = r.rejected_count + CASE WHEN news.counts THEN box.count ELS
 FROM (
     SELECT workspace_id, register_time, failure_time, refused_ticket, refused_since, refused_last
     FROM registry.registrations
-    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    WHERE workspace_id = ANY(%(workspace_id)s::uuid[])
     ORDER BY workspace_id FOR UPDATE SKIP LOCKED
 ) locked
-JOIN unnest(%(workspace_ids)s::uuid[], %(counts)s::bigint[], %(last_times)s::timestamptz[],
-            %(last_reasons)s::text[], %(failure_reasons)s::text[],
-            %(failure_times)s::timestamptz[], %(failure_incarnations)s::bigint[],
-            %(refused_tickets)s::uuid[], %(refused_firsts)s::timestamptz[],
-            %(refused_lasts)s::timestamptz[])
-    AS box (workspace_id, count, last_time, last_reason, failure_reason, failure_time,
+JOIN unnest(%(workspace_id)s::uuid[], %(counted)s::bigint[], %(last_time)s::timestamptz[],
+            %(last_reason)s::text[], %(failure_reason)s::text[],
+            %(failure_time)s::timestamptz[], %(failure_incarnation)s::bigint[],
+            %(refused_ticket)s::uuid[], %(refused_first)s::timestamptz[],
+            %(refused_last)s::timestamptz[])
+    AS box (workspace_id, counted, last_time, last_reason, failure_reason, failure_time,
             failure_incarnation, refused_ticket, refused_first, refused_last)
     USING (workspace_id),
 LATERAL (
@@ -60,14 +60,13 @@ RETURNING r.workspace_id
 """
 _KNOWN: Final = """
 SELECT workspace_id FROM registry.registrations
-WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+WHERE workspace_id = ANY(%(workspace_id)s::uuid[])
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalCount:
+class RefusalCount(NamedTuple):
     workspace_id: WorkspaceId
-    count: int
+    counted: int
     last_time: datetime
     last_reason: str
     failure_reason: str | None
@@ -81,24 +80,11 @@ class RefusalCount:
 
 def count_refused(tx: Connection, counts: Sequence[RefusalCount]) -> frozenset[WorkspaceId]:
     """Count on, and return those another transaction holds; pass at most one a workspace."""
-    ids = [item.workspace_id for item in counts]
-    parameters = {
-        "workspace_ids": ids,
-        "counts": [item.count for item in counts],
-        "last_times": [item.last_time for item in counts],
-        "last_reasons": [item.last_reason for item in counts],
-        "failure_reasons": [item.failure_reason for item in counts],
-        "failure_times": [item.failure_time for item in counts],
-        "failure_incarnations": [item.failure_incarnation for item in counts],
-        "refused_tickets": [item.refused_ticket for item in counts],
-        "refused_firsts": [item.refused_first for item in counts],
-        "refused_lasts": [item.refused_last for item in counts],
-        "gap": REFUSED_GAP,
-    }
+    parameters = {**arrays_of(counts), "gap": REFUSED_GAP}
     written = _ids(tx.exec_driver_sql(_COUNT_REFUSED, parameters))
-    if len(written) == len(ids):
+    if len(written) == len(counts):
         return frozenset()
-    return _ids(tx.exec_driver_sql(_KNOWN, {"workspace_ids": ids})) - written
+    return _ids(tx.exec_driver_sql(_KNOWN, parameters)) - written
 
 
 def _ids(rows: Iterable[Any]) -> frozenset[WorkspaceId]:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, plain_array
+from agentworkspace.service.prepared import Prepared, arrays_of, plain_array
 
 # `changed` is stamped where something changes that a watcher would look at; see its column.
 # Many at once, these skip rows that another transaction holds, and leave alone what a newer
@@ -37,12 +37,12 @@ SET state = 'ONLINE', incarnation = box.incarnation, deregistered = false,
                    THEN pg_current_xact_id()::text::bigint ELSE r.changed END
 FROM (
     SELECT workspace_id FROM registry.registrations
-    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    WHERE workspace_id = ANY(%(workspace_id)s::uuid[])
     ORDER BY workspace_id FOR UPDATE SKIP LOCKED
 ) locked
-JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(urls)s::text[],
-            %(delivery_modes)s::text[], %(agent_cards)s::jsonb[], %(runtimes)s::text[],
-            %(runtime_versions)s::text[], %(by_newest_tickets)s::boolean[])
+JOIN unnest(%(workspace_id)s::uuid[], %(incarnation)s::bigint[], %(url)s::text[],
+            %(delivery_mode)s::text[], %(agent_card)s::jsonb[], %(runtime)s::text[],
+            %(runtime_version)s::text[], %(by_newest_ticket)s::boolean[])
     AS box (workspace_id, incarnation, url, delivery_mode, agent_card, runtime, runtime_version,
             by_newest_ticket)
     USING (workspace_id)
@@ -66,11 +66,11 @@ SET state = CASE WHEN box.degraded THEN 'DEGRADED' ELSE 'ONLINE' END, deregister
                                ELSE greatest(r.healthy_incarnation, box.incarnation) END
 FROM (
     SELECT workspace_id FROM registry.registrations
-    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+    WHERE workspace_id = ANY(%(workspace_id)s::uuid[])
     ORDER BY workspace_id FOR UPDATE SKIP LOCKED
 ) locked
-JOIN unnest(%(workspace_ids)s::uuid[], %(incarnations)s::bigint[], %(active_tasks)s::bigint[],
-            %(sample_errors)s::text[], %(degradeds)s::boolean[])
+JOIN unnest(%(workspace_id)s::uuid[], %(incarnation)s::bigint[], %(active_tasks)s::bigint[],
+            %(sample_error)s::text[], %(degraded)s::boolean[])
     AS box (workspace_id, incarnation, active_tasks, sample_error, degraded)
     USING (workspace_id)
 WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
@@ -148,8 +148,7 @@ RETURNING r.workspace_id, w.tenant_id, w.incarnation, r.last_heartbeat_time
 Card = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A box that was let in. Empty or None keeps what was known."""
 
     workspace_id: WorkspaceId
@@ -163,8 +162,7 @@ class Arrival:
     by_newest_ticket: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class Beat(NamedTuple):
     workspace_id: WorkspaceId
     incarnation: int
     active_tasks: int
@@ -191,31 +189,14 @@ def arrive(
     tx: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
 ) -> frozenset[WorkspaceId]:
     """Which of them were written; pass at most one a workspace. `alone`: under a lock."""
-    parameters = {
-        "alone": alone,
-        "workspace_ids": [arrival.workspace_id for arrival in arrivals],
-        "incarnations": [arrival.incarnation for arrival in arrivals],
-        "urls": [arrival.url for arrival in arrivals],
-        "delivery_modes": [arrival.delivery_mode for arrival in arrivals],
-        "agent_cards": [_json(arrival.agent_card) for arrival in arrivals],
-        "runtimes": [arrival.runtime for arrival in arrivals],
-        "runtime_versions": [arrival.runtime_version for arrival in arrivals],
-        "by_newest_tickets": [arrival.by_newest_ticket for arrival in arrivals],
-    }
+    cards = [_json(arrival.agent_card) for arrival in arrivals]
+    parameters = {**arrays_of(arrivals), "agent_card": cards, "alone": alone}
     return _ids(_REGISTER.run(tx, parameters))
 
 
 def beat(tx: Connection, beats: Sequence[Beat], *, alone: bool = False) -> frozenset[WorkspaceId]:
     """Which of them were written; pass at most one a workspace. `alone`: under a lock."""
-    parameters = {
-        "alone": alone,
-        "workspace_ids": [item.workspace_id for item in beats],
-        "incarnations": [item.incarnation for item in beats],
-        "active_tasks": [item.active_tasks for item in beats],
-        "sample_errors": [item.sample_error for item in beats],
-        "degradeds": [item.degraded for item in beats],
-    }
-    return _ids(_BEAT.run(tx, parameters))
+    return _ids(_BEAT.run(tx, {**arrays_of(beats), "alone": alone}))
 
 
 def note_heard(tx: Connection, heard: Mapping[WorkspaceId, Heard]) -> frozenset[WorkspaceId]:

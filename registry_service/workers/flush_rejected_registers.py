@@ -48,7 +48,7 @@ def _count(item: RefusedRegisters) -> RefusalCount:
     failure, newest = item.failure, item.newest
     return RefusalCount(
         workspace_id=item.workspace_id,
-        count=item.count,
+        counted=item.count,
         last_time=item.last_time,
         last_reason=item.last_reason.value,
         failure_reason=failure.reason.value if failure else None,

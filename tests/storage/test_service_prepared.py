@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from typing import NamedTuple
 
 import pytest
 
 from agentworkspace.core.secret import Secret
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, arrays_of, bytea_array
 from registry_service.storage import checks, standings
 from registry_service.storage.lines import PLANS
 from registry_service.storage.store import Store, open_store
@@ -90,3 +93,45 @@ def test_columns_that_a_migration_adds_while_we_serve_change_no_answer(store: St
 def test_hashes_travel_as_one_text() -> None:
     assert bytea_array([b"\x00\xff", b"ab"]) == '{"\\\\x00ff","\\\\x6162"}'
     assert bytea_array([]) == "{}"
+
+
+class Kind(StrEnum):
+    PLAIN = "PLAIN"
+    QUOTED = """it's "{,}" """
+
+
+class Item(NamedTuple):
+    digest: bytes | None
+    kind: Kind
+    span: timedelta | None
+
+
+ITEMS = [Item(b"\x00'", Kind.QUOTED, None), Item(None, Kind.PLAIN, timedelta(minutes=2))]
+
+
+def test_items_become_an_array_of_each_field() -> None:
+    assert arrays_of(ITEMS) == {
+        "digest": [b"\x00'", None],
+        "kind": [Kind.QUOTED, Kind.PLAIN],
+        "span": [None, timedelta(minutes=2)],
+    }
+    assert arrays_of(ITEMS[1:]) == {
+        "digest": [None],
+        "kind": [Kind.PLAIN],
+        "span": [timedelta(minutes=2)],
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_arrays_arrive_as_the_items_were(store: Store, count: int) -> None:
+    echo = Prepared(
+        "echo",
+        "SELECT * FROM unnest(%(digest)s::bytea[], %(kind)s::text[], %(span)s::interval[])"
+        " AS item (digest, kind, span)",
+    )
+    with store.transaction() as connection:
+        rows = echo.run(connection, arrays_of(ITEMS[:count])).all()
+    assert [(row.digest and bytes(row.digest), row.kind, row.span) for row in rows] == [
+        (b"\x00'", """it's "{,}" """, None),
+        (None, "PLAIN", timedelta(minutes=2)),
+    ][:count]

@@ -8,8 +8,8 @@ transaction another connection, which knows no statement of ours; there the text
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, Engine, event
 
@@ -51,6 +51,13 @@ def remember_plans(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def begin(_driver_connection: object, record: Any) -> None:
         record.info[_PLANNED] = set()
+
+
+def arrays_of(items: Sequence[NamedTuple]) -> dict[str, list[Any]]:
+    """What unnest() takes of one or more items of one kind: by field, its value of each item. So a
+    parameter is called as the field, and is an array of its type.
+    """
+    return dict(zip(items[0]._fields, map(list, zip(*items, strict=True)), strict=True))
 
 
 def bytea_array(values: Iterable[bytes | None]) -> str:
