@@ -14,7 +14,8 @@ from agentworkspace.service.prepared import Prepared, arrays_of
 from registry_service.domain.tokens import Token, TokenKind
 
 # What cannot be minted this simply gets no row: a busy, unknown, retired or foreign workspace, a
-# hash or request_id that is known. What becomes known meanwhile is a unique violation of all.
+# hash or request_id that is known. What becomes known meanwhile is a unique violation of all. Both
+# are written in order, so that two batches that have some in common wait in one direction.
 _MINT: Final = Prepared(
     "mint",
     """
@@ -47,7 +48,7 @@ WITH wanted AS MATERIALIZED (
         (caller, method, workspace_id, request_id, params_digest, result, create_time)
     SELECT caller, 'MintToken', workspace_id, request_id, digest,
            jsonb_build_object('token_id', token_id), now
-    FROM able WHERE request_id IS NOT NULL
+    FROM able WHERE request_id IS NOT NULL ORDER BY caller, workspace_id, request_id
 ), audited AS (
     INSERT INTO registry.audit_events
         (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
@@ -62,7 +63,7 @@ INSERT INTO registry.tokens (
 SELECT token_id, workspace_id, 'API', token_sha256, prefix, label,
        ARRAY(SELECT jsonb_array_elements_text(scopes::jsonb)), now, now + ttl,
        client_made, request_id, caller, digest
-FROM able
+FROM able ORDER BY token_sha256
 RETURNING token_sha256, token_id::text, create_time, expire_time
 """,
 )

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
@@ -302,6 +303,44 @@ def test_batches_that_want_one_hash_mint_it_once_and_the_rest_all_the_same(
     assert sum(isinstance(answer, Issued) for answer in answers) == 31
     reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
     assert reasons == [SharedReason.TOKEN_HASH_IN_USE] * 5
+
+
+def until_waiting(world: World, count: int) -> None:
+    """Until so many transactions wait for another one."""
+    while True:
+        ((waiting,),) = world.sql(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        if waiting == count:
+            return
+
+
+def test_batches_that_mint_the_same_tokens_in_another_order_wait_in_one_direction(
+    world: World,
+) -> None:
+    """As when calls are sent again, to another replica."""
+    workspace_id = world.workspace()
+    hashes = sorted(sha256(new_secret(TokenKind.API)) for _ in range(3))
+    first, second, third = (mint_of(workspace_id, token_sha256=each) for each in hashes)
+    with ThreadPoolExecutor(2) as pool:
+        with world.store.database.engine.connect() as other:
+            # Has the one in the middle until both batches wait, and then has never been.
+            other.exec_driver_sql(
+                "INSERT INTO registry.tokens"
+                " (workspace_id, kind, token_sha256, prefix, create_time, client_made, created_by)"
+                " VALUES (%(id)s, 'API', %(hash)s, '', clock_timestamp(), true, '')",
+                {"id": workspace_id, "hash": hashes[1]},
+            )
+            ends = []
+            for batch in ([first, second, third], [third, first]):
+                run = partial(mint_tokens_batch.run, world.store, batch, new_secret=new_secret)
+                ends.append(pool.submit(run))
+                until_waiting(world, len(ends))
+            other.rollback()
+        answers = [answer for end in ends for answer in end.result()]
+    assert all(isinstance(answer, Issued) for answer in answers), answers
+    assert len(world.tokens(workspace_id)) == 3
 
 
 def test_nothing_is_accepted_after_the_receipt_of_a_revocation(world: World) -> None:
