@@ -28,10 +28,10 @@ _CREATE: Final = Prepared(
     """
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(workspace_ids)s::uuid[], %(tenant_ids)s::text[], %(specs)s::jsonb[],
-        %(messages)s::jsonb[], %(not_befores)s::interval[], %(request_ids)s::text[],
-        %(digests)s::bytea[], %(callers)s::text[], %(methods)s::text[],
-        %(correlation_ids)s::text[], %(facts)s::jsonb[]
+        %(workspace_id)s::uuid[], %(tenant_id)s::text[], %(spec)s::jsonb[],
+        %(message)s::jsonb[], %(not_before)s::interval[], %(request_id)s::text[],
+        %(digest)s::bytea[], %(caller)s::text[], %(method)s::text[],
+        %(correlation_id)s::text[], %(facts)s::jsonb[]
     ) AS item (
         workspace_id, tenant_id, spec, message, not_before, request_id, digest, caller, method,
         correlation_id, facts
@@ -135,19 +135,19 @@ def add(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Workspace]:
 def _of_workspaces(items: Sequence[NewWorkspace]) -> dict[str, Any]:
     requests = [item.request for item in items]
     return {
-        "workspace_ids": [item.admission.workspace_id for item in items],
-        "tenant_ids": [item.admission.tenant_id for item in items],
-        "specs": [json.dumps(spec_values(item.spec)) for item in items],
-        "messages": [
+        "workspace_id": [item.admission.workspace_id for item in items],
+        "tenant_id": [item.admission.tenant_id for item in items],
+        "spec": [json.dumps(spec_values(item.spec)) for item in items],
+        "message": [
             json.dumps(outbox.admission_payload(item.admission, item.first_token_sha256))
             for item in items
         ],
-        "not_befores": [item.not_before for item in items],
-        "request_ids": [request[0].request_id if request else None for request in requests],
-        "digests": bytea_array(request[1] if request else None for request in requests),
-        "callers": [item.caller for item in items],
-        "methods": [item.method for item in items],
-        "correlation_ids": [item.correlation_id for item in items],
+        "not_before": [item.not_before for item in items],
+        "request_id": [request[0].request_id if request else None for request in requests],
+        "digest": bytea_array(request[1] if request else None for request in requests),
+        "caller": [item.caller for item in items],
+        "method": [item.method for item in items],
+        "correlation_id": [item.correlation_id for item in items],
         "facts": [
             json.dumps({"secrets": ",".join(sorted(item.secrets))} if item.secrets else {})
             for item in items

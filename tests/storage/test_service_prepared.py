@@ -11,7 +11,7 @@ import pytest
 
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.prepared import Prepared, arrays_of, bytea_array
-from registry_service.storage import checks, standings
+from registry_service.storage import checks, standings, steady
 from registry_service.storage.lines import PLANS
 from registry_service.storage.store import Store, open_store
 
@@ -64,19 +64,34 @@ def test_through_a_pooler_the_text_goes_as_it_is(registry_database: str) -> None
     engine.dispose()
 
 
-def test_a_plan_kept_since_the_tables_were_empty_is_a_lookup_by_key(registry_database: str) -> None:
+@pytest.mark.parametrize(
+    ("statement", "asked", "hashes", "others"),
+    [
+        (checks.KNOWN, "known ('{}'::bytea[])", "$1", ["workspaces"]),
+        (
+            steady.BEATING,
+            "beating ('45 s'::interval, '{}'::bytea[])",
+            "$2",
+            ["workspaces", "registrations"],
+        ),
+    ],
+)
+def test_a_plan_kept_since_the_tables_were_empty_is_a_lookup_by_key(
+    registry_database: str, statement: Prepared, asked: str, hashes: str, others: list[str]
+) -> None:
     database = open_store(Secret(registry_database)).database
     connection = database.connect(PLANS, purpose="line")
     with connection, connection.cursor() as cursor:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
-        cursor.execute(checks.KNOWN.prepare)
-        cursor.execute("EXPLAIN EXECUTE known ('{}'::bytea[])")
+        cursor.execute(statement.prepare, {})
+        cursor.execute(f"EXPLAIN EXECUTE {asked}")
         plan = [line for (line,) in cursor.fetchall()]
     connection.close()
-    assert any("Index Cond: (token_sha256 = ANY ($1))" in line for line in plan)
-    assert any("Index Cond: (workspace_id = t.workspace_id)" in line for line in plan)
-    assert not any("Seq Scan on tokens" in line for line in plan)
-    assert not any("Seq Scan on workspaces" in line for line in plan)
+    assert any(f"Index Cond: (token_sha256 = ANY ({hashes}))" in line for line in plan)
+    by_workspace = [line for line in plan if "Index Cond: (workspace_id = t.workspace_id)" in line]
+    assert len(by_workspace) == len(others)
+    for table in ("tokens", *others):
+        assert not any(f"Seq Scan on {table}" in line for line in plan)
 
 
 def test_columns_that_a_migration_adds_while_we_serve_change_no_answer(store: Store) -> None:
