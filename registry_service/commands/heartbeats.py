@@ -17,7 +17,7 @@ from registry_service.commands import evidence, first_use, recording
 from registry_service.commands.evidence import Presented
 from registry_service.commands.origin import SYSTEM, Origin
 from registry_service.domain.admission import NextAction, next_action
-from registry_service.domain.standing import BootstrapPolicy
+from registry_service.domain.standing import BootstrapPolicy, Standing
 from registry_service.domain.steady import may_wait
 from registry_service.domain.tokens import TokenKind
 from registry_service.domain.verdicts import Denied
@@ -132,12 +132,13 @@ def _run_others(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten
     with store.transaction() as tx:
         round_ = _Round.read(tx, commands)
         written = round_.write()
-        for place, command in enumerate(commands):
-            if place in round_.live:
-                if command.workspace_id in written and place in round_.beating:
-                    answers[place] = round_.going_on(place)
-            else:
-                answers[place] = _answer_dead(tx, command)
+        dead = [place for place in range(len(commands)) if place not in round_.live]
+        if dead:
+            told = _answer_dead(tx, [commands[place] for place in dead])
+            answers.update(zip(dead, told, strict=True))
+        for place in round_.live:
+            if place in round_.beating and commands[place].workspace_id in written:
+                answers[place] = round_.going_on(place)
         round_.publish()
     for place, command in enumerate(commands):
         if place not in answers:
@@ -153,7 +154,7 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
             workspaces.lock(tx, command.workspace_id)
             round_ = _Round.read(tx, [command])
             round_.write(alone=True)
-            answer = round_.going_on(0) if round_.live else _answer_dead(tx, command)
+            (answer,) = (round_.going_on(0),) if round_.live else _answer_dead(tx, [command])
             round_.publish()
             return answer
 
@@ -163,12 +164,18 @@ def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
         return refusal
 
 
-def _answer_dead(tx: Connection, command: Heartbeat) -> Heartbeaten | Refusal:
-    """The answer of the admission table, which changes nothing."""
-    presented = Presented(
-        workspace_id=command.workspace_id, policy=command.policy, bearer=command.bearer
-    )
-    standing = evidence.standing(tx, presented)
+def _answer_dead(tx: Connection, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refusal]:
+    """The answers of the admission table, which change nothing: one statement, or a fleet whose
+    tokens ended together would keep the others of its batches waiting.
+    """
+    presented = [
+        Presented(workspace_id=item.workspace_id, policy=item.policy, bearer=item.bearer)
+        for item in commands
+    ]
+    return list(map(_told, evidence.standings_of(tx, presented)))
+
+
+def _told(standing: Standing) -> Heartbeaten | Refusal:
     action = next_action(standing)
     if isinstance(action, Denied):
         return action.refusal()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from agentworkspace.core.ids import WorkspaceId
+from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
-from registry_service.commands import retire_workspace
-from registry_service.commands.heartbeats import Heartbeaten
+from registry_service.commands import heartbeats, retire_workspace
+from registry_service.commands.heartbeats import Heartbeat, Heartbeaten
 from registry_service.commands.retire_workspace import RetireWorkspace
 from registry_service.domain.admission import NextAction
 from registry_service.domain.liveness import RegistrationState
+from registry_service.domain.standing import BootstrapPolicy
 from registry_service.domain.tokens import RevokeReason, TokenKind
 from registry_service.workers import write_pulse
 from tests.storage.registry_world import (
@@ -23,10 +23,12 @@ from tests.storage.registry_world import (
     ORIGIN,
     World,
     new_secret,
+    new_workspace_id,
     sha256,
     sweep_offline,
     world_at,
 )
+from tests.storage.sent_statements import statements
 
 
 @pytest.fixture
@@ -43,22 +45,6 @@ def beating(world: World) -> tuple[WorkspaceId, Secret]:
     token = world.launched(workspace_id)
     world.heartbeat(workspace_id, token)
     return workspace_id, token
-
-
-@contextmanager
-def sent(world: World) -> Iterator[list[str]]:
-    """The statements of the block."""
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    engine = world.store.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def silent_for(world: World, workspace_id: WorkspaceId) -> timedelta:
@@ -133,11 +119,32 @@ def test_what_a_line_saw_is_not_read_again(world: World) -> None:
     workspace_id, token = beating(world)
     box = world.seen(workspace_id, token)
     assert box is not None
-    with sent(world) as statements:
+    with statements(world.store.database.engine) as sent:
         answer = world.heartbeat(workspace_id, token, active_tasks=5, seen=box)
     assert answer == Heartbeaten(NextAction.NONE, 1, box.token_id, box.time)
     assert world.registration(workspace_id).active_tasks == 5
-    assert [each.split()[1] for each in statements if each.startswith("EXECUTE")] == ["beat"]
+    assert [each.split()[1] for each in sent if each.startswith("EXECUTE")] == ["beat"]
+
+
+def test_boxes_whose_tokens_ended_together_are_told_so_by_one_statement(world: World) -> None:
+    """A fleet of them asks in every interval, beside boxes that live."""
+    boxes = [beating(world) for _ in range(4)]
+    ends = [revoked, suspended, replaced]
+    for (workspace_id, token), end in zip(boxes, ends, strict=False):
+        end(world, workspace_id, token)
+    nowhere = (new_workspace_id(), boxes[3][1])
+    beats = [
+        Heartbeat(workspace_id=workspace_id, bearer=token, policy=BootstrapPolicy.ADAPTIVE)
+        for workspace_id, token in [*boxes, nowhere]
+    ]
+    with statements(world.store.database.engine) as sent:
+        answers = heartbeats.run(world.store, beats)
+    told = [
+        answer.reason if isinstance(answer, Refusal) else answer.next_action for answer in answers
+    ]
+    assert told == ["REGISTER", "STOP", "STOP", "NONE", "WORKSPACE_UNKNOWN"]
+    asked = [each.split()[1] for each in sent if each.startswith("EXECUTE")]
+    assert asked == ["known", "beat", "bearers", "snapshots"]
 
 
 def test_a_box_that_left_since_a_line_saw_it_is_told_so_and_not_revived(world: World) -> None:
