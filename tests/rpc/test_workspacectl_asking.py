@@ -103,7 +103,7 @@ def test_a_beginning_is_long_enough_not_to_hit_a_stranger(pair: Pair) -> None:
     result = pair.run("workspaces", "remove", "6b2", "--yes")
 
     assert result.code == 2
-    assert "of an id at least 4 characters" in result.err
+    assert "give at least 4 characters of an id" in result.err
     assert "RemoveWorkspace" not in methods(pair)
 
 

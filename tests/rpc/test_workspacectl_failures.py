@@ -77,7 +77,7 @@ def test_every_violation_is_listed(pair: Pair) -> None:
         "refused\n"
         "  what            workspace_id must be a lower-case UUID\n"
         "                  label must have at most 200 characters\n"
-        "  next step       mend this and say it again; "
+        "  next step       correct this and repeat it; "
     )
 
 
@@ -105,7 +105,7 @@ def test_a_machine_gets_the_refusal_as_one_document_on_standard_error(pair: Pair
             "reason": "ERROR_REASON_OVERLOADED",
             "message": "a b",
             "recovery": "RETRY",
-            "nextStep": "mend this and say it again;"
+            "nextStep": "correct this and repeat it;"
             " the command's --help shows what each argument takes",
             "correlationId": CORRELATION,
             "metadata": {},

@@ -120,7 +120,7 @@ def test_what_docker_cannot_hold_is_said_with_the_way_to_get_it_again(
 
     assert result.code == 2
     assert "ODD has line breaks" in result.err
-    assert "handed out again to --request-id r-1" in result.err
+    assert "the same command with --request-id r-1 gets it again" in result.err
     assert list(tmp_path.iterdir()) == []
 
 

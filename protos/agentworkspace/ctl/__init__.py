@@ -1,4 +1,4 @@
-"""`workspacectl`: what an operator asks both services, and how the answers are shown."""
+"""`workspacectl`: the operator's command line for both services."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 
 from agentworkspace.core import installation
 
-# Read when gRPC is imported, which is after this. What it would write to standard error, an
-# operator learns from the failure, and a machine expects one document there.
+# gRPC reads this when it is imported, which is later. Its own log lines would only repeat what the
+# failure says, and spoil the one document that a machine reads from standard error.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def main() -> int:
-    """The command `workspacectl`, or what to install for it."""
+    """Run `workspacectl`, or say what to install for it. The exit status."""
     return installation.run("workspacectl", "agentworkspace.ctl.main", extra="ctl")

@@ -1,4 +1,4 @@
-"""How words on the command line are read, and the arguments that several commands take."""
+"""How values on the command line are parsed, and the arguments that several commands take."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DURATION: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 
 
 def duration(text: str) -> Duration:
-    """`90s`, `45m`, `12h` or `30d`."""
+    """Parse `90s`, `45m`, `12h` or `30d`."""
     found = _DURATION.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a span such as 90s, 45m, 12h or 30d")
@@ -34,7 +34,7 @@ def duration(text: str) -> Duration:
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A number in these bounds; the message could not carry another one."""
+    """A parser of whole numbers from `least` to `most`, both included."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"-?\d{1,19}", text, re.ASCII) or not least <= int(text) <= most:
@@ -49,7 +49,7 @@ INT64: Final = whole_number(-(2**63), 2**63 - 1)
 
 
 def seconds(text: str) -> float:
-    """More than none, at most an hour."""
+    """Parse seconds: more than 0, at most 3600."""
     try:
         found = float(text)
     except ValueError:
@@ -60,7 +60,10 @@ def seconds(text: str) -> float:
 
 
 def one_of(enum: EnumDescriptor, *only: int) -> dict[str, Any]:
-    """Options of an argument that names a value of the enum, or one of `only`: `auto-restart`."""
+    """The options of an argument whose value names a value of the enum, such as `auto-restart`.
+
+    `only` limits it to these numbers.
+    """
     prefix = prefix_of(enum)
     numbers = {
         value.name.removeprefix(prefix).lower().replace("_", "-"): value.number

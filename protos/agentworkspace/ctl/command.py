@@ -15,7 +15,7 @@ from agentworkspace.ctl.output import Shown
 
 
 class ExitCode(IntEnum):
-    """What a script may rely on."""
+    """The exit codes, which scripts may rely on."""
 
     DONE = 0
     REFUSED = 1  # the service refused, or its answer is no
@@ -26,15 +26,15 @@ class ExitCode(IntEnum):
 
 
 Arguments = argparse.Namespace
-# The id that a word stands for: itself, the name of the thing, or the beginning of its id.
+# Turns what was typed (an id, a name, or the beginning of an id) into the id.
 Finder = Callable[[Session, str, Arguments], str]
-# What fits behind what was typed so far.
+# The words that complete what was typed so far.
 Completer = Callable[[Session, str, Arguments], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What `add_argument` takes, for parsers and for groups of arguments.
+    """What argparse's `add_argument` takes, kept until there is a parser to add it to.
 
     `find` turns the word into an id before the command runs; `complete` lists what a shell offers.
     """
@@ -46,7 +46,7 @@ class Argument:
 
     @property
     def dest(self) -> str:
-        """The name under which the command reads it."""
+        """The attribute of the parsed arguments that holds the value."""
         long = self.options.get("dest") or self.names[-1].lstrip("-")
         return str(long).replace("-", "_")
 
@@ -63,7 +63,10 @@ def argument(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """An answer that has no end yet: rows under `header`, each with its document, as they come."""
+    """An answer without an end: rows under `header`, shown as they come.
+
+    `widths` are in characters; each event is a row's cells and the document of it for machines.
+    """
 
     header: tuple[str, ...]
     widths: tuple[int, ...]
@@ -75,8 +78,8 @@ class Answer:
     """What a command found out.
 
     `document` is what --json prints; `view` is what people see; `notes` go to standard error.
-    `names` are for `-o name`, where the document does not tell by itself. Secret fields of
-    messages are never shown, but for the names in `revealed`.
+    `names` is what `-o name` prints; None: the ids that the document holds. Secret fields of
+    messages are never shown, except those named in `revealed`.
     """
 
     document: Message | Mapping[str, Any] = field(default_factory=dict)
@@ -90,12 +93,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One verb: `run` makes the request, calls, and says what came of it.
+    """One verb: `run` builds the request, calls the service, and returns the answer.
 
     `check` raises Unusable for arguments that do not go together, before anybody is called.
-    `ends` says in a sentence what it would end or evict, if anything: that is asked first.
+    `ends` returns a sentence on what would end, to be confirmed first, or None.
     `secret` names the value that it reads from standard input, never from the command line.
-    `local` commands call nobody.
+    `local` commands call no service.
     """
 
     name: str

@@ -25,8 +25,8 @@ Response = TypeVar("Response")
 
 DEFAULTS: Final = {"registry": "127.0.0.1:7101", "provision": "127.0.0.1:7102"}
 CONTEXT_VARIABLE: Final = "WORKSPACECTL_CONTEXT"
-# What the environment may say instead of a context; one of them is enough to leave the current
-# context of the file alone, so that no token is sent to another installation's address.
+# The environment may set these instead of a context. If any is set, the current context of the
+# file is ignored, so that no token is sent to another installation's address.
 _VARIABLES: Final = ("REGISTRY_ADDRESS", "PROVISION_ADDRESS", "WORKSPACECTL_TOKEN_FILE")
 
 
@@ -36,7 +36,7 @@ _ADDRESS: Final = re.compile(
 
 
 def usable_address(service: str, text: str) -> str:
-    """The address as it is. Unusable when it is none."""
+    """The address, unchanged. Unusable when it has not the form HOST:PORT."""
     found = _ADDRESS.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65536:
         raise Unusable(
@@ -52,8 +52,8 @@ class Session:
     """One run of the tool; channels are made when a command first needs them.
 
     `correlation_id` goes with every call, so that it can be named even when nobody answered.
-    `asked` is the service that was spoken to last. `files` names the file whose text went out as a
-    field of the request, by that field.
+    `asked` is the service that was called last. `files` maps a field of the request to the name of
+    the file that its text came from.
     """
 
     addresses: Mapping[str, str]
@@ -76,7 +76,7 @@ class Session:
         return self.channel("provision")
 
     def channel(self, service: str) -> grpc.Channel:
-        """The way to `registry` or `provision`. Unusable when there can be none."""
+        """The channel to `registry` or `provision`. Unusable when a file it needs is of no use."""
         self.asked = service
         if service not in self._channels:
             self._channels[service] = self._open(self.addresses[service])
@@ -85,7 +85,7 @@ class Session:
     def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request
     ) -> Response:
-        """grpc.RpcError when it fails."""
+        """Call with the timeout of the command line. Raises grpc.RpcError."""
         return method(request, timeout=self.timeout_seconds)
 
     def close(self) -> None:
@@ -93,7 +93,10 @@ class Session:
             channel.close()
 
     def tls_for(self, address: str) -> ClientTls | None:
-        """Plaintext on request, or towards this very machine unless certificates were named."""
+        """How to speak TLS to this address; None for plaintext.
+
+        Plaintext is for when it was asked for, and for loopback unless certificates were named.
+        """
         if self.context.plaintext:
             return None
         return self.tls or (None if is_loopback(address) else ClientTls())
@@ -115,7 +118,7 @@ class Session:
 
 
 def no_session() -> Session:
-    """For commands that call nobody."""
+    """The session of commands that call no service."""
     return Session(
         addresses={},
         context=Context(),
@@ -127,10 +130,11 @@ def no_session() -> Session:
 
 
 def session_from(args: argparse.Namespace) -> Session:
-    """What the options say, on top of a context. Unusable when they clash.
+    """The session that the options ask for, on top of a context. Unusable when options clash.
 
-    The context is the one that is named; else what the environment says; else the current one of
-    the file; else this machine.
+    The context is the one that --context or WORKSPACECTL_CONTEXT names; else what the other
+    variables say; else the current one of the contexts file; else the default ports of this
+    machine.
     """
     name, context = _context(args.context or os.environ.get(CONTEXT_VARIABLE))
     context = _with_options(context, args)

@@ -27,7 +27,7 @@ _TOKENS: Final = ("token", "token_file", "token_command")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One installation. At most one of the three says where the token is."""
+    """One installation. At most one of `token`, `token_file` and `token_command` is set."""
 
     registry: str | None = None
     provision: str | None = None
@@ -41,7 +41,7 @@ class Context:
     plaintext: bool = False
 
     def credential(self) -> Secret | None:
-        """The token, wherever it is. Unusable when it cannot be had."""
+        """The token; None when the context has none. Unusable when it cannot be read."""
         if self.token is not None:
             return Secret(self.token)
         if self.token_file is not None:
@@ -51,7 +51,7 @@ class Context:
         return None
 
     def with_changes(self, changes: Mapping[str, Any]) -> Context:
-        """With these fields; another way to the token replaces the one that was there."""
+        """A copy with these fields; a new source of the token replaces the old one."""
         if changes.keys() & _TOKENS:
             changes = dict.fromkeys(_TOKENS) | dict(changes)
         return replace(self, **changes)
@@ -68,14 +68,14 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Contexts:
-    """What the file holds; `current` is used when nobody says which."""
+    """What the file holds; `current` is the context that is used when none is named."""
 
     path: Path
     current: str = ""
     by_name: Mapping[str, Context] = field(default_factory=dict)
 
     def named(self, name: str) -> Context:
-        """Unusable when there is none of this name."""
+        """The context of this name. Unusable when there is none."""
         if name not in self.by_name:
             known = ", ".join(self.by_name) or "none yet; `workspacectl context set` makes one"
             raise Unusable(f"no context is called {name!r} in {self.path}; there are: {known}")
@@ -92,14 +92,17 @@ class Contexts:
             ) from error
         document = {
             "current": self.current,
-            "contexts": {name: _spoken(context) for name, context in self.by_name.items()},
+            "contexts": {name: _as_document(context) for name, context in self.by_name.items()},
         }
         with PrivateFile(self.path) as file:
             file.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 def read_contexts(environ: Mapping[str, str]) -> Contexts:
-    """The file's contexts; none where there is no file. Unusable when it cannot be relied on."""
+    """The contexts of the file; none where there is no file.
+
+    Unusable when it cannot be read, is malformed, or is open to other users.
+    """
     path = _path(environ)
     try:
         mode = path.stat().st_mode
@@ -137,7 +140,7 @@ def _path(environ: Mapping[str, str]) -> Path:
 
 
 def _read(given: Mapping[str, Any]) -> Context:
-    """TypeError for a field that there is not, or that is not text."""
+    """Raises TypeError for an unknown field, or one of the wrong type."""
     if not all(
         isinstance(each, bool if name == "plaintext" else str) for name, each in given.items()
     ):
@@ -145,12 +148,12 @@ def _read(given: Mapping[str, Any]) -> Context:
     return Context(**given)
 
 
-def _spoken(context: Context) -> dict[str, Any]:
+def _as_document(context: Context) -> dict[str, Any]:
     return {name: value for name, value in asdict(context).items() if value}
 
 
 def _printed_by(command: str) -> Secret:
-    """What the command prints, which is started without a shell. Its own complaints are shown."""
+    """The token that the command prints. It runs without a shell; its standard error is shown."""
     try:
         done = subprocess.run(
             shlex.split(command),

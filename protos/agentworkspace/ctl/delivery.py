@@ -1,4 +1,4 @@
-"""A fresh token on its way to whoever asked for it: into a file, or on screen this once."""
+"""Hands a fresh token to whoever asked for it: into a file, or on screen this once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentworkspace.ctl.output import Grid
 
 @contextmanager
 def keeping(path: Path | None) -> Iterator[PrivateFile | None]:
-    """The file for the secret, ready before the call is made."""
+    """The file for the secret, opened before the call is made. Unusable when it cannot be."""
     if path is None:
         yield None
         return
@@ -33,9 +33,10 @@ class Delivery:
 
 
 def deliver(secret: str, *, field: str, out: PrivateFile | None, why_not: str) -> Delivery:
-    """`field` is the secret's name in the answer; `why_not` is told when there is none.
+    """`field` is the secret's name in the answer; `why_not` is shown when there is no secret.
 
-    A file that was asked for and stays unwritten is a no: whoever reads it would find an old token.
+    Without a secret, a file that was asked for is not written, and the exit code is REFUSED:
+    whoever reads the file would find an old token. Raises NotKept.
     """
     if not secret:
         exit_code = ExitCode.DONE if out is None else ExitCode.REFUSED

@@ -1,4 +1,4 @@
-"""Calls that failed, told so that an operator knows what to do next."""
+"""Describes calls that failed, so that an operator knows what to do next."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from agentworkspace.ctl.reach import reach
 from agentworkspace.rpc.errors import NONE_SERVES, RpcFailure, failure_from
 
 _NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-# Whether the change was made is not known, or it is worth asking again.
+# The change may have been made, or would be made by repeating the call: worth the same request id.
 _REPEATABLE: Final = _NOBODY | {grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL}
 
 
 def failure_of(error: grpc.RpcError, session: Session) -> RpcFailure:
-    """The failure, under the id that was sent when nobody answered with one."""
+    """What the error says. Without a correlation id in the answer it has the one that was sent."""
     failure = failure_from(error)
     failure.correlation_id = failure.correlation_id or session.correlation_id
     failure.violations = tuple(_in_its_file(each, session) for each in failure.violations)
@@ -31,7 +31,7 @@ def failure_of(error: grpc.RpcError, session: Session) -> RpcFailure:
 
 
 def _in_its_file(violation: Violation, session: Session) -> Violation:
-    """`text:7: …` as `new.yaml:7: …`, where the text was that file's."""
+    """Name the file instead of the field that it was sent in: `text:7: …` is `new.yaml:7: …`."""
     file = session.files.get(violation.field)
     if file is None:
         return violation
@@ -47,7 +47,7 @@ def exit_code(failure: RpcFailure) -> ExitCode:
 
 
 def told(failure: RpcFailure, session: Session, *, request_id: str | None, form: str) -> str:
-    """The failure with everything that it says, for standard error."""
+    """Everything that the failure says, for standard error: for people, or as JSON."""
     repeat = request_id if failure.code in _REPEATABLE else None
     step = explain(failure, session)
     if form == "json":
@@ -70,15 +70,17 @@ def told(failure: RpcFailure, session: Session, *, request_id: str | None, form:
 
 
 def explain(failure: RpcFailure, session: Session) -> str:
-    """What to do about it, for a person at a shell. The failure's message becomes one for people:
-    rules in place of the names of fields, and nothing that only gRPC understands.
+    """The next step, for a person at a shell.
+
+    It also replaces the failure's message by one for people: the rules that the request broke, or
+    why the service could not be reached.
     """
     if failure.violations:
         failure.message = "; ".join(map(_rule, failure.violations))
     reason = failure.reason.removeprefix("ERROR_REASON_")
     step = BY_REASON.get(reason, "")
     if failure.violations:
-        step = "mend this and say it again; the command's --help shows what each argument takes"
+        step = "correct this and repeat it; the command's --help shows what each argument takes"
     if not reason and session.asked:
         step = _explain_transport(failure, session)
     return step or BY_RECOVERY[Recovery(failure.recovery)]

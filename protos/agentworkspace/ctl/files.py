@@ -26,7 +26,7 @@ _WHERE: Final = (
 
 
 def read_credential(path: Path) -> Secret:
-    """The one word that the file holds. Unusable when it does not."""
+    """The credential that the file holds: one word of printable ASCII. Unusable otherwise."""
     try:
         word = _decoded(path, _bytes_of(path)).strip()
     except Unusable as error:
@@ -37,10 +37,10 @@ def read_credential(path: Path) -> Secret:
 
 
 def read_secret(source: Path | None, *, what: str, verbatim: bool = False) -> Secret:
-    """The secret in the file, or from standard input when there is none or it is `-`.
+    """The secret in the file, or from standard input when no file is named or it is `-`.
 
     At a terminal it is asked for without echo. One line break at the end belongs to the editor
-    or to `echo`, not to the secret, unless `verbatim`.
+    or to `echo`, not to the secret, unless `verbatim`. Unusable when it is empty.
     """
     if source in (None, STDIN) and sys.stdin.isatty():
         text = getpass.getpass(f"{what}: ")
@@ -54,11 +54,11 @@ def read_secret(source: Path | None, *, what: str, verbatim: bool = False) -> Se
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in the file, or on standard input for `-`."""
+    """The JSON object in the file, or on standard input for `-`. Unusable when there is none."""
     try:
         found = json.loads(_decoded(path, _bytes_of(path)))
     except json.JSONDecodeError as error:
-        # Where, but not what: the file may hold secrets.
+        # This says where, but not what: the file may hold secrets.
         where = f"line {error.lineno} column {error.colno}"
         raise Unusable(f"{named(path)} is not JSON: {where}") from None
     if not isinstance(found, dict):
@@ -67,13 +67,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 class NotKept(Unusable):
-    """What the service handed out could not be stored here; the same request_id gets it again."""
+    """What the service handed out could not be stored; the same request id gets it once more."""
 
 
 class PrivateFile:
     """A file of mode 0600, opened before the call that fills it and put in place complete.
 
-    What a service says only once is then not lost to a directory that cannot be written.
+    So a directory that cannot be written is noticed before the service hands out a secret, which
+    it does only once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +94,7 @@ class PrivateFile:
         return self
 
     def write(self, text: str) -> None:
-        """Put the text in place of whatever was there."""
+        """Replace whatever was there with the text. Raises NotKept."""
         try:
             with os.fdopen(os.dup(self._fd), "w", encoding="utf-8", newline="") as draft:
                 draft.write(text)
@@ -109,7 +110,7 @@ class PrivateFile:
 
 
 def read_text(path: Path) -> str:
-    """All of the file, or of standard input when it is `-`."""
+    """All of the file, or of standard input when it is `-`. Unusable when it cannot be read."""
     return _decoded(path, _bytes_of(path))
 
 
@@ -137,5 +138,5 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def named(path: Path) -> str:
-    """What a person calls it."""
+    """The name to show for this path."""
     return "standard input" if path == STDIN else str(path)

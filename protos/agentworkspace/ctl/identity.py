@@ -1,4 +1,4 @@
-"""The parts of both services, and who of them answers at an address."""
+"""The gRPC services of registry and provision, and which of the two answers at an address."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _names(*files: FileDescriptor) -> tuple[str, ...]:
     return tuple(each.full_name for file in files for each in file.services_by_name.values())
 
 
-# As health knows them; the first is the one that a stranger surely lacks.
+# The gRPC services of each, as health checks name them. The first tells the two apart.
 PARTS: Final = {
     "registry": _names(
         token_service_pb2.DESCRIPTOR,
@@ -60,7 +60,10 @@ PARTS: Final = {
 
 
 def health_of(session: Session, service: str, part: str = "") -> str:
-    """The word of grpc.health.v1 at this service's address. grpc.RpcError when nobody has one."""
+    """The status that grpc.health.v1 gives at this service's address, such as `SERVING`.
+
+    `part` is one of PARTS, or empty for the whole. Raises grpc.RpcError.
+    """
     # grpc.health.v1 has one field on either side, so these wrappers are the same on the wire;
     # its own stubs come with a package that only servers need.
     check = session.channel(service).unary_unary(
@@ -77,7 +80,7 @@ def health_of(session: Session, service: str, part: str = "") -> str:
 
 
 def is_part_of(session: Session, at: str, service: str) -> bool:
-    """Whether what listens at the address of `at` is really `service`."""
+    """Whether `service` is what answers at the address that is configured for `at`."""
     try:
         return health_of(session, at, PARTS[service][0]) != "SERVICE_UNKNOWN"
     except grpc.RpcError:
@@ -85,7 +88,7 @@ def is_part_of(session: Session, at: str, service: str) -> bool:
 
 
 def system_info_of(session: Session, service: str) -> Any:
-    """What the service says of itself and of its caller. grpc.RpcError."""
+    """The service's GetSystemInfo: about itself and its caller. Raises grpc.RpcError."""
     if service == "registry":
         registry = RegistrySystemStub(session.registry)
         return session.call(registry.GetSystemInfo, registry_system.GetSystemInfoRequest())

@@ -1,4 +1,4 @@
-"""From what people remember to ids: a workspace's name, a token's label, the beginning of an id."""
+"""Finds ids by what people remember: a workspace's name, a token's label, the start of an id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agentworkspace.registry.v1.workspace_registry_service_pb2_grpc import (
     WorkspaceRegistryServiceStub,
 )
 
-# Fewer characters would hit a stranger too easily.
+# With fewer characters, the beginning of an id would too easily fit another thing.
 _SHORTEST: Final = 4
 _SHOWN: Final = 6
 _OFFERED: Final = 200
@@ -34,12 +34,13 @@ _Found = tuple[str, str]
 
 
 def workspace(session: Session, text: str, args: argparse.Namespace) -> str:
-    """The workspace with this id, name, or beginning of an id. Unusable unless it is one."""
+    """The workspace with this id, name, or beginning of an id. Unusable unless one alone fits."""
     if is_canonical_uuid(text) or text == str(STDIN):
         return text
     found, live = _workspaces_named(session, text)
     if not found and uuids_beginning_with(text):
-        # Whom only the registry knows: admitted by another launcher, or retired before it came.
+        # Only the registry knows workspaces that another launcher admitted, or that were retired
+        # before anybody admitted them.
         found = live = _registrations(session, text)
     remedy = "`workspacectl workspaces list` shows names and ids"
     if not found:
@@ -48,7 +49,7 @@ def workspace(session: Session, text: str, args: argparse.Namespace) -> str:
 
 
 def provision_id(session: Session, text: str, _args: argparse.Namespace) -> str:
-    """The launch whose id begins so. Unusable unless it is one."""
+    """The launch whose id begins with this text. Unusable unless one alone fits."""
     if is_canonical_uuid(text):
         return text
     found: list[_Found] = []
@@ -60,7 +61,10 @@ def provision_id(session: Session, text: str, _args: argparse.Namespace) -> str:
 
 
 def token_id(session: Session, text: str, args: argparse.Namespace) -> str:
-    """The token of the workspace whose id begins so, or that has this label."""
+    """The token of `args.workspace` with this label or beginning of an id.
+
+    Unusable unless one alone fits.
+    """
     if not text or is_canonical_uuid(text):
         return text
     found = [
@@ -72,7 +76,7 @@ def token_id(session: Session, text: str, args: argparse.Namespace) -> str:
 
 
 def offered_workspaces(session: Session, prefix: str, _args: argparse.Namespace) -> Iterable[str]:
-    """Names and ids for a shell, of the newest workspaces."""
+    """Names and ids of the newest workspaces, for completion in a shell."""
     request = provision.ListWorkspacesRequest(page_size=_OFFERED)
     page = session.call(WorkspaceServiceStub(session.provision).ListWorkspaces, request)
     words = (word for each in page.workspaces for word in (each.name, each.id))
@@ -80,14 +84,14 @@ def offered_workspaces(session: Session, prefix: str, _args: argparse.Namespace)
 
 
 def offered_provisions(session: Session, prefix: str, _args: argparse.Namespace) -> Iterable[str]:
-    """Ids for a shell, of the newest launches."""
+    """Ids of the newest launches, for completion in a shell."""
     request = provision.ListProvisionsRequest(page_size=_OFFERED)
     page = session.call(WorkspaceServiceStub(session.provision).ListProvisions, request)
     return [each.id for each in page.provisions if each.id.startswith(prefix)]
 
 
 def offered_tokens(session: Session, prefix: str, args: argparse.Namespace) -> Iterable[str]:
-    """Ids for a shell, of the tokens of the workspace that was typed."""
+    """Ids of the tokens of the workspace that was typed, for completion in a shell."""
     ids = (each.token_id for each in _tokens(session, workspace(session, args.workspace, args)))
     return [each for each in ids if each.startswith(prefix)]
 
@@ -100,12 +104,12 @@ def _tokens(session: Session, workspace_id: str) -> Iterable[token_pb2.Token]:
 
 
 def _workspaces_named(session: Session, text: str) -> tuple[list[_Found], list[_Found]]:
-    """All of them, and those that are not removed."""
+    """All workspaces that fit, and those of them that are not removed."""
     request = provision.ListWorkspacesRequest(named=text, show_removed=True, page_size=_SHOWN)
     try:
         page = session.call(WorkspaceServiceStub(session.provision).ListWorkspaces, request)
     except grpc.RpcError:
-        # The registry may still know; whether a name is one, it cannot say.
+        # The registry can still be asked for an id; it knows no names.
         if not uuids_beginning_with(text):
             raise
         return [], []
@@ -134,7 +138,7 @@ def _only(thing: str, text: str, found: list[_Found], remedy: str) -> str:
     if len(found) == 1:
         return found[0][0]
     if not found:
-        least = f" (of an id at least {_SHORTEST} characters)" if len(text) < _SHORTEST else ""
+        least = f" (give at least {_SHORTEST} characters of an id)" if len(text) < _SHORTEST else ""
         raise Unusable(
             f"no {thing} is called {text!r} or has an id that begins so{least}; {remedy}"
         )

@@ -66,17 +66,17 @@ SINGLE: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    # None where the program was started with it closed.
+    # A stream is None when the program was started with it closed.
     sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())
     sys.stderr = sys.stderr or io.StringIO()
     if sys.stdout is None:
         return _complain("standard output is closed; nothing was done: say >/dev/null")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal of another alphabet shows escapes instead of a traceback.
+            # What the terminal's encoding lacks is shown as an escape instead of raising.
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser(GROUPS, SINGLE)
-    # Where a shell asks what could come next, this answers and does not return.
+    # When a shell asks for completions, this answers and does not return.
     argcomplete.autocomplete(parser, validator=lambda _found, _typed: True)
     try:
         _refuse_unfit(words)
@@ -108,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
         finally:
             session.close()
     except NotKept as error:
-        return _complain(f"{error}; it is handed out again to --request-id {request_id}")
+        return _complain(f"{error}; the same command with --request-id {request_id} gets it again")
     except Unusable as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _show(answer: Answer, form: str) -> None:
-    """Unusable where standard output takes no more; BrokenPipeError when its reader has gone."""
+    """Unusable when standard output cannot be written; BrokenPipeError when its reader has gone."""
     try:
         printing.show(answer, form)
     except BrokenPipeError:
@@ -134,7 +134,7 @@ def _show(answer: Answer, form: str) -> None:
 
 
 def _forget_output() -> None:
-    """Python must not complain of standard output once more at its end."""
+    """Drop what is still buffered, so that Python does not complain again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -161,7 +161,7 @@ def _confirm(what: str) -> None:
 
 
 def _refuse_unfit(words: Sequence[str]) -> None:
-    """Arguments are for everyone on the machine to see, so that a secret in one is lost."""
+    """Unusable for a token among the arguments, which every user of the machine can see."""
     for word in words:
         if is_well_formed(Secret(word)) or is_well_formed(Secret(word.partition("=")[2])):
             raise Unusable("a token on the command line is seen by everyone: revoke it; use a file")

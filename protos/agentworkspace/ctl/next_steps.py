@@ -1,4 +1,4 @@
-"""What to type next, by the reason of a refusal. A reason that is not here has its recovery."""
+"""What to type next, by the reason of a refusal; for other reasons, by the recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From messages to what is shown of them: rows, facts, trees, documents.
+"""Turns protobuf messages into what is shown of them: tables, facts, trees, documents.
 
 Tables are told which fields to show, as {heading: path}. A field marked `debug_redact` in the
 protos is a secret: it is left out everywhere unless its name was revealed for this one answer.
@@ -20,13 +20,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from agentworkspace.core.secret import SHOWN
 
 ABSENT: Final = "-"
-# Each implementation of protobuf has a class of its own for it.
+# Not a type: each implementation of protobuf has its own class for it.
 FieldDescriptor = Any
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Rows of text; without a header they are pairs of a name and what it is.
+    """Rows of text; without a header they are pairs of a name and a value.
 
     The columns in `wide` are shown with `-o wide` only.
     """
@@ -39,7 +39,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A sentence and the reasons behind it."""
+    """A sentence and the reasons behind it; one that is `decided` is shown bold."""
 
     text: str
     reasons: tuple[Branch, ...] = ()
@@ -73,12 +73,15 @@ def table(
 
 
 def facts(title: str, message: Message, *, leave: Collection[str] = ()) -> Grid:
-    """Every field that says something, also those of messages inside; lists get their own table."""
+    """Pairs of name and value for every field that is set, nested ones included.
+
+    Left out: the fields in `leave`, and lists of messages, which `table` shows.
+    """
     return Grid(title, (), tuple(_facts_of(message, leave)))
 
 
 def text_at(message: Message, path: str) -> str:
-    """The field at the dotted path in words; `-` where there is nothing."""
+    """The field at the dotted path, as text; `-` where there is nothing."""
     first, _, rest = path.partition(".")
     field = message.DESCRIPTOR.fields_by_name[first]
     if rest:
@@ -98,14 +101,14 @@ def document(message: Message, *, revealed: Collection[str] = ()) -> dict[str, A
 
 
 def printable(text: str) -> str:
-    """Text that a terminal only shows: what came from a box must not move its cursor."""
+    """The text with control characters escaped: what a box sent must not steer the terminal."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
 
 
 def short_name(enum: EnumDescriptor, number: int) -> str:
-    """The value's name without its enum's; numbers that this tool does not know stay numbers."""
+    """The value's name without the enum's prefix; `-` for 0; an unknown number as it is."""
     value = enum.values_by_number.get(number)
     if value is None:
         return str(number)
@@ -113,7 +116,7 @@ def short_name(enum: EnumDescriptor, number: int) -> str:
 
 
 def prefix_of(enum: EnumDescriptor) -> str:
-    """What every value's name starts with: `TOKEN_KIND_`."""
+    """The prefix of all names of the enum, such as `TOKEN_KIND_`."""
     return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
 
 
@@ -160,7 +163,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def _is_plain_message(field: FieldDescriptor) -> bool:
-    """One of ours, with fields worth showing one by one."""
+    """Whether it holds a message of these services, whose fields are shown one by one."""
     inside = field.message_type
     return (
         inside is not None

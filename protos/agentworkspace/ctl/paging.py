@@ -1,4 +1,4 @@
-"""Lists: page after page, until there is enough."""
+"""Lists, fetched page by page until there are as many rows as were asked for."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def listed(
     columns: Mapping[str, str],
     wide: Iterable[str] = (),
 ) -> Answer:
-    """The list's answer: `rows` names the field that holds it, `columns` what to show of it,
-    those in `wide` only with `-o wide`.
+    """The answer of a list. Raises grpc.RpcError.
 
-    The document is one response with the rows of all pages that were asked for.
+    `rows` names the response's field that holds the list; `columns` maps headings to dotted paths
+    into a row, and those in `wide` are shown with `-o wide` only. The document is one response with
+    the rows of all pages that were fetched.
     """
     whole: Any = None
     while True:

@@ -32,10 +32,10 @@ looks for what is wrong; `workspacectl explain REASON` says what a refusal means
 exit codes: 0 done
             1 the service refused, or its answer is no
             2 the command line, or a file that it names, is not usable; or nobody said yes
-            3 `catalogue diff`: somebody else would pay; `secrets audit-shared`: there are some
+            3 `catalogue diff`: somebody else would pay; `secrets audit-shared`: a shared value
             4 nobody answered
             130 Ctrl-C"""
-# Whatever else begins with a hyphen may be a key in PEM.
+# Only such words are repeated: others that begin with a hyphen may be a private key in PEM.
 _OPTION: Final = re.compile(r"-[a-z]|--[a-z][a-z0-9-]{0,30}", re.ASCII)
 _COMPLETION_SECONDS: Final = 2.0
 
@@ -70,7 +70,7 @@ CONNECTION: Final[tuple[Argument, ...]] = (
 
 
 class Parser(argparse.ArgumentParser):
-    """Repeats nothing that could be a secret put where none belongs."""
+    """A parser whose messages never repeat a secret that was typed in the wrong place."""
 
     command: Command | None = None
 
@@ -81,14 +81,14 @@ class Parser(argparse.ArgumentParser):
 
     @override
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse does it, but with the word that was meant."""
+        """As argparse does it, but suggesting the word that was meant."""
         if action.choices is None or value in action.choices:
             return
         known = [str(each) for each in action.choices]
         raise argparse.ArgumentError(action, wrong_word(str(value), known))
 
     def stray(self, words: Sequence[str]) -> NoReturn:
-        """Refuse what no argument takes; what it says is repeated only where it is an option."""
+        """Refuse words that no argument takes. Only options are repeated: others may be secrets."""
         begun = (word.partition("=")[0] for word in words)
         options = [each for each in begun if _OPTION.fullmatch(each)]
         known = [name for action in self._actions for name in action.option_strings]
@@ -106,7 +106,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(groups: Iterable[Group], single: Iterable[Command]) -> Parser:
-    """Every group and command with its arguments; options of the connection go anywhere."""
+    """The parser of all groups and commands.
+
+    The options of the connection may stand before the command or after it.
+    """
     parser = Parser(
         prog="workspacectl",
         description=DESCRIPTION,
@@ -137,12 +140,12 @@ def _add(verbs: argparse._SubParsersAction[Parser], command: Command) -> None:
         _complete(each.add_to(leaf), each)
     shared = leaf.add_argument_group("connection and output")
     for option in CONNECTION:
-        # Suppressed: here it must not undo what was said in front of the command.
+        # No default here: it would overwrite the same option given before the command.
         _complete(option.add_to(shared, default=argparse.SUPPRESS), option)
 
 
 def _complete(action: argparse.Action, argument: Argument) -> None:
-    """Tell argcomplete what to offer behind it."""
+    """Tell argcomplete what to offer as the value of this argument."""
     if argument.complete is not None:
         _set_completer(action, _asking(argument.complete))
     elif argument.dest == "context":
@@ -163,7 +166,7 @@ def _contexts(**_: object) -> Iterable[str]:
 
 
 def _asking(complete: Completer) -> Callable[..., Iterable[str]]:
-    """A shell waits: little time, and nothing to offer rather than a complaint."""
+    """The completer for argcomplete: a shell waits for it, so it gives up early and in silence."""
 
     def offered(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Iterable[str]:
         parsed_args.timeout = _COMPLETION_SECONDS

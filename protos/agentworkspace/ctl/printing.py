@@ -25,9 +25,9 @@ from agentworkspace.ctl.output import Branch, Grid, Plain, Shown, document, prin
 FORMATS: Final = ("table", "wide", "json", "yaml", "name")
 _UNBROKEN: Final = 100_000
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-# As many characters of an id as tell it apart in practice; commands take them for the whole id.
+# So many characters of an id tell it apart in practice; commands accept them for the whole id.
 _SHORT: Final = 13
-# By what a thing is told, the most telling first.
+# The fields that identify a thing, for `-o name`: the first one that is set is printed.
 _NAMES: Final = (
     "id", "tokenId", "eventId", "provisionId", "workspaceId", "key", "name", "tenantId",
 )  # fmt: skip
@@ -39,7 +39,7 @@ _STYLES: Final = {
 
 
 def console(stream: IO[str]) -> Console:
-    """Where something is printed; the terminal's width, or none."""
+    """For this stream: as wide as the terminal; into a pipe without line breaks or colour."""
     plain = not stream.isatty()
     return Console(
         file=stream,
@@ -105,12 +105,12 @@ def _document(found: Message | Mapping[str, Any], revealed: Collection[str]) -> 
 
 
 def names_of(answer: Answer) -> Iterable[str]:
-    """What `-o name` prints: the ids of a list, else the one of what the answer is about."""
+    """What `-o name` prints: the id of the one thing in the answer, or those of its list."""
     if answer.names is not None:
         return answer.names
     found = _document(answer.document, frozenset())
     about = next((each for each in found.values() if isinstance(each, dict)), found)
-    # What it is about goes before lists beside it, such as warnings; a list alone has neither.
+    # The one thing goes before lists beside it, such as warnings; a list's answer has none.
     if name := _name_in(about) or _name_in(found):
         return [name]
     listed = next((each for each in found.values() if _is_rows(each)), ())

@@ -1,4 +1,4 @@
-"""Why a service cannot be spoken to: tried step by step, from its name to its certificate."""
+"""Finds out why a service cannot be reached: its name, its port, TLS, its certificate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from agentworkspace.client.channel import ClientTls
 
 _SECONDS: Final = 3.0
-# What an HTTP/2 client begins with: its preface, and a SETTINGS frame without any.
+# What an HTTP/2 client begins with: the connection preface, and an empty SETTINGS frame.
 _GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH, …_CERT_HAS_EXPIRED of OpenSSL.
 _WRONG_NAME: Final = (62, 64)
@@ -22,8 +22,8 @@ _EXPIRED: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How far one gets. `fault` is empty when nothing stands in the way, else a whole sentence;
-    `remedy` is what to do. `expires`: the server's certificate, where TLS was spoken.
+    """What was found. `fault` says what stands in the way, empty when nothing does; `remedy` is
+    what to do about it. `expires` is the end of the server's certificate; None without TLS.
     """
 
     fault: str = ""
@@ -32,13 +32,16 @@ class Reach:
 
 
 def reach(address: str, tls: ClientTls | None, *, option: str) -> Reach:
-    """Try to get there as a call would; `option` is the flag that names the address."""
+    """Connect as a call would, waiting at most a few seconds for each step.
+
+    `tls` is None for plaintext; `option` is the flag that names the address, for the remedy.
+    """
     host, _, port = _plain(address).rpartition(":")
     host = host.strip("[]")
     try:
         with socket.create_connection((host, int(port)), timeout=_SECONDS) as connection:
             return _secured(connection, host, tls)
-    except (socket.gaierror, UnicodeError):  # the latter of a name that cannot be one
+    except (socket.gaierror, UnicodeError):  # UnicodeError: it cannot be a name
         return Reach(
             fault=f"the name {host} cannot be resolved",
             remedy=f"name the right address with {option} HOST:PORT, or mend the name",
@@ -80,7 +83,7 @@ def _secured(connection: socket.socket, host: str, tls: ClientTls | None) -> Rea
 
 
 def _speaks_tls(connection: socket.socket, host: str) -> bool:
-    """Whoever answers a handshake at all, with whatever certificate."""
+    """Whether the peer answers a TLS handshake, with whatever certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -106,8 +109,8 @@ def _verified(connection: socket.socket, name: str, tls: ClientTls) -> Reach:
     try:
         with context.wrap_socket(connection, server_hostname=name) as secured:
             certificate = secured.getpeercert() or {}
-            # Whoever wants a certificate of its callers says so only now, in TLS 1.3, by hanging up
-            # instead of greeting back.
+            # With TLS 1.3, a server that wants a client's certificate says so only after the
+            # handshake: it hangs up instead of answering.
             secured.sendall(_GREETING)
             with suppress(TimeoutError):
                 if not secured.recv(1):

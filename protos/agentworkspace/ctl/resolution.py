@@ -8,13 +8,13 @@ from typing import Final
 from agentworkspace.ctl.output import Branch, Grid, facts, text_at
 from agentworkspace.provision.v1 import launch_pb2, resolution_pb2, workspace_pb2
 
-# From the answer back to what it was made of.
+# The branches of the tree, each with the rules that it shows: those named `mode.…`, and so on.
 _GROUPS: Final = {"payer": "mode", "provider": "derivation", "model": "model"}
 
 
 def resolution_view(resolution: resolution_pb2.Resolution) -> tuple[Grid, ...]:
-    """The decision, the rules in their order, other ways to decide, and what is odd."""
-    # Sentences read badly as a list on one line.
+    """The decision, what would change it, the rules in their order, and warnings."""
+    # The alternatives are sentences, which read badly as a list on one line.
     grids = [facts("who pays", resolution, leave=("alternatives",))]
     if resolution.alternatives:
         rows = tuple((each,) for each in resolution.alternatives)
@@ -67,7 +67,7 @@ def launch_view(launch: launch_pb2.Launch) -> tuple[Grid, ...]:
 
 
 def steps_view(steps: Sequence[resolution_pb2.Step]) -> Grid:
-    """The rules as they were looked at; the ones marked with `*` decided something."""
+    """The rules in the order they were looked at; those marked with `*` decided something."""
     rows = tuple(
         (
             f"{number}",

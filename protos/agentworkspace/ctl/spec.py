@@ -42,7 +42,10 @@ SPEC = (
 
 
 def spec_from(args: argparse.Namespace) -> tuple[workspace_pb2.Workspace, list[str]]:
-    """The spec, and the names of the fields that were given, also when given as nothing."""
+    """The spec, and the names of the fields that were given, even with an empty value.
+
+    Unusable when the file does not hold a spec.
+    """
     spec = workspace_pb2.Workspace()
     named: list[str] = []
     if args.spec is not None:
@@ -67,6 +70,7 @@ def spec_from(args: argparse.Namespace) -> tuple[workspace_pb2.Workspace, list[s
 
 
 def secrets_from(path: Path | None) -> dict[str, str]:
+    """The secrets by name; none without a file. Unusable when a value is not text."""
     if path is None:
         return {}
     found = read_json_object(path)
@@ -76,8 +80,9 @@ def secrets_from(path: Path | None) -> dict[str, str]:
 
 
 def pair(text: str) -> tuple[str, str]:
+    """`NAME=PROVIDER` in two. Unusable when it is not of this form."""
     key, equals, provider = text.partition("=")
     if not key or not equals or not provider:
-        # What stands there is not repeated: it may be a secret put where none belongs.
+        # The text is not repeated: it may be a secret typed in the wrong place.
         raise Unusable("--secret-provider wants NAME=PROVIDER, such as ANTHROPIC_API_KEY=minimax")
     return key, provider

@@ -1,4 +1,4 @@
-"""How a workspace stands, in the words of a question: what would end, if it were ended now."""
+"""What a workspace is doing now, for the questions that are asked before something ends."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _UP: Final = (
 
 
 def workspace_of(session: Session, workspace_id: str) -> workspace_pb2.Workspace:
-    """As provisioning has it. grpc.RpcError."""
+    """The workspace as provision-service knows it. Raises grpc.RpcError."""
     request = messages.GetWorkspaceRequest(workspace_id=workspace_id)
     method = WorkspaceServiceStub(session.provision).GetWorkspace
     return session.call(method, request).workspace
 
 
 def is_up(workspace: workspace_pb2.Workspace) -> bool:
-    """Whether a box runs, or one is on its way."""
+    """Whether a box runs or is being launched."""
     return workspace.status in _UP
 
 
 def described(workspace: workspace_pb2.Workspace) -> str:
-    """`workspace scribe (6b2f…) of tenant acme, RUNNING as incarnation 3`."""
+    """`workspace scribe (6b2f…) of tenant acme, RUNNING as incarnation 3,`: within a sentence."""
     status = short_name(workspace_pb2.WorkspaceStatus.DESCRIPTOR, workspace.status)
     launched = f" as incarnation {workspace.incarnation}" if workspace.incarnation else ""
     return (
@@ -42,7 +42,7 @@ def described(workspace: workspace_pb2.Workspace) -> str:
 
 
 def box_of(session: Session, workspace_id: str) -> str:
-    """The same of an id; the bare id where provisioning does not know it, or cannot be asked."""
+    """`described` by id; only the id when provision-service does not know it or cannot be asked."""
     try:
         return described(workspace_of(session, workspace_id))
     except grpc.RpcError:

@@ -25,7 +25,7 @@ _WIDE: Final = ("ENDPOINT", "CREDENTIAL", "MODEL")
 def _diff(args: argparse.Namespace, session: Session) -> Answer:
     request = messages.PreviewCatalogueRequest(text=read_text(args.file))
     session.files["text"] = named(args.file)
-    # It takes as long as there are workspaces: no deadline, and a bar instead.
+    # It takes longer the more workspaces there are: no deadline, but a progress bar.
     stream: Any = CatalogueServiceStub(session.provision).PreviewCatalogue(request)
     begun = messages.CataloguePreviewBegun()
     summary = messages.CataloguePreviewSummary()

@@ -1,4 +1,4 @@
-"""`completion`: what makes a shell complete commands, options, names and ids."""
+"""`completion`: the script with which a shell completes commands, options, names and ids."""
 
 from __future__ import annotations
 

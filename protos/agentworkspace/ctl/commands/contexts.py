@@ -1,4 +1,4 @@
-"""`context`: the installations that you work with, and which one is meant by default."""
+"""`context`: the installations that you work with, and which one is used by default."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def _use(args: argparse.Namespace, _session: Session) -> Answer:
     contexts = read_contexts(os.environ)
     contexts.named(args.name)
     replace(contexts, current=args.name).save()
-    return _said(args.name, f"{args.name} is meant from now on, unless --context says otherwise")
+    return _said(args.name, f"{args.name} is used from now on, unless --context says otherwise")
 
 
 def _set(args: argparse.Namespace, _session: Session) -> Answer:
-    """The connection's own options say what to keep: the same words as in any call."""
+    """Keep what the options of the connection say, which are the same for every command."""
     contexts = read_contexts(os.environ)
     files = (args.token_file, args.ca, args.tls_cert, args.tls_key)
     token_file, ca, cert, key = (str(each.absolute()) if each else None for each in files)
@@ -105,8 +105,8 @@ GROUP = Group(
     "context",
     "installations, and how each is reached",
     (
-        Command("list", "the contexts there are; * is the one that is meant", _list, local=True),
-        Command("use", "mean this one from now on", _use, (_NAME,), local=True),
+        Command("list", "the contexts there are; * is the one used by default", _list, local=True),
+        Command("use", "use this one by default", _use, (_NAME,), local=True),
         Command(
             "set",
             "keep the addresses, files and token that are given, under a name",

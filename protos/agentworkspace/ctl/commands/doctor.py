@@ -30,7 +30,7 @@ _EXPIRES_SOON: Final = timedelta(days=14)
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `remedy` is empty where nothing need be done."""
+    """One thing that was looked at: OK, LOOK or WRONG. `remedy` is empty where none is needed."""
 
     service: str
     what: str
@@ -76,7 +76,7 @@ def _doctor(_args: argparse.Namespace, session: Session) -> Answer:
 
 
 def _way(session: Session, service: str) -> list[Finding]:
-    """From this machine to the service: its name, its port, its certificate."""
+    """Whether the service can be reached from here: its name, its port, its certificate."""
     address = session.addresses[service]
     try:
         found = reach(address, session.tls_for(address), option=f"--{service}")
@@ -163,7 +163,7 @@ def _launches(info: Any) -> Iterator[Finding]:
 
 
 def _box(info: Any, session: Session) -> Iterator[Finding]:
-    """The registry as a box is told to find it; tried from here, where boxes need not be."""
+    """The registry's address that boxes are given, tried from here, where boxes need not be."""
     address = info.box_registry_address
     with tempfile.TemporaryDirectory() as scratch:
         tls = None
@@ -205,5 +205,7 @@ def _failed(session: Session, service: str, what: str, error: grpc.RpcError) -> 
 
 
 DOCTOR = Command(
-    "doctor", "look for what is wrong: ways, certificates, clocks, migrations, keys, boxes", _doctor
+    "doctor",
+    "look for what is wrong: addresses, certificates, clocks, migrations, keys, boxes",
+    _doctor,
 )

@@ -1,4 +1,4 @@
-"""`platform-credentials`: values that are the platform's own and no tenant may hold."""
+"""`platform-credentials`: values that are the platform's own, and that no tenant may hold."""
 
 from __future__ import annotations
 

@@ -77,7 +77,10 @@ FORMATS: Final = (*_LINES, "json")
 
 
 def env_text(env: Mapping[str, str], form: str) -> str:
-    """`shell`: to be sourced; `docker`: for --env-file; `json`: one object. Sorted by name."""
+    """The text of an environment file, sorted by name. NotKept when the form cannot hold it.
+
+    `shell` is to be sourced, `docker` is for its --env-file, `json` is one object.
+    """
     for name in env:
         if not _ENV_NAME.fullmatch(name):
             raise NotKept(f"{name!r} is no name for an environment variable")
@@ -109,7 +112,7 @@ def _launch(args: argparse.Namespace, session: Session) -> Answer:
         )
         if file is not None and response.env:
             file.write(env_text(response.env, args.env_format))
-    # Nothing may be started from a file that an earlier launch has left there.
+    # Exit 1, so that no box is started from a file that an earlier launch left there.
     unkept = args.env_file is not None and not response.env
     return Answer(
         document={**document(response), "envNames": sorted(response.env)},
@@ -120,8 +123,8 @@ def _launch(args: argparse.Namespace, session: Session) -> Answer:
 
 
 def _launch_ends(args: argparse.Namespace, session: Session) -> str | None:
-    """A launch evicts the box that runs. AUTO_RESTART first asks whether it must; and where another
-    launch is on its way this one joins it, but for RESUME.
+    """A launch ends the box that runs, unless it joins another launch that is under way, which
+    RESUME never does. AUTO_RESTART finds out itself whether a launch is needed.
     """
     asks_itself = args.reason == provision_pb2.PROVISION_REASON_AUTO_RESTART
     if args.validate_only or asks_itself:
@@ -134,7 +137,7 @@ def _launch_ends(args: argparse.Namespace, session: Session) -> str | None:
 
 
 def _is_on_its_way(session: Session, workspace: workspace_pb2.Workspace) -> bool:
-    """Whether somebody holds the claim of a launch of it right now."""
+    """Whether a launch of it is claimed whose lease has not run out."""
     if workspace.status != workspace_pb2.WORKSPACE_STATUS_PROVISIONING:
         return False
     request = messages.ListProvisionsRequest(workspace_id=workspace.id, page_size=1)
@@ -169,7 +172,7 @@ def _launch_notes(
         look = f"look how far it is with `workspacectl provisions get {held.id}`"
         return [f"joined: {whose}; start nothing, {look}, and launch again when it has ended"]
     if response.skipped:
-        return ["skipped: no launch is needed, or none of this runtime is made from here"]
+        return ["skipped: no launch is needed, or boxes of this runtime are launched elsewhere"]
     if not response.env:
         return []
     report = f"workspacectl provisions complete {response.provision.id} --outcome succeeded"

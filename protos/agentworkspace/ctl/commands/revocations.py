@@ -1,4 +1,4 @@
-"""`tokens revoke` and `tokens revoke-all`: what ends them, and who may come back."""
+"""`tokens revoke` and `tokens revoke-all`: end tokens, and say whether a holder may come back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def _which_token(args: argparse.Namespace) -> None:
     if from_input and args.token_id:
         raise Unusable("the token on standard input says which one it is; leave its id out")
     if not from_input and not args.token_id:
-        raise Unusable("which token: its id behind the workspace's, or - to read it from input")
+        raise Unusable(
+            "which token: give its id after the workspace, or - to read the token from input"
+        )
 
 
 def _revocation_ends(args: argparse.Namespace, session: Session) -> str:

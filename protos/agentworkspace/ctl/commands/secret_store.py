@@ -1,4 +1,4 @@
-"""`secrets`: of tenants and of single workspaces. Values go in and are never shown."""
+"""`secrets`: those of tenants and of workspaces. Values go in and are never shown."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _delete(args: argparse.Namespace, session: Session) -> Answer:
 
 
 def _keys(args: argparse.Namespace, session: Session) -> list[str]:
-    """The names that could be meant."""
+    """The names of the secrets there are at this scope."""
     request = messages.ListSecretsRequest(
         tenant_id=args.tenant, workspace_id=args.workspace, page_size=LARGEST_PAGE
     )

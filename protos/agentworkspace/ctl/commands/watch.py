@@ -24,7 +24,7 @@ from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 
 Event = tuple[tuple[str, ...], Message | Mapping[str, Any]]
-# Of one look; more launches than this in one interval are not seen.
+# The size of the one page that a poll reads: changes beyond it are missed.
 _NEWEST: Final = 200
 _LAUNCH: Final = ("workspace_id", "id", "incarnation", "state", "reason", "error.code")
 _NEED: Final = ("tenant_id", "name", "id", "needs_launch.reason", "needs_launch.since")
@@ -89,7 +89,7 @@ def _polled(
     look: Callable[[], dict[str, Any]],
     changes: Callable[[dict[str, Any], dict[str, Any]], Iterator[Event]],
 ) -> Iterator[Event]:
-    """What changed between one look and the next; first what is there already, unless not."""
+    """What changed from poll to poll. The first reports all that is there, unless --only-new."""
     seen: dict[str, Any] | None = None
 
     def looked() -> Iterator[Event]:
@@ -106,7 +106,10 @@ def _polled(
 
 
 def _again(session: Session, told: Callable[[], Iterator[Event]], pause: float) -> Iterator[Event]:
-    """Go on when a service goes away for a while; a refusal ends it. Said once for each time."""
+    """The events, through outages of the service: each is noted once on standard error.
+
+    A refusal ends it: grpc.RpcError.
+    """
     away = False
     while True:
         try:
@@ -148,7 +151,7 @@ def _clock() -> str:
 _OPTIONS = (
     argument("--events", type=whole_number(1, 10**9), metavar="N", help="stop after so many"),
     argument(
-        "--interval", type=seconds, default=2.0, metavar="SECONDS", help="between two looks (2)"
+        "--interval", type=seconds, default=2.0, metavar="SECONDS", help="between two polls (2)"
     ),
 )
 _LOOKED = (
