@@ -1,1 +1,1 @@
-"""The box runner: any command in any language becomes a well-behaved box, from its environment."""
+"""The box runner, which makes a well-behaved box of any command, in any language."""

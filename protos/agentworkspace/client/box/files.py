@@ -22,10 +22,10 @@ _FRESH_SECONDS: Final = 5.0
 
 @contextmanager
 def directory_of_the_run(home: Path) -> Iterator[Path]:
-    """A directory below `home` that nobody else can look into. OSError when it cannot be made.
+    """A directory below `home` that nobody else can look into, removed at the end. Raises OSError.
 
-    What a run left behind that was killed goes too: there may be credentials in it. A lock, which
-    dies with its runner, tells that one from a run that is under way.
+    The directories of runs that were killed are removed first: they may hold credentials. A run
+    that is under way holds a lock on its directory, and loses it when it is killed.
     """
     for left in home.glob(f"{PREFIX}*"):
         _remove_if_left_behind(left)
@@ -42,8 +42,11 @@ def directory_of_the_run(home: Path) -> Iterator[Path]:
 def environment_of(
     recipe: Recipe, inherited: Mapping[str, str], own: frozenset[str], root: Path
 ) -> dict[str, str]:
-    """What the command sees: without the runner's own variables and what the launch keeps from
-    it, with the paths of its directories and files."""
+    """The environment of the command.
+
+    It is the inherited one, without the runner's own variables and those that the recipe unsets,
+    and with the absolute paths of the recipe's directories and files.
+    """
     hidden = own | recipe.unset
     environment = {name: value for name, value in inherited.items() if name not in hidden}
     environment |= {each.env: str(root / each.path) for each in recipe.directories}
@@ -52,14 +55,17 @@ def environment_of(
 
 
 def arguments_of(recipe: Recipe, environment: Mapping[str, str]) -> list[str]:
-    """What comes behind the command's own. They may name paths and nothing else: whatever is in
-    a secret's variable would be for every process of the machine to read. BadRecipe otherwise."""
+    """The recipe's arguments, which follow the command's own.
+
+    They may refer to paths only, because every process of the machine can read arguments.
+    BadRecipe for any other variable.
+    """
     paths = {name: environment[name] for name in recipe.path_names}
     return [filled_in(each, paths, where="an argument of this launch") for each in recipe.arguments]
 
 
 def write(recipe: Recipe, environment: Mapping[str, str], root: Path) -> None:
-    """Make the directories, then the files. BadRecipe or OSError, which show no content."""
+    """Make the directories, then the files. Raises BadRecipe or OSError, without content."""
     for directory in recipe.directories:
         _make(root, Path(directory.path))
     for file in recipe.files:
@@ -69,7 +75,7 @@ def write(recipe: Recipe, environment: Mapping[str, str], root: Path) -> None:
 
 
 def _make(root: Path, relative: Path) -> None:
-    """Each level by itself: mkdir(parents=True) would give the parents the default mode."""
+    """Make each level by itself: mkdir(parents=True) would give the parents the default mode."""
     for level in (*reversed(relative.parents), relative):
         path = root / level
         if not path.is_dir():
@@ -80,7 +86,7 @@ def _write(path: Path, file: File, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as target:
-        # Whatever the umask took away, or the recipe adds.
+        # os.open made it 0600 less the umask; the recipe says the exact mode.
         os.fchmod(descriptor, file.mode)
         target.write(text)
 
@@ -89,20 +95,20 @@ def _remove_if_left_behind(root: Path) -> None:
     try:
         lock = os.open(root, _DIRECTORY)
     except OSError:
-        return  # gone by now, or none of ours
+        return  # gone by now, or not a directory of ours
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # One that was made a moment ago may not have its lock yet.
         if time.time() - os.fstat(lock).st_mtime > _FRESH_SECONDS:
             _remove(root)
     except OSError:
-        return  # in use, or not ours to take away
+        return  # in use, or not ours to remove
     finally:
         os.close(lock)
 
 
 def _remove(root: Path) -> None:
-    """Take it away, also when the command made it unreadable for itself."""
+    """Remove the tree, even where the command took its own access away."""
     for directory, names, _ in os.walk(root):
         for name in (".", *names):
             path = Path(directory, name)

@@ -1,4 +1,4 @@
-"""The half of the runner that has no environment: the run itself, as a process of its own."""
+"""The second half of the runner, which `main` starts without its environment: the run itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from agentworkspace.client.box.runner import Options, Runner
 from agentworkspace.rpc.redaction import scrub_text
 
 LAUNCH: Final = "WORKSPACE_LAUNCH"
-# The runner's own: the command sees none of them.
+# Variables that are for the runner alone: the command sees none of them.
 OWN: Final = frozenset({TICKET, LAUNCH, API_TOKEN, STATE_FILE})
 
 
 def main() -> int:
-    """The exit status of the run that the descriptor in the first argument describes."""
+    """Make the run that was handed over under the descriptor in the first argument."""
     options, inherited = handover.handed_over(int(sys.argv[1]))
     handover.harden()
     _show_log()
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def run(options: Mapping[str, Any], inherited: Mapping[str, str]) -> int:
-    """One run. ValueError or OSError, before the command began, say what cannot be used."""
+    """Make one run; its exit status. ValueError or OSError before the command was started."""
     launch = Launch.from_environment(inherited)
     if launch.ticket is None and launch.api_token is None:
         raise ValueError(f"neither {TICKET} nor {API_TOKEN} is set, and a box needs one of them")
@@ -59,7 +59,7 @@ def run(options: Mapping[str, Any], inherited: Mapping[str, str]) -> int:
 
 
 class _Readable(logging.Handler):
-    """What the client of the box logs, as progress."""
+    """Shows what the agent's client logs, as the runner's own lines."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:

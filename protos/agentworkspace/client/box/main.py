@@ -35,8 +35,9 @@ token, with which it is let in for as long as the workspace was never launched."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Replace this process by the run. Returns only when it refuses: the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # The first -- ends what is ours; the command may have one of its own.
+    # The first -- ends the runner's options; the command may have one of its own.
     end = words.index("--") if "--" in words else len(words)
     options, command = _parser().parse_args(words[:end]), words[end + 1 :]
     if not command:

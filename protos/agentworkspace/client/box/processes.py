@@ -1,4 +1,4 @@
-"""The command and whatever it started: begun, handed signals, counted, and ended for sure."""
+"""The command and whatever it started: starts it, passes signals on, and ends all of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# Python ignores these, and a program expects them as they are by default.
+# The runner ignores these signals; the command must start with their default actions.
 _DEFAULTS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU)
 _LOOK_SECONDS: Final = 0.05
-# What survives this is another user's, or hangs in the kernel.
+# What is still there so long after SIGKILL is another user's, or hangs in the kernel.
 _KILL_SECONDS: Final = 5.0
 
 
 class CannotStart(Exception):
-    """The command is not there, or is no program. `status` as a shell would give it."""
+    """The command cannot be started. `status` is a shell's: 127 for not found, else 126."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Command:
     """The command, in a process group of its own and in front of the terminal, if there is one."""
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        """CannotStart when it does not begin."""
+        """Start it, with exactly this environment. Raises CannotStart."""
         program = _found(words[0], environment)
         try:
             self.pid = os.posix_spawn(
@@ -55,7 +55,7 @@ class Command:
         self._give_terminal(self.pid)
 
     def reap(self) -> bool:
-        """Take note of all that ended; whether anything is left that could still end."""
+        """Collect every child that has ended; whether any child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -68,20 +68,22 @@ class Command:
                 self._give_terminal(os.getpgrp())
 
     def hand_on(self, number: int) -> None:
-        """Give the command a signal that this process got; when only what it left behind is
-        alive, that."""
+        """Pass a signal on to the command; once it has ended, to all that it left running."""
         if self.status is None:
             _send(self.pid, number)
         else:
             self.send_to_all(number)
 
     def daemons(self) -> list[Process]:
-        """What the command left behind in sessions of their own, which is how daemons live."""
+        """Descendants in sessions of their own, which is how daemons live."""
         own = os.getsid(0)
         return [each for each in descendants() if each.session != own]
 
     def send_to_all(self, number: int) -> None:
-        """To everything that the command started, also what it set free."""
+        """Send a signal to everything that the command started, daemons included.
+
+        Where none is found, as without /proc: to the command's process group.
+        """
         found = descendants()
         for each in found:
             _send(each.pid, number)
@@ -89,7 +91,7 @@ class Command:
             _send_to_group(self.pid, number)
 
     def kill_all(self) -> bool:
-        """Kill until nothing is left; False when something would not go."""
+        """Kill until nothing is left; False when something is left after a few seconds."""
         give_up = time.monotonic() + _KILL_SECONDS
         while self.reap():
             if time.monotonic() >= give_up:
@@ -111,7 +113,7 @@ class Command:
 
 
 def descendants() -> list[Process]:
-    """Every living descendant of this process; without /proc, none is known."""
+    """Every living descendant of this process; none where there is no /proc."""
     if sys.platform != "linux":
         return []
     children: dict[int, list[Process]] = {}
@@ -166,7 +168,7 @@ def _as_exit_status(status: int) -> int:
 
 
 def _send(pid: int, number: int) -> None:
-    # It ended by itself, or became somebody else's and cannot be reached.
+    # It has ended, or runs as another user by now.
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

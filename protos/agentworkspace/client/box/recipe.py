@@ -1,7 +1,7 @@
-"""What a launch wants done around its command, as WORKSPACE_LAUNCH says it.
+"""The launch recipe: what WORKSPACE_LAUNCH asks to be done around the command.
 
-One line of JSON: `version` 1, `arguments`, `directories`, `files` and `unset`. Keys that this
-version does not know are additions, and passed over.
+One line of JSON: `version` 1, `arguments`, `directories`, `files` and `unset`. Unknown keys are
+ignored: they are additions.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 VERSION: Final = 1
+# The directory of the run itself.
 HERE: Final = "."
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _REFERENCE: Final = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _MODE: Final = re.compile(r"0?[0-7]{3}", re.ASCII)
-# The owner's own, whatever the recipe says.
+# The most that a recipe may ask for: nothing for anybody but the owner.
 _WIDEST_MODE: Final = 0o700
 
 
@@ -28,7 +29,7 @@ class BadRecipe(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """`env` becomes the name of the variable that holds its absolute path."""
+    """A directory to make. The variable `env` will hold its absolute path."""
 
     env: str
     path: str
@@ -36,7 +37,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """`content` holds references to variables; filled in, a `secret` file holds a credential."""
+    """A file to write. `content` may refer to variables, as `${NAME}`.
+
+    `secret`: with these filled in it holds a credential. `mode`: permission bits. `env`: the
+    variable that will hold its absolute path, if any.
+    """
 
     path: str
     mode: int
@@ -50,7 +55,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One launch's. Every path is relative to a directory that is made fresh for the run."""
+    """The recipe of one launch. Every path is relative to the directory made for the run."""
 
     arguments: tuple[str, ...] = ()
     directories: tuple[Directory, ...] = ()
@@ -65,7 +70,7 @@ class Recipe:
 
 
 def parse(text: str) -> Recipe:
-    """The recipe. BadRecipe says what is wrong with it."""
+    """The recipe in this text. BadRecipe says what is wrong with it."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -146,7 +151,7 @@ def _file(value: Mapping[str, Any]) -> File:
 
 
 def _path(text: str) -> str:
-    """A path below the fresh directory, in its only spelling."""
+    """A path below the directory of the run, in its canonical form; TypeError otherwise."""
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or path.as_posix() != text:
         raise TypeError(f"path {text!r} does not stay in the directory of the run")

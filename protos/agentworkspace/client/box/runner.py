@@ -1,4 +1,4 @@
-"""The life of a box around its command: in first, then the command, then out together."""
+"""Runs the command as a box: first admission, then the command, then an end for both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from agentworkspace.rpc.errors import RpcFailure
 
 TOLD_TO_STOP: Final = 3
 KILLED: Final = 128 + signal.SIGKILL
-# How long `--start-anyway` gives a registry that is there the chance to answer.
+# How long `--start-anyway` waits for the registry before it starts the command all the same.
 START_ANYWAY_SECONDS: Final = 5.0
 
 Say = Callable[[str], None]
@@ -72,7 +72,7 @@ class Runner:
         self._is_admitted = False
         self._is_daemon = False
         self._ended: Exception | None = None
-        # When whatever still runs is killed; None: nothing has to end yet.
+        # When (time.monotonic) whatever still runs is killed; None while nothing has to end.
         self._deadline: float | None = None
 
     def run(self) -> int:
@@ -91,7 +91,7 @@ class Runner:
             return status
 
     def _follow(self) -> None:
-        """Tell, on a thread, what becomes of the box, as news for the main thread."""
+        """On a thread of its own: wait for admission, then for the end; wake the main thread."""
         try:
             admission = self._agent.admitted()
             self._say(f"admitted ({admission.outcome}), incarnation {admission.incarnation}")
@@ -103,7 +103,7 @@ class Runner:
         self._events.tell()
 
     def _wait_for_admission(self) -> int | None:
-        """None when the command may begin; else the exit status, without a command having run."""
+        """None when the command may begin; else the exit status of the run, without a command."""
         anyway = time.monotonic() + START_ANYWAY_SECONDS if self._options.start_anyway else None
         while not self._is_admitted:
             left = None if anyway is None else anyway - time.monotonic()
@@ -140,7 +140,7 @@ class Runner:
             return status
 
     def _accompany(self, command: Command) -> None:
-        """Wait until all has ended that the command started, or has had its time to."""
+        """Wait until everything that the command started has ended, or the grace period is over."""
         while command.reap():
             if self._deadline is None:
                 self._see_whether_it_is_over(command)
@@ -165,7 +165,7 @@ class Runner:
                 names = ", ".join(sorted({each.name for each in daemons}))
                 self._say(f"the command lives on in the background: {names}")
             return
-        # What the command left behind gets its chance to end in order, too.
+        # What the command left running gets its time to end, too.
         command.send_to_all(signal.SIGTERM)
         self._begin_to_end()
 
@@ -179,9 +179,9 @@ class Runner:
         try:
             self._agent.deregister()
         except (RpcFailure, Closed, Stopped) as failure:
-            self._say(f"could not say good-bye to the registry: {failure}")
+            self._say(f"could not deregister at the registry: {failure}")
         else:
-            self._say("left for good: nobody will launch this workspace again because of it")
+            self._say("deregistered: that this box ends is no reason for another launch")
 
 
 def _why(ended: Exception) -> str:

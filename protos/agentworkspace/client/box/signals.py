@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 from typing import Final
 
-# What whoever manages the box sends to it, and is meant for the command.
+# Signals that whoever manages the box sends to the runner, and means for the command.
 HANDED_ON: Final = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -25,7 +25,7 @@ _NEWS: Final = 0
 
 
 class Events:
-    """From now on no signal interrupts anything: `next` answers them, one at a time."""
+    """Takes signal handling over: signals interrupt nothing, and `next` returns them in turn."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -34,15 +34,18 @@ class Events:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for each in (*HANDED_ON, signal.SIGCHLD):
             signal.signal(each, _noted)
-        # Giving the terminal back from the background would stop this process.
+        # Taking the terminal back while in the background would stop this process.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
     def tell(self) -> None:
-        """Wake the main thread: there is something to look at. Any thread may call."""
+        """Wake the main thread, to look at what has changed. Any thread may call."""
         os.write(self._write, bytes((_NEWS,)))
 
     def next(self, seconds: float | None = None) -> int | None:
-        """A signal to hand on; None when it is time to look around for another reason."""
+        """Wait for an event, at most `seconds`. A signal to hand on, if it is one; else None.
+
+        None: the time is over, a child has ended, or another thread called `tell`.
+        """
         readable, _, _ = select.select((self._read,), (), (), seconds)
         if not readable:
             return None
@@ -51,4 +54,4 @@ class Events:
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
-    """The byte in the pipe is all that is wanted."""
+    """Do nothing: the byte that Python has written into the pipe is enough."""
