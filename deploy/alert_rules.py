@@ -1,7 +1,7 @@
-"""The rules of deploy/alerts as the Prometheus operator takes them: a file of an overlay.
+"""Writes the rules of deploy/alerts as the Prometheus operator reads them, into its overlay.
 
 python -m deploy.alert_rules             write it
-python -m deploy.alert_rules --check     whether it is what would be written
+python -m deploy.alert_rules --check     exit 1 when it is out of date
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ HEAD: Final = "# Generated from deploy/alerts by deploy/alert_rules.py; do not e
 
 
 def text() -> str:
+    """The PrometheusRule, as YAML."""
     groups: list[Any] = [
         group
         for file in sorted((DEPLOY / "alerts").glob("*.yaml"))

@@ -1,7 +1,7 @@
 """The reference of both services in protos/API.md, made from the comments of the protos.
 
 python -m deploy.api_reference            write it
-python -m deploy.api_reference --check    exit 1 when the page says otherwise
+python -m deploy.api_reference --check    exit 1 when it is out of date
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SCALARS = {
     for name, value in _F.Type.items()
     if value not in (_F.TYPE_MESSAGE, _F.TYPE_ENUM)
 }
-# Where a descriptor lies in its file, as google/protobuf/descriptor.proto numbers it.
+# Field numbers of google/protobuf/descriptor.proto, of which the paths to comments are made.
 _MESSAGES, _ENUMS, _SERVICES, _FIELDS, _VALUES, _METHODS = 4, 5, 6, 2, 2, 2
 
 

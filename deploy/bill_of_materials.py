@@ -2,8 +2,8 @@
 
 python3 -m deploy.bill_of_materials [LOCK]
 
-LOCK is the name of a file in deploy/locks/ and says `server` when nothing is said: the packages of
-the image. The same lock file gives the same bill, byte for byte; it needs neither the network nor
+LOCK is the name of a file in deploy/locks/; the default is `server`, the packages of the image. The
+same lock file gives the same bill, byte for byte; it needs neither the network nor
 an environment. Each component carries the hashes of all its files, for every platform.
 """
 

@@ -22,7 +22,10 @@ _WIDTH, _HEIGHT = 12, 8
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries` by the legend of their series, in Grafana's `{{label}}` spelling."""
+    """One graph. `unit` is Grafana's name of it.
+
+    `queries` are pairs: the legend of the series, in Grafana's `{{label}}` spelling, and PromQL.
+    """
 
     title: str
     unit: str
@@ -31,11 +34,13 @@ class Panel:
 
 
 def rate(metric: str, by: str, where: str = "") -> str:
+    """PromQL: how much the counter grows in a second, summed by these labels."""
     labels = ",".join(each for each in ('job=~"$job"', where) if each)
     return f"sum by ({by}) (rate({metric}{{{labels}}}[$__rate_interval]))"
 
 
 def top(metric: str, by: str, where: str = "") -> str:
+    """PromQL: the largest value of the gauge by these labels."""
     labels = ",".join(each for each in ('job=~"$job"', where) if each)
     return f"max by ({by}) ({metric}{{{labels}}})"
 
@@ -257,7 +262,7 @@ LAUNCHES: Final = (
         "Replicas without the new key",
         "short",
         (("{{job}}", top("provision_key_lacking_replicas", "job")),),
-        "The new key is not written with before all have it.",
+        "Nothing is encrypted with the new key before all replicas have it.",
     ),
     Panel(
         "Rows that no key opens",
@@ -278,7 +283,7 @@ BOARDS: Final = {
 
 
 def board(name: str) -> dict[str, Any]:
-    """As Grafana imports it."""
+    """The dashboard, as Grafana imports it."""
     title, panels = BOARDS[name]
     return {
         "title": title,
@@ -333,7 +338,7 @@ def _panel(place: int, panel: Panel) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write both, or say which is not as it should be."""
+    """Write both; with --check, say which is out of date. The exit status."""
     stale = []
     for name in BOARDS:
         path = FOLDER / f"{name}.json"

@@ -46,7 +46,7 @@ def buf_breaking() -> bool:
 
 
 def alembic_check() -> bool:
-    """Each service's migrations, run on an empty database, end where its models are."""
+    """Each service's migrations, run on an empty database, make the tables of its models."""
     with tempfile.TemporaryDirectory(prefix="agentworkspace-schema-") as scratch:
         # PostgreSQL never runs as root: the user that runs it for root must get through here.
         Path(scratch).chmod(0o711)
@@ -57,7 +57,7 @@ def alembic_check() -> bool:
     return all(results)
 
 
-# In a process of its own: the two services never meet in one.
+# Run once for each service: the two are never imported into one process.
 ALEMBIC_CHECK = r"""
 import importlib, pathlib, sys
 from agentworkspace.core.secret import Secret
@@ -71,6 +71,7 @@ with embedded_postgres.running_database(pathlib.Path(home), schema.name) as url:
 
 
 def base_revision() -> str:
+    """The commit of the main branch. Skipped when there is none."""
     for name in ("origin/main", "main"):
         try:
             return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
@@ -106,7 +107,7 @@ CHECKS = (
     Check("alembic check, both services", alembic_check),
     Check("mypy --strict", ("mypy",)),
 )
-# Each step is run by itself, after them.
+# The steps run some tests by themselves, after these.
 TESTS = (*PYTEST, "-n", "2", "--ignore=tests/faults", "--ignore=tests/image")
 
 

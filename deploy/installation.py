@@ -1,4 +1,4 @@
-"""The files of one installation: who may call, and the keys. Made once, then left alone.
+"""The files of one installation, made once and then left alone: its callers and its keys.
 
     python3 deploy/installation.py DIRECTORY
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# The image wants a password for its superuser; afterwards only the server's own socket lets it in.
+# The image insists on a password for the superuser; once it is gone, only the socket lets it in.
 NO_PASSWORD = "ALTER ROLE postgres PASSWORD NULL;\n"
 ENVIRONMENT = """# Read by `docker compose -f deploy/compose.yaml`; yours to edit.
 # Where a box finds the registry. As it stands: boxes that are processes of this machine. For others
@@ -27,7 +27,7 @@ ENVIRONMENT = """# Read by `docker compose -f deploy/compose.yaml`; yours to edi
 # REGISTRY_PUBLISHED=127.0.0.1:7101
 # PROVISION_PUBLISHED=127.0.0.1:7102
 # PROVISION_BOX_REGISTRY_ADDRESS=127.0.0.1:7101
-# Who pays for models on the platform's bill; without it such a launch is refused.
+# Your metered proxy, for models on the platform's bill; without it such a launch is refused.
 # PLATFORM_LLM_BASE_URL=
 # PLATFORM_LLM_ANTHROPIC_BASE_URL=
 # PLATFORM_LLM_TOKENS=tenant
@@ -52,14 +52,14 @@ class Installation:
 
     @property
     def registry_files(self) -> Path:
-        """What registry-service reads, and no other: a directory of its own, so that a container
-        can have it whole and sees a file that was renewed by a rename.
+        """What registry-service alone reads: a directory of its own, because a container that
+        mounts a whole directory also sees a file that was replaced by a rename.
         """
         return self.home / "credentials" / "registry"
 
     @property
     def provision_files(self) -> Path:
-        """Likewise what provision-service reads."""
+        """What provision-service alone reads."""
         return self.home / "credentials" / "provision"
 
     @property
@@ -103,12 +103,12 @@ class Installation:
             self.log("").parent,
         ):
             directory.mkdir(mode=0o700, exist_ok=True)
-        self._move_those_of_before()
+        self._move_old_files()
         write_once(self.admin_token, lambda: secrets.token_urlsafe(32))
         write_once(self.registry_token, lambda: secrets.token_urlsafe(32))
         write_once(self.secrets_keys, new_keys)
         admin = caller("admin", ["admin"], self.admin_token)
-        # It also checks the tokens of boxes that ask for their secrets.
+        # Provisioning also checks the tokens of boxes that ask for their secrets.
         launcher = caller("provision-service", ["launcher", "verifier"], self.registry_token)
         write_once(self.registry_callers, lambda: as_json({"callers": [admin, launcher]}))
         write_once(self.provision_callers, lambda: as_json({"callers": [admin]}))
@@ -121,13 +121,13 @@ class Installation:
             role("provision", self.provision_files / "database-url"),
         ]
         write_once(self.databases, lambda: "".join([*roles, NO_PASSWORD]))
-        # The server reads it as a user of its own.
+        # PostgreSQL reads it as another user.
         self.databases.chmod(0o644)
         told = f"AGENTWORKSPACE_USER={os.getuid()}\nAGENTWORKSPACE_DATA={self.home}\n"
         write_once(settings, lambda: told + ENVIRONMENT)
 
-    def _move_those_of_before(self) -> None:
-        """Earlier all of them lay in one directory."""
+    def _move_old_files(self) -> None:
+        """Move the files of an installation from when all lay in one directory."""
         for name, file in {
             "provision-registry-token": self.registry_token,
             "registry-callers.json": self.registry_callers,
@@ -150,7 +150,7 @@ REVOKE ALL ON DATABASE {name} FROM PUBLIC;
 
 
 def verifier(password: str, salt: bytes, rounds: int = 4096) -> str:
-    """What PostgreSQL keeps of a password (RFC 5803): it proves the password and does not tell."""
+    """The SCRAM verifier that PostgreSQL stores (RFC 5803): it does not reveal the password."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
@@ -159,7 +159,7 @@ def verifier(password: str, salt: bytes, rounds: int = 4096) -> str:
 
 
 def caller(name: str, roles: list[str], token: Path) -> dict[str, object]:
-    """A caller of every tenant; the file of callers knows only the hash of its token."""
+    """A caller for every tenant; the file of callers holds only the hash of its token."""
     digest = hashlib.sha256(token.read_text().strip().encode()).hexdigest()
     return {"name": name, "roles": roles, "tenants": ["*"], "sha256": [digest]}
 
@@ -174,7 +174,7 @@ def as_json(document: dict[str, object]) -> str:
 
 
 def write_once(path: Path, content: Callable[[], str]) -> None:
-    """Write a file that only its owner can read; appear whole or not at all."""
+    """Write a file that only its owner can read, unless it exists; it appears whole or not."""
     if path.exists():
         return
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -186,7 +186,7 @@ def write_once(path: Path, content: Callable[[], str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Make them, in the one directory that is named."""
+    """Make the files, in the directory that the one argument names."""
     if len(arguments) != 1 or not arguments[0] or arguments[0].startswith("-"):
         sys.exit("usage: python3 deploy/installation.py DIRECTORY")
     installation = Installation(Path(arguments[0]).resolve())

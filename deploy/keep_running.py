@@ -53,14 +53,17 @@ def main() -> int:
 
 
 def home() -> Path:
-    """Where the data lies: as told, else in the checkout, else where root's database can go."""
+    """Where the data lies: WORKSPACE_SERVICES_HOME, else the checkout's `.data`.
+
+    Where PostgreSQL could not reach that: below /var/lib.
+    """
     told = os.environ.get("WORKSPACE_SERVICES_HOME")
     if told:
         return Path(told).expanduser().resolve()
     checkout = ROOT / ".data"
     if embedded_postgres.reachable_by_server(checkout):
         return checkout
-    # A checkout below root's own directory: PostgreSQL, which never runs as root, cannot get there.
+    # The checkout is below root's own directory, which PostgreSQL, never run as root, cannot enter.
     return Path("/var/lib/agentworkspace")
 
 
@@ -90,7 +93,7 @@ Ctrl-C stops both.""",
 
 
 def watch(pair: Pair) -> NoReturn:
-    """Start again whatever ends by itself. StartError when it does not come up any more."""
+    """Start a service again when it ends by itself. StartError when it does not come up again."""
     while True:
         for service in (pair.registry, pair.provision):
             status = service.exit_status

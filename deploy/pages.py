@@ -1,4 +1,4 @@
-"""Pages of which the whole, or the part between two marks, is made from something else."""
+"""Writes and checks generated pages: whole ones, and parts between two marks."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def running_pair(
 ) -> Iterator[Pair]:
     """Start both on the given addresses and stop them again, whatever happens in between.
 
-    `environment` is handed to both; what it says about a setting counts before what is filled in
-    here. Raises deploy.process.StartError.
+    `environment` is handed to both; a setting in it wins over the one that is filled in here.
+    Raises deploy.process.StartError.
     """
     installation.prepare()
     settings = {**settings_of(installation, registry, provision), **environment}
@@ -43,7 +43,7 @@ def running_pair(
         for name, address in (("registry-service", registry), ("provision-service", provision))
     ]
     with ExitStack() as stack:
-        # The last user of the embedded server stops it; this is for users that were killed.
+        # Its last user stops the embedded PostgreSQL; this is for when that one was killed.
         stack.callback(embedded_postgres.stop_unused, installation.postgres)
         for service in services:
             stack.callback(service.stop)
@@ -68,7 +68,7 @@ def settings_of(installation: Installation, registry: str, provision: str) -> di
 
 
 def free_addresses(count: int) -> list[str]:
-    """Loopback addresses whose ports are free, and differ."""
+    """Loopback addresses with different ports, all free at this moment."""
     with ExitStack() as stack:
         listeners = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
@@ -77,7 +77,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 def stop_on_signals() -> None:
-    """From now on SIGTERM, SIGINT and SIGHUP raise Stopped, once; later ones are too late."""
+    """From now on SIGTERM, SIGINT and SIGHUP raise Stopped, once; later ones are ignored."""
 
     def raise_stopped(number: int, _frame: types.FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -39,7 +39,7 @@ class Service:
         self.wait_until_serving()
 
     def launch(self) -> None:
-        # The script of this very environment, whatever stands on PATH.
+        # The script in this Python's environment, not one that happens to be on PATH.
         program = str(Path(sys.executable).with_name(self.name))
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -55,7 +55,7 @@ class Service:
     def wait_until_serving(self) -> None:
         give_up = time.monotonic() + START_SECONDS
         with grpc.insecure_channel(self.address) as channel:
-            # Its types are generated at import, and so unknown to a checker.
+            # Its methods are made at run time, where mypy cannot see them.
             health: Any = health_pb2_grpc.HealthStub(channel)
             while not serves(health):
                 if self.exit_status is not None:
@@ -73,7 +73,7 @@ class Service:
         return None if self._process is None else self._process.poll()
 
     def stop(self) -> None:
-        """Let it finish what runs; kill it when that takes too long. Twice is once."""
+        """Let it finish what runs; kill it when that takes too long. May be called twice."""
         if self._process is None:
             return
         if self._process.poll() is None:

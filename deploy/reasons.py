@@ -1,7 +1,7 @@
 """The table of error reasons in protos/README.md, made from the protos and both services' tables.
 
 python -m deploy.reasons            write it
-python -m deploy.reasons --check    exit 1 when the page says otherwise
+python -m deploy.reasons --check    exit 1 when it is out of date
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ WHO = {(True, True): "both", (True, False): "registry", (False, True): "provisio
 
 
 def table() -> str:
+    """The table, in Markdown, with a note above it."""
     registry, provision = documented_reasons("registry"), documented_reasons("provision")
     recoveries: dict[str, list[str]] = {}
     for meanings in (REGISTRY, PROVISION):

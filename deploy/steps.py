@@ -1,7 +1,7 @@
-"""`./deploy/test STEP …`: what has a name of its own beside the checks and the tests.
+"""`./deploy/test STEP …`: the steps that can be run by name, beside the checks and the tests.
 
-A step is a command; what follows its name on the line is handed on to it. Whatever is not the name
-of a step goes to pytest.
+A step is a command, which gets the arguments behind the step's name. Without the name of a step,
+all arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ STEPS: Final[Mapping[str, Step]] = {
     "faults": Step((*PYTEST, "tests/faults"), in_ci=True),
     # The image and compose, with a Podman of their own; skipped where there can be none.
     "image": Step((*PYTEST, "-n0", "-o", "faulthandler_timeout=0", "tests/image"), in_ci=True),
-    # Inputs of no client of ours, at every method. The tests have a few of them;
-    # AGENTWORKSPACE_TEST_ROUNDS=250 makes a million, AGENTWORKSPACE_TEST_SEED others.
+    # Random and malformed requests at every method. The tests already try a few of them;
+    # AGENTWORKSPACE_TEST_ROUNDS=250 makes a million, AGENTWORKSPACE_TEST_SEED draws others.
     "fuzz": Step((*PYTEST, "-n0", "-s", "tests/contract/test_fuzz.py"), in_ci=False),
 }
 

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "protos" / "typescript"
-# package.json's `engines`; zlib.crc32 came with it.
+# As in package.json's `engines`: the client needs zlib.crc32, which came with it.
 OLDEST_NODE = (20, 15)
 
 
 def main() -> int:
-    """Its own tests, those against a real pair included; 0 also where it cannot be done."""
+    """Run its tests, those against both services included. 0 also where there is no Node."""
     npm = shutil.which("npm")
     found = node_version()
     if npm is None or found < OLDEST_NODE:
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def node_version() -> tuple[int, ...]:
-    """Major and minor number; nothing when there is no Node."""
+    """Major and minor number; empty when there is no Node."""
     node = shutil.which("node")
     if node is None:
         return ()
@@ -37,7 +37,7 @@ def node_version() -> tuple[int, ...]:
 
 
 def install(npm: str) -> bool:
-    """What the lock file says, unless that is there already."""
+    """Install what the lock file says, unless it is there already. Whether that worked."""
     wanted = hashlib.sha256((PACKAGE / "package-lock.json").read_bytes()).hexdigest()
     stamp = PACKAGE / "node_modules" / ".installed"
     if stamp.is_file() and stamp.read_text() == wanted:
