@@ -11,7 +11,7 @@ from agentworkspace.service.batches import Batches
 from agentworkspace.service.coalescer import Coalescer
 from agentworkspace.service.commanding import Commanding
 from agentworkspace.service.name_resolution import PublicUrls
-from agentworkspace.service.store_faults import refusal_of
+from agentworkspace.service.store_faults import is_busy, refusal_of
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.commands import create_workspaces
 from provision_service.commands.call import Call
@@ -95,10 +95,10 @@ def _or_alone(
         try:
             return run(items)
         except Exception as error:
-            if refusal_of(error) is not None:
+            if refusal_of(error) is not None and not is_busy(error):
                 raise
-            # One of them is the trouble, a secret under a key that is not here yet, say, and not
-            # the store. Nothing was changed, and alone it is nobody else's.
+            # One of them is the trouble, and not the store: a secret under a key that is not here
+            # yet, say. Nothing was changed, and alone it is nobody else's.
             return [None] * len(items)
 
     return all_or_none

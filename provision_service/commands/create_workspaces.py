@@ -33,13 +33,14 @@ def run(
     `create_workspace` for it alone.
 
     What `create_workspace` would refuse, repeat or ask a vendor about is answered None, and left
-    as it was.
+    as it was. LOCK_NOT_AVAILABLE, and nothing stored, where one would have to wait: for the same
+    request in another transaction, or for a tenant that another one is making.
     """
     files = Files(deployment)
     asked = _asked(store, commands, deployment, files)
     stored: dict[int, Stored] = {}
     if asked:
-        with store.transaction() as tx:
+        with store.impatient() as tx:
             decided = _decided(tx, asked, deployment, files)
             new = [
                 create_workspace.new_of(

@@ -29,6 +29,8 @@ from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.api.core import Core, HotCalls
 from provision_service.api.workspace_servicer import Workspaces
 from provision_service.metrics import ProvisionMetrics
+from provision_service.storage import requests, tenants
+from provision_service.storage.requests import RequestKey
 from tests.storage.provision_doubles import new_id
 from tests.storage.provision_world import ACME, GLOBEX, LAUNCHER, OAUTH, World, emptied, opened
 
@@ -102,8 +104,11 @@ class Crowd:
         )
         return self.call(self.workspaces.ProvisionWorkspace, request)
 
-    def create(self, tenant: str = ACME) -> tuple[calls.Call, asyncio.Task[Any]]:
+    def create(
+        self, tenant: str = ACME, request_id: str = ""
+    ) -> tuple[calls.Call, asyncio.Task[Any]]:
         request = pb.CreateWorkspaceRequest(
+            request_id=request_id,
             tenant_id=tenant,
             workspace=workspace_pb2.Workspace(name="one", model="opus"),
             secrets=OAUTH,
@@ -243,5 +248,35 @@ def test_a_key_that_is_not_here_yet_is_its_tenants_trouble_alone(world: World, p
             said = [getattr(answer, "message", "answered") for answer in answers]
             assert ["k9" in text or "key" in text for text in said] == [True, False, True, False]
             assert said[1] == said[3] == "answered"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("held", ["the request", "the tenant"])
+def test_one_that_waits_for_another_transaction_waits_alone(world: World, held: str) -> None:
+    request_id, tenant = new_id(), "new-one"
+    key = RequestKey(
+        caller=LAUNCHER.caller.name,
+        method="CreateWorkspace",
+        scope=tenant,
+        request_id=request_id,
+    )
+
+    async def story() -> None:
+        async with crowd(world) as crowded:
+            crowded.pool = BlockingPool(threads=2, max_waiting=100)
+            crowded.__post_init__()
+            with world.store.transaction() as tx:
+                if held == "the request":
+                    requests.claim(tx, key, params_digest=b"", result={})
+                else:
+                    tenants.ensure(tx, tenant)
+                _, waits = crowded.create(tenant, request_id)
+                _, other = crowded.create()
+                answer = await other
+                assert answer.workspace.tenant_id == ACME
+                assert not waits.done()
+                tx.rollback()
+            assert (await waits).workspace.tenant_id == tenant
 
     asyncio.run(story())

@@ -19,6 +19,7 @@ from agentworkspace.service.store_faults import OutcomeUnknown, is_lost, out_of_
 Tx = TypeVar("Tx", bound=Connection)
 
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_IMPATIENT: Final = "SET LOCAL lock_timeout = 200"
 _UNHURRIED: Final = "SET LOCAL synchronous_commit = off"
 # For what has to be written although the time of its call is over.
 EPILOGUE_SECONDS: Final = 5.0
@@ -74,6 +75,15 @@ class Store(Generic[Tx]):
             self._commit(connection)
 
     @contextmanager
+    def impatient(self) -> Iterator[Tx]:
+        """A transaction of many, who shall not all wait for what one of them meets: a lock that is
+        not there in a moment is LOCK_NOT_AVAILABLE.
+        """
+        with self._begun(_IMPATIENT) as connection:
+            yield connection
+            self._commit(connection)
+
+    @contextmanager
     def noting(self) -> Iterator[Tx]:
         """A transaction for what does no harm if a crash of the database forgets it: the commit
         does not wait for the disk.
@@ -121,9 +131,11 @@ class Store(Generic[Tx]):
     @contextmanager
     def _begun(self, mode: str = "") -> Iterator[Tx]:
         limits = self._limits()
-        opening = [mode] if mode else []
+        opening = []
         if limits is not None:
             opening += [f"SET LOCAL {name} = {value}" for name, value in limits.settings().items()]
+        if mode:
+            opening.append(mode)
         connection = self._connect(self.database.engine)
         try:
             if opening:

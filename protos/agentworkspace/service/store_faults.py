@@ -21,8 +21,9 @@ _SOON: Final = timedelta(milliseconds=100)
 SERIALIZATION_FAILURE: Final = "40001"
 DEADLOCK_DETECTED: Final = "40P01"
 _LOST_RACE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
+LOCK_NOT_AVAILABLE: Final = "55P03"
 # query_canceled, lock_not_available
-_OUT_OF_TIME: Final = frozenset({"57014", "55P03"})
+_OUT_OF_TIME: Final = frozenset({"57014", LOCK_NOT_AVAILABLE})
 # No such table, column or schema: not migrated yet, or a newer service on an older schema.
 NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
 NOT_MIGRATED: Final = (
@@ -123,6 +124,11 @@ def store_unavailable(
 def out_of_time() -> Refusal:
     """The call's time was used up before the database had answered."""
     return Refusal(SharedReason.DEADLINE, "the database did not answer in time; call again")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another transaction held what was waited for."""
+    return isinstance(error, DBAPIError) and sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def is_lost(error: DBAPIError) -> bool:
