@@ -1,1 +1,1 @@
-"""Words that every part shares: secrets, ids, tokens, refusals, addresses. Plain Python."""
+"""What every part shares: secrets, ids, tokens, refusals, addresses. Standard library only."""

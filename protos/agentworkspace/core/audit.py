@@ -1,4 +1,4 @@
-"""What an audit says: one change, by whom, through which method; names and numbers, no secret."""
+"""One change as the commands report it to the audit; the audit adds who made it and how."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from agentworkspace.core.refusal import Refusal, SharedReason
 class Caller(NamedTuple):
     """A platform service or a person named in the credentials file; `tenants` None means all.
 
-    `roles` are the effective ones: admin has been expanded to include the others. A tuple,
-    because a busy edge carries one with every call.
+    `roles` are the effective ones: admin has been expanded to include the others. It is a
+    NamedTuple for speed: every call carries one.
     """
 
     name: str
@@ -32,9 +32,10 @@ class Caller(NamedTuple):
             )
 
     def listed_tenants(self, tenant_id: str | None) -> list[str] | None:
-        """The tenants that a list shows: the one asked for, else this caller's; None: all.
+        """The tenants that a list shows: the one asked for, else all of this caller's.
 
-        TENANT_FORBIDDEN for one that this caller may not act for.
+        None means every tenant. Raises TENANT_FORBIDDEN for a tenant that the caller may not act
+        for.
         """
         if not tenant_id:
             return None if self.tenants is None else sorted(self.tenants)
@@ -42,10 +43,11 @@ class Caller(NamedTuple):
         return [tenant_id]
 
     def require_owner(self, tenant_id: str | None, thing: str, thing_id: str) -> None:
-        """Raise TENANT_FORBIDDEN unless the caller may act for the tenant whose `thing` it named.
+        """Raise TENANT_FORBIDDEN unless the caller may act for the tenant that owns a thing.
 
-        None: there is no such thing. A caller of some tenants hears the same then, or it would
-        learn which ids other tenants have; for a caller of all nothing is raised.
+        `thing` is its kind, for the message. `tenant_id` None: no such thing exists. A caller of
+        some tenants is then refused in the same words, or it would learn which ids other tenants
+        have; nothing is raised for a caller of all tenants.
         """
         if self.tenants is not None and tenant_id not in self.tenants:
             raise Refusal(

@@ -1,4 +1,4 @@
-"""How work reaches an agent, in the words of both services."""
+"""How work reaches an agent, named alike in both services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 
 @unique
 class DeliveryMode(StrEnum):
-    """`push`: it is called at its url. `poll`: it fetches its work itself."""
+    """`push`: the agent is called at its url. `poll`: the agent fetches its work itself."""
 
     PUSH = "push"
     POLL = "poll"

@@ -1,4 +1,4 @@
-"""Identifiers as types of their own, the shapes they must have, and what to say of other ones."""
+"""Types for identifiers, the shapes they must have, and what to say of a wrong one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_canonical_uuid(text: str) -> bool:
 
 
 def is_workspace_id(text: str) -> TypeGuard[WorkspaceId]:
-    """Whether `text` can name a workspace; a type checker takes it for one from then on."""
+    """Whether `text` can name a workspace; narrows it to WorkspaceId for a type checker."""
     return is_canonical_uuid(text)
 
 
@@ -42,7 +42,7 @@ def is_sha256_hex(text: str) -> bool:
 
 
 def uuids_beginning_with(prefix: str) -> tuple[str, str] | None:
-    """The first and the last UUID that begin with `prefix`; None where none can."""
+    """The first and the last UUID that begin with `prefix`; None for an empty or impossible one."""
     first = prefix + "00000000-0000-0000-0000-000000000000"[len(prefix) :]
     if not prefix or not is_canonical_uuid(first):
         return None

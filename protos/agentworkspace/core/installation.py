@@ -1,4 +1,4 @@
-"""What is installed here: the version, and whether a command has what it needs."""
+"""The version of this installation, and how a command starts when its extra is installed or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CANNOT_START: Final = 2
 
 
 def package_version() -> str:
-    """Such as `0.1.0`; empty in a checkout that is not installed."""
+    """The installed version, such as `0.1.0`; empty in a checkout that is not installed."""
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -25,10 +25,10 @@ def version_of(command: str) -> str:
 
 
 def run(command: str, module: str, *, extra: str) -> int:
-    """The exit status of `module.main()`, or a sentence on what to install, and 2.
+    """Run `module.main()` and return its exit status.
 
-    Only a package that is missing gives that sentence: one of our own that cannot be imported is
-    a fault, and shows itself.
+    When a third-party package is missing, print which `extra` brings it and return 2. A module of
+    our own that cannot be imported is a fault, and its ModuleNotFoundError is raised.
     """
     try:
         main = import_module(module).main

@@ -1,4 +1,4 @@
-"""Whether PEM files are of use for TLS, asked before anybody relies on them."""
+"""Checks that PEM files can be used for TLS, before anything relies on them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 class PemInvalid(ValueError):
-    """The text names the files and what to do."""
+    """A PEM file cannot be used. The message names the files and what to do."""
 
 
 def require_pair(certificate: Path, key: Path) -> None:
-    """PemInvalid when the two are no certificate and key that belong together; OSError when one
+    """Raise PemInvalid unless the two are a certificate and its unencrypted key; OSError when one
     cannot be read.
     """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            _told(certificate), _told(key), _no_password
+            _readable(certificate), _readable(key), _no_password
         )
     except PemInvalid:
         raise
@@ -28,18 +28,19 @@ def require_pair(certificate: Path, key: Path) -> None:
 
 
 def require_authorities(path: Path) -> None:
-    """PemInvalid when the file holds no certificate of an authority; OSError when it cannot be
-    read.
+    """Raise PemInvalid unless the file holds certificates of authorities; OSError when it cannot
+    be read.
     """
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(_told(path))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(_readable(path))
     except ssl.SSLError as wrong:
         raise PemInvalid(f"{path} holds no certificate of an authority; name a PEM file") from wrong
 
 
 def content(path: Path) -> bytes:
-    """PemInvalid for an empty file: caught in the middle of being written, or a mistake; as a
-    client CA it would lock out everybody. OSError when it cannot be read.
+    """The bytes of the file. PemInvalid when it is empty, OSError when it cannot be read.
+
+    An empty file is a mistake or is just being written; as a client CA it would lock out everybody.
     """
     found = path.read_bytes()
     if not found.strip():
@@ -47,12 +48,12 @@ def content(path: Path) -> bytes:
     return found
 
 
-def _told(path: Path) -> Path:
-    """The path, of a file that can be read: OpenSSL would not say which one cannot."""
+def _readable(path: Path) -> Path:
+    """The path, once its file was read: OpenSSL would not say which of two files it cannot read."""
     content(path)
     return path
 
 
 def _no_password() -> str:
-    """Called for a key that is encrypted; without this OpenSSL would ask on the terminal."""
+    """What OpenSSL calls for an encrypted key; without it, it would ask on the terminal."""
     return ""

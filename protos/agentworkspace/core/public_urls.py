@@ -1,7 +1,7 @@
 """Where an agent's url may lead: public addresses, and private ones only by setting.
 
-The networks are listed here, and not asked of Python's `ipaddress`, whose opinion changes with
-its version. IPv6 has a list of what is allowed, because most of it is not given out yet.
+The networks are listed here because the answers of Python's `ipaddress` change with its version.
+For IPv6 the one range that is allowed is listed, because most of the rest is not allocated yet.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ _FORBIDDEN: Final = tuple(
 _PRIVATE: Final = tuple(
     ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-# All that is given out of IPv6 (RFC 4291).
-_GIVEN_OUT: Final = IPv6Network("2000::/3")
-# An IPv4 address in the low bits: mapped, NAT64, and stateless translation.
+# The only part of IPv6 that is allocated for global unicast (RFC 4291).
+_ALLOCATED: Final = IPv6Network("2000::/3")
+# These carry an IPv4 address in their low bits: mapped, NAT64, and stateless translation.
 _WRAPPED: Final = tuple(
     IPv6Network(text) for text in ("::ffff:0:0/96", "64:ff9b::/96", "::ffff:0:0:0/96")
 )
@@ -74,9 +74,7 @@ _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a url of the right shape leads. `host` is in lower case; `address` is what it is
-    written as, None for a name.
-    """
+    """Where a well-formed url leads. `host` is in lower case; `address` is None if it is a name."""
 
     host: str
     port: int
@@ -84,7 +82,7 @@ class Destination:
 
 
 def parse_destination(url: str) -> Destination | str:  # noqa: PLR0911 -- a rule a line
-    """Where an http or https url leads, or what is wrong with its shape."""
+    """Where an http or https url leads, or a text that says what is wrong with its shape."""
     if len(url) > MAX_URL_LENGTH:
         return f"must be at most {MAX_URL_LENGTH} characters"
     if any(character.isspace() or not character.isprintable() for character in url) or "\\" in url:
@@ -105,7 +103,7 @@ def parse_destination(url: str) -> Destination | str:  # noqa: PLR0911 -- a rule
     if not _PRINTABLE.fullmatch(url):
         return _not_ascii(host)
     host = host.removesuffix(".")
-    # A zone means something on one machine only.
+    # The zone of an IPv6 address (`%eth0`) has a meaning on one machine only.
     address = None if "%" in host else literal_address(host)
     if address is None and not _NAME.fullmatch(host):
         return "must name a host: letters, digits, hyphens and dots, or an address"
@@ -113,8 +111,8 @@ def parse_destination(url: str) -> Destination | str:  # noqa: PLR0911 -- a rule
 
 
 def refuse_at_sight(destination: Destination, *, allow_private: bool, field: str) -> None:
-    """URL_FORBIDDEN for what needs no name server: an address, in whatever spelling, and a name
-    that means the machine itself.
+    """Raise URL_FORBIDDEN for what can be judged without a name server: an address, in whatever
+    spelling, and a name that means the machine itself.
     """
     host = destination.host
     if destination.address is not None:
@@ -129,7 +127,7 @@ def refuse_at_sight(destination: Destination, *, allow_private: bool, field: str
 def refuse_addresses(
     host: str, addresses: Iterable[Address], *, allow_private: bool, field: str
 ) -> None:
-    """URL_FORBIDDEN when any of the addresses of a host may not be reached."""
+    """Raise URL_FORBIDDEN when any of the addresses of a host may not be reached."""
     for address in addresses:
         why = why_forbidden(address, allow_private=allow_private)
         if why is not None:
@@ -138,7 +136,10 @@ def refuse_addresses(
 
 
 def unresolved(host: str, field: str) -> Refusal:
-    """A name of which no address is known now; where it would lead later nobody can tell."""
+    """The refusal (URL_FORBIDDEN, RETRY) of a name that does not resolve now.
+
+    It is refused because nobody can tell where it would lead later.
+    """
     said = "was not found by the name servers in time; call again, or give a name that resolves"
     return url_forbidden(host, said, field, recovery=Recovery.RETRY, why="unresolved")
 
@@ -158,7 +159,8 @@ def url_forbidden(
 def why_forbidden(address: Address, *, allow_private: bool) -> str | None:
     """Why nothing may be reached at this address; None when it may.
 
-    An IPv4 address inside an IPv6 one (mapped, compatible, translated, 6to4) is judged itself.
+    An IPv6 address that wraps an IPv4 one (mapped, compatible, translated, 6to4) is judged by the
+    latter.
     """
     address = _inner(address)
     for network, why in _FORBIDDEN:
@@ -166,7 +168,7 @@ def why_forbidden(address: Address, *, allow_private: bool) -> str | None:
             return why
     if any(_within(address, network) for network in _PRIVATE):
         return None if allow_private else "private"
-    if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
+    if isinstance(address, IPv6Address) and address not in _ALLOCATED:
         return _RESERVED
     return None
 
@@ -194,11 +196,11 @@ def _within(address: Address, network: IPv4Network | IPv6Network) -> bool:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one only wraps."""
+    """The IPv4 address that an IPv6 one wraps; any other address as it is."""
     if isinstance(address, IPv4Address):
         return address
     low = int(address) & 0xFFFFFFFF
-    # Of the old compatible form `::` and `::1` are addresses of their own.
+    # `::` and `::1` lie in the range of the old compatible form, but wrap nothing.
     if (address in _COMPATIBLE and low > 1) or any(address in network for network in _WRAPPED):
         return IPv4Address(low)
     if address in _SIX_TO_FOUR:
@@ -207,7 +209,10 @@ def _inner(address: Address) -> Address:
 
 
 def _not_ascii(host: str) -> str:
-    """Programs turn such a host into ASCII in two ways, and would go to two places."""
+    """What to say of a url that is not ASCII.
+
+    It is refused because programs convert such a host in two ways, which lead to two places.
+    """
     if host.isascii():
         return "must be ASCII; write other characters as %XX"
     try:

@@ -22,7 +22,7 @@ class Recovery(StrEnum):
 
 @unique
 class SharedReason(StrEnum):
-    """The causes that both services name; each has its own beside them, in `domain/refusals.py`.
+    """The reasons that both services use; each service adds its own in `domain/refusals.py`.
 
     On the wire each is `ERROR_REASON_<name>`, in the ErrorReason of either service.
     """
@@ -70,8 +70,8 @@ class Refusal(Exception):
     """A request is refused. `message` is public text: never a secret, never SQL.
 
     `metadata` repeats whatever is dynamic in the message. `recovery` None means the default of
-    the reason, which the edge knows. `recognised` says that the caller showed something that
-    was issued here, though it is refused: whoever counts strangers leaves it out.
+    the reason, which the edge knows. `recognised` says that the caller, though refused, presented
+    something that was issued here: it is not counted among the strangers whom the edge throttles.
     """
 
     def __init__(
@@ -102,15 +102,17 @@ class Refusal(Exception):
 
 
 def internal() -> Refusal:
-    """What a client may know of a fault that nobody expected."""
+    """The refusal for an unexpected fault: it tells the client nothing but where to look."""
     return Refusal(
         SharedReason.INTERNAL, "a fault of the service; its log has it under the correlation id"
     )
 
 
 def wrong_shape(violations: Sequence[Violation]) -> Refusal:
-    """INVALID_REQUEST with every violation; the edge puts their fields into the metadata. The
-    message has the rule of the first, for clients that read nothing else.
+    """The refusal INVALID_REQUEST with every violation, of which there is at least one.
+
+    The message has the rule of the first, for clients that read nothing else; the edge puts the
+    names of all fields into the metadata.
     """
     first, *_ = violations
     others = [name for name in dict.fromkeys(v.field for v in violations) if name != first.field]

@@ -9,7 +9,7 @@ SHOWN: Final = "<secret>"
 
 
 class Secret:
-    """Secret text: only `reveal()` gives it; everything that prints it shows one fixed text."""
+    """Secret text, which only `reveal()` returns; whatever prints the object shows a fixed text."""
 
     __slots__ = ("_text",)
 
@@ -21,7 +21,7 @@ class Secret:
         return self._text
 
     def is_blank(self) -> bool:
-        """Whether nothing but white space is in it; blank counts as absent everywhere."""
+        """Whether it is empty or only white space, which counts as absent everywhere."""
         return not self._text or self._text.isspace()
 
     def __repr__(self) -> str:
@@ -45,5 +45,5 @@ class Secret:
 
 
 def _bytes(text: str) -> bytes:
-    # A lone surrogate, which a JSON escape can make, is no reason to fail a comparison.
+    # A JSON escape can make a lone surrogate, over which a comparison must not raise.
     return text.encode("utf-8", "surrogatepass")

@@ -31,12 +31,12 @@ _TWO_PAIRS: Final = _PAIR**2
 
 @unique
 class TokenKind(StrEnum):
-    """What a secret of ours is for."""
+    """What a secret that this platform issues is for."""
 
     INSTANCE = "INSTANCE"
     API = "API"
     TICKET = "TICKET"
-    # Shown by one incarnation at the platform's LLM proxy; a caller of nothing else.
+    # One incarnation presents it to the platform's LLM proxy, and it is accepted nowhere else.
     PROXY = "PROXY"
 
 
@@ -51,7 +51,7 @@ _DERIVATION: Final = {
     TokenKind.PROXY: "agentworkspace/proxy/v1",
 }
 _PREFIXES: Final = tuple(PREFIX.values())
-# The last payload character carries 4 bits, so only 16 of the 64 can stand there.
+# The last payload character carries only 4 bits, so only 16 of the 64 characters are possible.
 _OURS: Final = re.compile(
     r"(?P<prefix>aw[iatp]_)"
     r"(?P<payload>[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"
@@ -79,32 +79,32 @@ def new_token(
 
 
 def looks_ours(text: str) -> bool:
-    """It starts with one of our prefixes, whatever follows."""
+    """Whether it starts with one of our prefixes, whatever follows."""
     return text.startswith(_PREFIXES)
 
 
 def checksum_ok(text: str) -> bool:
-    """It is exactly one of our tokens: prefix, payload and a right checksum."""
+    """Whether it is exactly a token of our format: prefix, payload and a right checksum."""
     if _OURS.fullmatch(text) is None:
         return False
     return text[-CHECKSUM_CHARACTERS:] == _checksum(text[:-CHECKSUM_CHARACTERS])
 
 
 def is_junk(text: str) -> bool:
-    """Nothing, or our prefix with a wrong remainder: refused without asking the store.
+    """Whether the text can be refused without a look-up: empty, or our prefix and a wrong rest.
 
-    Text of any other shape may be a token that a caller brought, and is looked up by hash.
+    Text of any other shape may be a token whose hash a caller registered, and is looked up.
     """
     return not text or (looks_ours(text) and not checksum_ok(text))
 
 
 def token_sha256(text: str) -> bytes:
-    """The only thing ever stored of a token: SHA-256 of the whole string."""
+    """SHA-256 of the whole string: the only thing that is ever stored of a token."""
     return sha256(text.encode("utf-8")).digest()
 
 
 def sha256_hex(token: Secret) -> str:
-    """What `token_sha256` fields take: 64 lower-case hex digits over the whole string."""
+    """The value of `token_sha256` fields: 64 lower-case hex digits, over the whole string."""
     return token_sha256(token.reveal()).hex()
 
 
@@ -120,7 +120,7 @@ def display_prefix(text: str) -> str:
 
 
 def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
-    """The instance token a box computes for itself: same ticket, same token, always.
+    """The instance token that a box computes for itself, always the same for the same arguments.
 
     payload = base64url(HMAC-SHA256(key, message)); key = the 32 bytes which the 43 payload
     characters of the ticket decode to (not the characters); message = the ASCII text
@@ -133,9 +133,9 @@ def derive_instance_token(ticket: Secret, workspace_id: str, incarnation: int) -
 def derive_proxy_token(ticket: Secret, workspace_id: str, incarnation: int) -> Secret:
     """The token that this incarnation shows at the platform's LLM proxy.
 
-    As `derive_instance_token`, with the message
-    `agentworkspace/proxy/v1/<workspace_id>/<incarnation>`: whoever hands out the ticket and
-    whoever redeems it compute the same, so nobody sends it.
+    Computed as by `derive_instance_token`, with the message
+    `agentworkspace/proxy/v1/<workspace_id>/<incarnation>`. Both the issuer of the ticket and the
+    box compute it, so that nobody has to send it.
     """
     return _derive(TokenKind.PROXY, ticket, workspace_id, incarnation)
 
@@ -151,6 +151,6 @@ def _derive(kind: TokenKind, ticket: Secret, workspace_id: str, incarnation: int
 
 
 def _checksum(body: str) -> str:
-    # Two digits at a time, three times: it is computed of every token that is presented.
+    # Two digits at a time for speed: it is computed for every token that is presented.
     number = crc32(body.encode("ascii"))
     return _PAIRS[number // _TWO_PAIRS] + _PAIRS[number // _PAIR % _PAIR] + _PAIRS[number % _PAIR]

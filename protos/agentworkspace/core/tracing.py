@@ -1,7 +1,7 @@
-"""Spans and W3C trace context, at both ends of a call; nothing at all without OpenTelemetry.
+"""Spans and W3C trace context at both ends of a call. Without OpenTelemetry all of it does nothing.
 
-What may stand in a span: names of methods and tables, statements without their values, codes,
-reasons, numbers. Never a request, an answer, a header or the text of an exception.
+A span may hold names of methods and tables, statements without their values, codes, reasons and
+numbers; never a request, an answer, a header or the text of an exception.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SCOPE: Final = "agentworkspace"
 
 
 def recorder() -> Tracer | None:
-    """What makes spans in this process; None: nobody has set that up.
+    """The tracer that makes spans in this process; None when no tracer provider was set up.
 
-    For a service, which asks once, when its parts are made; so what is off costs a call nothing.
+    A service asks once, when it builds its parts, so that tracing that is off costs a call nothing.
     """
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
@@ -39,7 +39,7 @@ def recorder() -> Tracer | None:
 
 
 def current() -> SpanContext | None:
-    """Of the span in whose context this runs, if there is one."""
+    """The context of the current span; None when there is none."""
     if trace is None:
         return None
     found: SpanContext = trace.get_current_span().get_span_context()
@@ -47,31 +47,36 @@ def current() -> SpanContext | None:
 
 
 def is_recording() -> bool:
+    """Whether the current span records; False without OpenTelemetry."""
     return trace is not None and bool(trace.get_current_span().is_recording())
 
 
 def arrived(traceparent: str | None) -> Any:
-    """The context that a call brought, or an empty one. `tracestate` and `baggage` are left behind:
-    they are free text of whoever calls.
+    """The OpenTelemetry context of a `traceparent` that a call brought, or an empty context.
+
+    `tracestate` and `baggage` are not read: they are free text that the caller chooses.
     """
     carrier = {} if traceparent is None else {TRACEPARENT: traceparent}
     return TraceContextTextMapPropagator().extract(carrier, _context.Context())
 
 
 def enter(found: Any) -> None:
-    """Make this the context of the running task, and of contexts copied from it, to its end."""
+    """Make this the context of the running task, and of contexts copied from it, until it ends."""
     _context.attach(found)
 
 
 def call_attributes(method: str) -> dict[str, str]:
-    """By the conventions of OpenTelemetry; `method` as on the wire, `/package.Service/Method`."""
+    """A call's span attributes by OpenTelemetry's conventions.
+
+    `method` is as on the wire: `/package.Service/Method`.
+    """
     service, _, name = method.removeprefix("/").partition("/")
     return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 
 class CallOut:
-    """A call to somebody else, and its span. Where nothing records, it still hands on the context
-    that it is made in.
+    """A call to another server, and its span. When nothing records, it still passes on the trace
+    context that it is made in.
     """
 
     def __init__(self, method: str) -> None:
@@ -85,7 +90,7 @@ class CallOut:
 
     @property
     def traceparent(self) -> str | None:
-        """What the call takes along, of its own span or else of what it is made in."""
+        """The header that the call sends: of its own span, or else of the context it is made in."""
         return None if self._span is None else _carried(trace.set_span_in_context(self._span))
 
     @property
@@ -93,7 +98,7 @@ class CallOut:
         return self._span is not None and bool(self._span.is_recording())
 
     def end(self, code: Any) -> None:
-        """It was answered with this status code of gRPC's."""
+        """End the span: the call was answered with this `grpc.StatusCode`."""
         if self._span is None or not self._span.is_recording():
             return
         number: int = code.value[0]
@@ -104,12 +109,12 @@ class CallOut:
 
 
 def traceparent() -> str | None:
-    """Of the context that this runs in, for a call without a span of its own."""
+    """The header of the current context, for a call without a span of its own; None: no context."""
     return None if current() is None else _carried()
 
 
 def _carried(found: Any = None) -> str | None:
-    """How this context, or else the current one, is written on the wire."""
+    """`found`, or else the current context, as the text of a `traceparent` header."""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier, found)
     return carrier.get(TRACEPARENT)
@@ -117,9 +122,10 @@ def _carried(found: Any = None) -> str | None:
 
 @contextmanager
 def client_span(tracer: Tracer | None, name: str, attributes: dict[str, str]) -> Iterator[Any]:
-    """Around something that another system does, inside of a call that is recorded; else nothing.
+    """A client span around work that another system does, such as a database statement.
 
-    An exception marks it by its type's name: its text may quote what was sent.
+    Yields the span, or None when `tracer` is None or the call being served is not recorded. An
+    exception marks the span by its type's name only: its text may quote what was sent.
     """
     if tracer is None or not is_recording():
         yield None
@@ -140,8 +146,10 @@ def client_span(tracer: Tracer | None, name: str, attributes: dict[str, str]) ->
 
 @contextmanager
 def batch_span(tracer: Tracer, name: str, waiting: Sequence[SpanContext]) -> Iterator[None]:
-    """Around work that is done for several calls at once: a part of the first of them that is
-    recorded, with a link to each of the others. For calls that nobody records, nothing.
+    """A span around work that is done for several calls at once.
+
+    Its parent is the first of those calls that is recorded, and it links to the others that are.
+    No span is made when none of them is recorded.
     """
     recorded = [each for each in waiting if each.trace_flags.sampled]
     if not recorded:
@@ -160,7 +168,7 @@ def batch_span(tracer: Tracer, name: str, waiting: Sequence[SpanContext]) -> Ite
 
 
 def failed(span: Any, error: BaseException) -> None:
-    """Mark the span: by what PostgreSQL calls the fault, if it does, else by its type."""
+    """Mark the span as failed: by the SQLSTATE if PostgreSQL gave one, else by the error's type."""
     kind = getattr(error, "pgcode", None) or type(error).__name__
     span.set_attribute("error.type", kind)
     span.set_status(trace.StatusCode.ERROR, kind)

@@ -1,4 +1,4 @@
-"""What tells one version of a file from the next, and who is told how a change was taken."""
+"""Files that are read again after they changed, and how their changes are reported."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
-# None: there is no such file, or none was named.
+# (mtime in ns, size, inode, mode). None: there is no such file, or no path was given.
 Signature: TypeAlias = tuple[int, int, int, int] | None
 
 
 class Observe(Protocol):
-    """Told of every changed file whether it was refused."""
+    """Called after every change of a watched file; `refused`: what is in it cannot be used."""
 
     def __call__(self, *, refused: bool) -> None: ...
 
 
 def unobserved(*, refused: bool) -> None:
-    """For whoever counts nothing."""
+    """The `Observe` that ignores what it is told."""
     del refused
 
 
 def signature(path: Path | None) -> Signature:
-    """Another one when the file was written, replaced, taken away, or its mode changed."""
+    """Differs once the file was written, replaced or removed, or its mode changed."""
     if path is None:
         return None
     try:
@@ -35,10 +35,10 @@ def signature(path: Path | None) -> Signature:
 
 
 class WatchedFiles(Generic[T]):
-    """What was made of some files, made again by the first call after one of them changed.
+    """The result of `make`, which reads some files; made again by the first call after a change.
 
-    What `make` raises at first is raised. Later files that are missing or of no use (OSError,
-    ValueError) leave in force what was made last; `observe` is told of every change.
+    The constructor raises whatever `make` raises. Later, when `make` raises OSError or ValueError,
+    the last good result stays in force. `observe` is told of every change.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class WatchedFiles(Generic[T]):
         self._made = make()
 
     def __call__(self) -> T:
-        """What is in force; for any thread."""
+        """The result in force. Any thread may call."""
         with self._lock:
             seen = self._signatures()
             if seen != self._seen:
-                # Noted before they are read: what changes meanwhile is another change.
+                # Noted before the files are read: a change during the read counts as another.
                 self._seen = seen
                 try:
                     self._made = self._make()

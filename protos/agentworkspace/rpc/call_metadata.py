@@ -1,5 +1,6 @@
-"""What a call brings in its metadata: a secret, a correlation id and a W3C trace context, all of
-them from strangers.
+"""Reads a call's metadata: a secret, a correlation id and a W3C trace context.
+
+All of it comes from whoever calls, and none of it is trusted yet.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ Pairs = Iterable[tuple[str, str | bytes]]
 _arrived: Final[ContextVar[Pairs]] = ContextVar("agentworkspace_metadata", default=())
 
 
-# (secret, correlation id, traceparent), each None when absent or blank. A plain tuple: a busy edge
-# makes one with every call.
+# (secret, correlation id, traceparent), each None when absent or blank. A plain tuple for speed:
+# one is made for every call.
 Brought: TypeAlias = tuple[str | None, str | None, str | None]
 
 
 def arrive(metadata: Pairs) -> None:
-    """Keep a call's metadata for its own task: gRPC builds it anew whenever asked."""
+    """Keep a call's metadata for its own task, because gRPC builds it anew whenever it is asked."""
     _arrived.set(metadata)
 
 
 def read() -> Brought:
-    """What the call of this task brought; see `read_from`."""
+    """What the call of this task brought, as `read_from` returns it."""
     return read_from(_arrived.get())
 
 
 def read_from(metadata: Pairs) -> Brought:
-    """What is in it.
+    """(secret, correlation id, traceparent) of these pairs, each None when absent or blank.
 
-    Two different authorization values name nobody: joined, as HTTP reads a repeated header,
-    they match no credential. A value under another scheme is taken whole, and matches none
-    either; an empty bearer is a box that lost its token, and counts as none presented.
+    Two different authorization values are joined, as HTTP reads a repeated header, and so match no
+    credential. A value of another scheme than Bearer is taken whole, and matches none either. An
+    empty bearer comes from a box that lost its token, and counts as absent.
     """
     secret: str | None = None
     correlation_id: str | None = None

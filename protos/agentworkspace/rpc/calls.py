@@ -23,10 +23,10 @@ _current: Final[ContextVar[Call | None]] = ContextVar("agentworkspace_call", def
 class Call:
     """What the edge established about a call before the servicer saw it.
 
-    `caller` is set when the credentials file knows the presented secret; `bearer` when the
-    method also takes workspace tokens, and the command has to look at what was presented.
-    `deadline` is in seconds of `time.monotonic()`; infinite for a stream without one. `span` is
-    OpenTelemetry's, where spans are made.
+    `caller` is set when the credentials file knows the presented secret. Otherwise `bearer` holds
+    that secret, for a command that takes workspace tokens to check. `deadline` is in seconds of
+    `time.monotonic()`; infinite for a stream without one. `span` is OpenTelemetry's, None when no
+    spans are made.
     """
 
     method: str
@@ -37,9 +37,9 @@ class Call:
     span: Any = None
 
     def require_caller(self) -> Caller:
-        """The platform's caller. The policy table lets nobody else reach a method that asks this.
+        """The caller from the credentials file. Raises CREDENTIAL_REJECTED for a box.
 
-        Raises CREDENTIAL_REJECTED for a box.
+        The policy table should have kept boxes from a method that asks this.
         """
         if self.caller is None:
             raise Refusal(
@@ -65,7 +65,7 @@ def current_or_none() -> Call | None:
 
 
 def current_correlation_id() -> str | None:
-    """The id to send along with a call made on behalf of the one being served."""
+    """The id of the call being served, to send with calls made for it; None outside of one."""
     call = _current.get()
     return None if call is None else call.correlation_id
 
@@ -81,5 +81,5 @@ def correlation_id_of(arrived: str | None, fresh: Callable[[], str]) -> str:
 
 
 def is_correlation_id(text: str) -> bool:
-    """Acceptable from a stranger: short, plain, and no token put there by mistake."""
+    """Whether an id from outside is acceptable: short, plain, and no token put there by mistake."""
     return _CORRELATION_ID.fullmatch(text) is not None and not is_token_shaped(text)

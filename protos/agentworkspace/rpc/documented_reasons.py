@@ -1,4 +1,4 @@
-"""What the comments of both contracts say of every error reason."""
+"""Reads what the comments of both `error_reason.proto` files say of every error reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXAMPLE: Final = re.compile(r"\{.*\}")
 
 @dataclass(frozen=True, slots=True)
 class DocumentedReason:
-    """The status code that it comes with, what it means, and an ErrorInfo as JSON."""
+    """`code`: the status code's name; `text`: what it means; `example`: an ErrorInfo as JSON."""
 
     code: str
     text: str
@@ -27,7 +27,7 @@ class DocumentedReason:
 
 
 def documented_reasons(service: str) -> dict[str, DocumentedReason]:
-    """By name without its prefix, in the order of the contract."""
+    """The reasons of `registry` or `provision`, by name without prefix, in the file's order."""
     proto = _CONTRACTS / service / "v1" / "error_reason.proto"
     return {
         found["reason"]: DocumentedReason(

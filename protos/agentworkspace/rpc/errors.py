@@ -36,14 +36,14 @@ _RETRY_INFO_CODES: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 )
 
-# What is said in place of gRPC's own words when every server behind a `dns:` name is up and says
-# that it does not serve.
+# Replaces gRPC's own message when every server behind a `dns:` name is up and says that it does
+# not serve.
 NONE_SERVES: Final = (
     "every server behind this name is up, and says NOT_SERVING: mostly its database takes no"
     " writes. Call again in a while; if it lasts, look into the services' log"
 )
 _NONE_SERVES_IN_GRPC: Final = "backend unhealthy"
-# Ours name a reason with everything that they refuse.
+# Only for UNIMPLEMENTED without a reason: our servers name a reason with everything they refuse.
 NO_SUCH_METHOD: Final = (
     "whoever listens at this address knows no such method: it is another service, or an older"
     " version of this one; check the address"
@@ -55,8 +55,9 @@ Trailing = tuple[tuple[str, str | bytes], ...]
 class RpcFailure(Exception):
     """A refusal or fault with everything that the other side may know about it.
 
-    `reason` is the full name of the enum value; `message` is public text. What is secret or
-    internal belongs into the exception's cause, which goes to the log only.
+    `domain` is the ErrorInfo's, `reason` the full name of the enum value (empty when the answer
+    named none), `message` public text. What is secret or internal belongs in the exception's
+    cause, which goes to the log only.
     """
 
     def __init__(
@@ -93,12 +94,12 @@ class RpcFailure(Exception):
 
 
 def public_message(failure: RpcFailure) -> str:
-    """The status message: as given, cut to a length that surely arrives."""
+    """The status message, cut to a length that fits into the headers."""
     return _cut(failure.message, _MAX_MESSAGE_CHARACTERS)
 
 
 def to_trailing(failure: RpcFailure, correlation_id: str) -> Trailing:
-    """Trailing metadata of a failed call: rich details, and the plain keys beside them."""
+    """The trailing metadata of a failed call: google.rpc.Status, and plain text keys beside it."""
     return (
         (DETAILS_KEY, to_status(failure).SerializeToString()),
         (REASON_KEY, failure.reason),
@@ -128,8 +129,8 @@ def failure_of(
 ) -> RpcFailure:
     """The failure that a call ended with.
 
-    Never raises: of an answer without (readable) details it keeps code and message, and the
-    recovery is RETRY, as for every recovery word it does not know.
+    Never raises. An answer without readable details keeps its code and message. A recovery that is
+    absent or unknown becomes RETRY.
     """
     reason = _text(trailing.get(REASON_KEY))
     if not reason and code is grpc.StatusCode.UNAVAILABLE and _NONE_SERVES_IN_GRPC in message:

@@ -1,4 +1,4 @@
-"""Which calls may be made twice without asking anybody, and how a call is made such a one."""
+"""Which calls a channel may repeat by itself, and the request_id that makes a call repeatable."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ Request = TypeVar("Request")
 def may_be_repeated(method: str, request: object) -> bool:
     """Whether a second call does no harm even when the first one was carried out.
 
-    That is so where the method changes nothing, and where the request carries a request_id, by
-    which the service knows it again. Not for methods that are idempotent only by themselves:
-    between two of them somebody else may have changed the same thing.
+    That is so when the method changes nothing, and when the request carries a request_id, by which
+    the service recognises the repeat. It is not so for a method that is merely idempotent: between
+    the two calls somebody else may have changed the same thing.
     """
     return method in CHANGES_NOTHING or bool(getattr(request, REQUEST_ID, ""))
 
 
 def with_request_id(request: Request, request_id: str) -> Request:
-    """The request, carrying this request_id if it takes one and has none."""
+    """The request; a copy with this request_id if it takes one and has none."""
     if getattr(request, REQUEST_ID, None) != "" or not isinstance(request, Message):
         return request
     identified = type(request)()

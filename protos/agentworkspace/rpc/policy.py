@@ -17,7 +17,7 @@ _INCLUDED: Final[Mapping[str, frozenset[str]]] = {"admin": ROLES}
 
 @unique
 class Lane(StrEnum):
-    """Calls of one lane compete for the same room; CONTROL may also use the reserve."""
+    """Calls of one lane compete for the same capacity; CONTROL may also use the reserve."""
 
     AGENT = "agent"
     CONTROL = "control"
@@ -64,30 +64,33 @@ class Rule:
 
     @property
     def on_record(self) -> bool:
-        """Whether a call that goes well leaves its correlation id behind: in a line of the log, or
-        in a row of the audit, which the control plane's changes have.
+        """Whether a successful call leaves its correlation id in the log or, as changes through
+        the control plane do, in the audit.
         """
         return not self.quiet or self.lane is Lane.CONTROL
 
     @property
     def crowd(self) -> bool:
-        """Boxes and verifiers come in crowds: each of their methods waits inside gRPC in a queue
-        of its own (see `server/routing.py`).
+        """Whether boxes or verifiers call this, which are many: inside gRPC each such method has a
+        queue of its own (see `server/routing.py`).
         """
         return self.lane is not Lane.CONTROL and not self.public
 
     def admits(self, caller: Caller) -> bool:
+        """Whether this caller of the credentials file may call."""
         return self.any_caller or not self.roles.isdisjoint(caller.roles)
 
     @property
     def for_tokens_only(self) -> bool:
-        """No caller of the credentials file has a part in this; only workspace tokens do."""
+        """Whether workspace tokens may call, and no caller of the credentials file."""
         return not self.roles and not self.any_caller and self.bearer_allowed
 
     def at(self, listener: Listener) -> Rule | None:
-        """This rule there, or None: not answered. What workspace tokens may call is the boxes',
-        and takes tokens only; what callers of the credentials file may, is the control plane's,
-        and takes them only. Some is both: a token's own RotateToken, and an admin's.
+        """The rule for calls that arrive at this listener; None: it does not answer the method.
+
+        The boxes' listener answers what workspace tokens may call, and takes tokens only. The
+        control plane's answers what callers of the credentials file may call, and takes only them.
+        Some methods have both callers, such as RotateToken.
         """
         if self.public:
             return self
@@ -101,7 +104,7 @@ class Rule:
 Policy = Mapping[str, Rule]
 
 PUBLIC: Final = Rule(public=True, lane=Lane.CHECK, quiet=True)
-# Served by grpcio's own servicers: the edge hands these through as they are.
+# Health and reflection are grpcio's own servicers, and are served without the edge.
 INFRASTRUCTURE: Final[Policy] = {
     "/grpc.health.v1.Health/Check": PUBLIC,
     "/grpc.health.v1.Health/List": PUBLIC,

@@ -1,7 +1,7 @@
-"""Secret text and its removal from whatever is about to be printed.
+"""Removes secrets from whatever is about to be printed.
 
-Needs nothing but the standard library and protobuf, so that agents may use it too. Removal
-at the log is the last line of defence: code wraps secrets in `Secret` in the first place.
+This is the last line of defence: code wraps secrets in `Secret` in the first place. Needs nothing
+but the standard library and protobuf, so that agents can use it too.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ _HARMLESS_FIELDS: Final = frozenset({"page_token", "next_page_token", "first_tok
 
 
 class Clean(str):
-    """Text that its author vouches for: no secret can be in it, so the log need not look."""
+    """Text that cannot hold a secret, as its author vouches; redaction passes it unread."""
 
     __slots__ = ()
 
 
 def is_token_shaped(text: str) -> bool:
-    """Holds something with one of our token prefixes, whole or cut off."""
+    """Whether it contains one of our token prefixes, whatever follows."""
     return _TOKEN_SHAPED.search(text) is not None
 
 
 @lru_cache(maxsize=1024)
 def names_a_secret(field: str) -> bool:
-    """A field of this name holds a secret, whatever its value looks like."""
+    """Whether a field of this name holds a secret, whatever its value looks like."""
     name = field.lower().replace("-", "_")
     if name in _HARMLESS_FIELDS:
         return False
@@ -84,7 +84,7 @@ def names_a_secret(field: str) -> bool:
 
 
 def scrub_text(text: str) -> str:
-    """The text without whatever looks like a secret in it."""
+    """The text with everything that looks like a secret replaced."""
     return _SECRET_TEXT.sub(_REMOVED, text)
 
 
@@ -102,7 +102,7 @@ def scrub(value: object, *, depth: int = 0) -> Any:
 
 
 def redact_event(_logger: object, _level: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The structlog processor; goes after whatever renders exceptions, before the renderer."""
+    """A structlog processor; it goes after those that format exceptions, before the renderer."""
     return {key: _field(key, value, 0) for key, value in event.items()}
 
 

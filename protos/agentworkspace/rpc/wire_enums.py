@@ -1,6 +1,6 @@
-"""A domain's words and their numbers on the wire, in both directions.
+"""Maps a domain's enums to the numbers of the generated enums, in both directions.
 
-Built from the enums' names at import: a word without a number fails there, not in a call.
+The tables are built at import, so that a word without a number fails there and not in a call.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ def number(table: Mapping[Word, Number], word: Word | None, unspecified: Number)
 
 
 def number_of_text(table: Mapping[Word, Number], text: str, unspecified: Number) -> Number:
-    """The number of a stored text; unspecified for one that is no word, such as none at all."""
+    """The number of a stored text; `unspecified` for an empty or unknown one."""
     return next((number for word, number in table.items() if word == text), unspecified)

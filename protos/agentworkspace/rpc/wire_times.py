@@ -1,4 +1,4 @@
-"""Moments and spans as protobuf has them."""
+"""Moments and spans of time as protobuf's Timestamp and Duration."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ _SECONDS_A_DAY: Final = 86_400
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment; None stays absent. One without a zone is a fault: it would be taken for UTC."""
+    """The moment as a Timestamp; None stays None.
+
+    ValueError for a moment without a time zone, which protobuf would take for UTC.
+    """
     if moment is None:
         return None
     if moment.tzinfo is None:
         raise ValueError("a moment without a zone")
-    # As FromDatetime, which takes three times as long.
+    # The same as FromDatetime, which takes three times as long.
     since = moment - _EPOCH
     return Timestamp(
         seconds=since.days * _SECONDS_A_DAY + since.seconds, nanos=since.microseconds * 1000
