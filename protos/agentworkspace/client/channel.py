@@ -1,13 +1,14 @@
 """Client channels, asyncio and blocking, that behave alike towards our servers.
 
-Where OpenTelemetry is installed, each call carries the W3C context that it is made in, and has a
-span of its own if the program records any.
+Where OpenTelemetry is installed, each call carries the W3C trace context that it is made in, and a
+unary call has a span of its own if the program records spans.
 
-Every request that takes a request_id leaves with one. A call that may be made twice (see
-`agentworkspace.rpc.idempotency`) is made again when nobody answered; any other call is made once.
+Every unary request that has a request_id field is sent with one. A unary call that may be made
+twice (see `agentworkspace.rpc.idempotency`) is repeated while the server is unavailable; any other
+call is made once.
 
-An address that begins with `dns:` (`dns:///registry-headless:7101`) means every server that the
-name leads to: calls go to each in turn, and to none that says that it does not serve.
+An address that begins with `dns:` (`dns:///registry-headless:7101`) means every server behind the
+name: calls go to each in turn, except to those whose health check says that they do not serve.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Metadata = tuple[tuple[str, str], ...]
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _MAX_METADATA_BYTES: Final = 32 * 1024
 _ALL_SERVERS: Final = "dns:"
-# gRPC's own words for it; `serviceName` empty asks for the health of all that a server serves.
+# A gRPC service config. An empty `serviceName` asks for the health of the whole server.
 _EACH_IN_TURN: Final = json.dumps(
     {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 )
@@ -51,7 +52,8 @@ _EACH_IN_TURN: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls:
-    """PEM files; without `ca_file` the system's roots, without a pair no client certificate.
+    """PEM files. Without `ca_file` the system's authorities count; without certificate and key no
+    client certificate is sent.
 
     `server_name` replaces the name that the server's certificate is checked for.
     """
@@ -63,13 +65,15 @@ class ClientTls:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that are named."""
+        """The files that are given."""
         named = (self.ca_file, self.certificate_file, self.key_file)
         return tuple(path for path in named if path is not None)
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """PemInvalid when the files are no certificate, key and authorities that gRPC can use, of
-        which itself says nothing; OSError when one cannot be read.
+        """The credentials for gRPC, from files that were checked first.
+
+        PemInvalid when gRPC could not use them, which it would not say itself; OSError when one
+        cannot be read.
         """
         if self.certificate_file is not None and self.key_file is not None:
             require_pair(self.certificate_file, self.key_file)
@@ -93,10 +97,11 @@ def aio_channel(
 ) -> grpc.aio.Channel:
     """An asyncio channel whose calls carry the bearer and a correlation id.
 
-    Metadata that a call already carries is left alone. The id is that of the call being
-    served, so that one id crosses services; a fresh one otherwise. `retries` False: every call
-    is made once, whatever it is. The files of `tls` are read again by the first call after they
-    changed; `observe` is told of each change whether it was refused.
+    Metadata that a call already carries is left alone. `correlation_id` returns the id of the call
+    being served, so that one id crosses services; when it returns None, a fresh one is used.
+    `retries` False: every call is made once. The files of `tls` are read again by the first call
+    after they changed; `observe` is told of each change. PemInvalid or OSError when they cannot be
+    used at first.
     """
     interceptors: list[grpc.aio.ClientInterceptor] = [
         _AioUnaryUnary(bearer, correlation_id, repeats=retries),
@@ -125,9 +130,11 @@ def blocking_channel(
     retries: bool = True,
     observe: Observe = unobserved,
 ) -> grpc.Channel:
-    """The same for threads. Contexts do not follow into a pool by themselves: a service that
-    calls from one passes its own `correlation_id`, or copies the context. What was begun with
-    `.future()` is made once."""
+    """The same as `aio_channel`, for threads. A call that is begun with `.future()` is made once.
+
+    A thread of a pool does not have the context of the call being served: a service that calls
+    from a pool copies the context, or passes its own `correlation_id`.
+    """
     options = _options(address, tls, retries=retries)
     adding = _Blocking(bearer, correlation_id, repeats=retries)
     if tls is None:
@@ -143,7 +150,7 @@ def blocking_channel(
 
 
 def call_metadata(*, bearer: Secret | None = None, correlation_id: str | None = None) -> Metadata:
-    """Metadata of one call, for `metadata=`; it wins over what the channel would add."""
+    """The `metadata=` of one call, which counts before what the channel would add."""
     pairs: list[tuple[str, str]] = []
     if bearer is not None:
         pairs.append(("authorization", f"Bearer {bearer.reveal()}"))
@@ -160,18 +167,18 @@ def _options(address: str, tls: ClientTls | None, *, retries: bool) -> list[tupl
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # A server that comes back after minutes is found again within seconds.
+        # Short, so that a server that was away for minutes is found again within seconds.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
-        # Only for calls that never left this machine, or that the server's HTTP/2 handed back
-        # unread: gRPC makes these again by itself. What else it would repeat, whatever the
-        # request, is a matter of a service config; none is taken, not from the DNS either.
+        # This covers only calls that never left this machine, or that the server's HTTP/2 layer
+        # gave back unread, which gRPC repeats by itself. A service config could make it repeat
+        # others, whatever the request: none with retries is set, and none is taken from the DNS.
         ("grpc.enable_retries", int(retries)),
         ("grpc.service_config_disable_resolution", 1),
     ]
     if address.startswith(_ALL_SERVERS):
         options.append(("grpc.service_config", _EACH_IN_TURN))
-        # gRPC's 30 s would leave a new replica without calls for as long after each change.
+        # With gRPC's default of 30 s, a new replica would get no calls for so long.
         options.append(("grpc.dns_min_time_between_resolutions_ms", 5_000))
     if tls is not None and tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
@@ -179,7 +186,7 @@ def _options(address: str, tls: ClientTls | None, *, retries: bool) -> list[tupl
 
 
 class _Adding:
-    """Adds what is missing; keeps no secret in text form between calls."""
+    """Adds the metadata that a call lacks; keeps no secret as plain text between calls."""
 
     def __init__(
         self, bearer: Bearer, correlation_id: Callable[[], str | None], *, repeats: bool = False
@@ -259,8 +266,8 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
         details = self._with_missing(client_call_details, out.traceparent)
         request = self.identified(request)
         call = continuation(details, request)
-        # What `.future()` began must not wait here, done already or not; gRPC's blocking calls
-        # give nothing that can be iterated.
+        # A call that `.future()` began must not block here. It can be told by its type: the result
+        # of a blocking call is no iterator.
         if isinstance(call, Iterator) or not self.repeats(details.method, request):
             call.add_done_callback(lambda ended: out.end(ended.code()))
             return call
@@ -272,7 +279,7 @@ class _Blocking(_Adding, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClien
             time.sleep(seconds)
             again = continuation(replace(details, timeout=repeats.left()), request)
             if isinstance(again.exception(), ValueError):
-                break  # the channel was closed meanwhile, which the first failure says better
+                break  # the channel was closed meanwhile: return the first failure, which says more
             call = again
         out.end(call.code())
         return call
@@ -301,7 +308,7 @@ def _name_of(method: str | bytes) -> str:
 
 
 async def _failure(call: Any) -> RpcFailure:
-    """What an asyncio call ended with. The call goes when whoever waits for it goes."""
+    """What an asyncio call ended with. When the wait is cancelled, the call is cancelled too."""
     try:
         code = await call.code()
     except asyncio.CancelledError:

@@ -1,8 +1,8 @@
 """Channels whose certificate files are read again when they change.
 
-gRPC reads the files of a client once, when the channel is made. Here the first call after a change
-goes to a new channel with the new files; calls under way end on the channel that they began on, and
-it is closed after the last of them. Files of no use leave the channel in force that is there.
+gRPC reads a client's files once, when the channel is made. Here the first call after a change makes
+a new channel with the new files. Calls under way end on the channel that they began on, which is
+closed after the last of them. New files that cannot be used are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing_extensions import override
 from agentworkspace.core.watched_files import Observe, WatchedFiles
 
 C = TypeVar("C")
-# Of a channel, what a stub calls.
+# From a channel to the multicallable that a stub would call.
 Method: TypeAlias = Callable[[C], Any]
 
 
@@ -34,7 +34,7 @@ class _Link(Generic[C]):
 
 
 class _Links(Generic[C]):
-    """The channel that new calls go to, and the older ones that calls are still under way on."""
+    """The channel that new calls use, and older ones that calls are still under way on."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class _Links(Generic[C]):
         return self._current.channel
 
     def lend(self) -> _Link[C]:
-        """For one call, which gives it back when it has ended."""
+        """The newest channel, for one call, after which `give_back` must be called."""
         idle: list[_Link[C]] = []
         with self._lock:
             newest = self._current if self._closed else self._watched()
@@ -66,14 +66,14 @@ class _Links(Generic[C]):
             if self._older:
                 idle = [link for link in self._older if not link.calls]
                 self._older = [link for link in self._older if link.calls]
-        # Here and not where the last call ends: that may be the channel's own thread.
+        # Not closed where the last call ends, which may be on the channel's own thread.
         for link in idle:
             self._close(link.channel)
         return newest
 
     @contextmanager
     def lent(self) -> Iterator[C]:
-        """For a call that has ended when the block does."""
+        """The newest channel, for a call that ends within the block."""
         link = self.lend()
         try:
             yield link.channel
@@ -85,7 +85,7 @@ class _Links(Generic[C]):
             link.calls -= 1
 
     def begun(self, method: Method[C], *args: Any, **kwargs: Any) -> Any:
-        """A call that says itself when it has ended."""
+        """Begin a call whose `add_done_callback` says when it has ended."""
         link = self.lend()
         try:
             call = method(link.channel)(*args, **kwargs)
@@ -96,7 +96,7 @@ class _Links(Generic[C]):
         return call
 
     def end(self) -> list[C]:
-        """All channels that are open, for whoever closes them; none is made any more."""
+        """Make no channel any more, and return those that are open, for the caller to close."""
         with self._lock:
             self._closed = True
             older, self._older = self._older, []
@@ -104,8 +104,8 @@ class _Links(Generic[C]):
 
 
 class RenewedChannel(grpc.Channel):
-    """For threads. `connect` reads the files and makes a channel: OSError or ValueError when they
-    are of no use.
+    """The blocking one. `connect` reads the files and makes a channel; it raises OSError or
+    ValueError when they cannot be used, and the constructor raises the same.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class RenewedChannel(grpc.Channel):
 
 
 class _Answered:
-    """What a stub of a blocking channel calls for one answer."""
+    """The multicallable of a method with a single response, on the newest channel."""
 
     def __init__(self, links: _Links[grpc.Channel], method: Method[grpc.Channel]) -> None:
         self._links = links
@@ -171,7 +171,7 @@ class _Answered:
 
 
 class RenewedAioChannel(grpc.aio.Channel):
-    """For an event loop; `connect` as in `RenewedChannel`."""
+    """The asyncio one; `connect` is as in `RenewedChannel`."""
 
     def __init__(
         self, files: Iterable[Path], connect: Callable[[], grpc.aio.Channel], observe: Observe

@@ -1,4 +1,4 @@
-"""How often and when a channel of ours makes a call again that may be made again."""
+"""How often, and after what wait, our channels repeat a call that may be repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_SECONDS: Final = 2.0
 
 
 class Repeats:
-    """The attempts at one call. `timeout`: of the whole call in seconds; None: no deadline."""
+    """The attempts at one call. `timeout` is that of all of them, in seconds; None: no deadline."""
 
     def __init__(
         self, timeout: float | None, *, monotonic: Callable[[], float] = time.monotonic
@@ -28,22 +28,22 @@ class Repeats:
         self._attempts = 1
 
     def wait_after(self, failure: RpcFailure) -> float | None:
-        """Seconds until the next attempt; None when this failure is the call's answer."""
+        """Seconds to wait before the next attempt; None when the failure is to be returned."""
         if self._attempts >= MOST_ATTEMPTS or not _says_try_again(failure):
             return None
         self._attempts += 1
         seconds = self._backoff.seconds(failure.retry_after)
         left = self.left()
-        # To wait until nothing is left would turn a failure that says why into a bare deadline.
+        # A wait beyond the deadline would replace this failure, which says why, by a bare deadline.
         return seconds if left is None or seconds < left else None
 
     def left(self) -> float | None:
-        """Seconds that are left to the call as a whole."""
+        """Seconds that are left until the deadline; None without one."""
         return None if self._deadline is None else max(0.0, self._deadline - self._monotonic())
 
 
 def _says_try_again(failure: RpcFailure) -> bool:
     if failure.code is grpc.StatusCode.UNAVAILABLE:
         return True
-    # Without a reason it is gRPC's own: the server shed the call before a handler saw it.
+    # CANCELLED without a reason is gRPC's own: the server shed the call before a handler saw it.
     return failure.code is grpc.StatusCode.CANCELLED and not failure.reason

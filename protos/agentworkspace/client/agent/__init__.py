@@ -1,4 +1,7 @@
-"""The client of a box: it gets in, stays in and finds its way back, with asyncio or without."""
+"""The client of a box, asyncio or blocking: it registers, sends heartbeats and registers again.
+
+A box is a running launch of a workspace, mostly a container with one agent in it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent runtime drops in: a box that gets in, stays in, and finds its way back.
+"""The asyncio client that an agent runtime embeds: it keeps the box registered.
 
     agent = AgentClient.from_environment(Announcement(runtime="claude-code", url="https://…"))
     async with agent:  # registers and heartbeats from here on, whatever the registry does
@@ -69,7 +69,7 @@ class AgentClient(Box):
             await self._channel.close()
 
     async def run(self) -> None:
-        """Live until told to stop. Raises Stopped; cancel it to end it otherwise."""
+        """Enter the client and keep it running until STOP, then raise Stopped. May be cancelled."""
         async with self:
             await self.finished()
 
@@ -163,7 +163,7 @@ class AgentClient(Box):
         news.set()
 
     async def _next_news(self) -> None:
-        """Wait until something changed; raise what ended the box's life, if it has ended."""
+        """Wait until something changed. Raises whatever ended the client, once it has ended."""
         task = self._task
         if task is None:
             raise Closed("enter the client first: `async with agent:`")

@@ -37,7 +37,7 @@ class _Closing(Exception):
 
 
 class BlockingAgentClient(Box):
-    """The client of one box, on a thread of its own; every method may be called from any thread.
+    """The client of one box, which runs on its own thread. Any thread may call every method.
 
     Leaving the block ends the heartbeats and nothing else: the token lives on, so that the box
     can be restarted in place. `deregister` says good-bye for good.
@@ -67,13 +67,13 @@ class BlockingAgentClient(Box):
             self._channel.close()
 
     def run(self) -> None:
-        """Live until told to stop. Raises Stopped."""
+        """Enter the client and keep it running until STOP, then raise Stopped."""
         with self:
             self.finished()
 
     def admitted(self, timeout: float | None = None) -> Admission:
         """Wait for the first admission. Raises Stopped when the registry says STOP instead, and
-        TimeoutError after `timeout` seconds."""
+        TimeoutError after `timeout` seconds (None: never)."""
         self._wait_until(lambda: self._life.admission is not None, timeout)
         admission = self._life.admission
         if admission is None:
@@ -220,7 +220,7 @@ class BlockingAgentClient(Box):
             self._changed.notify_all()
 
     def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> None:
-        """TimeoutError, or whatever ended the box's life first."""
+        """Wait until `reached`. Raises TimeoutError, or whatever ended the client before."""
         if self._thread is None:
             raise Closed("enter the client first: `with agent:`")
         with self._changed:

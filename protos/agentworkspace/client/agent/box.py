@@ -1,4 +1,4 @@
-"""What the asyncio and the blocking client of a box have in common: everything that never waits."""
+"""The part of a box's client that never waits, common to the asyncio and the blocking one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ log: Final = logging.getLogger("agentworkspace.agent")
 
 
 class Closed(RuntimeError):
-    """The client was closed, or not entered yet, while something was asked of it."""
+    """The client was asked for something before it was entered or admitted, or after it closed."""
 
 
 class Box:
-    """One box: its launch, what it says of itself, and where it is in its life.
+    """One box: its launch, what it announces and reports, and its current state.
 
-    Without `memory`, tokens that cannot be derived are kept in the launch's state file.
+    Tokens that cannot be derived from the ticket are kept in `memory`; without it, in the launch's
+    state file.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Box:
         environ: Mapping[str, str] | None = None,
         memory: Memory | None = None,
     ) -> Self:
-        """The box that its launch described; see `Launch.from_environment`.
+        """The box that its environment describes; see `Launch.from_environment`.
 
-        Without `environ` this process's own environment is read, and the bootstrap ticket (or the
-        api token) is taken out of it: no program that is started from here on has any business
-        with it, and a second client of the same process is made from the same `Launch`. What the
-        process was started with stays readable under /proc; `agentworkspace-box run` hides that.
+        Without `environ` this process's own environment is read, and the bootstrap ticket and the
+        api token are removed from it, so that programs started later do not inherit them. A second
+        client in the same process must therefore be made from the same `Launch`. The environment
+        that the process was started with stays readable under /proc, unless the process was
+        started by `agentworkspace-box run`.
 
         ValueError names the variable that is missing or malformed.
         """
@@ -73,16 +75,16 @@ class Box:
         return cls(launch, announcement, memory=memory)
 
     def bearer(self) -> Secret | None:
-        """The token that stands for this box, to present elsewhere; None before admission.
+        """The token by which other services know this box; None before admission.
 
-        Fits `aio_channel(address, bearer=agent.bearer)`.
+        Pass the method itself to a channel: `aio_channel(address, bearer=agent.bearer)`.
         """
         return self._life.bearer
 
     def report(
         self, *, active_tasks: int = 0, sample_error: str = "", degraded: bool = False
     ) -> None:
-        """What the next heartbeats say. Never put a secret into it."""
+        """Set what the next heartbeats report. Never put a secret into it."""
         self._report = Report(
             active_tasks=active_tasks, sample_error=sample_error, degraded=degraded
         )
@@ -95,13 +97,13 @@ class Box:
 
 
 def note_wait(step: Wait) -> None:
-    """Say why the box waits, when it waits for a reason."""
+    """Log why the box waits, unless it is the usual wait between heartbeats."""
     if step.because:
         log.warning("%s; next try in %.1f s", step.because, step.seconds)
 
 
 def from_disk(access: Callable[[], T]) -> T | OSError:
-    """What came of it; a disk's fault is an answer like any other."""
+    """The result of `access`, or the OSError that it raised."""
     try:
         return access()
     except OSError as fault:

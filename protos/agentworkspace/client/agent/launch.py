@@ -25,13 +25,13 @@ _LONGEST_ERROR: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The launch of this box. ValueError when the id or the incarnation is malformed.
+    """The launch of this box. ValueError when id, address or incarnation is of no use.
 
-    address: `host:port`; `https://host:port` for TLS with the system's authorities.
-    registry_ca: PEM text of the registry's authorities, as a launch hands it out; a path of such a
-    file, for whoever starts a box by hand, has no BEGIN line in it. Either means TLS.
+    address: the registry's `host:port`; `https://host:port` for TLS with the system's authorities.
+    registry_ca: the registry's authorities as PEM text, which a launch hands out, or the path of a
+    PEM file, for a box that is started by hand. Either means TLS.
     state_file: where a token that cannot be derived from the ticket is kept.
-    api_token: of an agent that nobody launches, and that therefore has no ticket; lets it in.
+    api_token: registers an agent that nobody launches, and that therefore has no ticket.
     """
 
     workspace_id: str
@@ -59,7 +59,7 @@ class Launch:
     def from_environment(cls, environ: Mapping[str, str]) -> Launch:
         """Reads WORKSPACE_ID, WORKSPACE_REGISTRY_ADDRESS and, where set, WORKSPACE_INCARNATION,
         WORKSPACE_BOOTSTRAP_TICKET, WORKSPACE_REGISTRY_CA, WORKSPACE_STATE_FILE and
-        WORKSPACE_API_TOKEN."""
+        WORKSPACE_API_TOKEN, which is ignored beside a ticket. ValueError as of the class."""
         ticket = _text(environ, TICKET)
         workspace_id = _text(environ, "WORKSPACE_ID").lower()
         state_file = _text(environ, STATE_FILE)
@@ -76,12 +76,12 @@ class Launch:
 
     @property
     def target(self) -> str:
-        """What gRPC connects to."""
+        """The address without its scheme, as gRPC takes it."""
         return self.address.removeprefix("https://").removeprefix("http://").rstrip("/")
 
     def tls(self) -> ClientTls | None:
         """How to encrypt. None means plain text, for loopback or behind something that encrypts.
-        ValueError when what is named is of no use."""
+        ValueError when WORKSPACE_REGISTRY_CA is neither PEM text nor a file of it."""
         if self.registry_ca is None:
             return ClientTls() if self.address.startswith("https://") else None
         if _PEM in self.registry_ca:
@@ -108,14 +108,14 @@ class Announcement:
     runtime_version: str = ""
 
     def changed(self, agent_card: Mapping[str, Any] | None, url: str) -> Announcement:
-        """This one with another card and url; None, or empty, keeps what was said before."""
+        """A copy with another card and url; None, or an empty url, keeps the one before."""
         card = self.agent_card if agent_card is None else agent_card
         return replace(self, agent_card=card, url=url or self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How the box does; goes along with the next heartbeat. Never put a secret into it."""
+    """The state of the box that heartbeats report. Never put a secret into it."""
 
     active_tasks: int = 0
     sample_error: str = ""

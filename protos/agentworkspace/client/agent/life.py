@@ -1,13 +1,13 @@
-"""The life of a box as pure decisions: no network, no clock, no disk, no thread.
+"""What a box's client does next, as pure decisions: no network, no clock, no disk, no thread.
 
-`AgentLife.steps()` is a generator. It yields one step, somebody performs it and sends back what
-came of it. The asyncio and the blocking client perform the same life; so do the tests.
+`AgentLife.steps()` is a generator. It yields one step, and whoever drives it (the asyncio client,
+the blocking client or a test) performs the step and sends back the result.
 
 The rules it keeps:
-- The secret exists, and is kept where it must be, before the call that makes it a token.
+- A new secret is saved, unless it can be derived again, before the call that makes it a token.
 - One registration keeps its request_id and its secret, however often it is repeated.
-- Register comes before the first heartbeat; a token of an earlier launch is not used at all.
-- Whatever the registry answers is tried again, except STOP.
+- Register comes before the first heartbeat, and a token of an earlier launch is never used.
+- Whatever the registry answers, the client tries again, except after STOP.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SHORTEST_INTERVAL_SECONDS: Final = 0.05
 
 
 class AgentLife:
-    """One box. `new_secret`, `new_request_id` and `chance` (numbers in [0, 1)) are injected."""
+    """The state of one box. `chance` returns random numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -65,22 +65,22 @@ class AgentLife:
         self._chance = chance
         self._own = Remembered(ticket_sha256=sha256_hex(launch.ticket) if launch.ticket else "")
         self._recalled = False
-        # What a restart could not make again from the launch itself, and is not kept yet.
+        # Whether `_own` holds what the launch cannot derive again, and is not saved yet.
         self._unsaved = False
-        # The one before `held`: it lives until `held` is used, and lets the box back in if that is
-        # revoked before.
+        # The token before `held`. It is valid until `held` is used for the first time, and lets the
+        # box back in if `held` is revoked before that.
         self._previous: Secret | None = None
-        # Which of the secrets goes along as bearer; moves on when one was refused.
+        # Counts up when a bearer was refused, so that `_presented` tries the next of the secrets.
         self._turn = 0
         self._rotating = False
         self._registering = False
         self.admission: Admission | None = None
-        # So that whoever asked for a registration sees that it took place.
+        # Counts admissions, so that whoever asked for a registration sees that it took place.
         self.admissions = 0
 
     @property
     def bearer(self) -> Secret | None:
-        """The token that stands for this box; None before the first admission."""
+        """The token by which other services know this box; None before the first admission."""
         return self._own.held if self.admission is not None else None
 
     def request_rotation(self) -> None:
@@ -92,18 +92,21 @@ class AgentLife:
         self._registering = True
 
     def steps(self) -> Steps:
-        """For ever; raises Stopped when the registry says STOP."""
+        """Steps without an end; raises Stopped when the registry says STOP."""
         in_circles = self._backoff()
         while True:
             yield from self._get_in()
             went_well = yield from self._stay_in()
             if went_well:
                 in_circles.reset()
-            # Told to register again right after each admission: do not spin.
+            # Do not spin when the registry asks for another registration right after each one.
             yield Wait(in_circles.seconds())
 
     def _recall(self) -> Steps:
-        """Until it succeeded; with a secret that the launch itself gives, one attempt a call."""
+        """Load what is remembered, again and again until that works.
+
+        A box whose secret is derived from its launch can do without, and makes only one attempt.
+        """
         backoff = self._backoff()
         while not self._recalled:
             answer = yield Recall()
@@ -114,7 +117,7 @@ class AgentLife:
             elif self._derived is not None:
                 return
             else:
-                # A new secret could not open what the remembered one has locked.
+                # Do not register with a new secret: the registry may know the box by the old one.
                 yield Wait(backoff.seconds(), f"cannot read the state file: {answer}")
 
     def _is_of_this_launch(self, found: Remembered) -> bool:
@@ -139,7 +142,7 @@ class AgentLife:
             yield Wait(backoff.seconds(failure.retry_after), f"not admitted: {failure}")
 
     def _stay_in(self) -> Generator[Step, Answer, bool]:
-        """Heartbeat until told to register; whether at least one went well."""
+        """Send heartbeats until told to register; returns whether at least one went well."""
         interval = self._interval()
         backoff = self._backoff(longest=min(LONGEST_SECONDS, interval))
         went_well = False
@@ -168,9 +171,10 @@ class AgentLife:
                 yield Wait(backoff.seconds(failure.retry_after), because)
 
     def _ask_why(self) -> Steps:
-        """Raises Stopped: a heartbeat is answered STOP without a reason, a registration with one.
+        """Raise Stopped, if possible with a reason.
 
-        Whatever comes of that one attempt, the box stops.
+        A heartbeat's STOP carries no reason, but the refusal of a registration does: so register
+        once, and stop whatever the answer is.
         """
         self._have_a_secret()
         answer = yield self._register()
@@ -200,13 +204,13 @@ class AgentLife:
             if self._derived is None:
                 self._begin(self._new_secret())
             else:
-                # Nothing to keep: the same launch computes the same secret.
+                # It need not be saved: the same launch derives the same secret.
                 self._own = replace(own, candidate=self._derived, request_id=self._new_request_id())
         elif not own.request_id:
             self._own = replace(own, request_id=self._new_request_id())
 
     def _begin(self, candidate: Secret | None) -> None:
-        """A new registration, to be kept before the first call for it."""
+        """Begin another registration, which is to be saved before the first call for it."""
         self._own = replace(self._own, candidate=candidate, request_id=self._new_request_id())
         self._unsaved = candidate != self._derived
 
@@ -228,7 +232,10 @@ class AgentLife:
         )
 
     def _presented(self) -> Secret:
-        """Held first. The candidate may be a token already, when an answer was lost."""
+        """The bearer for the next registration: the held token first, then the others in turn.
+
+        The candidate is among them because it is a token already when an answer was lost.
+        """
         known = (self._own.held, self._api_token, self._own.candidate, self._previous)
         choices = [each for each in known if each is not None]
         return choices[self._turn % len(choices)]
@@ -243,14 +250,14 @@ class AgentLife:
         self.admission = admission
         self.admissions += 1
         if was_kept:
-            # One attempt: should it fail, the candidate that is kept already leads here again.
+            # Not repeated when it fails: the saved candidate leads here again after a restart.
             yield Save(self._own)
 
     def _learn(self, failure: RpcFailure) -> None:
-        """What the refusal says about the secrets. Raises Stopped for STOP."""
+        """Change the secrets as the refusal asks for. Raises Stopped for STOP."""
         _stop_if_told(failure)
         if failure.reason == HASH_IN_USE:
-            # The evidence was good, the new secret was not: that hash had its life already.
+            # The bearer was accepted, but the new secret's hash was used by a token before.
             if self._presented() != self._api_token:
                 self._own = replace(self._own, held=self._presented())
             self._begin(self._new_secret())
@@ -281,7 +288,7 @@ def _derive(launch: Launch) -> Secret | None:
     try:
         return derive_instance_token(launch.ticket, launch.workspace_id, launch.incarnation)
     except ValueError:
-        return None  # a ticket of another format, which its maker chose: a random secret serves
+        return None  # the ticket has a format of its issuer's; a random secret is used instead
 
 
 def _failure(answer: Answer) -> RpcFailure:
@@ -298,5 +305,5 @@ def _stop_if_told(failure: RpcFailure) -> None:
 def _asks_to_register(failure: RpcFailure) -> bool:
     if failure.recovery in (Recovery.REGISTER, Recovery.RELAUNCH):
         return True
-    # Said by something in between, which knows nothing of recoveries.
+    # From a proxy, whose answers carry no recovery.
     return failure.code is grpc.StatusCode.UNAUTHENTICATED

@@ -1,4 +1,4 @@
-"""What a box remembers across its own restarts: tokens that nothing else could give it back."""
+"""What a box keeps across restarts in place: tokens that it could not derive again."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _FIELDS: Final = ("held", "candidate", "request_id", "ticket_sha256")
 class Remembered:
     """The tokens of a box.
 
-    held: the one that the registry last admitted, or said to have on record.
-    candidate: made, and perhaps admitted already, but no answer has arrived yet; it belongs to
-    `request_id`. ticket_sha256: of the launch all this belongs to; empty without a ticket.
+    held: the token that the registry last admitted, or said that it knows.
+    candidate: the secret of a registration (with this `request_id`) that has no answer yet, and
+    that may have been admitted all the same.
+    ticket_sha256: the hash of the launch's ticket, by which a later launch ignores all this; empty
+    without a ticket.
     """
 
     held: Secret | None = None
@@ -31,7 +33,7 @@ class Remembered:
 
 
 class Memory(Protocol):
-    """Where it is kept. Both methods raise OSError when the place does not answer."""
+    """Where Remembered is kept. Both methods raise OSError when that place cannot be used."""
 
     def load(self) -> Remembered | None: ...
 
@@ -39,7 +41,7 @@ class Memory(Protocol):
 
 
 class ProcessMemory:
-    """Forgets with the process: for boxes without a disk, which then need a ticket."""
+    """Keeps it in this process only, for boxes without a disk. They need a ticket."""
 
     def __init__(self) -> None:
         self._remembered: Remembered | None = None
@@ -52,13 +54,13 @@ class ProcessMemory:
 
 
 class FileMemory:
-    """One JSON file, mode 0600, replaced as a whole: it is the old one or the new one."""
+    """Keeps it in a JSON file of mode 0600, which is replaced atomically."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def load(self) -> Remembered | None:
-        """What was kept. None when there is no file, or nothing of ours in it."""
+        """What was kept; None when there is no file, or not one of this format."""
         try:
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -70,7 +72,7 @@ class FileMemory:
     def save(self, remembered: Remembered) -> None:
         directory = self._path.parent
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp creates with mode 0600: at no moment can another user read it.
+        # mkstemp creates the file with mode 0600, so that no other user can read it at any moment.
         descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=directory)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -123,7 +125,7 @@ def _reveal(secret: Secret | None) -> str:
 
 
 def _sync_directory(directory: Path) -> None:
-    """The rename itself must survive a crash of the machine."""
+    """Make the rename itself survive a crash of the machine."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

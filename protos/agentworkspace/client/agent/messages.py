@@ -1,4 +1,4 @@
-"""The box's calls as messages: steps to requests, responses to answers."""
+"""Turns the steps of a box's life into request messages, and response messages into answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentworkspace.client.agent.launch import Announcement, Launch, Report
 from agentworkspace.client.agent.steps import Admission, CallRegister, NextAction
 from agentworkspace.registry.v1 import registration_service_pb2 as pb
 
-# A call that takes longer is repeated; the first one may have been carried out all the same.
+# The timeout of every call. After it the call is repeated, although it may have been carried out.
 CALL_SECONDS: Final = 10.0
 
 _NEXT_ACTION: Final = {
@@ -29,7 +29,7 @@ def register_request(
         token_sha256=step.token_sha256,
         request_id=step.request_id,
         url=announcement.url,
-        # As text, which registries know that are older than this client.
+        # As text, because registries older than this client do not know the enum.
         delivery_mode=announcement.delivery_mode,
         agent_card=card(announcement),
         runtime=announcement.runtime,
@@ -62,12 +62,12 @@ def admission(response: pb.RegisterResponse) -> Admission:
 
 
 def next_action(response: pb.HeartbeatResponse) -> NextAction:
-    """A word that this version does not know asks for nothing."""
+    """What the answer asks for; NONE for a value that this version does not know."""
     return _NEXT_ACTION.get(response.next_action, NextAction.NONE)
 
 
 def card(announcement: Announcement) -> Struct | None:
-    """ParseError (of google.protobuf.json_format) when the card is not plain JSON data."""
+    """The card as a Struct. google.protobuf.json_format.ParseError when it is not JSON data."""
     if announcement.agent_card is None:
         return None
     return ParseDict(dict(announcement.agent_card), Struct())

@@ -1,4 +1,4 @@
-"""The steps that a box's life is made of, and what may come back of each."""
+"""The steps of a box's life, and for each the answer that whoever performs it sends back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentworkspace.rpc.errors import RpcFailure
 
 @unique
 class StopCause(StrEnum):
-    """Why a box is told to stop; the registry says it for no other reason."""
+    """Why the registry told a box to stop."""
 
     REPLACED = "a newer launch of this workspace has registered"
     SUSPENDED = "an operator suspended the workspace"
@@ -31,9 +31,10 @@ _CAUSES: Final = {
 
 
 class Stopped(Exception):
-    """The registry said STOP: `cause` tells whether the box was replaced, suspended or retired.
+    """The registry said STOP, after which the box should exit. `cause` says why.
 
-    In every case it should exit. `reason` is the one on the wire.
+    `reason` is the full ErrorReason name on the wire, such as
+    ERROR_REASON_INCARNATION_SUPERSEDED; NEXT_ACTION_STOP when only a heartbeat said it.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -53,19 +54,19 @@ class NextAction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Load what is remembered. Back: Remembered, None, or the OSError."""
+    """Load what is remembered. Answer: Remembered, None, or the OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Back: None, or the OSError."""
+    """Save this. Answer: None, or the OSError."""
 
     remembered: Remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRegister:
-    """Back: Admission or RpcFailure."""
+    """Call Register. Answer: Admission or RpcFailure."""
 
     bearer: Secret
     ticket: Secret | None
@@ -75,14 +76,17 @@ class CallRegister:
 
 @dataclass(frozen=True, slots=True)
 class CallHeartbeat:
-    """Back: NextAction or RpcFailure."""
+    """Call Heartbeat. Answer: NextAction or RpcFailure."""
 
     bearer: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Back: None, after `seconds` or when woken. `because` is for the log; empty: as usual."""
+    """Wait for `seconds`, or until woken. Answer: None.
+
+    `because` is for the log; it is empty for the usual wait between heartbeats.
+    """
 
     seconds: float
     because: str = ""
@@ -90,7 +94,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """The registry let the box in. `outcome` as on the wire, without its prefix."""
+    """The registry admitted the box. `outcome` is the RegisterOutcome's name without its prefix."""
 
     outcome: str
     incarnation: int

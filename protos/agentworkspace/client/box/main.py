@@ -1,6 +1,6 @@
 """`agentworkspace-box`: run a command as the box of a workspace.
 
-This half reads the command line, and hands over to `inside`, which runs without the environment.
+This half reads the command line and then starts `inside`, which runs without the environment.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A living process, as /proc has it."""
+    """A living process, from its /proc/<pid>/stat; parent and session are ids."""
 
     pid: int
     parent: int
@@ -108,7 +108,7 @@ class Command:
         except OSError:
             return  # the terminal has gone, or is somebody else's by now
         if group == self.pid:
-            # It may have asked for input before it was in front, and was stopped for that.
+            # It was stopped if it read from the terminal before it was in the foreground.
             _send_to_group(group, signal.SIGCONT)
 
 
@@ -136,7 +136,7 @@ def _all() -> list[Process]:
                 stat = (directory / "stat").read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue  # it ended while we looked
-            # The name stands in brackets, and may hold anything.
+            # The name stands in parentheses and may itself contain some.
             before, _, after = stat.rpartition(")")
             state, parent, _, session, *_ = after.split()
             if state not in "ZX":
@@ -155,7 +155,7 @@ def _found(name: str, environment: Mapping[str, str]) -> str:
 
 
 def _terminal_of(group: int) -> int | None:
-    """Standard input, if it is a terminal and ours to give away."""
+    """Standard input, if it is a terminal that this process group has in the foreground."""
     try:
         return 0 if os.tcgetpgrp(0) == group else None
     except OSError:

@@ -24,7 +24,7 @@ _WIDEST_MODE: Final = 0o700
 
 
 class BadRecipe(ValueError):
-    """WORKSPACE_LAUNCH cannot be followed. The message shows no text of a file."""
+    """WORKSPACE_LAUNCH cannot be followed. The message never shows a file's content."""
 
 
 @dataclass(frozen=True, slots=True)

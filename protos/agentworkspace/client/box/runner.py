@@ -49,7 +49,7 @@ class Options:
 
 
 class Runner:
-    """One run. `own`: names of variables that the command does not see."""
+    """One run. `own`: names of variables that the command does not get; `say` prints progress."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Runner:
         self._deadline: float | None = None
 
     def run(self) -> int:
-        """The exit status of the command; 3 when the registry said STOP before it began.
+        """The exit status of the command; 3 when the registry said STOP before it was started.
 
-        BadRecipe and OSError when what the launch wants cannot be prepared.
+        BadRecipe or OSError when what the launch needs cannot be prepared.
         """
         self._say(f"registering workspace {self._launch.workspace_id} at {self._launch.address}")
         with self._agent:

@@ -19,7 +19,7 @@ HANDED_ON: Final = (
     signal.SIGWINCH,
     signal.SIGCONT,
 )
-# Those after which a process is expected to end.
+# Signals after which a process is expected to end.
 ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _NEWS: Final = 0
 

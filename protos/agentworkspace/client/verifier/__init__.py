@@ -1,6 +1,7 @@
-"""Checks bearers without one call per check, for any Python service that receives them.
+"""Checks workspace tokens in any Python service, mostly from a cache instead of by a call.
 
-In front of a service stand `interceptor` (gRPC, asyncio or threads), `asgi` and `wsgi` (HTTP).
+The modules `interceptor` (gRPC, asyncio or threads), `asgi` and `wsgi` (HTTP) put the check in
+front of a service.
 """
 
 from __future__ import annotations

@@ -35,16 +35,17 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PRINCIPAL: Final = "agentworkspace.principal"
-# Policy violation, and try again later.
+# Codes with which a WebSocket is closed: "policy violation" and "try again later".
 _CLOSE_REFUSED: Final = 1008
 _CLOSE_UNAVAILABLE: Final = 1013
 
 
 class BearerMiddleware:
-    """`requirements`: path prefix to what its callers' tokens must be; None: no token needed.
+    """Admits requests by their token.
 
-    `channel` and `verifier` are called on the application's own loop, at its start (or, where the
-    server does not announce that, at the first request). `domain` is that of its refusals.
+    `requirements` maps a path prefix to what the tokens of its callers must be; None: no token
+    needed. `channel` and `verifier` are called on the application's own loop, at its start (or at
+    the first request, where the server announces no start). `domain` is that of its refusals.
     """
 
     def __init__(

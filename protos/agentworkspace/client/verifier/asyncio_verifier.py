@@ -1,13 +1,12 @@
-"""Checks bearers without one call per check: a cache that the registry's feed keeps true.
+"""Checks workspace tokens by a cache, which the registry's feed of revocations keeps up to date.
 
     async with aio_channel(address, bearer=own) as channel, Verifier(channel) as verifier:
         principal = await verifier.check(Secret(presented), Requirement(scopes={"tasks:read"}))
 
-What is known of a token is used as long as the feed of revocations is heard, and for five minutes
-at most. A feed that was silent for three keep-alives says nothing: the registry is asked then, and
-if it cannot be reached, the check fails as UNAVAILABLE. A feed that broke off is resumed after the
-last revision heard; what is known survives that only if the feed has caught up again before it
-would have counted as silent.
+A cached answer is used for five minutes at most, and only while the feed is heard. Once the feed
+was silent for three keep-alives, the registry is asked for every check; if it cannot be reached,
+the check fails with UNAVAILABLE. A feed that broke off is resumed after the last revision heard.
+The cache survives that only if the feed has caught up before it would have counted as silent.
 """
 
 from __future__ import annotations
@@ -53,9 +52,10 @@ _log: Final = logging.getLogger("agentworkspace.verifier")
 
 
 class Verifier:
-    """Use it on one event loop. `channel` carries a credential with the role `verifier`.
+    """Checks tokens, on one event loop. `channel` carries a credential with the role `verifier`.
 
-    `now` reads the wall clock, for expiry; `monotonic` measures the feed's silence.
+    `keep_alive_seconds` is how often the registry sends a keep-alive on the feed. `now` reads the
+    wall clock, for expiry; `monotonic` measures the feed's silence.
     """
 
     def __init__(
@@ -78,9 +78,10 @@ class Verifier:
         self._now = now
         self._monotonic = monotonic
         self._heard_at = _NEVER
-        # A connection that resumes an earlier one has not caught up before its first keep-alive.
+        # Whether this connection resumes an earlier one and has not caught up yet, which its first
+        # keep-alive shows.
         self._is_resuming = False
-        # Counts the times that everything had to be forgotten: an answer from before is not kept.
+        # How often the cache was cleared: an answer to a question from before that is not cached.
         self._connection = 0
         self._first_revision = 0
         self._revision = 0
@@ -100,16 +101,16 @@ class Verifier:
 
     @property
     def revision(self) -> int:
-        """How far the feed of revocations was heard."""
+        """The revision up to which the feed of revocations was heard."""
         return self._revision
 
     @property
     def hears(self) -> bool:
-        """Whether the feed is heard, so that what is known may be used."""
+        """Whether the feed is heard, so that cached answers may be used."""
         return self._monotonic() - self._heard_at < self._silent_seconds
 
     def __len__(self) -> int:
-        """How many tokens are known."""
+        """How many tokens are cached."""
         return len(self._cache)
 
     async def check(
@@ -121,11 +122,11 @@ class Verifier:
         min_revision: int = 0,
         seconds: float | None = None,
     ) -> Principal:
-        """Whom the token speaks for. `workspace_id` None accepts any workspace's.
+        """Whom the token speaks for. `workspace_id` None accepts a token of any workspace.
 
-        `min_revision`, from the receipt of a revocation, asks for knowledge that is no older.
-        Rejected when the token is not accepted; RpcFailure UNAVAILABLE when nobody can tell, and
-        DEADLINE_EXCEEDED when nobody told within `seconds`.
+        `min_revision` is that of a revocation's answer, which the check is then sure to know.
+        Raises Rejected when the token is not accepted, and RpcFailure: UNAVAILABLE when it cannot
+        be checked now, DEADLINE_EXCEEDED when that took longer than `seconds`.
         """
         known = self.known(token, requirement, workspace_id=workspace_id, min_revision=min_revision)
         if known is not None:
@@ -145,7 +146,7 @@ class Verifier:
         workspace_id: str | None = None,
         min_revision: int = 0,
     ) -> Principal | None:
-        """`check` without asking: None where the registry would have to be. Any thread may call."""
+        """`check` from the cache alone; None when the registry must be asked. For any thread."""
         known = self._entries.get(_digest(token))
         if known is None or known.until <= self._now():
             return None
@@ -161,7 +162,7 @@ class Verifier:
         connection = self._connection if self.hears else 0
         found = await self._found(token, connection)
         if found.revision < min_revision:
-            # Joined a question that was older than the receipt.
+            # This joined a question that was asked before that revocation; ask once more.
             found = await self._found(token, connection)
             if found.revision < min_revision:
                 raise _unavailable("the registry has not come to that revision yet")
@@ -173,7 +174,7 @@ class Verifier:
         try:
             return await self._lookups.ask(_digest(token), token, connection)
         except RpcFailure as failure:
-            # Whatever it was, it says nothing about the token.
+            # Whatever failed, it says nothing about the token.
             _log.warning("a token could not be checked: %r", failure)
             raise _unavailable("the token cannot be checked at the moment") from failure
 
@@ -201,7 +202,7 @@ class Verifier:
 
     async def _follow(self, backoff: Backoff) -> None:
         """One connection to the feed, until it breaks off or falls silent."""
-        # After revision 0 the feed tells only what is new: then there is nothing to resume.
+        # With revision 0 there is nothing to resume: the feed then sends only what is new.
         self._is_resuming = self.hears and self._revision > 0
         if not self._is_resuming:
             self._heard_at = _NEVER
@@ -234,7 +235,7 @@ class Verifier:
             self._lookups.workspace_revoked(message.workspace_id, message.revision)
         else:
             self._is_resuming = False
-        # While what was missed is told again, what comes later in it is not known yet.
+        # While the feed repeats what was missed, later revocations are not known yet: not heard.
         if not self._is_resuming:
             self._heard_at = self._monotonic()
 
@@ -250,7 +251,7 @@ def _digest(token: Secret) -> bytes:
 
 
 def _is_junk(token: Secret) -> bool:
-    """What cannot be a token is not worth a call."""
+    """Whether the text cannot be a token, and is not worth a call."""
     text = token.reveal()
     if not text or not text.isascii() or len(text) > _LONGEST_TOKEN:
         return True

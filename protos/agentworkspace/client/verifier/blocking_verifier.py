@@ -18,7 +18,7 @@ _START_SECONDS: Final = 10.0
 
 
 class BlockingVerifier:
-    """`check` from any thread. What is known is answered in the caller's own thread.
+    """`check` for any thread. Cached answers are given on the caller's own thread.
 
     Both arguments are called on the loop: `channel` makes the channel, `verifier` the verifier.
 

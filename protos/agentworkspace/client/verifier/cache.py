@@ -1,4 +1,4 @@
-"""Which tokens were live when last heard of: bounded, and emptied by the revocation feed."""
+"""The cache of live tokens: of bounded size, and emptied by the feed of revocations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from agentworkspace.client.verifier.principals import Principal
 
 
 class Known(NamedTuple):
-    """A positive answer. `revision`: of the feed it is at least as new as; `until`: seconds since
-    the epoch at which it must not be used any more."""
+    """A positive answer. It knows all revocations up to `revision`, and must not be used any more
+    from `until` on, in seconds since the epoch."""
 
     principal: Principal
     revision: int
@@ -17,9 +17,10 @@ class Known(NamedTuple):
 
 
 class VerifierCache:
-    """SHA-256 digest to what is known of the token. Reads are a plain dict's, on `entries`.
+    """Answers by the SHA-256 digest of the token. Readers use the plain dict `entries`.
 
-    The oldest entry makes room for a new one: a read must cost nothing, so none is counted.
+    When it is full, the oldest entry is dropped. It is not the least recently used one, because
+    then every read would have to be noted.
     """
 
     def __init__(self, max_entries: int) -> None:

@@ -1,4 +1,4 @@
-"""What one method or path asks of its callers, and how it refuses them: no network, no waiting."""
+"""What one method or path requires of its callers, and how it refuses them. It never waits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from agentworkspace.core.secret import Secret
 from agentworkspace.rpc import calls
 from agentworkspace.rpc.errors import RpcFailure
 
-# An answer that says why must reach the caller before its deadline does: so much of what is left
-# is kept for the way back, and never more than this many seconds.
+# A refusal must reach the caller before the caller's deadline: this share of the remaining time is
+# kept for the way back, but never more than this many seconds.
 _KEPT_SHARE: Final = 0.2
 _MOST_KEPT_SECONDS: Final = 0.25
 
@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("agentworkspace.verifier")
 
 
 class Gate:
-    """One method's. `requirement` None: it is in nobody's list, and closed to everybody."""
+    """The gate of one method or path. `requirement` None: none is listed, so nobody gets in."""
 
     def __init__(self, name: str, requirement: Requirement | None, domain: str) -> None:
         self._name = name
@@ -33,7 +33,7 @@ class Gate:
         self._domain = domain
 
     def begin(self, bearer: str | None) -> tuple[Secret, Requirement]:
-        """What is to be checked, and for what. RpcFailure when there is nothing to check."""
+        """The token to check and its requirement. RpcFailure without a token or a requirement."""
         if self.requirement is None:
             _log.error("%s is in no requirement of the interceptor, and closed", self._name)
             raise self._refusal(
@@ -50,7 +50,7 @@ class Gate:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Where a token is checked: RpcFailure, the answer to its caller, when it is rejected."""
+        """Turns Rejected, raised in the block, into the RpcFailure for the caller."""
         try:
             yield
         except Rejected as rejected:
@@ -70,9 +70,9 @@ class Gate:
         )
 
     def workspace_of(self, request: Any) -> str | None:
-        """The workspace that the request names, where its token must be of that one.
+        """The workspace that the request names, when its token must belong to that one; else None.
 
-        A field that the message does not have is a mistake of the mapping: AttributeError.
+        AttributeError when the message lacks the `workspace_field` of the requirement.
         """
         path = None if self.requirement is None else self.requirement.workspace_field
         if path is None:
@@ -92,12 +92,12 @@ class Gate:
 
 
 def correlation_id_of(arrived: str | None) -> str:
-    """The id that a refused call came with, when it is acceptable; a fresh one otherwise."""
+    """The id that a refused call came with, if it is acceptable, or a fresh one."""
     return calls.correlation_id_of(arrived, lambda: uuid.uuid4().hex)
 
 
 def seconds_to_check(remaining: float | None) -> float | None:
-    """How long a check may take, of what a caller's deadline leaves; None: there is none."""
+    """How long a check may take when a caller's deadline is `remaining` seconds away; None: any."""
     if remaining is None:
         return None
     return max(0.0, remaining - min(_KEPT_SHARE * remaining, _MOST_KEPT_SECONDS))

@@ -1,4 +1,4 @@
-"""A refusal as HTTP: status, headers and a body, the same words as over gRPC."""
+"""A refusal as an HTTP answer, with the same reason, message and recovery as over gRPC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RETRY_AFTER_SECONDS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """401 with whom to be, 403 with what is missing, 503 when nobody can tell."""
+    """401 without an accepted token, 403 when it lacks something, 503 when it cannot be checked."""
 
     status: HTTPStatus
     headers: tuple[tuple[str, str], ...]
@@ -40,9 +40,10 @@ class Answer:
 
 
 class Paths:
-    """Requirements by path. The longest listed prefix counts, in whole segments; `/` is all.
+    """Requirements by path prefix, in whole segments. The longest prefix counts; `/` covers all.
 
-    None: no token needed. A path that no prefix covers is closed to everybody.
+    None: no token needed. A path that no prefix covers is closed to everybody. ValueError for a
+    prefix that does not begin with `/`, and for a requirement with a `workspace_field`.
     """
 
     def __init__(self, requirements: Mapping[str, Requirement | None], domain: str) -> None:
@@ -58,7 +59,7 @@ class Paths:
         self._closed = Gate("a path", None, domain)
 
     def gate(self, path: str) -> Gate | None:
-        """Who guards the path; None when it is open to everybody."""
+        """The gate of this path; None when it is open to everybody."""
         prefix = path.rstrip("/")
         while prefix not in self._gates:
             if not prefix:
@@ -70,8 +71,8 @@ class Paths:
 def presented(headers: Iterable[tuple[str, str]]) -> tuple[str | None, str | None]:
     """(token, correlation id) of a request's headers, whose names are in lower case.
 
-    Credentials of another scheme, a person's password for one, are none of the registry's
-    business: they count as none presented.
+    Credentials of another scheme than Bearer, such as a person's password, are never sent to the
+    registry: they count as absent.
     """
     token, correlation_id, _ = call_metadata.read_from(
         (name, value)
@@ -105,7 +106,7 @@ def answer_to(failure: RpcFailure, gate: Gate, correlation_id: str | None) -> An
 
 
 def _challenge(failure: RpcFailure, requirement: Requirement) -> str:
-    """The challenge of RFC 6750."""
+    """The `www-authenticate` header, by RFC 6750."""
     reason = failure.reason.removeprefix(_REASON_PREFIX)
     if reason == "BEARER_REJECTED":
         return f'{_CHALLENGE}, error="invalid_token"'

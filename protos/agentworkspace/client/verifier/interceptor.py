@@ -10,7 +10,7 @@
     server = grpc.aio.server(interceptors=[interceptor])
 
 Inside a method, `principal()` says who calls. A method that is not in the mapping is closed. For
-`grpc.server` and its threads it is `BlockingBearerInterceptor`, with a `BlockingVerifier`.
+`grpc.server`, use `BlockingBearerInterceptor` with a `BlockingVerifier`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Behaviour = Callable[[Any, Any], Any]
 
 
 class BearerInterceptor(grpc.aio.ServerInterceptor):
-    """For servers whose servicers are asyncio's. Health and reflection stay open to everybody.
+    """For `grpc.aio.server`. Health and reflection stay open to everybody.
 
-    `requirements`: full method name to what its callers' tokens must be; None: no token needed.
-    `domain` is the ErrorInfo domain of its refusals.
+    `requirements` maps a full method name to what the tokens of its callers must be; None: no token
+    needed. `domain` is the ErrorInfo domain of its refusals.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
 
 
 class BlockingBearerInterceptor(grpc.ServerInterceptor):
-    """For servers whose servicers run on threads; otherwise as `BearerInterceptor`."""
+    """For `grpc.server`, whose servicers run on threads; otherwise as `BearerInterceptor`."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class BlockingBearerInterceptor(grpc.ServerInterceptor):
 
 
 class _Handlers:
-    """Each method's handler with a door before it, made once."""
+    """The handler of each method with the check in front of it, wrapped once."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ _SHAPES: Final = {
 
 
 class _AioDoor:
-    """One method's: lets a call through to the servicer, or answers it."""
+    """Checks the calls of one method: lets a call through to the servicer, or refuses it."""
 
     def __init__(self, gate: Gate, verifier: Verifier) -> None:
         self._gate = gate
@@ -145,7 +145,7 @@ class _AioDoor:
             await self._admit(request, context)
             answers = behaviour(request, context)
             if inspect.isawaitable(answers):
-                await answers  # it writes to the context by itself
+                await answers  # a coroutine, which writes to the context by itself
             else:
                 async for answer in answers:
                     yield answer
@@ -169,7 +169,7 @@ class _AioDoor:
 
 
 class _BlockingDoor:
-    """The same on a thread of the server's pool."""
+    """The same for servicers that run on threads of the server's pool."""
 
     def __init__(self, gate: Gate, verifier: BlockingVerifier) -> None:
         self._gate = gate

@@ -1,4 +1,4 @@
-"""Questions to the registry: one per token however many ask, and many tokens in one call."""
+"""Look-ups at the registry: one for each token, however many ask for it, and many in one call."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from agentworkspace.registry.v1 import token_service_pb2 as pb
 from agentworkspace.rpc.errors import RpcFailure, failure_from
 
 MOST_PER_CALL: Final = 1000
-# While so many calls are under way, further questions wait together for one of them to end: two,
-# so that one that hangs holds up nobody, and that a call for a few is not made beside many others.
+# While so many calls are under way, further look-ups wait and then share the next call. There are
+# two, so that a call that hangs holds up nobody; more would only make the calls smaller.
 _MOST_CALLS: Final = 2
 _MOST_WAITING: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The registry's answer: no principal means that it does not accept the token."""
+    """The registry's answer as of `revision`; no principal: it does not accept the token."""
 
     principal: Principal | None
     revision: int
@@ -33,18 +33,18 @@ class Found:
 
 @dataclass(slots=True, eq=False)
 class Lookup:
-    """One question under way, and what the feed said meanwhile."""
+    """One look-up under way, with the revocations that the feed sent meanwhile."""
 
     digest: bytes
     token: Secret
-    # Counts connections of the feed; 0: it was silent when the question was asked.
+    # `Verifier._connection` when the question was asked; 0: the feed was not heard then.
     connection: int
     answer: asyncio.Future[Found] = field(default_factory=asyncio.Future)
     token_revoked_at: int = 0
     workspaces_revoked_at: dict[str, int] = field(default_factory=dict)
 
     def is_outdated(self, found: Found) -> bool:
-        """It accepts the token, and may not know of a revocation that concerns it."""
+        """Whether the answer accepts the token but is older than a revocation that concerns it."""
         if found.principal is None:
             return False
         of_workspace = self.workspaces_revoked_at.get(found.principal.workspace_id, 0)
@@ -52,9 +52,9 @@ class Lookup:
 
 
 class Lookups:
-    """Asks `ValidateToken`, or `BatchValidateTokens` for what came in meanwhile.
+    """Asks by `ValidateToken`, or by `BatchValidateTokens` when several look-ups wait.
 
-    `answered` hears of every answer before those who asked do.
+    `answered` is called with every answer, before those who asked get it.
     """
 
     def __init__(
@@ -67,16 +67,19 @@ class Lookups:
         self._stub = stub
         self._timeout_seconds = timeout_seconds
         self._answered = answered
-        # Those that one more asker may still join.
+        # Look-ups that further askers may still join.
         self._open: dict[bytes, Lookup] = {}
-        # All that have no answer yet.
+        # All look-ups without an answer.
         self._unanswered: set[Lookup] = set()
         self._waiting: list[Lookup] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     async def ask(self, digest: bytes, token: Secret, connection: int) -> Found:
-        """Join a question about the same token, or pose it. RpcFailure when it stays open."""
+        """The registry's answer for this token, shared with others who ask for it meanwhile.
+
+        RpcFailure when the registry did not answer.
+        """
         while True:
             lookup = self._open.get(digest)
             if lookup is None or lookup.connection != connection:
@@ -87,14 +90,14 @@ class Lookups:
                 return found
 
     def token_revoked(self, digest: bytes, revision: int) -> None:
-        """Answers from before this revocation are asked for again, and nobody joins them."""
+        """Note a revocation: answers that are older than it are asked for again."""
         self._open.pop(digest, None)
         for lookup in self._unanswered:
             if lookup.digest == digest:
                 lookup.token_revoked_at = revision
 
     def workspace_revoked(self, workspace_id: str, revision: int) -> None:
-        """Likewise; which questions concern the workspace is not known before their answers."""
+        """The same for a workspace, noted at every look-up: only answers tell the workspace."""
         self._open.clear()
         for lookup in self._unanswered:
             lookup.workspaces_revoked_at[workspace_id] = revision
@@ -114,7 +117,7 @@ class Lookups:
         self._waiting.append(lookup)
         if not self._scheduled:
             self._scheduled = True
-            # What else is asked in this turn of the loop shares the call.
+            # Sent after this turn of the loop, so that whatever else is asked in it shares the call.
             asyncio.get_running_loop().call_soon(self._send)
         return lookup
 
@@ -125,7 +128,7 @@ class Lookups:
             del self._waiting[:MOST_PER_CALL]
             for lookup in batch:
                 if lookup.connection == 0:
-                    # Nobody tells us what is revoked from here on, so nobody may join later.
+                    # The feed is not heard: later revocations are not noticed, so nobody may join.
                     self._close_to_others(lookup)
             call = asyncio.get_running_loop().create_task(self._call(batch))
             self._calls.add(call)
@@ -177,7 +180,7 @@ class Lookups:
 
 
 def _question(lookup: Lookup) -> pb.ValidateTokenRequest:
-    """Any kind, for whatever is asked of it later; a proxy token answers to its own kind only."""
+    """Asks for any kind, since the requirement is checked here; proxy tokens must be asked for."""
     text = lookup.token.reveal()
     kind = token_pb2.TOKEN_KIND_UNSPECIFIED
     if text.startswith(PREFIX[TokenKind.PROXY]):

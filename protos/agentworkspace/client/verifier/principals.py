@@ -28,16 +28,17 @@ class Principal:
     scopes: frozenset[str]
     incarnation: int
     expires_at: float | None
-    # Whether evidence stood behind the token; a registry that does not say so vouches for none.
+    # Whether evidence (a ticket, an api token or an operator) stood behind the token; False also
+    # from a registry that does not say.
     evidence_backed: bool = False
 
 
 @unique
 class Rejection(StrEnum):
-    """Why a token is not accepted, as the registry words it.
+    """Why a token is not accepted, in the registry's words.
 
-    TOKEN_INVALID is one reason for all: unknown, malformed, revoked, expired, another
-    workspace's, or of a workspace that was removed.
+    TOKEN_INVALID covers a token that is unknown, malformed, revoked, expired, of another workspace,
+    or of a removed one; the caller does not learn which.
     """
 
     TOKEN_INVALID = "TOKEN_INVALID"
@@ -46,7 +47,7 @@ class Rejection(StrEnum):
 
 
 class Rejected(Exception):
-    """The registry, or what is known from it, does not accept the token."""
+    """The token is not accepted, by the registry or by its cached answer."""
 
     def __init__(self, reason: Rejection) -> None:
         super().__init__(reason.value)
@@ -57,9 +58,9 @@ class Rejected(Exception):
 class Requirement:
     """What a token must be, besides live.
 
-    kind: None takes an instance or an api token; a proxy token only passes where PROXY is asked
-    for. workspace_field: dotted path of the request's field that names the
-    workspace, which must be the token's own; for the server interceptor.
+    kind: None accepts an instance or an api token; a proxy token is accepted only for PROXY.
+    scopes: all of them must be among the token's. workspace_field, for the gRPC interceptors: the
+    dotted path of the request's field that names a workspace, which must be the token's own.
     """
 
     kind: TokenKind | None = None
@@ -75,7 +76,7 @@ LIVE: Final = Requirement()
 
 
 def require(principal: Principal, requirement: Requirement, workspace_id: str | None) -> Principal:
-    """The principal, if it is what is asked for. Rejected otherwise, in the registry's order."""
+    """The principal, if it meets the requirement; else Rejected, by the registry's order."""
     if workspace_id is not None and principal.workspace_id != workspace_id:
         raise Rejected(Rejection.TOKEN_INVALID)
     if principal.kind is not requirement.kind and (
@@ -88,7 +89,7 @@ def require(principal: Principal, requirement: Requirement, workspace_id: str | 
 
 
 def principal_of(message: token_pb2.Principal) -> Principal | None:
-    """None for a kind that this version does not know: it cannot say what it may be used for."""
+    """The principal of a message; None for a kind of token that this version does not know."""
     kind = _KIND.get(message.kind)
     if kind is None:
         return None

@@ -1,4 +1,4 @@
-"""Who calls, for the code that serves the call: asyncio or threads, gRPC or HTTP."""
+"""Tells the code that serves a call who makes it: asyncio or threads, gRPC or HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def serve_as(found: Principal) -> None:
 
 @contextmanager
 def served_as(found: Principal) -> Iterator[None]:
-    """For as long as the block lasts: a server may serve several calls in one task."""
+    """Serve this caller within the block, since one task may serve several calls in turn."""
     before = _principal.set(found)
     try:
         yield
@@ -38,8 +38,8 @@ def served_as(found: Principal) -> Iterator[None]:
 
 
 def context_of(found: Principal) -> Context:
-    """A context that serves this caller. A thread of a pool runs its work in it, so that the
-    next call on that thread finds nothing of this one."""
+    """A context that serves this caller, for work on a thread of a pool: the next call on that
+    thread finds nothing of this one."""
     context = copy_context()
     context.run(serve_as, found)
     return context

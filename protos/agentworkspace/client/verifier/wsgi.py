@@ -39,9 +39,10 @@ _CORRELATION: Final = f"HTTP_{CORRELATION_KEY.upper().replace('-', '_')}"
 
 
 class BearerWrapper:
-    """`requirements`: path prefix to what its callers' tokens must be; None: no token needed.
+    """Admits requests by their token.
 
-    The verifier starts with the first request that needs it, so that a server may fork its
+    `requirements` maps a path prefix to what the tokens of its callers must be; None: no token
+    needed. The verifier starts with the first request that needs it, so that a server can fork its
     workers before. `domain` is that of its refusals.
     """
 
@@ -76,7 +77,7 @@ class BearerWrapper:
         return _Within(context, context.run(self._app, environ, start_response))
 
     def close(self) -> None:
-        """End the verifier. The next request would start another."""
+        """Close the verifier; another request would start a new one."""
         with self._starting:
             verifier, self._verifier = self._verifier, None
         if verifier is not None:
@@ -96,7 +97,7 @@ class BearerWrapper:
 
 
 class _Within:
-    """A response whose every part is made in the request's own context."""
+    """A response whose parts are all produced in the context of the request."""
 
     def __init__(self, context: Context, response: Iterable[bytes]) -> None:
         self._context = context
