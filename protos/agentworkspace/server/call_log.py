@@ -32,13 +32,13 @@ _TROUBLES: Final = frozenset(
 )
 
 
-# Of one method and reason: somebody who calls in a storm must not fill the disk. The metrics
-# count them all.
+# For each method and reason, so that a storm of refused calls does not fill the disk. The metrics
+# count every call.
 LINES_A_SECOND: Final = 10
 
 
 class _Sample:
-    """The refusals of one reason within a second; `unlogged` since the last line."""
+    """Refusals of one reason: logged in this second, and `unlogged` since the last line."""
 
     __slots__ = ("began", "logged", "unlogged")
 
@@ -59,10 +59,10 @@ class _Sample:
 
 
 class CallLog:
-    """The lines and counts of one method. Its own trouble never becomes the call's.
+    """The log lines, counts and spans of one method's calls. A failure to log never fails the call.
 
-    Every fault has its line, and of refusals a sample: a line says how many of its kind had
-    none since the last (`unlogged`).
+    Every fault is logged. Refusals are sampled: `unlogged` in a line says how many of its kind had
+    no line since the one before.
     """
 
     __slots__ = ("_logger", "_method", "_metrics", "_samples", "_success")
@@ -72,7 +72,7 @@ class CallLog:
         self._logger = logger
         self._metrics = metrics
         self._samples: defaultdict[str, _Sample] = defaultdict(_Sample)
-        # Found out once: building a line that the level drops costs as much as the edge's rest.
+        # Decided once: building a line that the level drops costs as much as the rest of the edge.
         self._success = logger.info
         if quiet:
             enabled = getattr(logger, "is_enabled_for", None)
@@ -139,7 +139,7 @@ class CallLog:
             )
 
     def _sampled(self, kind: str) -> dict[str, int] | None:
-        """What the line says of those that had none; None when this one has none either."""
+        """The `unlogged` field of this line, if there is any; None when the line is not written."""
         sample = self._samples[kind]
         if not sample.wants(time.monotonic()):
             return None
@@ -158,7 +158,7 @@ class CallLog:
 
 
 def _inside(error: BaseException | None) -> str | None:
-    """The chain of causes in one line; redaction runs over it like over everything else."""
+    """The chain of causes in one line, which the log redacts like everything else."""
     parts: list[str] = []
     while error is not None and len(parts) < 4:
         parts.append(f"{type(error).__name__}: {error}")

@@ -11,7 +11,7 @@ from agentworkspace.core import tracing
 from agentworkspace.rpc.calls import Call
 from agentworkspace.rpc.redaction import scrub_text
 
-# Those that are the server's own trouble; what was wrong with a call is no error of its span.
+# Only the server's own faults make a span an error; a call that was refused rightly does not.
 _OWN: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -19,7 +19,7 @@ _NUMBERS: Final = {code.name: code.value[0] for code in grpc.StatusCode}
 
 
 class CallSpans:
-    """Of one method. Without a `tracer`, a call that brings no context costs a comparison."""
+    """The spans of one method. Without a `tracer` none are made, at almost no cost."""
 
     __slots__ = ("_attributes", "_name", "_tracer")
 
@@ -29,8 +29,9 @@ class CallSpans:
         self._attributes = tracing.call_attributes(method)
 
     def begin(self, traceparent: str | None) -> Span | None:
-        """In the call's own task. Log lines, and calls that are made for this one, belong to the
-        trace that it came with, also where no spans are made.
+        """Start the span, or return None without a tracer; call it in the call's own task.
+
+        In either case log lines, and calls made for this one, belong to the trace that it brought.
         """
         if self._tracer is None:
             if traceparent is not None:
@@ -45,7 +46,7 @@ class CallSpans:
 
 
 def end(call: Call, code: str, reason: str) -> None:
-    """The call was answered so. Its span says no more than its line of the log."""
+    """End the call's span, with no more in it than the call's log line says."""
     span: Span | None = call.span
     if span is None or not span.is_recording():
         return

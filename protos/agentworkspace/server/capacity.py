@@ -8,10 +8,10 @@ from agentworkspace.rpc.policy import Lane
 
 
 class Capacity:
-    """Counts running calls; plain integers, because only the event loop touches them.
+    """Counts running calls. Not locked, because only the event loop touches it.
 
-    When boxes storm, their calls stop at `max_in_flight - control_reserve`; launchers and
-    operators (lane CONTROL) still get in until `max_in_flight`. Streams are counted apart.
+    Boxes and verifiers may hold `max_in_flight - control_reserve` calls; launchers and operators
+    (lane CONTROL) are let in up to `max_in_flight`. Streams are counted apart.
     """
 
     def __init__(self, *, max_in_flight: int, control_reserve: int, max_streams: int) -> None:
@@ -52,7 +52,7 @@ class Capacity:
         return self.in_flight == 0 and self.streams == 0
 
     async def drained(self, patience_seconds: float) -> bool:
-        """Wait until nothing runs any more; False when patience ended first."""
+        """Wait until nothing runs any more; False when that took longer than `patience_seconds`."""
         self._empty = asyncio.Event()
         self._tell_when_empty()
         try:

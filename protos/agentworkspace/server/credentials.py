@@ -1,8 +1,8 @@
 """The credentials file: which secrets name which callers, with which roles and tenants.
 
 `{"callers": [{"name": "…", "roles": ["admin"], "tenants": ["*"], "sha256": ["<hex>"],
-"expires": "2030-01-01T00:00:00Z"}]}`; `expires` is optional, a second sha256 is there for the
-overlap of a rotation. The file holds no secret, only hashes.
+"expires": "2030-01-01T00:00:00Z"}]}`. `expires` is optional; a caller may have two hashes while its
+secret is being rotated. The file holds no secret, only hashes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ _Table = dict[bytes, _Entry]
 
 
 def parse(text: str) -> _Table:
-    """SHA-256 digest to caller. CredentialsInvalid with the place of the first fault."""
+    """The callers by the SHA-256 digest of their secret.
+
+    CredentialsInvalid names the place of the first fault.
+    """
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -72,11 +75,11 @@ def parse(text: str) -> _Table:
 
 
 class CredentialsFile:
-    """Knows callers by their secret; notices within a second that the file changed.
+    """Knows callers by their secret, and notices within a second that the file changed.
 
-    A first load that fails raises CredentialsInvalid or OSError. Later a missing or bad file
-    is logged once and the last good one stays in force: a half-written file locks nobody out.
-    `observe` is told of every change whether it was refused.
+    The constructor raises CredentialsInvalid or OSError. Later a missing or bad file is logged once
+    and the last good one stays in force, so that a half-written file locks nobody out. `observe` is
+    told of every change. `monotonic` and `now` return seconds.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class CredentialsFile:
     def identify(self, secret: str) -> Caller | None:
         """The caller with this secret; None when unknown or expired.
 
-        A clock that is set back brings no expired caller back, until the file is read again.
+        A clock that is set back does not revive an expired caller until the file is read again.
         """
         checked_at = self._monotonic()
         passed = checked_at - self._checked_at

@@ -1,4 +1,4 @@
-"""Documents: google.protobuf.Struct as plain JSON that PostgreSQL can hold."""
+"""Turns a document, a google.protobuf.Struct, into JSON that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXACT: Final = 2**53
 
 
 class _NotJson(ValueError):
-    """The document has no form that a JSON column keeps."""
+    """The document holds a value that a JSON column cannot store."""
 
 
 class _TooDeep(ValueError):
@@ -26,9 +26,10 @@ class _TooDeep(ValueError):
 
 
 def read(fields: RequestFields, document: Struct, field: str, *, deepest: int) -> Json:
-    """The document as JSON. Too large, too deep, or with a value that JSON lacks: a violation.
+    """The document as JSON data; `{}`, and a violation of `field`, when it cannot be stored.
 
-    protobuf reads 100 messages deep, and a level of a document takes three of them.
+    That is so when it is larger than LARGEST_BYTES, nests deeper than `deepest` levels, or has a
+    value that JSON lacks. protobuf itself parses 100 messages deep: about 33 levels of a document.
     """
     if document.ByteSize() > LARGEST_BYTES:
         fields.refuse(field, f"must be at most {LARGEST_BYTES} bytes")

@@ -1,8 +1,9 @@
-"""The outermost layer of a server: nothing reaches a servicer, or a client, past it.
+"""The outermost layer of a server, which every request and every answer passes.
 
-It sees raw bytes in both directions, so that no failure is left for gRPC to word. In this
-order: room, deadline, size and shape of the bytes, identity and role; then the servicer under
-the remaining time; then the answer, or the one translation of whatever was raised.
+It sees raw bytes in both directions, so that no failure is left for gRPC to word. For a call it
+checks, in this order: capacity, deadline, size and shape of the bytes, identity and role. Then it
+runs the servicer within the remaining time, and sends the answer, or the one translation of
+whatever was raised.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ Translate = Callable[[Exception], RpcFailure]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
-    """`unary_ceiling_seconds` bounds calls whose client set no, or a longer, deadline.
+    """Limits of the edge.
 
-    `shares` bounds what one caller and one tenant hold at a time, `strangers_...` how many calls
-    with an unknown credential an address may make at once and a second, and all together.
+    `domain` is that of every ErrorInfo. `unary_ceiling_seconds` bounds calls whose client set no
+    deadline, or a later one. `shares` bounds what one caller and one tenant hold at a time.
+    `strangers_burst` and `strangers_per_second` bound the calls with an unknown credential from one
+    address, `strangers_total_*` those from all addresses together.
     """
 
     domain: str
@@ -65,9 +68,9 @@ class Edge:
     """What every call of our services passes on its way in and out.
 
     `authenticate` maps a presented secret to a caller, or None. `translate` maps any exception
-    that a servicer let out to the failure which the client may see. `rejected` is told of every
-    credential that nobody knows: from which address, at which method. None of them may block.
-    Servicers are async functions and async generators; they raise, and never touch the
+    that a servicer raised to the failure which the client may see. `rejected` is called with the
+    address and the method of every call that presents an unknown credential. None of the three may
+    block. Servicers are async functions and async generators; they raise, and never touch the
     context's trailing metadata.
     """
 
@@ -120,10 +123,11 @@ class Edge:
         *,
         listener: Listener | None = None,
     ) -> frozenset[str]:
-        """Put servicers behind the edge, and the edge before the server; the names it answers.
+        """Add servicers to a server, behind the edge; returns the full names of their methods.
 
-        Each adder is what generated code calls `add_XServicer_to_server`, with its servicer.
-        PolicyIncomplete when a method has no line in the table. Call it once a server.
+        Each adder is a generated `add_XServicer_to_server` with its servicer bound. With a
+        `listener`, only the methods that the policy has there are added. PolicyIncomplete when a
+        method has no line in the table. Call it once for each server.
         """
         collected = Collected()
         for add in adders:
@@ -143,13 +147,15 @@ class Edge:
         return frozenset(handlers)
 
     def max_request_bytes(self, listener: Listener | None) -> int:
-        """What is larger is refused. No box has more to say than the least of the limits."""
+        """The largest request, in bytes, that is not refused; less at the boxes' listener."""
         limit = self.settings.max_request_bytes
         return min(limit, BOXES_MAX_REQUEST_BYTES) if listener is Listener.BOXES else limit
 
     def close(self) -> None:
-        """From now on every new call is told UNAVAILABLE SHUTTING_DOWN, and so is every open
-        stream; unary calls that run go on to their end."""
+        """From now on answer SHUTTING_DOWN to every new call and every open stream.
+
+        Unary calls that run go on to their end.
+        """
         self._around.close()
 
     def _rule(self, method: str, handler: Handler) -> Rule:
@@ -176,7 +182,7 @@ class Edge:
 
 
 def _counted_ids() -> Callable[[], str]:
-    """Ids need to differ, not to be secret: a random start and a count are enough, and cheap."""
+    """Correlation ids of a random start and a count: they must differ, but need not be secret."""
     start = os.urandom(6).hex()
     count = itertools.count(1)
     return lambda: f"{start}-{next(count):x}"

@@ -1,4 +1,4 @@
-"""The failures that the edge itself finds, in the words of the service behind it."""
+"""The failures that the edge itself raises, with the ErrorInfo domain of the service behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARE_RETRY_AFTER: Final = timedelta(seconds=1)
 
 
 class EdgeFailures:
-    """Makes them. `domain` is the service's, as its ErrorInfo carries it."""
+    """Makes each of them. `domain` is the service's, as its ErrorInfo carries it."""
 
     def __init__(self, *, domain: str) -> None:
         self._domain = domain

@@ -1,4 +1,4 @@
-"""One method of a service as the edge serves it: made once, called for every call."""
+"""One method of a service as the edge serves it; see `edge.py` for the order of its checks."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in the type
 StatusCode = grpc.StatusCode
 
 
-# What a look-up says of somebody whom nobody knows.
+# The codes with which a caller whose credential is unknown is refused, and which are throttled.
 _OF_STRANGERS: Final = frozenset({StatusCode.UNAUTHENTICATED, StatusCode.NOT_FOUND})
 
-
+# An exception's causes may form a circle, so that following them must end somewhere.
 _LONGEST_CHAIN: Final = 20
 
 
 class _ConnectionGone(Exception):
-    """A message of a stream could not be handed to gRPC; nobody is there to be told."""
+    """A message of a stream could not be handed to gRPC, because its client is gone."""
 
     def __init__(self, inside: grpc.aio.BaseError) -> None:
         super().__init__(type(inside).__name__)
@@ -65,7 +65,7 @@ class EdgeMethod:
         self._rule = rule
         self._tells_id = rule.on_record
         self._max_request_bytes = max_request_bytes
-        # It comes through no door, which would have kept what it presents.
+        # Its calls do not pass a `Door`, which would have kept their metadata.
         self._registered = rule.crowd
         self._around = around
         self._spans = spans
@@ -135,15 +135,15 @@ class EdgeMethod:
             call_metadata.arrive(context.invocation_metadata() or ())
         secret, given, traceparent = call_metadata.read()
         correlation_id = calls.correlation_id_of(given, self._around.new_correlation_id)
-        # None or astronomically large, by version of grpcio, when the client set none.
+        # When the client set no deadline, None or astronomically large, by version of grpcio.
         budget: float | None = context.time_remaining()
         if budget is None or budget > ceiling_seconds:
             budget = ceiling_seconds
         call = Call(self._name, correlation_id, now + budget)
         call.span = self._spans.begin(traceparent)
         calls.enter(call)
-        # Set before anything can fail: whatever happens next, the id goes back. But of a call that
-        # goes well and leaves no trace nobody could find it again, but for whoever sent it.
+        # Set before anything can fail, so that the id goes back whatever happens. It is left out
+        # where the server chose it and a success leaves no trace: nothing could be found by it.
         if correlation_id is given or self._tells_id:
             context.set_trailing_metadata(((CORRELATION_KEY, correlation_id),))
         return call, secret
@@ -178,8 +178,8 @@ class EdgeMethod:
         elif not rule.admits(call.caller):
             if not rule.for_tokens_only:
                 raise failures.role_required(rule.roles)
-            # A caller's secret is no token, and its roles count for nothing here: the command
-            # says so, as of any other secret.
+            # Only workspace tokens may call this, and a caller's secret is none: the command
+            # refuses it like any other text that is no token.
             call.caller = None
             call.bearer = Secret(secret)
 
@@ -205,11 +205,11 @@ class EdgeMethod:
         if isinstance(error, _ConnectionGone):
             self._log.abandoned(call, started, StatusCode.CANCELLED.name, error)
             raise error.inside
-        if isinstance(error, grpc.aio.AbortError):  # already answered
+        if isinstance(error, grpc.aio.AbortError):  # the servicer has answered already
             self._log.abandoned(call, started, _code_of(context), error)
             raise error
         if too_late and isinstance(error, Exception | asyncio.CancelledError):
-            # Whatever it raised on the way out, the deadline is why.
+            # The deadline cancelled it, whatever it raised on its way out.
             await self._refuse(
                 self._around.failures.deadline(self._name), call, context, started, error
             )
@@ -230,8 +230,8 @@ class EdgeMethod:
         if task is not None and task.cancelling():
             self._log.abandoned(call, started, self._hung_up(call).code.name, error)
             raise error
-        # Not this call was cancelled but something it waited for. Passing that on would leave
-        # the client without any answer, so it is a fault like any other.
+        # Not this call but something that it awaited was cancelled. Raised, that would leave the
+        # client without an answer, so it is a fault like any other.
         failures = self._around.failures
         failure = failures.shutting_down() if self._around.closing else failures.internal()
         await self._refuse(failure, call, context, started, error)
@@ -251,8 +251,8 @@ class EdgeMethod:
                 failure.code, public_message(failure), to_trailing(failure, call.correlation_id)
             )
         except grpc.aio.AbortError as answered:
-            # gRPC keeps it with the call, and it keeps the call's frames: once it has got there,
-            # they go at once and not with some late collection.
+            # gRPC keeps this error with the call, and its traceback keeps the call's frames. They
+            # are dropped as soon as gRPC has it, and not by some later garbage collection.
             asyncio.get_running_loop().call_soon(_let_go, answered)
             raise
         raise AssertionError("gRPC's abort always raises")
@@ -260,8 +260,10 @@ class EdgeMethod:
     def _slowed(
         self, failure: RpcFailure, error: Exception, call: Call, context: Context, now: float
     ) -> RpcFailure:
-        """The failure, or RATE_LIMITED for strangers who come too often. Whoever showed anything
-        that was issued here is none.
+        """The failure, or RATE_LIMITED when a stranger comes too often.
+
+        A stranger is a caller whose credential is unknown; whoever presented something that was
+        issued here (`Refusal.recognised`) is not one.
         """
         if failure.code not in _OF_STRANGERS or call.caller is not None:
             return failure
@@ -308,7 +310,7 @@ async def _send(context: Context, payload: bytes) -> None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Let go of the frames an exception and its causes passed: they hold the call's request."""
+    """Drop the tracebacks of an exception and its causes: their frames hold the call's request."""
     for _ in range(_LONGEST_CHAIN):
         if error is None:
             return
@@ -317,7 +319,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _is_unwritten(error: NotImplementedError) -> bool:
-    """Raised by a generated servicer's placeholder, not somewhere inside a written method."""
+    """Whether a generated servicer's placeholder raised it, and not a method of ours."""
     traceback = error.__traceback__
     innermost = ""
     while traceback is not None:

@@ -1,4 +1,4 @@
-"""grpc.health.v1 with all of its methods: grpcio's own servicer has no List."""
+"""grpc.health.v1 with all of its methods, of which grpcio's own servicer lacks List."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing_extensions import override
 
 # Its type stubs have no List either.
 _pb: Final[Any] = health_pb2
-# Nobody needs a credential to watch, so there must be an end to it.
+# Watch needs no credential, so the number of its streams must have a limit.
 MOST_WATCHERS: Final = 256
 
 
 class Health(health.aio.HealthServicer):
-    """Answers how these services, by their names, are doing."""
+    """The health of services, each by its full name; `""` is the server's own."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()

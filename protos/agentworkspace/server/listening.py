@@ -19,15 +19,15 @@ from agentworkspace.core.watched_files import Signature, signature
 
 
 class ListenRefused(ValueError):
-    """The listener would be open to strangers, or the address is not one."""
+    """The server cannot or must not listen there. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTls:
     """PEM files. With `client_ca_file`, only clients with a certificate of that CA get in.
 
-    They are read again by the first connection after a change, because certificates are renewed
-    in place; files that cannot be read, or do not fit each other, leave the last ones in force.
+    The first connection after a change reads the files again, because certificates are renewed in
+    place. Files that cannot be read, or do not fit each other, leave the previous ones in force.
     """
 
     certificate_file: Path
@@ -35,7 +35,10 @@ class ServerTls:
     client_ca_file: Path | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
-        """OSError when a file cannot be read, PemInvalid when one is empty."""
+        """Credentials that follow the files.
+
+        OSError when one cannot be read, PemInvalid when one is empty.
+        """
         seen = self._signatures()
         first = self._configuration()
 
@@ -59,8 +62,10 @@ class ServerTls:
         )
 
     def require_usable(self) -> None:
-        """ListenRefused when certificate and key are not PEM files that belong together, or the
-        authorities of clients are none; OSError when one cannot be read. gRPC itself says nothing.
+        """Raise ListenRefused unless certificate and key belong together and the client CA is one.
+
+        gRPC itself would accept any files and then fail every handshake. OSError when a file cannot
+        be read.
         """
         try:
             require_pair(self.certificate_file, self.key_file)
@@ -79,7 +84,10 @@ class ServerTls:
 
 
 def is_loopback(listen: str) -> bool:
-    """`127.0.0.0/8`, `::1`, `localhost` and unix sockets; any other name may be anywhere."""
+    """Whether only this machine reaches it: `127.0.0.0/8`, `::1`, `localhost`, or a unix socket.
+
+    ListenRefused when it is not `host:port`.
+    """
     if listen.startswith(("unix:", "unix-abstract:")):
         return True
     host, separator, port = listen.rpartition(":")
@@ -95,7 +103,7 @@ def is_loopback(listen: str) -> bool:
 
 
 def require_protection(listen: str, *, tls: ServerTls | None, insecure: bool) -> None:
-    """ListenRefused for plain text off loopback, unless that was asked for."""
+    """Raise ListenRefused for plain text off loopback, unless `insecure` asks for it."""
     if tls is None and not insecure and not is_loopback(listen):
         raise ListenRefused(
             f"{listen} is not loopback: name a certificate (…_TLS_CERTIFICATE_FILE) and its key"
@@ -108,8 +116,8 @@ def bind(
 ) -> int:
     """Open the listener and return its port (useful with port 0).
 
-    ListenRefused for plaintext off loopback without `insecure`, for TLS files that are of no use,
-    and for an address in use.
+    ListenRefused for plain text off loopback without `insecure`, for TLS files that cannot be used,
+    and for an address that is in use or is not this machine's.
     """
     require_protection(listen, tls=tls, insecure=insecure)
     if tls is not None:

@@ -14,7 +14,7 @@ from agentworkspace.core import tracing
 from agentworkspace.rpc.calls import current_correlation_id
 from agentworkspace.rpc.redaction import Clean, redact_event
 
-# Built once: json.dumps makes an encoder of its own for every call with options.
+# Built once, because json.dumps with options makes a new encoder for every call.
 _ENCODER: Final = json.JSONEncoder(default=repr)
 
 LEVELS: Final = {
@@ -67,8 +67,9 @@ def configure(*, as_json: bool = True, level: str = "info", stream: TextIO | Non
 
 
 def _is_no_hang_up(record: logging.LogRecord) -> bool:
-    """Whether a line is to be kept. gRPC's error of an answer that found nobody there is not: its
-    call has a line of its own, and strangers with short deadlines could fill the disk.
+    """Whether to keep a line: not gRPC's error about an answer whose client has hung up.
+
+    That call has a log line of its own, and strangers with short deadlines could fill the disk.
     """
     return not record.getMessage().startswith("ExecuteBatchError raised in core")
 
@@ -76,7 +77,7 @@ def _is_no_hang_up(record: logging.LogRecord) -> bool:
 def bind_ids(
     _logger: object, _level: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """The ids of the call being served, unless the event names one: its own, and the trace's."""
+    """A structlog processor: adds the call's correlation id, unless given, and its trace ids."""
     if "correlation_id" not in event:
         correlation_id = current_correlation_id()
         if correlation_id is not None:

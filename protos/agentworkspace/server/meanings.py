@@ -1,4 +1,4 @@
-"""How each reason travels: its status code, and the recovery of a refusal that names none."""
+"""The status code of each reason, and the recovery of a refusal that names none itself."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _Code = grpc.StatusCode
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A status code, and what a refusal tells its caller to do when it does not say itself."""
+    """A reason's status code, and its recovery where the refusal does not name one."""
 
     code: grpc.StatusCode
     recovery: Recovery
 
 
 def fix(code: grpc.StatusCode) -> Meaning:
-    """The call itself is wrong."""
+    """The meaning of a reason for which the request itself must be changed."""
     return Meaning(code, Recovery.FIX_REQUEST)
 
 
 def retry(code: grpc.StatusCode) -> Meaning:
-    """The same call may succeed later."""
+    """The meaning of a reason after which the same call may succeed later."""
     return Meaning(code, Recovery.RETRY)
 
 
-# A removal and a suspension alone are final by default: whoever knows that a newer box has
-# registered says STOP in the refusal itself.
+# Only a removed or suspended workspace means STOP by default. Where a newer box has replaced this
+# one, the refusal itself says STOP.
 SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     SharedReason.INVALID_REQUEST: fix(_Code.INVALID_ARGUMENT),
     SharedReason.MALFORMED_MESSAGE: fix(_Code.INVALID_ARGUMENT),
@@ -66,7 +66,10 @@ SHARED_MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
 
 
 def failure_of(refusal: Refusal, domain: str, meanings: Mapping[AnyReason, Meaning]) -> RpcFailure:
-    """The refusal as the edge sends it, in the words of the service whose `domain` it is."""
+    """The refusal as a failure of the service with this ErrorInfo `domain`.
+
+    KeyError when `meanings` lacks its reason.
+    """
     meaning = meanings[refusal.reason]
     metadata = dict(refusal.metadata)
     if refusal.violations:
@@ -85,7 +88,7 @@ def failure_of(refusal: Refusal, domain: str, meanings: Mapping[AnyReason, Meani
 
 
 def too_late(method: str) -> Refusal:
-    """The deadline passed while this method, by its full name, was at work."""
+    """The refusal of a call whose deadline passed while its method (by full name) was at work."""
     said = "the deadline passed before the answer was ready"
     if method in CHANGES_NOTHING:
         return Refusal(SharedReason.DEADLINE, f"{said}; call again with more time")

@@ -1,7 +1,7 @@
 """What the edge counts, for Prometheus: rate, errors and duration of each method and caller class.
 
-The numbers are plain integers, touched by the event loop only and read when scraped: the
-client library's own counters take a lock for every call.
+The numbers are plain integers that only the event loop changes, and that are read when scraped,
+because the counters of prometheus_client take a lock for every call.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ NOBODY: Final = "nobody"
 
 
 def caller_class(call: Call, *, bearer_allowed: bool) -> str:
-    """The widest role of a caller; `token` of whoever shows something else where that may be a
-    workspace's token; `nobody` of whoever shows nothing that counts.
+    """The metric label of whoever calls: the widest role of a caller of the credentials file.
+
+    Otherwise `token` when the call presents a secret and the method takes workspace tokens, and
+    `nobody` in all other cases.
     """
     if call.caller is not None:
         return _widest(call.caller.roles)
@@ -47,7 +49,7 @@ def _widest(roles: frozenset[str]) -> str:
 
 
 def expected_classes(rule: Rule) -> list[str]:
-    """Who may call, by the rule."""
+    """The caller classes that a rule lets in."""
     classes = [role for role in _ROLES if rule.any_caller or role in rule.roles]
     if rule.roles and "admin" not in classes:
         classes.append("admin")
@@ -59,18 +61,18 @@ def expected_classes(rule: Rule) -> list[str]:
 
 
 class Numbers:
-    """Of one method, as one class of callers calls it."""
+    """The numbers of one method for one class of callers."""
 
     __slots__ = ("buckets", "finished", "seconds")
 
     def __init__(self) -> None:
-        # A fault is rare: where its series began with it, no query would see that it grew.
+        # A fault is rare, and `rate()` does not see a series that begins with it: begin at 0.
         self.finished = dict.fromkeys((("OK", ""), ("INTERNAL", "ERROR_REASON_INTERNAL")), 0)
         self.buckets = [0] * (len(_BOUNDS_SECONDS) + 1)
         self.seconds = 0.0
 
     def cumulated(self) -> list[tuple[str, float]]:
-        """Histogram buckets as Prometheus wants them: each counts all that are smaller, too."""
+        """(upper bound, count) for each bucket, where each counts all smaller ones too."""
         bounds = [*map(str, _BOUNDS_SECONDS), "+Inf"]
         total = 0
         buckets: list[tuple[str, float]] = []
@@ -91,8 +93,8 @@ class MethodMetrics:
         self.by_class: dict[str, Numbers] = {}
 
     def expect(self, rule: Rule) -> None:
-        """Who may call has numbers from the start."""
-        # A method may stand behind two listeners, of which one takes no tokens.
+        """Begin the series of every class that the rule lets in, all at 0."""
+        # A method may be answered by two listeners, one of which takes no tokens.
         self._bearer_allowed = self._bearer_allowed or rule.bearer_allowed
         for each in expected_classes(rule):
             self.by_class.setdefault(each, Numbers())
@@ -109,7 +111,7 @@ class MethodMetrics:
 
 
 class EdgeMetrics(Collector):
-    """One per process and registry: Prometheus refuses the same names twice.
+    """The collector; one for each process and registry, since Prometheus refuses a name twice.
 
     agentworkspace_rpc_calls_total {method, caller, code, reason}, agentworkspace_rpc_seconds
     {method, caller}, agentworkspace_rpc_running {kind: unary or stream}.
@@ -122,7 +124,7 @@ class EdgeMetrics(Collector):
             registry.register(self)
 
     def for_method(self, method: str, rule: Rule) -> MethodMetrics:
-        """The same ones for each listener that answers the method."""
+        """The metrics of a method, the same object for every listener that answers it."""
         metrics = self._methods.setdefault(method, MethodMetrics(method))
         metrics.expect(rule)
         return metrics

@@ -19,14 +19,14 @@ from agentworkspace.server.throttle import Strangers
 
 @dataclass(slots=True)
 class OpenStream:
-    """A stream being served; `writing` while gRPC has a message of it in hand."""
+    """A stream being served; `writing` while one of its messages is being handed to gRPC."""
 
     writing: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """What all methods behind one edge share."""
+    """What all methods behind one edge share; the fields are explained at `Edge`."""
 
     failures: EdgeFailures
     authenticate: Callable[[str], Caller | None]
@@ -34,7 +34,6 @@ class Surroundings:
     capacity: Capacity
     shares: Shares
     strangers: Strangers
-    # Told of every credential that nobody knows: from which address, at which method.
     rejected: Callable[[str, str], None]
     unary_ceiling_seconds: float
     overload_retry_after: timedelta
@@ -47,9 +46,10 @@ class Surroundings:
     def close(self) -> None:
         self.closing = True
         for task, stream in tuple(self.streams.items()):
-            if not stream.writing:  # gRPC takes no status while a message is under way
+            # gRPC takes no status while a message is being written; the stream looks afterwards.
+            if not stream.writing:
                 task.cancel()
 
     def is_being_closed(self, task: asyncio.Task[Any]) -> bool:
-        """The task serves a stream that `close` has cancelled."""
+        """Whether the task serves a stream that `close` has cancelled."""
         return self.closing and task in self.streams

@@ -1,6 +1,6 @@
 """Server reflection in both versions: v1, which clients ask for first, and v1alpha.
 
-The two differ in nothing but their names, and grpcio ships the older one only.
+grpcio has only v1alpha, from which v1 is made here: the two differ in nothing but their names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha.reflection import aio
 
 from agentworkspace.server.routing import Collected, Handler
 
-# Nobody needs a credential to look, so there must be an end to it.
+# Reflection needs no credential, so the number of its streams must have a limit.
 MOST_LOOKING: Final = 64
 _OLDER: Final = "grpc.reflection.v1alpha"
 _NEWER: Final = "grpc.reflection.v1"
@@ -32,10 +32,10 @@ _NEWER: Final = "grpc.reflection.v1"
 def handlers(
     services: Iterable[ServiceDescriptor], answered: Collection[str]
 ) -> dict[str, Handler]:
-    """Both versions' methods by full name; they show the answered methods of `services` alone."""
+    """The handlers of both versions by full name. They show only the methods in `answered`."""
     pool, shown = shown_by((*services, *_OWN), answered)
     collected = Collected()
-    # Untyped, because both only stand in for what they are taken for.
+    # Untyped, because both only quack like the pool and the server that are wanted.
     untyped: Any = _FindsMethods(pool)
     add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
     add(_Bounded(aio.ReflectionServicer(shown, pool=untyped)), collected)
@@ -47,7 +47,7 @@ def handlers(
 
 
 class _Bounded:
-    """grpcio's own servicer, for so many at a time."""
+    """grpcio's own servicer, for at most MOST_LOOKING streams at a time."""
 
     def __init__(self, servicer: Any) -> None:
         self._servicer = servicer
@@ -116,13 +116,13 @@ _OWN: Final[tuple[Any, ...]] = (
 def shown_by(
     services: Iterable[ServiceDescriptor], answered: Collection[str]
 ) -> tuple[DescriptorPool, tuple[str, ...]]:
-    """A pool with the answered methods alone, and the names of the services that have any.
+    """A pool with only the answered methods, and the names of the services that have any.
 
     `answered` are full names as on the wire: `/package.Service/Method`.
     """
     pool = DescriptorPool()
     added: set[str] = set()
-    # What a failure carries: clients ask for it by name.
+    # The types in the details of a failure, which clients look up by name.
     for details in (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR):
         _add(pool, details, answered, added)
     names: list[str] = []
@@ -136,7 +136,7 @@ def shown_by(
 def _add(
     pool: DescriptorPool, file: FileDescriptor, answered: Collection[str], added: set[str]
 ) -> None:
-    """A file after those that it needs."""
+    """Add a file, with its answered methods only, after the files that it imports."""
     if file.name in added:
         return
     added.add(file.name)

@@ -1,8 +1,8 @@
 """Reads the fields of one request and collects what is wrong with them.
 
-A method that finds a violation notes it and returns a placeholder, so that the remaining
-fields are read too; `finish` then refuses with all of them. Nothing may be done with what was
-read before `finish` has returned.
+A method that finds a violation notes it and returns a placeholder, so that the remaining fields
+are read too; `finish` then refuses with all of them. Until `finish` has returned, what was read
+must not be used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_PAGE_TOKEN: Final = 1024
 
 
 class RequestFields:
-    """What requests of both services have; each service adds fields of its own kinds."""
+    """Reads the kinds of fields that both services have; each service's subclass adds its own."""
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []
@@ -34,7 +34,7 @@ class RequestFields:
         self._violations += violations
 
     def finish(self, read: T) -> T:
-        """What was read; INVALID_REQUEST if anything was wrong."""
+        """Return `read`, or raise INVALID_REQUEST if any field was wrong."""
         refuse_shape(self._violations)
         return read
 
@@ -46,7 +46,7 @@ class RequestFields:
         return text
 
     def id_range(self, prefix: str, field: str) -> tuple[str, str] | None:
-        """The first and the last id that begin so; None for any."""
+        """The first and the last id that begin with `prefix`; None for an empty one."""
         found = ids.uuids_beginning_with(prefix)
         if prefix and found is None:
             self.refuse(field, ids.PREFIX_WANTED)
@@ -61,7 +61,7 @@ class RequestFields:
         return TenantId(text)
 
     def sha256_hex(self, text: str, field: str) -> str | None:
-        """A hash that the caller made; None when the server shall make the secret."""
+        """The hash of a secret that the caller made; None when it left that to the server."""
         if text and not ids.is_sha256_hex(text):
             self.refuse(field, ids.SHA256_WANTED)
             return None
@@ -85,7 +85,7 @@ class RequestFields:
         return max(number, 0)
 
     def page_size(self, number: int) -> int:
-        """The default for 0; a larger page than allowed is cut, not refused."""
+        """The size of a page: DEFAULT_PAGE for 0, and never more than LARGEST_PAGE."""
         return min(self.at_least_zero(number, "page_size"), LARGEST_PAGE) or DEFAULT_PAGE
 
     # Enums
@@ -112,7 +112,7 @@ class RequestFields:
     ) -> T | None:
         """A word that comes as an enum in `field`, or as text in the deprecated `text_field`.
 
-        None when neither is given. Of two that differ neither is believed.
+        None when neither is given; a violation when both are and differ.
         """
         words = {str(word): word for word in names.values()}
         named = self.optional_named(number, field, names)

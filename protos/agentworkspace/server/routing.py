@@ -1,10 +1,11 @@
-"""How a call finds its method: generated code adds it here, and it goes one of two ways.
+"""How a call finds its method: by registration with the aio server, or through a `Door`.
 
-A method that is registered with the aio server has a queue of its own there: no other waits behind
-its calls or is shed with them. But the server keeps a pending accept for each, and sorts through
-all of them at every call. So only those are registered that boxes and verifiers call, and health's
-check; the control plane's share a door and its queue, and get through when the others storm. Calls
-of methods that do not exist come to that door, too: only a network policy keeps strangers away.
+A registered method has a queue of its own inside gRPC, so that no other method's calls wait behind
+it or are shed with it. But the server keeps a pending accept for every registered method, and goes
+through all of them at every call. So only the methods that boxes and verifiers call are
+registered, and health's Check. The methods of the control plane share a `Door` (a generic handler)
+and its one queue, and so get through when boxes storm. Calls of methods that do not exist come to
+that queue too; only a network policy can keep such calls away.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Collected:
-    """Stands in for the server while generated code adds servicers to it.
+    """A stand-in for the server, to which generated code adds its servicers.
 
-    `handlers` has their methods by full name, as on the wire.
+    `handlers` holds their methods by full name, as on the wire.
     """
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
-        """Generated code adds the same methods twice; the registered ones come by name."""
+        """Ignored: generated code adds the same methods a second time below, by name."""
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, Handler]
@@ -44,7 +45,7 @@ class Collected:
 def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
     """Give each of these methods, by full name, a queue of its own.
 
-    Put them behind a door all the same: before grpcio 1.84 this does nothing.
+    Add them to a `Door` as well, because before grpcio 1.84 this does nothing.
     """
     for name, handler in handlers.items():
         _, service, method = name.split("/")
@@ -52,9 +53,9 @@ def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
 
 
 class Door(grpc.GenericRpcHandler):
-    """Finds the method of a call, in the call's own task, and keeps what the call presents.
+    """Finds the method of a call, in the call's own task, and keeps the call's metadata.
 
-    Not an interceptor, which costs two coroutines a call.
+    It is not an interceptor, because that would cost two coroutines for every call.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
@@ -65,4 +66,4 @@ class Door(grpc.GenericRpcHandler):
         handler = self._handlers.get(handler_call_details.method)
         if handler is not None:
             call_metadata.arrive(handler_call_details.invocation_metadata)
-        return handler  # None: the next door, and in the end UNIMPLEMENTED
+        return handler  # None: gRPC asks the next generic handler, and then says UNIMPLEMENTED

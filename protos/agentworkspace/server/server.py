@@ -28,10 +28,11 @@ _HEALTH: Final[Any] = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# Long enough for most calls to end; longer would hold clients here that could go elsewhere.
+# How long a stop waits before it tells gRPC: long enough for most calls to end, and no longer,
+# because clients could go to other replicas meanwhile.
 _HANDOVER_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 0.3
-# Below the first nothing is lost: fewer calls at once are no storm.
+# Calls waiting in one of gRPC's queues: above the first number some are shed, above the second all.
 _WAITING: Final = 700
 _WAITING_AT_MOST: Final = 1000
 # Allocations before a collection, and how often the next older generations join in.
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A servicer's place: its descriptor, and what adds it to a server.
+    """A servicer to serve: its descriptor, and the function that adds it to a server.
 
     `Mount(pb.DESCRIPTOR.services_by_name["X"], partial(add_XServicer_to_server, servicer))`
     """
@@ -53,15 +54,17 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`drain_seconds`: how long running calls get to finish after a stop.
-    `lame_duck_seconds`: how long new calls are still taken after health said NOT_SERVING, so
-    that load balancers can look away first.
-    `control_listen`: with it the first listener answers boxes alone, and this one the control
-    plane alone, under its own TLS: so that only the latter is asked for certificates.
+    """How a server listens, and how it ends.
+
+    `drain_seconds`: how long running calls get to finish after a stop.
+    `lame_duck_seconds`: how long new calls are still taken after health said NOT_SERVING, so that
+    load balancers stop sending them first.
+    `control_listen`: with it, `listen` answers boxes alone and this one the control plane alone,
+    under its own TLS, so that only the control plane is asked for client certificates.
     `max_connection_age_seconds`: after that long, give or take a tenth, a client is told to
-    connect again, so that it finds other replicas; what runs gets `connection_grace_seconds`.
-    `accept_compression`: without it gRPC refuses compressed requests before anybody here sees
-    them, with a bare UNIMPLEMENTED.
+    connect again, so that it finds other replicas; running calls get `connection_grace_seconds`.
+    `accept_compression`: without it gRPC itself refuses compressed requests, with a bare
+    UNIMPLEMENTED.
     """
 
     listen: str
@@ -81,7 +84,10 @@ class ServerSettings:
 
 
 class RpcServer:
-    """Built complete, and refused when its policy table is not; health starts NOT_SERVING."""
+    """The server, or two, one for each listener. Health starts NOT_SERVING.
+
+    PolicyIncomplete unless the policy table has exactly the methods of the mounted services.
+    """
 
     def __init__(self, settings: ServerSettings, edge: Edge, mounts: Sequence[Mount]) -> None:
         require_total(edge.policy, (mount.descriptor for mount in mounts))
@@ -94,12 +100,12 @@ class RpcServer:
             self._servers = [self._make(None)]
         else:
             self._servers = [self._make(Listener.BOXES), self._make(Listener.CONTROL)]
-        # Of the control plane's own listener, once that listens.
+        # The port of the control plane's own listener, once it listens.
         self.control_port: int | None = None
         self._stopped = False
 
     async def start(self) -> int:
-        """Listen, and return the port. ListenRefused when that must not or cannot be."""
+        """Listen, and return the first listener's port. ListenRefused when that is not possible."""
         await self.set_health(serving=False)
         settings = self._settings
         main, *control = self._servers
@@ -122,10 +128,10 @@ class RpcServer:
             await self._health.set(each, status)
 
     async def stop(self) -> None:
-        """Health NOT_SERVING for good, streams ended, running calls finished or cut, closed.
+        """Stop: health says NOT_SERVING for good, streams end, running calls finish or are cut.
 
-        First the edge refuses what is new with a reason, and only then gRPC is told to stop:
-        it would break off calls that arrive before its clients heard of it, without one.
+        The edge refuses new calls with a reason for a while before gRPC is told to stop, because
+        gRPC would break off calls from clients that have not heard of it yet, without a reason.
         """
         if self._stopped:
             return
@@ -138,11 +144,11 @@ class RpcServer:
         closing = asyncio.ensure_future(self._stop_all(self._settings.drain_seconds))
         while not closing.done():
             await self._edge.capacity.drained(self._settings.drain_seconds)
-            # Last answers are still on their way to the wire, and last arrivals to the edge.
+            # The last answers may not be sent yet, and the last arrivals not be at the edge yet.
             await asyncio.wait({closing}, timeout=_LINGER_SECONDS)
             if self._edge.capacity.is_empty:
                 break
-        # What still runs is out of the edge's sight: health watchers, which never end alone.
+        # What still runs does not pass the edge: health watchers, which never end by themselves.
         await self._stop_all(None)
         await closing
 
@@ -150,7 +156,7 @@ class RpcServer:
         await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers))
 
     def _make(self, listener: Listener | None) -> grpc.aio.Server:
-        """A server of the methods that this listener answers; None: of all."""
+        """A server with the methods that this listener answers; None: with all of them."""
         options = _options(self._settings, self._edge.max_request_bytes(listener))
         server = grpc.aio.server(options=options)
         answered = self._edge.mount(
@@ -160,11 +166,12 @@ class RpcServer:
         return server
 
     def _add_infrastructure(self, server: grpc.aio.Server, answered: frozenset[str]) -> None:
-        """Health and reflection, past the edge."""
+        """Add health and reflection, which do not pass the edge."""
         # Untyped, because it only stands in for a server.
         collected: Any = Collected()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
-        # Whatever storms, even calls of no method: who is watched must not seem dead.
+        # Registered, so that the server does not seem dead to health checks while a storm of any
+        # calls, even of unknown methods, fills the other queues.
         register(server, {_CHECK: collected.handlers[_CHECK]})
         if self._settings.reflection:
             own = (mount.descriptor for mount in self._mounts)
@@ -189,8 +196,8 @@ def stop_event() -> Iterator[asyncio.Event]:
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a service's main coroutine on uvloop."""
-    # What is imported by now stays: the collector need not look at it again and again, and calls
-    # leave few cycles behind.
+    # The garbage collector need not scan what is imported by now, which stays; and it may run
+    # seldom, because calls leave few cycles behind.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
@@ -200,28 +207,28 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def _options(settings: ServerSettings, max_request_bytes: int) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.so_reuseport", int(settings.reuse_port)),
-        # The edge names what is larger than its limit; gRPC ends what is twice as large, unread.
+        # The edge refuses larger requests than its limit with a reason. Only those of more than
+        # twice the limit are cut off by gRPC, unread.
         ("grpc.max_receive_message_length", 2 * max_request_bytes),
         ("grpc.max_send_message_length", settings.max_answer_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams_per_connection),
-        # What waits to be accepted, in each queue: beyond the first number gRPC sheds some calls,
-        # beyond the second all. With its own 1000 and 3000 calls wait for most of a second.
+        # With gRPC's own limits of 1000 and 3000, calls would wait for most of a second.
         ("grpc.server.max_pending_requests", _WAITING),
         ("grpc.server.max_pending_requests_hard_limit", _WAITING_AT_MOST),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
-        # Clients of ours ping every 30 s, also while idle; the default calls that abuse. Who
-        # pings oftener than this is cut off after two warnings.
+        # Our clients ping every 30 s, also while idle, which gRPC's default treats as abuse. A
+        # client that pings more often than every 10 s is cut off after two strikes.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),
         ("grpc.keepalive_permit_without_calls", 1),
         # gRPC spreads the age by a tenth to either side, so that not all come back at once.
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
-        # Who says nothing at all for this long is told the same.
+        # A connection without any call for this long is ended in the same way.
         ("grpc.max_connection_idle_ms", _IDLE_MS),
         ("grpc.max_connection_age_grace_ms", int(settings.connection_grace_seconds * 1000)),
     ]
     if not settings.accept_compression:
-        # A few kilobytes can unpack to megabytes. Bit 0: as it is.
+        # A few kilobytes can unpack to megabytes. Only bit 0 is set: no compression.
         options.append(("grpc.compression_enabled_algorithms_bitset", 1))
     return options

@@ -1,8 +1,8 @@
-"""How much of the room at the edge one caller, and one tenant, may hold at a time.
+"""How much of the edge's capacity one caller, and one tenant, may hold at a time.
 
-Callers of the credentials file only: boxes are not known here, and are many. Callers that may
-act for the same tenants share one tenant's share. Plain integers, because only the event loop
-touches them.
+This concerns callers of the credentials file only; boxes are many, and the edge does not know them
+apart. Callers with the same set of tenants share the limit per tenant. Nothing is locked, because
+only the event loop touches it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from agentworkspace.rpc.errors import RpcFailure
 # Callers come and go with the credentials file; beyond this many the idle ones are forgotten.
 _MOST_CALLERS: Final = 10_000
 
-
-# From whose share it is, of what, and how much that is, to the failure to raise.
+# (whose: "caller" or "tenant", what: "calls" or "streams", the limit) -> the failure to raise.
 Refused = Callable[[str, str, int], RpcFailure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLimits:
-    """Calls and streams that run at once."""
+    """How many calls and streams may run at once."""
 
     calls_per_caller: int = 512
     calls_per_tenant: int = 256
@@ -41,7 +40,7 @@ class _Counts:
 
 
 class Share:
-    """What one caller holds, and with it its tenants."""
+    """What one caller holds; `tenants` is shared by all callers with the same tenants."""
 
     __slots__ = ("own", "tenants")
 
@@ -61,7 +60,7 @@ class Share:
 
 
 class Shares:
-    """Hands them out."""
+    """Counts the running calls and streams of every caller, and refuses those beyond the limits."""
 
     def __init__(self, limits: ShareLimits, refused: Refused) -> None:
         self._limits = limits
@@ -70,7 +69,10 @@ class Shares:
         self._by_tenants: dict[frozenset[str], _Counts] = {}
 
     def enter(self, caller: Caller) -> Share:
-        """One more call. RpcFailure when the caller's or its tenant's share is used up."""
+        """Count one more call; the caller of this calls `leave` on the share when it ends.
+
+        RpcFailure when the caller's or its tenants' share is used up.
+        """
         share, limits = self._by_caller.get(caller) or self._new(caller), self._limits
         own, tenants = share.own, share.tenants
         if own.calls >= limits.calls_per_caller:
@@ -83,7 +85,7 @@ class Shares:
         return share
 
     def enter_stream(self, caller: Caller) -> Share:
-        """The same as `enter`, for streams."""
+        """The same as `enter` for a stream, which ends with `leave_stream`."""
         share, limits = self._by_caller.get(caller) or self._new(caller), self._limits
         own, tenants = share.own, share.tenants
         if own.streams >= limits.streams_per_caller:

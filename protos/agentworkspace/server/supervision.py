@@ -1,7 +1,7 @@
 """Several processes on one port: forked before anything runs, watched, stopped together.
 
-The parent only holds the port and waits. gRPC survives no fork, so it must not have been
-used here, and no thread may run.
+The parent only holds the port and waits. gRPC does not survive a fork, so it must not be used
+before, and no thread may run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Final
 import structlog
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# A process that ends by itself is started again, but not in a storm.
+# How long to wait before a process that ended by itself is started again.
 PAUSE_SECONDS: Final = 1.0
-# The exit status of a process that would only fail again.
+# A process that exits with this status would only fail again, and is not started again.
 CANNOT_SERVE: Final = 2
 
 
@@ -44,7 +44,7 @@ def reserved(listen: str) -> Iterator[str]:
 
 
 class Supervisor:
-    """Runs `work(index)` in `count` processes; it returns the exit status of each.
+    """Runs `work(index)`, which returns an exit status, in each of `count` processes.
 
     `service` names the log's source: `registry` or `provision`.
     """
@@ -57,7 +57,10 @@ class Supervisor:
         self._log = structlog.get_logger(f"{service}.supervisor")
 
     def run(self) -> int:
-        """Run until a stop signal, or until a process says that it can never serve."""
+        """Run until a stop signal, or until a process exits with CANNOT_SERVE.
+
+        Returns the exit status: 0 when all ended well, CANNOT_SERVE, or else 1.
+        """
         previous = {number: signal.signal(number, self._on_stop) for number in STOP_SIGNALS}
         try:
             for index in range(self._count):
@@ -92,7 +95,7 @@ class Supervisor:
         return worst
 
     def _fork(self, index: int) -> None:
-        # Held back, so that a signal between fork and set-up is not lost on either side.
+        # Signals are blocked, so that none between fork and set-up is lost in either process.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             pid = os.fork()
@@ -112,7 +115,7 @@ class Supervisor:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            # Not sys.exit: what the parent has open is not this process's to close.
+            # Not sys.exit, which would also clean up what belongs to the parent.
             os._exit(code)
 
     def _on_stop(self, _number: int, _frame: types.FrameType | None) -> None:

@@ -1,7 +1,7 @@
-"""How many refusals somebody may have: a token bucket each, in bounded memory.
+"""Limits how often strangers are refused: a token bucket for each key, in bounded memory.
 
-Asked only after a refusal without recognised evidence was decided. A caller that holds evidence
-is never counted here, so strangers can use up nobody's allowance but their own.
+Only calls that are already refused, and presented nothing that was issued here, are counted. So a
+stranger cannot use up the allowance of anybody who holds a valid credential.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ class _Bucket:
 
 
 class Throttle:
-    """`burst` at once, refilled by `per_second`. Times are seconds of a monotonic clock.
+    """Token buckets by key: `burst` at once, refilled by `per_second`.
 
-    A bucket that nobody touched until it must be full again is forgotten.
+    Times are seconds of a monotonic clock. A bucket is forgotten when it must be full again, or
+    when there are more than `most_buckets` and it is the one unused for longest.
     """
 
     def __init__(self, *, burst: int, per_second: float, most_buckets: int = MOST_BUCKETS) -> None:
         self._burst = burst
         self._per_second = per_second
         self._most = most_buckets
-        # The one unused for longest comes first.
+        # Ordered by last use, the oldest first.
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, key: str, now: float) -> timedelta | None:
-        """Take one. None when there was one left; else how long until there is one again."""
+        """Take one token. None when there was one; else how long until there is one again."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = _Bucket(self._burst, now)
@@ -57,7 +58,7 @@ class Throttle:
         return timedelta(seconds=math.ceil((1 - bucket.left) / self._per_second))
 
     def _forget(self, now: float) -> None:
-        """Two at a time: faster than one more a call can come in."""
+        """Forget up to two buckets; two, because each call adds at most one."""
         full_before = now - self._burst / self._per_second
         for _ in range(2):
             oldest = next(iter(self._buckets))
@@ -70,7 +71,7 @@ class Throttle:
 class Strangers:
     """How many calls with an unknown credential an address may make, and all addresses together.
 
-    `peer` is the address as gRPC writes it. Somebody who has a whole /64 of IPv6 is one.
+    `peer` is the address as gRPC writes it. A whole /64 of IPv6 counts as one address.
     """
 
     def __init__(
@@ -85,13 +86,15 @@ class Strangers:
         self._all = Throttle(burst=total_burst, per_second=total_per_second)
 
     def take(self, peer: str, now: float) -> timedelta | None:
-        """Count the call. None when it may be told why it was refused; else when to come back."""
+        """Count the refused call. None when it is within the limits; else how long to stay away."""
         return self._each.take(address_of(peer), now) or self._all.take("", now)
 
 
 def address_of(peer: str) -> str:
-    """`ipv4:192.0.2.1:4711` and `ipv6:%5B::ffff:192.0.2.1%5D:4711` as `192.0.2.1`; of any other
-    address of IPv6 the first half.
+    """The address of a peer as gRPC writes it; of an IPv6 address only the first 64 bits.
+
+    `ipv4:192.0.2.1:4711` and `ipv6:%5B::ffff:192.0.2.1%5D:4711` both give `192.0.2.1`. A peer
+    without an address, such as a unix socket, is returned as it is.
     """
     host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]").partition("%")[0]
     try:
