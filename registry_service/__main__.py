@@ -1,4 +1,4 @@
-"""`registry-service`: what is its own in the command line that both services have."""
+"""The command `registry-service`: what it adds to the command line that both services share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RESTORED: Final = "registry-service restored"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """What `registry-service` runs; answers the exit status."""
+    """Run `registry-service`; returns the exit status."""
     return COMMAND_LINE.main(arguments)
 
 
@@ -35,8 +35,8 @@ def _restored_arguments(parser: ArgumentParser) -> None:
         "--api-tokens",
         choices=("revoke", "keep"),
         required=True,
-        help="revoke: whoever holds one needs a new one; keep: also those that were revoked after"
-        " the backup, which cannot be told apart",
+        help="revoke: end all api tokens, so that whoever holds one needs a new one; keep: leave"
+        " them all, even any that were revoked after the backup, which cannot tell them apart",
     )
     confirmation.add_arguments(parser)
 
@@ -88,8 +88,8 @@ def _plan(found: Survey, *, revoke: bool) -> Iterator[str]:
         " a box is told RELAUNCH until its workspace is launched again"
     )
     yield (
-        "- mark every workspace that was ever launched RESTORED: provision_service asks for new"
-        " launches by and by, 5 in a hundred a minute"
+        "- mark every workspace that was ever launched RESTORED: provision_service then asks for"
+        " new launches gradually, for 5 in a hundred of them a minute"
     )
     if revoke:
         yield (
@@ -124,8 +124,9 @@ COMMAND_LINE: Final = CommandLine(
     own=(
         OwnCommand(
             name="restored",
-            help="after the database was restored from a backup: believe nothing that it cannot"
-            " know; an interrupted run is finished by the next one",
+            help="after the database was restored from a backup: end what boxes hold and ask for"
+            " new launches, because a backup does not know what was revoked since; an interrupted"
+            " run is finished by the next one",
             run=_restored,
             add_arguments=_restored_arguments,
         ),

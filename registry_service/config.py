@@ -1,4 +1,4 @@
-"""The settings of registry-service: read here, from the environment, and nowhere else."""
+"""The settings of registry-service, which are read from the environment here and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from registry_service.domain.standing import BootstrapPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ServiceSettings):
-    """What the variables say. Absent and empty mean the same: the default."""
+    """The values of the environment variables. An absent or empty one means its default."""
 
     SERVICE: ClassVar = "REGISTRY"
-    # workspacectl's.
+    # This variable has our prefix, but belongs to workspacectl.
     NOT_OURS: ClassVar = frozenset({"REGISTRY_ADDRESS"})
 
     listen: str = setting(

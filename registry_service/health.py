@@ -7,5 +7,5 @@ from registry_service.config import Settings
 
 
 def main() -> int:
-    """What `registry-service health` runs; answers the exit status."""
+    """Run `registry-service health`; returns the exit status."""
     return health_check.main(Settings)

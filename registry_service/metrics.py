@@ -13,7 +13,7 @@ from registry_service.domain.verdicts import MESSAGES
 
 
 class RegistryMetrics:
-    """One per process and registry: Prometheus refuses the same names twice."""
+    """Make one per process and collector registry: Prometheus refuses the same names twice."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._admissions = Counter(
@@ -74,6 +74,6 @@ class RegistryMetrics:
         self.faults.labels(task).inc()
 
     def watch_lines(self, open_now: Callable[[], int], wanted: int) -> None:
-        """Read when scraped."""
+        """Show the direct connections; `open_now` is called at every scrape."""
         self._lines.labels("open").set_function(open_now)
         self._lines.labels("wanted").set(wanted)

@@ -1,4 +1,4 @@
-"""The composition root: settings in, a registry that serves out."""
+"""The composition root: makes a serving registry from its settings."""
 
 from __future__ import annotations
 
@@ -53,17 +53,16 @@ from registry_service.workers.feed import RevocationFeed
 from registry_service.workers.listener import Listener
 from registry_service.workers.write_behind import LastHeard, LastUses, RefusedLedger
 
-# One thread for each kind of batch (checks that no line answered come in one of two kinds, as
-# lines are up or down), and a little for the background: neither waits for the other.
+# Batches and background work have threads of their own, so that neither waits for the other.
 HOT_THREADS: Final = 4
-# More than there are kinds of batches, and lanes of them: who waits here waits for its turn.
+# More than all queues of batches can submit at once, so a batch waits here and is never refused.
 HOT_WAITING: Final = 32
 BACKGROUND_THREADS: Final = 2
 SECRET_BYTES: Final = 32
 
 
 class Registry(Process):
-    """One process of the service. Made on the event loop that serves it; used once."""
+    """One process of the service. Make it on the event loop that serves it, and use it once."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Registry(Process):
         )
         self._listener = self._listener_at(_listen_url(settings, database_url))
 
-        # Through a pooler nothing stays prepared, so nothing is asked this way.
+        # These connections use prepared statements, which do not survive a transaction pooler.
         wanted = 0 if settings.database_pooled else LINES
         self._lines = Lines(self._store.database, (checks.KNOWN, steady.BEATING), count=wanted)
         metrics.watch_lines(lambda: self._lines.open_now, wanted)

@@ -1,4 +1,8 @@
-"""How the servicers reach the core: commands on the pool, hot ones through a coalescer."""
+"""How the servicers run commands: most on the thread pool, frequent ones in shared batches.
+
+A *line* is a direct database connection with prepared statements (`storage.lines`); it answers
+the commonest questions without a thread.
+"""
 
 from __future__ import annotations
 
@@ -44,16 +48,17 @@ from registry_service.storage.steady import Box
 from registry_service.storage.store import Store
 from registry_service.workers.write_behind import LastHeard, LastUses, RefusedLedger
 
-# Connections for lean statements: one for single checks, one for heartbeats, the others for calls
-# that check many.
+# How many lines there are: one for single checks, one for heartbeats, the others for calls that
+# check many tokens.
 LINES: Final = 4
 
-# After an outage a fleet waits for its first Registers. Two batches at once, because each is
-# longer at the database than here; no larger, or the boxes of the first wait for the last of it.
+# After an outage a whole fleet sends its first Registers. Two batches run at once, because each
+# spends more time in the database than here. They are small, because every box of a batch waits
+# until the whole batch is done.
 FIRST_LANES: Final = 2
 FIRST_REGISTERS: Final = 64
 
-# Of what was presented, in order; None for junk.
+# The SHA-256 of each presented token, in order; None for a text that cannot be a token.
 Hashes = Sequence[bytes | None]
 
 P = ParamSpec("P")
@@ -64,7 +69,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the settings decide about answers."""
+    """The settings on which answers depend."""
 
     bootstrap_policy: BootstrapPolicy
     heartbeat_interval: timedelta
@@ -72,11 +77,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Randomness and clock, which only the composition root makes."""
+    """Randomness and the clock; only the composition root makes them."""
 
     new_secret: NewSecret
     new_id: Callable[[], str]
-    # Seconds of a clock that never goes back.
+    # Seconds, by a clock that never goes back.
     monotonic: Callable[[], float]
 
 
@@ -102,15 +107,15 @@ class Core(Commanding[Store]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Answer | Result:
-        """In a batch; what that cannot answer is run alone."""
+        """Answer `item` in a batch; if the batch answers None, run the command `alone` for it."""
         answer = await self.ask(queue, item)
         if answer is not None:
             return answer
         return await self.run(alone, item, *args, **kwargs)
 
     async def validate(self, question: ValidateToken) -> ValidatedTokens:
-        """Of a token in daily use by a line, which changes nothing; what that does not know, as
-        a whole on a thread.
+        """Validate one token: over a line if it was used before and is live, which writes nothing;
+        otherwise by the whole command on a thread.
         """
         hashes = (evidence.hash_of(question.token),)
         found = await self._ask_a_line(self.hot.known, hashes)
@@ -122,8 +127,8 @@ class Core(Commanding[Store]):
         return ValidatedTokens((answer,), found.revision, found.now)
 
     async def is_in_use(self, token: Secret | None, workspace_id: WorkspaceId) -> bool:
-        """Whether a line knows this as an instance token of the workspace in daily use; False
-        says nothing. Changes nothing.
+        """Whether a line knows this as a live, used instance token of the workspace. False means
+        only that no line could say so. Changes nothing.
         """
         item = evidence.hash_of(token)
         checked = await self._ask_a_line(self.hot.known, (item,)) if item else None
@@ -135,8 +140,8 @@ class Core(Commanding[Store]):
         )
 
     async def heartbeat(self, command: Heartbeat) -> Heartbeaten:
-        """Of a box that says nothing new by a line, to be written behind; any other, as all while
-        no line is open, on a thread.
+        """Answer one heartbeat. One that says nothing new is answered over a line and written
+        later; any other, and every one while no line is open, is run on a thread.
         """
         answer = None
         box = await self._box(command)
@@ -151,7 +156,7 @@ class Core(Commanding[Store]):
         return answer
 
     async def _box(self, command: Heartbeat) -> Box | None:
-        """What a line knows of the box that sends this; None says nothing."""
+        """What a line knows of the box that sends this; None when no line could tell."""
         item = evidence.hash_of(command.bearer)
         if item is None or self.hot.lines.are_down:
             return None
@@ -162,7 +167,7 @@ class Core(Commanding[Store]):
         return box if box and box.workspace_id == command.workspace_id else None
 
     async def validate_many(self, questions: Sequence[ValidateToken]) -> ValidatedTokens:
-        """The same as `validate`, for the questions of one call."""
+        """The same as `validate`, for all questions of one call; answers come in their order."""
         hashes = [evidence.hash_of(question.token) for question in questions]
         found = await self._ask_a_line(self.hot.many_known, hashes)
         if found is None:
@@ -181,7 +186,7 @@ class Core(Commanding[Store]):
     async def _ask_a_line(
         self, queue: Coalescer[Hashes, Checked], hashes: Hashes
     ) -> Checked | None:
-        """What a line knows of these; None when there is no line to ask."""
+        """What a line knows of these hashes; None when no line is open."""
         if self.hot.lines.are_down:
             return None
         try:
@@ -191,7 +196,7 @@ class Core(Commanding[Store]):
 
 
 async def _known(lines: Lines, questions: Sequence[Hashes]) -> Sequence[Checked]:
-    """One statement for all; each finds its own tokens in the answer."""
+    """Ask for all in one statement; everybody gets the whole answer and looks up its own tokens."""
     wanted = (item for hashes in questions for item in hashes if item is not None)
     found = checks.checked(await lines.ask(checks.KNOWN, checks.parameters(wanted)))
     return [found] * len(questions)
@@ -200,14 +205,14 @@ async def _known(lines: Lines, questions: Sequence[Hashes]) -> Sequence[Checked]
 async def _boxes(
     lines: Lines, younger_than: timedelta, hashes: Sequence[bytes]
 ) -> Sequence[dict[bytes, Box]]:
-    """One statement for all; each finds its own box in the answer."""
+    """Ask for all in one statement; everybody gets the whole answer and looks up its own box."""
     parameters = steady.parameters(hashes, younger_than=younger_than)
     found = steady.beating(await lines.ask(steady.BEATING, parameters))
     return [found] * len(hashes)
 
 
 class HotCalls:
-    """The calls that come by the thousand: what waits together is answered together."""
+    """The queues of the calls that come by the thousand: those that wait together share a batch."""
 
     def __init__(
         self,
@@ -224,7 +229,7 @@ class HotCalls:
             return _known(lines, questions)
 
         self.known: Coalescer[Hashes, Checked] = batches.queue("known", on_line)
-        # A call that asks for many is no company for those that ask for one.
+        # Apart from `known`, so that a call about one token does not wait for one about a thousand.
         self.many_known: Coalescer[Hashes, Checked] = batches.queue(
             "many known", on_line, most=1, lanes=LINES - 2
         )
@@ -234,7 +239,7 @@ class HotCalls:
         self.validations: Coalescer[ValidateToken, ValidatedTokens] = batches.on_thread(
             "validate", partial(validate_tokens.run_each, store)
         )
-        # Those that a line did not know: new, dead, or nobody's.
+        # Tokens that a line did not know: never used yet, dead, or unknown.
         self.unknown: Coalescer[ValidateToken, ValidatedTokens] = batches.on_thread(
             "unknown", partial(validate_tokens.run_each, store, known_first=False)
         )

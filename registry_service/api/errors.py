@@ -1,4 +1,7 @@
-"""From an exception to what the client may see: one code and one default recovery a reason."""
+"""Turns an exception into what the client may see.
+
+Each reason has one status code and one default recovery.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +40,5 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
 
 
 def translate(error: Exception) -> RpcFailure:
-    """The failure that answers a call out of which a servicer let this."""
+    """The failure to answer with when a servicer raised `error`."""
     return failure_of(what_a_client_may_see(error), DOMAIN, MEANINGS)

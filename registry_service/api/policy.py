@@ -1,4 +1,4 @@
-"""Who may call which method: one line each, complete before the server starts."""
+"""Who may call which method. The server does not start unless every method has its line."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _LAUNCHER: Final = frozenset({"launcher"})
 _VERIFIER: Final = frozenset({"verifier"})
 
 _BY_ADMIN: Final = Rule(roles=_ADMIN)
-# Comes by the thousand, and each has a row of the audit: a line of the log beside it would cost a
-# tenth of the call.
+# MintToken comes by the thousand and writes an audit row each time; a log line besides would make
+# each call a tenth slower.
 _BY_ADMIN_OFTEN: Final = replace(_BY_ADMIN, quiet=True)
-# The token itself may ask too; the command looks whether it is the one spoken of.
+# A token may also do this to itself; the command checks that it is the token in question.
 _BY_ADMIN_OR_ITSELF: Final = Rule(roles=_ADMIN, bearer_allowed=True)
 _BY_LAUNCHER: Final = Rule(roles=_LAUNCHER)
 _BY_ANY_CALLER: Final = Rule(any_caller=True)
 _BY_VERIFIER: Final = Rule(roles=_VERIFIER, lane=Lane.CHECK, quiet=True)
-# A box that lost everything must still reach the command: it alone words what to do next.
+# A box that lost its token must still reach the command, which alone can tell it what to do next.
 _BY_BOX: Final = Rule(bearer_allowed=True, anonymous_allowed=True, lane=Lane.AGENT)
 _BY_BOX_OFTEN: Final = replace(_BY_BOX, quiet=True)
 

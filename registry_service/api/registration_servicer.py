@@ -57,7 +57,7 @@ class Registrations(RegistrationServiceServicer):
         self, request: pb.UpdateCardRequest, context: object
     ) -> pb.UpdateCardResponse:
         core, command = self._core, parse.update_card(request, calls.current())
-        # Says whether the box may, and changes nothing else.
+        # The same command without card and url checks the box's token and updates nothing.
         asked = replace(command, agent_card=None, url="")
         command, warnings = await self._resolved(command, lambda: core.run(update_card.run, asked))
         await core.run(update_card.run, command)
@@ -80,9 +80,9 @@ class Registrations(RegistrationServiceServicer):
     async def _resolved(
         self, command: Located, require_evidence: Callable[[], Awaitable[object]]
     ) -> tuple[Located, list[pb.Warning]]:
-        """The command, without its url if that has a name which has no address now. A name server
-        is asked only for a box whose evidence was recognised: strangers must not keep it, and
-        threads, busy.
+        """The command and its warnings; if the url's host does not resolve now, the command comes
+        back without the url. A name server is asked only for a box whose evidence was recognised,
+        so that strangers cannot keep it and our threads busy.
         """
         core, url = self._core, command.url
         host = core.urls.host_to_ask_about(url, _URL) if url else None
@@ -95,8 +95,8 @@ class Registrations(RegistrationServiceServicer):
         return replace(command, url=""), [render.url_unresolved(url)]
 
     async def _admit(self, command: register.Register) -> Registered:
-        """A box that comes with its ticket, or only says it is back, shares a batch; everything
-        else is decided alone.
+        """A box that comes with its ticket, or with a bearer and no wish for a new token, shares a
+        batch; every other Register is decided alone.
         """
         new_secret = self._core.sources.new_secret
         hot, back = self._core.hot, command.bearer is not None and command.token_sha256 is None
@@ -113,7 +113,9 @@ class Registrations(RegistrationServiceServicer):
             self._core.last_uses.note(answer.token.token_id, answer.time)
 
     def _note_refused(self, refused: RegisterRefused) -> None:
-        """Count it; without evidence, beyond the allowance, the answer becomes RATE_LIMITED."""
+        """Count the refusal. Refusal RATE_LIMITED in its place once a workspace has had too many
+        without evidence.
+        """
         self._core.metrics.refused(refused.reason, refused.line)
         self._core.refused.note(refused)
         if refused.recognised:

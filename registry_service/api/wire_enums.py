@@ -1,6 +1,7 @@
-"""The domain's words and their numbers on the wire, in both directions.
+"""Which domain enum value has which number on the wire, in both directions.
 
-Built from the enums' names at import: a word without a number fails there, not in a call.
+The tables are built from the enums' names at import, so that a value without a number fails
+there and not in a call.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ RECOVERY: Final = numbers(Recovery, workspace_registry_service_pb2.Recovery, "RE
 BEARER_KIND_OF: Final[dict[int, TokenKind]] = {
     KIND[kind]: kind for kind in (TokenKind.API, TokenKind.INSTANCE)
 }
-# What a verifier may ask for; a ticket is checked by nobody.
+# The kinds that a verifier may require; a ticket is only ever shown to the registry itself.
 CHECKED_KIND_OF: Final[dict[int, TokenKind]] = BEARER_KIND_OF | {
     KIND[TokenKind.PROXY]: TokenKind.PROXY
 }

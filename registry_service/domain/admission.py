@@ -1,4 +1,4 @@
-"""Admission: who may register, what a heartbeat is told, and when break-glass opens."""
+"""Admission: who may register, what a heartbeat is told, and when an admin may mint by hand."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def decide(standing: Standing) -> Verdict:
 
 
 def evidence_recognised(standing: Standing) -> bool:
-    """Whether something presented was issued for this workspace.
+    """Whether something that was presented had been issued for this workspace.
 
-    Without it a refusal takes no lock and writes nothing.
+    Refusals of anybody else are rate-limited, and tell nothing about the workspace's launches.
     """
     return bool(standing.evidence())
 
 
 def next_action(standing: Standing) -> NextAction | Denied:
-    """Answer a heartbeat by the same table; only the bearer counts, and nothing changes."""
+    """Answer a heartbeat by the same table. Only its bearer counts, and nothing is changed."""
     if standing.workspace is None:
         return Denied(
             line=AdmissionLine.UNKNOWN,
@@ -87,9 +87,9 @@ def next_action(standing: Standing) -> NextAction | Denied:
 
 
 def break_glass_refusal(standing: Standing) -> AnyReason | None:
-    """Why MintToken may not hand out an instance token; None when it may.
+    """Why MintToken may not hand out an instance token (the emergency way in); None when it may.
 
-    It may where nobody is in, nobody is awaited and nothing keeps the workspace out.
+    It may when no instance token is live, no ticket is outstanding and no fence stands.
     """
     workspace = standing.workspace
     if workspace is not None and workspace.suspended:
@@ -107,5 +107,5 @@ def title_of(line: AdmissionLine) -> str:
 
 
 def place_of(line: AdmissionLine) -> int:
-    """Where the line stands in the table, from 1; 0 for what is decided outside of it."""
+    """Where the line stands in the table, from 1; 0 for a line that is not in the table."""
     return _PLACES.get(line, 0)

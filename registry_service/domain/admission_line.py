@@ -11,7 +11,9 @@ from enum import StrEnum, unique
 
 @unique
 class AdmissionLine(StrEnum):
-    """Which line of the table answered; the last three speak outside of it."""
+    """Which line of the table answered. The last three are not in the table; code around it uses
+    them.
+    """
 
     LIVE_TOKEN = "LIVE_TOKEN"
     TICKET = "TICKET"
@@ -31,5 +33,5 @@ class AdmissionLine(StrEnum):
     OPEN_DOOR = "OPEN_DOOR"
     UNKNOWN = "UNKNOWN"
     RETIRED = "RETIRED"
-    # Of a heartbeat: no instance token of this workspace was presented.
+    # Only a heartbeat is answered this: it came without an instance token of this workspace.
     NO_TOKEN = "NO_TOKEN"

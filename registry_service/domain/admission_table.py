@@ -1,8 +1,10 @@
 """The admission table of Register: read in order; the first line that matches answers.
 
 Each line is one function with a stable name, by which answers, Diagnose, metrics and audit cite
-it. What precedes the table (unknown, retired) is in `admission.decide`. The rules are those of
-the design's section *Admission*.
+it. Unknown and retired workspaces are refused before the table, in `admission.decide`. The README
+of this service has the whole table in words.
+
+*Current* is the ticket issued last for the newest launch; *older* evidence is of an earlier launch.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Line:
 
 
 def first_answer(s: Standing, lines: Sequence[Line]) -> Verdict:
+    """The verdict of the first line that matches; `lines` must end with those of the table."""
     for line in lines:
         verdict = line.answer(s)
         if verdict is not None:
@@ -118,9 +121,9 @@ def _replay(s: Standing) -> Verdict | None:
 
 
 def _replay_by_evidence(s: Standing, lost: Token) -> Verdict | None:
-    """Answer again only if the evidence would open the door were the lost token not there.
+    """Answer again only if the evidence would let the box in if the lost token did not exist.
 
-    A door that is open to anybody does not count: evidence must stand behind the new token.
+    Lines that let anybody in do not count: the new token must be minted on evidence.
     """
     others = tuple(token for token in s.live() if token.token_id != lost.token_id)
     before = replace(s, live_instance_tokens=others, token_sha256=None)
@@ -214,7 +217,7 @@ def _own_token(s: Standing) -> Verdict | None:
         return None
     if s.workspace is None or s.workspace.left:
         return None
-    # The evidence outlives the answer, so that a lost one can be asked for again.
+    # The old token is kept until the new one is used, so that a lost answer can be asked for again.
     return mint(
         s,
         _Name.OWN_TOKEN,
@@ -241,7 +244,9 @@ def _ticket_needed(s: Standing) -> Verdict | None:
 
 
 def _as_the_policy_says(s: Standing, line: AdmissionLine, reason: AnyReason) -> Verdict:
-    """`open` keeps the original rule: where nobody lives, whoever knows the id comes in."""
+    """Under the policy `open`, whoever knows the id is let in while no box lives; otherwise only a
+    new launch helps.
+    """
     if s.workspace is None:
         raise AssertionError("asked of a workspace only")
     opens = s.policy is BootstrapPolicy.OPEN and not s.workspace.ticket_required
@@ -260,7 +265,9 @@ def _open_door(s: Standing) -> Verdict | None:
 
 
 def _closed_door(s: Standing) -> str:
-    """An agent that holds its own api token is launched by nobody who could read a RELAUNCH."""
+    """What to say to a box that is launched from elsewhere, where nobody acts on RELAUNCH; empty
+    for any other.
+    """
     if s.workspace is None or s.workspace.ticket_required:
         return ""
     dead = s.dead_api()
@@ -271,7 +278,7 @@ def _closed_door(s: Standing) -> str:
 
 
 def bearer_reason(s: Standing) -> AnyReason:
-    """How to say that no live instance token of the workspace was presented."""
+    """The reason for refusing somebody without a live instance token of the workspace."""
     return SharedReason.BEARER_REJECTED if s.bearer_presented else Reason.BEARER_MISSING
 
 

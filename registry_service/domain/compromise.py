@@ -1,4 +1,7 @@
-"""What a theft takes along: whatever its holder could have made, or could come back with."""
+"""Which other tokens end when one is reported stolen.
+
+They are those that its holder could have made with it, or could come back with.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from agentworkspace.core.ids import TokenId
 from registry_service.domain.tokens import REOPENING, Token, TokenKind
 
-# Belongs to one incarnation, and is in the hands of whoever holds another one of it.
+# The kinds that belong to one incarnation: whoever holds one of them may hold them all.
 _OF_A_BOX = frozenset({TokenKind.INSTANCE, TokenKind.PROXY})
 
 
 def reach(stolen: Token, tokens: Sequence[Token]) -> frozenset[TokenId]:
     """The tokens that end as COMPROMISED with this one; `tokens` are all of its workspace.
 
-    Of an instance token or a ticket: itself, and what any box up to its incarnation holds. Of an
-    api token: itself, its rotations either way, and what was registered with any of them.
+    With an instance token or a ticket end all tokens of boxes up to its incarnation. With an api
+    token end those that it was rotated from or into, and what was registered with any of them.
     """
     if stolen.kind is TokenKind.PROXY:
         return frozenset({stolen.token_id})
@@ -26,15 +29,17 @@ def reach(stolen: Token, tokens: Sequence[Token]) -> frozenset[TokenId]:
 
 
 def of_boxes(tokens: Iterable[Token], *, up_to: int) -> frozenset[TokenId]:
-    """What boxes up to this incarnation hold and could still use, or come back with."""
+    """The tokens of boxes up to this incarnation that are still accepted, or would let their
+    holder in again.
+    """
     return _open(
         token for token in tokens if token.kind in _OF_A_BOX and token.incarnation <= up_to
     )
 
 
 def fences(stolen: Token, newest: int) -> bool:
-    """Whether the workspace, launched last as `newest`, is fenced with it: what an earlier
-    launch left behind says nothing of the newest one.
+    """Whether this theft fences the workspace, whose newest launch is `newest`: only a token of
+    that launch does, because an older one tells nothing about it.
     """
     return stolen.kind in (TokenKind.INSTANCE, TokenKind.TICKET) and stolen.incarnation == newest
 
@@ -49,7 +54,7 @@ def _open(tokens: Iterable[Token]) -> frozenset[TokenId]:
 
 
 def _family(stolen: Token, tokens: Sequence[Token]) -> list[Token]:
-    """An api token, all it was rotated from and into, and what was minted on these, and so on."""
+    """An api token, all that it was rotated from or into, and all that was minted on these."""
     by_id = {token.token_id: token for token in tokens}
     made_on = defaultdict(list)
     for token in tokens:

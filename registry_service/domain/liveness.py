@@ -1,6 +1,7 @@
-"""Whether a box is alive, by the database's clock and only while the registry could hear it.
+"""Whether a box is alive.
 
-Whether it needs a new launch is in `relaunch`.
+All times are of the database's clock, and time in which no registry ran is held against no box.
+Whether a workspace needs a new launch is decided in `relaunch`.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class RegistrationState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """What is stored of the box that was heard of last."""
+    """What is stored about the box that reported last."""
 
     # The state written last: by Register, Heartbeat, Deregister, retirement or the sweep.
     state: RegistrationState
-    # The last Register or Heartbeat that was admitted; None before any.
+    # When a Register or Heartbeat was last accepted; None before the first.
     last_heard: datetime | None
 
 
@@ -38,8 +39,8 @@ def effective_state(
 ) -> RegistrationState:
     """The stored state, or OFFLINE once three heartbeats were missed.
 
-    `up_since` is when the registry could last start to hear boxes: its start, or the end of
-    an outage. Time before it counts for nobody. OFFLINE, once written, ends with a heartbeat.
+    `up_since` is since when the registry has been up: its start, or the end of an outage. A box
+    cannot have missed heartbeats before it. A stored OFFLINE stays until the next heartbeat.
     """
     if pulse.state not in (RegistrationState.ONLINE, RegistrationState.DEGRADED):
         return pulse.state
@@ -55,7 +56,5 @@ def reported_state(*, degraded: bool) -> RegistrationState:
 
 
 def half_patience(interval: timedelta) -> timedelta:
-    """Half of the time after which a silent box is OFFLINE: until then all is well, from then on
-    it is late.
-    """
+    """Half of the time after which a silent box is OFFLINE. A box that is silent longer is late."""
     return MISSED_UNTIL_OFFLINE * interval / 2

@@ -1,4 +1,4 @@
-"""Whom a token speaks for."""
+"""The principal: whom a token speaks for."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Principal(NamedTuple):
     tenant_id: TenantId
     token_id: TokenId
     kind: TokenKind
-    # Sorted.
+    # In alphabetical order.
     scopes: tuple[str, ...]
     incarnation: int
     expire_time: datetime | None
-    # Whether evidence stood behind the token, and behind those that it was minted on.
+    # Whether the token was minted on evidence, and so was every token that it goes back to.
     evidence_backed: bool

@@ -1,4 +1,4 @@
-"""Why a request was refused, and the one thing its caller should do next."""
+"""Why the registry refuses a request: its reasons, beside those that both services share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentworkspace.core.refusal import AnyReason, SharedReason
 
 @unique
 class Reason(StrEnum):
-    """The causes that this service alone names; `SharedReason` has the others."""
+    """The reasons that only this service gives; `SharedReason` has the others."""
 
     TENANT_MISMATCH = "TENANT_MISMATCH"
     TOKEN_UNKNOWN = "TOKEN_UNKNOWN"
@@ -28,5 +28,5 @@ _BY_NAME: Final = {each.value: each for each in REASONS}
 
 
 def reason_of(name: str) -> AnyReason:
-    """The reason that was stored by its name. KeyError for a name that never was one."""
+    """The reason of this name, as the database stores it. KeyError for an unknown name."""
     return _BY_NAME[name]

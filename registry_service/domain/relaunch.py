@@ -1,7 +1,7 @@
-"""Whether only a new launch can help a workspace, and why: decided here alone.
+"""Decides whether only a new launch can help a workspace, and why.
 
-By the database's clock, and only by what the registry itself saw: registers without recognised
-evidence never count, or a stranger could force a launch.
+All times are of the database's clock. Registers without recognised evidence never count, or a
+stranger could force a launch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry_service.domain.liveness import (
 SILENT_AT_LEAST: Final = timedelta(seconds=180)
 SILENT_INTERVALS: Final = 6
 GRACE_AFTER_START: Final = timedelta(minutes=5)
-# Whoever holds the newest ticket asks at least once a minute; after a longer pause it is gone.
+# A box that is refused tries again at least once a minute; one that pauses longer has given up.
 REFUSED_GAP: Final = timedelta(minutes=2)
 _ALIVE: Final = (RegistrationState.ONLINE, RegistrationState.DEGRADED)
 
@@ -38,7 +38,7 @@ class RelaunchReason(StrEnum):
 
 @unique
 class TicketState(StrEnum):
-    """How the ticket of the newest launch stands."""
+    """The state of the ticket of the newest launch."""
 
     OUTSTANDING = "OUTSTANDING"
     REDEEMED = "REDEEMED"
@@ -55,7 +55,7 @@ class NewestTicket:
     void_time: datetime | None = None
 
     def end(self) -> datetime:
-        """When it stopped opening for the first time, or will."""
+        """When it expired or was voided, whichever came first; in the future while it is live."""
         return min(self.expire_time, self.void_time or self.expire_time)
 
     def state(self, now: datetime) -> TicketState:
@@ -75,18 +75,18 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything that decides whether a workspace needs a launch."""
+    """All facts about a workspace that decide whether it needs a launch."""
 
     pulse: Pulse
     # None before any launch.
     ticket: NewestTicket | None = None
     refusals: Refusals | None = None
-    # When it was found to stem from a backup; None: it does not.
+    # When it was marked as restored from a backup; None when it is not.
     restored: datetime | None = None
-    # A launch has begun at some time, or a box came without one.
+    # Whether a launch was ever begun, or a box ever registered without one.
     launched: bool = True
     suspended: bool = False
-    # Nobody launches its box from here.
+    # See `Workspace.external_like`.
     external_like: bool = False
     left: bool = False
 
@@ -99,7 +99,7 @@ class Relaunch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """The moment, and since when the registry could hear boxes without a gap."""
+    """The time now, and since when the registry has been up without a gap."""
 
     now: datetime
     up_since: datetime
@@ -107,14 +107,14 @@ class Clock:
 
     @property
     def silence(self) -> timedelta:
-        """How long a silence, or a refusal, lasts until it counts."""
+        """How long a box must be silent, or be refused, before it needs a launch."""
         return max(SILENT_AT_LEAST, SILENT_INTERVALS * self.interval)
 
 
 def needs_relaunch(situation: Situation, clock: Clock) -> Relaunch | None:
     """Why it needs a launch now, or None.
 
-    Nothing is judged in the first five minutes of the registry but RESTORED, which time cannot
+    In the registry's first five minutes only RESTORED is answered, which no report of a box could
     change: all boxes may just be on their way back.
     """
     if _apart(situation) or _awaited(situation, clock):
@@ -129,8 +129,8 @@ def needs_relaunch(situation: Situation, clock: Clock) -> Relaunch | None:
 def check_time(situation: Situation, clock: Clock) -> datetime | None:
     """When `needs_relaunch` may become true by the passing of time alone.
 
-    None while it is true, and while only a change that is told of could make it true: a box that
-    is online goes OFFLINE first.
+    None while it is true, and while only a change that watchers are told of could make it true:
+    for instance, an online box goes OFFLINE first.
     """
     if _apart(situation) or needs_relaunch(situation, clock):
         return None
@@ -152,13 +152,13 @@ def check_time(situation: Situation, clock: Clock) -> datetime | None:
 
 
 def _apart(situation: Situation) -> bool:
-    """No launch is ever asked for."""
+    """Whether no launch is ever asked for, whatever happens."""
     retired = situation.pulse.state is RegistrationState.REMOVED
     return retired or situation.external_like or situation.suspended
 
 
 def _awaited(situation: Situation, clock: Clock) -> bool:
-    """The newest box can still come with its ticket."""
+    """Whether the newest box can still come with its ticket."""
     ticket = situation.ticket
     return ticket is not None and ticket.state(clock.now) is TicketState.OUTSTANDING
 

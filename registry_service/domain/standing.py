@@ -1,4 +1,4 @@
-"""What one Register is judged by: facts read in one transaction, under the workspace's lock."""
+"""The facts that one Register is judged by, as one transaction read them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class BootstrapPolicy(StrEnum):
 
 @unique
 class Fence(StrEnum):
-    """A mark that keeps a workspace out: set by a revocation with this reason.
+    """A mark that keeps a workspace's boxes out; a revocation with the same reason sets it.
 
-    BeginIncarnation clears COMPROMISED always, and SUSPENDED only where it is told to.
+    Every BeginIncarnation clears COMPROMISED; it clears SUSPENDED only when asked to.
     """
 
     COMPROMISED = "COMPROMISED"
@@ -38,10 +38,9 @@ class Workspace:
     incarnation: int = 0
     # The newest incarnation that ever registered; 0 before any.
     registered_incarnation: int = 0
-    # Only a ticket opens; neither an api token nor an id does.
+    # A new box is let in by a ticket only; neither an api token nor the id is enough.
     ticket_required: bool = False
-    # An id alone opens nothing; alone, without `ticket_required`, of a workspace whose box is
-    # launched by nobody here.
+    # The id alone lets nobody in. Without `ticket_required` it also means `external_like`.
     evidence_required: bool = False
     suspended: bool = False
     compromised: bool = False
@@ -51,7 +50,7 @@ class Workspace:
 
     @property
     def fences(self) -> tuple[Fence, ...]:
-        """Every mark that stands; where both do, the first one answers."""
+        """Every fence that stands; if both do, SUSPENDED comes first and decides the answer."""
         marks = ((Fence.SUSPENDED, self.suspended), (Fence.COMPROMISED, self.compromised))
         return tuple(fence for fence, stands in marks if stands)
 
@@ -61,7 +60,7 @@ class Workspace:
 
     @property
     def external_like(self) -> bool:
-        """Its box is launched by nobody here, so that no launch can be asked for."""
+        """Whether its box is launched from elsewhere, so that no launch can be asked for here."""
         return self.evidence_required and not self.ticket_required
 
 
@@ -69,8 +68,8 @@ class Workspace:
 class Standing:
     """One attempt to register, and everything that decides it.
 
-    Rows of another workspace or of a kind that proves nothing in their place are treated as
-    absent, so a lookup by hash alone may be passed as it came.
+    A token of another workspace, or of the wrong kind for its field, counts as absent. So what a
+    lookup by hash found may be passed unchecked.
     """
 
     workspace: Workspace | None
@@ -78,20 +77,21 @@ class Standing:
     # The database's clock, read after the workspace was locked.
     now: datetime
     bearer_presented: bool = False
-    # The row the presented bearer hashes to.
+    # The token that has the presented bearer's hash.
     bearer: Token | None = None
     ticket_presented: bool = False
-    # The row the presented bootstrap ticket hashes to.
+    # The token that has the presented bootstrap ticket's hash.
     ticket: Token | None = None
     # The instance token minted last with `minted_on` = the presented ticket, dead or alive.
     ticket_token: Token | None = None
     # The ticket issued last for the newest incarnation, presented or not, void or not.
     current_ticket: Token | None = None
     live_instance_tokens: tuple[Token, ...] = ()
-    # What the box asks for. `hash_owner` is the row anywhere that already has this hash.
+    # The hash of the secret that the box wants as its token, and the token, of any workspace, that
+    # has this hash already.
     token_sha256: bytes | None = None
     hash_owner: Token | None = None
-    # What the proxy token that the presented ticket gives rise to hashes to.
+    # The hash of the proxy token that is derived from the presented ticket.
     proxy_sha256: bytes | None = None
     request_id: RequestId | None = None
 
@@ -129,14 +129,15 @@ class Standing:
         return token if ticket and token and token.minted_on == ticket.token_id else None
 
     def evidence(self) -> tuple[Token, ...]:
-        """What was presented and issued for this workspace: an instance token or a ticket,
-        dead or alive, or a live api token."""
+        """What was presented and had been issued for this workspace: an instance token or a
+        ticket, dead or alive, or a live api token.
+        """
         found = (self.own_instance(), self.live_api(), self.own_ticket())
         return tuple(token for token in found if token)
 
     def older_evidence(self) -> int | None:
-        """The incarnation of the newest piece presented, if that is an earlier one than the
-        newest of the workspace; None when nothing was presented, or something of the newest.
+        """The incarnation of the newest evidence presented, if all of it is of earlier launches;
+        None when there is none, or some is of the newest launch.
         """
         pieces = (self.own_instance(), self.own_ticket())
         newest = max((piece.incarnation for piece in pieces if piece), default=None)
@@ -176,7 +177,7 @@ class Standing:
         )
 
     def never_used(self, *minted_on: TokenId) -> tuple[Token, ...]:
-        """Live instance tokens minted on this evidence of which nobody has proven to know them."""
+        """The live instance tokens minted on this evidence that were never used."""
         return tuple(
             token for token in self.live() if not token.is_used() and token.minted_on in minted_on
         )

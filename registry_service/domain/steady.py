@@ -1,14 +1,15 @@
 """Heartbeats that say nothing but that a box still lives may be written a moment later.
 
-They are kept in memory and written together. What is stored is then a little older than what is
-known, and by what is stored a box is judged, on every replica, so:
+They are kept in memory and written many at once. Until then the stored time of the last heartbeat
+is a little old, and every replica judges boxes by what is stored. Therefore:
 
-- What may wait is written every `flush_period`, a tenth of the heartbeat interval or less.
-- It may wait only while what is stored is younger than `half_patience`, half of the three
-  intervals that make a box OFFLINE. So one and a half, fifteen flushes, are left to write it in;
-  and once flushes fail, or a process took what it knew along, the next heartbeat does not wait.
-- It is stored with the time it came, not with the time it was written: silence is as long as the
-  box was silent.
+- Waiting heartbeats are written every `flush_period`, a tenth of the heartbeat interval or less.
+- A heartbeat may wait only while the stored one is younger than `half_patience`, half of the three
+  intervals after which a box is OFFLINE. That leaves one and a half intervals, or fifteen flushes,
+  to write it. If flushes fail, or a process dies with heartbeats unwritten, the next heartbeat is
+  too late to wait and is written at once.
+- What is stored is when the heartbeat came, not when it was written, so that a box counts as
+  silent exactly as long as it was.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ LONGEST_FLUSH_PERIOD: Final = timedelta(seconds=5)
 
 
 class Stored(NamedTuple):
-    """What is stored of a box. A tuple: one is made for every heartbeat."""
+    """What is stored about a box. A tuple, because one is made for every heartbeat."""
 
     state: str
     # Of the box that registered last.
     incarnation: int
-    # The newest that sent a healthy heartbeat.
+    # The newest incarnation that sent a healthy heartbeat.
     healthy_incarnation: int
     active_tasks: int
     sample_error: str
@@ -37,16 +38,16 @@ class Stored(NamedTuple):
 
 
 def flush_period(interval: timedelta) -> timedelta:
-    """How often what may wait is written, where boxes report once an `interval`."""
+    """How often waiting heartbeats are written, if boxes report once an `interval`."""
     return min(LONGEST_FLUSH_PERIOD, interval / FLUSHES_AN_INTERVAL)
 
 
 def may_wait(
     stored: Stored, *, incarnation: int, active_tasks: int, sample_error: str, degraded: bool
 ) -> bool:
-    """Whether this heartbeat, of a box of `incarnation`, says what is stored already, and there is
-    time to write it later. A box that is OFFLINE, has left or was replaced never says what is
-    stored, nor does a healthy heartbeat that is its first.
+    """Whether a heartbeat of a box of `incarnation` says only what is stored already, and there is
+    time to write it later. That is never so for a box that is stored as OFFLINE, has left or was
+    replaced, nor for a box's first healthy heartbeat.
     """
     return (
         stored.young

@@ -1,4 +1,4 @@
-"""The token record: all kinds of secret in one table, so a hash is unique across them."""
+"""The token record. All kinds of token share one table, so that a hash is unique across them."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class RevokeReason(StrEnum):
     DEREGISTERED = "DEREGISTERED"
 
 
-# A token that died of one of these was taken from its holder by a relaunch or an operator; it
-# was neither given up for another one nor stolen.
+# A token revoked for one of these may let its holder in again: it was taken away by a relaunch or
+# an operator, and was neither exchanged for another one nor stolen.
 REOPENING: Final = frozenset({RevokeReason.OPERATOR, RevokeReason.RELAUNCHED})
 
 
@@ -65,8 +65,9 @@ class Token:
     """An instance, api or proxy token or a bootstrap ticket; never its plaintext.
 
     A ticket is redeemed when `first_use_time` is set and void when `revoke_time` is.
-    `revoke_time` counts as soon as it is set, whatever it says: comparing it with a clock
-    would let a transaction that started earlier pass. An overlap is an `expire_time`.
+    `revoke_time` counts as soon as it is set, whatever its value: comparing it with a clock
+    would let a transaction pass that started earlier. The overlap of a rotation is stored as the
+    old token's `expire_time`.
     """
 
     token_id: TokenId
@@ -90,11 +91,11 @@ class Token:
     # The evidence this was minted on: a ticket, an api token or an instance token.
     minted_on: TokenId | None = None
     request_id: RequestId | None = None
-    # The caller sent `token_sha256`; otherwise the server made the secret.
+    # Whether the caller made the secret and sent its hash; otherwise the server made it.
     client_made: bool = False
-    # What the Register that minted this answered; None when no Register did.
+    # The outcome of the Register that minted this token; None when no Register did.
     outcome: Outcome | None = None
-    # Of an instance token: handed to somebody who showed no evidence, or minted on such a one.
+    # Of an instance token: no evidence was shown for it, or for the token it was minted on.
     unproven: bool = False
 
     def is_revoked(self) -> bool:
@@ -119,6 +120,7 @@ class Token:
         return self.is_used() and not self.is_revoked()
 
     def dies_at_first_use(self) -> TokenId | None:
-        """The token to revoke (ROTATED, unless revoked already) when this one's first use
-        is written."""
+        """The token to revoke as ROTATED, unless it is revoked already, when this one's first use
+        is written; None when there is none, or this one was used before.
+        """
         return None if self.is_used() else self.replaces

@@ -1,4 +1,4 @@
-"""What an admission decides, and what the store must do about it."""
+"""The verdicts of the admission table, and what must be written to carry them out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class SameToken:
-    """Nothing is minted or revoked: the box has the secret of this row already. No plaintext."""
+    """Nothing is minted or revoked: the box has this token's secret, so the answer has none."""
 
     token: Token
 
@@ -32,9 +32,9 @@ class SameToken:
 class Mint:
     """Insert one instance token, in one transaction with everything named here.
 
-    With `replace_others`, every other instance token up to this incarnation is replaced: revoked
-    as ROTATED, expired ones too, and those that OPERATOR or RELAUNCHED ended are from now on
-    ended as ROTATED, so that none of them opens anything again; `replaces` alone is spared.
+    With `replace_others`, every other instance token up to this incarnation but `replaces` is
+    revoked as ROTATED. That includes expired ones; and those that were revoked as OPERATOR or
+    RELAUNCHED become ROTATED, so that none of them lets anybody in again.
     Without it, only those in `revoke` are revoked.
     """
 
@@ -44,15 +44,15 @@ class Mint:
     token_sha256: bytes | None
     request_id: RequestId | None
     minted_on: TokenId | None = None
-    # Lives on, if it lives, until the first use of the new token; then revoked as ROTATED.
+    # The token to revoke as ROTATED at the first use of the new one; until then it stays as it is.
     replaces: TokenId | None = None
     # Write this ticket's first use.
     redeem_ticket: TokenId | None = None
     replace_others: bool = True
     revoke: tuple[TokenId, ...] = ()
-    # That of the evidence: nobody gets more time than it had.
+    # The expiry of the token that was shown as evidence: the new one does not outlive it.
     expire_time: datetime | None = None
-    # No evidence stood behind this token, or behind the one that it was minted on.
+    # See `Token.unproven`.
     unproven: bool = False
 
 
@@ -61,26 +61,26 @@ Act = Keep | SameToken | Mint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """`line` of the admission table let the box in, as `incarnation`."""
+    """The box is let in as `incarnation`; `line` is the line of the table that decided so."""
 
     line: AdmissionLine
     outcome: Outcome
     act: Act
     incarnation: int
-    # The bearer this call is a use of; its first use is written before the answer leaves,
-    # and takes `used.dies_at_first_use()` with it.
+    # The bearer that this call uses. If this is its first use, that is written before the answer
+    # leaves, and `used.dies_at_first_use()` is revoked.
     used: Token | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """`line` of the admission table refused."""
+    """The box is refused; `line` is the line of the table that decided so."""
 
     line: AdmissionLine
     reason: AnyReason
     recovery: Recovery
     retry_after: timedelta | None = None
-    # For the person who reads it, where more can be said than the reason does.
+    # Replaces the usual sentence of the reason where more can be said.
     message: str = ""
 
     def words(self) -> str:
@@ -166,7 +166,9 @@ def mint(
 
 
 def _hash_in_use(s: Standing, line: AdmissionLine) -> Denied:
-    """Says more to a box whose own dead token it is: trying once more would never help it."""
+    """The refusal of a hash in use. A box that sent the hash of its own dead token is told so, for
+    trying again would never help it.
+    """
     owner, message = s.hash_owner, ""
     own = owner is not None and s.workspace and owner.workspace_id == s.workspace.workspace_id
     if owner and own and owner.revoke_reason and s.evidence():

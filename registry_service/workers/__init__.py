@@ -1,1 +1,1 @@
-"""What the registry does unasked. Each task survives every fault and stops on request."""
+"""The registry's background work: everything that no call starts."""

@@ -1,4 +1,4 @@
-"""What a registry does without being asked. Each task survives every fault and stops on request."""
+"""The registry's periodic tasks. Each one survives every fault and stops on request."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ from registry_service.workers.write_behind import (
 T = TypeVar("T")
 
 PULSE_SECONDS: Final = 2.0
-# A token's later uses are written at most once in this time.
+# How often the newest use of each token is written.
 LAST_USES_SECONDS: Final = 60.0
-# One statement with all that was remembered would stop every call for as long as it takes, and so
-# would portions without a pause between them.
+# What was remembered is written in portions of so many rows, with pauses between them: one large
+# statement, or portions without a pause, would hold up every call.
 WRITTEN_AT_ONCE: Final = 500
+# The part of the time that a flush may take up; see `Task`.
 FLUSH_SHARE: Final = 0.5
 REFUSED_SECONDS: Final = 5.0
 OFFLINE_SECONDS: Final = 5.0
@@ -51,7 +52,7 @@ SWEEP_SECONDS: Final = 300.0
 
 
 class Background:
-    """Runs on a pool of its own: no load of calls may keep the pulse from being written."""
+    """Runs the tasks on a pool of their own, so that no load of calls delays the pulse."""
 
     def __init__(
         self,
@@ -109,7 +110,10 @@ class Background:
     async def write_pulse(self) -> None:
         pulse = await self._attempt(write_pulse.run)
         if pulse.after_gap:
-            self._log.info("boxes get their grace anew", up_since=pulse.up_since.isoformat())
+            self._log.info(
+                "no registry was up just before; boxes get time to report before any counts as silent",
+                up_since=pulse.up_since.isoformat(),
+            )
         await self._on_pulse()
 
     async def flush_last_uses(self) -> bool:
@@ -123,8 +127,8 @@ class Background:
         remembered: Newest[Key, Value],
         write: Callable[[Store, Mapping[Key, Value]], frozenset[Key]],
     ) -> bool:
-        """Write one portion, and answer whether there may be another. What is busy, or could not
-        be written, is for a later one.
+        """Write one portion; returns whether there may be another. Rows that another transaction
+        holds, or that could not be written, are kept for a later portion.
         """
         portion = remembered.take(WRITTEN_AT_ONCE)
         try:

@@ -1,8 +1,9 @@
 """The feed of revocations in this process: read once, handed to every watcher.
 
-The store is asked every second, and at once when a notification came in. Each successful
-look is what a keep-alive means: "nothing was revoked up to this revision that you were not
-told". When the store does not answer there is no keep-alive, and watchers are let go.
+The store is asked every second, and at once when a notification comes in. After each successful
+read watchers get a keep-alive, which means: "you were told of everything that was revoked up to
+this revision". While the store does not answer there are no keep-alives, and soon the watchers'
+calls are ended.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agentworkspace.service.connection_faults import why
 from registry_service.commands.read_revocations import ReadRevocations, Revocation, Revocations
 
 BEAT_SECONDS: Final = 1.0
-# A verifier bypasses its cache after three silent keep-alives; a watcher is let go then too.
+# A verifier bypasses its cache after three missing keep-alives; its call is ended then, too.
 SILENT_SECONDS: Final = 3.0
 PAGE: Final = 1000
 KEPT_IN_MEMORY: Final = 10_000
@@ -32,14 +33,16 @@ Read = Callable[[ReadRevocations], Awaitable[Revocations]]
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A keep-alive. With `reset` the watcher missed something that is no longer kept."""
+    """A keep-alive. With `reset`, the watcher missed revocations that are no longer known, and
+    must forget what it has cached.
+    """
 
     revision: int
     reset: bool = False
 
 
 class RevocationFeed:
-    """`run` reads; any number of `watch` follow. All on one event loop."""
+    """`run` reads the store, and any number of `watch` follow it, all on one event loop."""
 
     def __init__(
         self,
@@ -56,11 +59,11 @@ class RevocationFeed:
         self._kept = kept
         self._beat_seconds = beat_seconds
         self._log = structlog.get_logger("registry.feed")
-        # Everything after `_floor` up to `_revision`, in order.
+        # All revocations after `_floor` up to `_revision`, in order.
         self._events: list[Revocation] = []
         self._floor = 0
         self._revision: int | None = None
-        # Counts how often the store's feed turned out not to continue ours.
+        # How often the store's feed turned out not to continue what was read before.
         self._epoch = 0
         self._beats = 0
         self._silent = False
@@ -86,11 +89,12 @@ class RevocationFeed:
     async def watch(
         self, after_revision: int, *, concerns: Callable[[TenantId], bool] = lambda tenant_id: True
     ) -> AsyncIterator[Revocation | Beat]:
-        """What is revoked after that revision (0: from now), in commit order, and beats.
+        """Revocations after that revision (0: from now on), in commit order, and keep-alives.
 
-        Of the tenants that `concerns` names; a beat carries the revision of all, so that who is
-        told nothing still knows how far that goes. Refusal STORE_UNAVAILABLE when the store is
-        silent.
+        Only revocations of tenants that `concerns` accepts are passed on. Keep-alives carry the
+        revision of the whole feed, so that somebody who is told of no revocation still knows up to
+        where there were none. Refusal STORE_UNAVAILABLE when the store has not answered for
+        SILENT_SECONDS.
         """
         async with aclosing(self._all(after_revision)) as news:
             async for each in news:
@@ -117,7 +121,9 @@ class RevocationFeed:
                 await self._wait_for(news)
 
     async def _step(self, cursor: int, seen: tuple[int, int]) -> list[Revocation | Beat]:
-        """What a watcher that stands at `cursor` and saw this epoch and beat is told next."""
+        """What to tell next to a watcher that was told everything up to revision `cursor`, and
+        whose last look was at `seen`, an epoch and a count of beats.
+        """
         epoch, beats = seen
         if epoch != self._epoch:
             return [Beat(self._now(), reset=True)]
@@ -129,7 +135,9 @@ class RevocationFeed:
         return step
 
     async def _from_store(self, cursor: int) -> list[Revocation | Beat]:
-        """A page of what memory no longer, or not yet, holds; always beyond `cursor` or reset."""
+        """A page of what this process no longer, or not yet, has in memory: revocations after
+        `cursor`, or a reset.
+        """
         found = await self._read(ReadRevocations(after_revision=cursor, limit=PAGE))
         if found.reset:
             return [Beat(found.revision, reset=True)]
@@ -175,7 +183,7 @@ class RevocationFeed:
         self._trim()
 
     def _trim(self) -> None:
-        # In steps, so that the list is not moved for every single event.
+        # Many at a time, so that the list is not moved for every single event.
         if len(self._events) > 2 * self._kept:
             self._floor = self._events[-self._kept - 1].revision
             del self._events[: -self._kept]
@@ -188,7 +196,7 @@ class RevocationFeed:
         return self._revision or 0
 
     async def _current(self) -> None:
-        """Nobody is told a revision by a feed that cannot be read: it may lie far behind."""
+        """Wait until the feed was read just now: one that cannot be read may lie far behind."""
         if self._revision is None or self._silent:
             await self._wait_for(self._news)
 

@@ -1,6 +1,6 @@
-"""Writes behind when boxes were heard of that said nothing new: many in one statement.
+"""Writes, later and many in one statement, when boxes reported that had nothing new to say.
 
-What may come here, and how soon it is written, is decided in `domain.steady`.
+`domain.steady` decides which heartbeats may wait for this, and for how long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from registry_service.storage.store import Store
 
 
 def run(store: Store, heard: Mapping[WorkspaceId, Heard]) -> frozenset[WorkspaceId]:
-    """Returns what was busy: keep those."""
+    """Returns the workspaces whose rows another transaction held: pass those again next time."""
     if not heard:
         return frozenset()
     with store.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Writes later uses of tokens behind: many in one statement, each token once a minute at most."""
+"""Writes when tokens were last used: later, many in one statement, each once a minute at most."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from registry_service.storage.store import Store
 
 
 def run(store: Store, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
-    """`uses`: the newest of each, by the database's clock. Returns what was busy: keep those."""
+    """`uses` has the newest use of each token, by the database's clock. Returns the tokens whose
+    rows another transaction held: pass those again next time.
+    """
     if not uses:
         return frozenset()
     with store.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Writes refused registers behind, so that an operator sees a locked-out box."""
+"""Writes later how often boxes were refused, so that an operator sees one that is locked out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registry_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestRefused:
-    """The holder of this ticket, the newest, was told RELAUNCH."""
+    """When the holder of the newest ticket was first and last told RELAUNCH."""
 
     ticket: TokenId
     first: datetime
@@ -37,7 +37,9 @@ class RefusedRegisters:
 
 
 def run(store: Store, refused: Sequence[RefusedRegisters]) -> frozenset[WorkspaceId]:
-    """Write them, at most one entry a workspace. Returns what was busy: count those on."""
+    """Write them; pass at most one entry a workspace. Returns the workspaces whose rows another
+    transaction held: pass those again next time.
+    """
     if not refused:
         return frozenset()
     with store.transaction() as tx:

@@ -1,6 +1,6 @@
-"""LISTEN on a connection of its own: wakes the feed when another replica has revoked something.
+"""Listens for notifications of PostgreSQL, and wakes the feed when any replica revoked something.
 
-Only a hint: the feed also asks every second, so a lost notification costs a second at most.
+A notification is only a hint: the feed also reads every second, so a lost one costs a second.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ CHANNEL: Final = "registry_revocations"
 
 
 class Listener:
-    """`connector` leads to PostgreSQL itself: a pooler in transaction mode carries no LISTEN.
+    """Keeps one connection for LISTEN. `connector` must lead to PostgreSQL itself, because a pooler
+    in transaction mode supports no LISTEN.
 
-    When `database` is lost, whoever noticed, this connection is made anew as well.
+    When anybody finds that `database` is lost, this connection is made anew as well.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Listener:
         self._log = structlog.get_logger("registry.listener")
 
     async def run(self) -> None:
-        """Listen for ever; a lost connection is made again after a pause that grows."""
+        """Listen for ever; a lost connection is made again, after growing pauses."""
         loop = asyncio.get_running_loop()
 
         def lost() -> None:

@@ -1,8 +1,9 @@
-"""The sweep that finds boxes which fell silent; each death is announced once.
+"""Marks boxes OFFLINE that fell silent; each is marked, logged and audited once.
 
-Only a box that is late, for half of what makes it OFFLINE, can be OFFLINE before that time has
-passed once more. So whoever looks for the late ones that often needs to look at nobody else in
-between, where a look at every box costs the more the more there are.
+Looking at every box is expensive where there are many. So that is done only once per half of the
+time after which a silent box is OFFLINE. It finds the late boxes, those that have been silent for
+that half; no other box can become OFFLINE before the next look, so the frequent runs in between
+look only at these.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from registry_service.storage.store import Store
 
 __all__ = ["Late", "MarkOffline", "WentOffline", "find_late", "run"]
 
-# A look that finds more is no whole one.
+# A look that finds so many may have missed some, so it is repeated soon.
 MOST_LATE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkOffline:
-    # What `find_late` found.
+    # The boxes that `find_late` found.
     among: Iterable[WorkspaceId]
     origin: Origin = SYSTEM
     limit: int = 1000
@@ -46,7 +47,9 @@ def find_late(store: Store, *, limit: int = MOST_LATE) -> frozenset[WorkspaceId]
 
 
 def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
-    """Returns those that this call, and nobody else, marked; call again while `limit` came back."""
+    """Mark the silent ones. Returns those that this call, and no other, marked; if there are
+    `limit` of them, call again.
+    """
     with store.transaction() as tx:
         uptime = pulse.read(tx)
         before = _silent_before(uptime, MISSED_UNTIL_OFFLINE * uptime.heartbeat_interval)
@@ -69,20 +72,20 @@ def run(store: Store, command: MarkOffline) -> tuple[WentOffline, ...]:
 
 
 def _silent_before(uptime: Uptime, patience: timedelta) -> datetime | None:
-    """Who was last heard of before this is silent for `patience`; None: nobody is, for the
-    registry has not been up for so long.
+    """The time before which a box that has been silent for `patience` reported last; None while
+    the registry has not been up for so long, so that nobody can have been silent.
     """
     before = uptime.now - patience
     return before if uptime.up_since < before else None
 
 
 class Late:
-    """What the last look found, and when the next one is due, in seconds of a clock that never
-    goes back. `period`: how often the sweep runs.
+    """The late boxes that the last look found, and when the next look is due. Times are seconds of
+    a clock that never goes back; `period` is how many seconds lie between two runs.
     """
 
     def __init__(self, interval: timedelta, *, period: float) -> None:
-        # The sweep after this one might come late, too.
+        # Two runs early, because the run that should look may itself come late.
         self._every = half_patience(interval).total_seconds() - 2 * period
         self._next = 0.0
         self.boxes: frozenset[WorkspaceId] = frozenset()
@@ -91,7 +94,7 @@ class Late:
         return now >= self._next
 
     def found(self, boxes: frozenset[WorkspaceId], *, looked: float) -> None:
-        """`looked`: when that look began."""
+        """Keep what a look found that began at `looked`."""
         self.boxes = boxes
         self._next = looked if len(boxes) >= MOST_LATE else looked + max(0.0, self._every)
 

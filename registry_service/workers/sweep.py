@@ -1,4 +1,4 @@
-"""Deletes what is no longer needed: old request ids and the old end of the feed."""
+"""Deletes what is no longer needed: old request ids and the oldest entries of the feed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEEP_FEED: Final = timedelta(days=7)
 class Sweep:
     keep_requests: timedelta = KEEP_REQUESTS
     keep_feed: timedelta = KEEP_FEED
-    # Rows of each table at most.
+    # At most so many rows of each table are deleted.
     limit: int = 5000
 
 
@@ -28,6 +28,7 @@ class Swept:
 
 
 def run(store: Store, command: Sweep) -> Swept:
+    """Returns how many rows were deleted; if one count is `limit`, call again."""
     with store.transaction() as tx:
         swept_requests = requests.sweep(tx, keep=command.keep_requests, limit=command.limit)
         swept_feed = feed.sweep(tx, keep=command.keep_feed, limit=command.limit)

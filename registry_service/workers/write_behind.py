@@ -1,7 +1,7 @@
-"""What is remembered in memory for a moment, to be written by a background task.
+"""Small facts that are kept in memory for a moment, until a background task writes them.
 
-Losing it with the process is allowed: it informs, and decides nothing. Only the event loop
-touches these.
+They may be lost with the process: whether a box is let in depends on none of them. Use these
+classes on the event loop only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Value = TypeVar("Value", datetime, Heard)
 
 
 class Newest(Generic[Key, Value]):
-    """The newest value of each key since the last flush: later ones are greater."""
+    """The newest value of each key since the last flush. A value is newer if it is greater."""
 
     def __init__(self) -> None:
         self._values: dict[Key, Value] = {}
@@ -37,19 +37,19 @@ class Newest(Generic[Key, Value]):
             self._values[key] = value
 
     def take(self, most: int) -> dict[Key, Value]:
-        """So many of them, those that came first; they are forgotten here."""
+        """Take out at most so many, those that came first."""
         if len(self._values) <= most:
             values, self._values = self._values, {}
             return values
         return {key: self._values.pop(key) for key in list(islice(self._values, most))}
 
     def put_back(self, values: Mapping[Key, Value], keys: Iterable[Key]) -> None:
-        """Keep those of `values` that could not be written for the next time."""
+        """Keep for the next time the `values` of these `keys`, which could not be written."""
         for key in keys:
             self.note(key, values[key])
 
 
-# When each token was used, and when each box was heard of that said nothing new.
+# When each token was last used, and when each box last reported that had nothing new to say.
 LastUses: TypeAlias = Newest[TokenId, datetime]
 LastHeard: TypeAlias = Newest[WorkspaceId, Heard]
 
@@ -61,7 +61,9 @@ class RefusedLedger:
         self._counted: dict[WorkspaceId, RefusedRegisters] = {}
 
     def note(self, refused: RegisterRefused) -> None:
-        """Unknown workspaces are not counted: there is nowhere to write that, and no end to it."""
+        """Count one. Unknown workspaces are not counted: they have no row to write to, and
+        somebody could make up any number of them.
+        """
         if refused.reason is SharedReason.WORKSPACE_UNKNOWN:
             return
         failure = None
@@ -85,7 +87,7 @@ class RefusedLedger:
         )
 
     def take(self) -> list[RefusedRegisters]:
-        """All of them, one entry a workspace; they are forgotten here."""
+        """Take out everything, one entry a workspace."""
         counted, self._counted = self._counted, {}
         return list(counted.values())
 
@@ -112,7 +114,9 @@ class RefusedLedger:
 
 
 def _joined(older: NewestRefused | None, newer: NewestRefused | None) -> NewestRefused | None:
-    """Of one ticket both together; of two, the later one is of the newest launch."""
+    """One span of both if they are of the same ticket; else the newer one, whose ticket is the
+    newer, too.
+    """
     if older is None or newer is None or older.ticket != newer.ticket:
         return newer or older
     return replace(newer, first=min(older.first, newer.first), last=max(older.last, newer.last))

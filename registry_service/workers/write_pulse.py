@@ -1,4 +1,4 @@
-"""Proof that a registry is up, and since when without a gap."""
+"""Writes the pulse: the proof that some registry is up, and since when without a gap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_service.storage.store import Store
 class PulseWritten:
     time: datetime
     up_since: datetime
-    # True when there was no pulse before, or too long ago: boxes get their grace anew.
+    # True when there was no pulse before, or too long ago: boxes then get time to come back.
     after_gap: bool
 
 

@@ -1,1 +1,1 @@
-"""Requests to commands. Every violation of a request is reported, not only the first."""
+"""Turns requests into commands. Every violation in a request is reported, not only the first."""

@@ -1,4 +1,4 @@
-"""The kinds of fields that requests of the registry alone have."""
+"""The kinds of request fields that only the registry has."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NANOS_A_SECOND: Final = 1_000_000_000
 
 
 class Fields(RequestFields):
-    """Reads one request; see RequestFields."""
+    """Reads the fields of one request, and collects violations as `RequestFields` does."""
 
     def token_id(self, text: str, field: str = "token_id") -> TokenId:
         return TokenId(self.uuid(text, field))
 
     def request_id(self, text: str) -> RequestId | None:
-        """The id of a request; None when the caller named none."""
+        """The request_id; None when the caller sent none."""
         return RequestId(self.uuid(text, "request_id")) if text else None
 
     def optional_tenant_id(self, text: str) -> TenantId | None:
@@ -36,7 +36,7 @@ class Fields(RequestFields):
         return self.workspace_id(text) if text else None
 
     def workspace_ids(self, texts: Iterable[str]) -> tuple[WorkspaceId, ...]:
-        """The ids of workspaces, as many as a page may hold; empty when none was named."""
+        """The workspace ids, at most as many as a page may hold; empty when none was sent."""
         listed = tuple(texts)
         if len(listed) > LARGEST_PAGE:
             self.refuse("workspace_ids", f"must be at most {LARGEST_PAGE} workspaces")
@@ -46,12 +46,12 @@ class Fields(RequestFields):
         )
 
     def sha256(self, text: str, field: str = "token_sha256") -> bytes | None:
-        """A hash that the caller made; None when the server shall make the secret."""
+        """The 32 bytes of the hash of a secret that the caller made; None when it sent none."""
         digits = self.sha256_hex(text, field)
         return None if digits is None else bytes.fromhex(digits)
 
     def scopes(self, scopes: Iterable[str], field: str = "scopes") -> tuple[str, ...]:
-        """Sorted, each once."""
+        """The scopes, sorted and without duplicates."""
         listed = tuple(scopes)
         if len(listed) > MOST_SCOPES:
             self.refuse(field, f"must be at most {MOST_SCOPES} scopes")
@@ -63,7 +63,7 @@ class Fields(RequestFields):
     def span(
         self, duration: Duration, field: str, *, at_least: timedelta, at_most: timedelta
     ) -> timedelta:
-        """A Duration in this range. Sub-microsecond parts are dropped."""
+        """The duration, which must be in this range; what is finer than a microsecond is lost."""
         if -_NANOS_A_SECOND < duration.nanos < _NANOS_A_SECOND and (
             duration.nanos == 0 or (duration.nanos > 0) == (duration.seconds >= 0)
         ):
@@ -82,7 +82,7 @@ def _seconds(span: timedelta) -> str:
 
 
 def origin_of(call: Call, workspace_id: str = "") -> Origin:
-    """Who asks, for the audit: the caller's name, else the workspace whose token was shown."""
+    """Who asks, for the audit: the caller by name, or the workspace when its box calls."""
     by_box = call.caller is None or call.bearer is not None
     actor = f"workspace:{workspace_id}" if by_box or call.caller is None else call.caller.name
     return Origin(actor=actor, method=call.method, correlation_id=call.correlation_id)

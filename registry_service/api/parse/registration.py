@@ -98,7 +98,7 @@ def _card(fields: Fields, document: Struct) -> documents.Json:
 
 
 def _url(fields: Fields, text: str) -> str:
-    """Its shape; where it leads is looked at later."""
+    """The url, checked for its shape only; whether its host resolves is looked up later."""
     if text:
         destination = parse_destination(text)
         if isinstance(destination, str):

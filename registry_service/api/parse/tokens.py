@@ -40,7 +40,7 @@ _OF_ONE: Final = {
 _OF_A_WORKSPACE: Final = _OF_ONE | {
     RevokeReason.SUSPENDED: "the workspace may not run until it is launched for RESUME",
 }
-# As `ValidateToken(...)`, without the Python that names its fields: a batch has up to 1000.
+# The same as `ValidateToken(...)`, but faster: a batch has up to 1000.
 _asking: Final = partial(tuple.__new__, ValidateToken)
 
 
@@ -91,7 +91,7 @@ def list_tokens(request: pb.ListTokensRequest, call: Call) -> ListTokens:
 
 
 def revoke_token(request: pb.RevokeTokenRequest, call: Call) -> RevokeToken:
-    """Named by id and workspace, or by the token's own text, which names its workspace itself."""
+    """The token is named either by its id and workspace, or by its own text alone."""
     fields = Fields()
     by_id = not request.token
     if request.token and request.token_id:
@@ -153,7 +153,7 @@ def batch_validate_tokens(
 
 
 def watch_revocations(request: pb.WatchRevocationsRequest) -> int:
-    """The revision after which to begin; 0: now."""
+    """The revision after which to begin; 0 means from now on."""
     fields = Fields()
     after = fields.at_least_zero(request.after_revision, "after_revision")
     return fields.finish(after)
@@ -166,15 +166,15 @@ def ttl(fields: Fields, duration: Duration, field: str) -> timedelta:
 def _question(
     fields: Fields, request: pb.ValidateTokenRequest, caller: Caller, index: int | None = None
 ) -> ValidateToken:
-    """The token's own shape is not checked: it was presented by somebody else, and a bad one
-    is an answer, not a fault of the caller. `index`: its place in a batch.
+    """One question. The token's shape is not checked: somebody else presented it to the caller,
+    who wants an answer about a malformed one, too. `index` is the question's place in a batch.
     """
     workspace_id: WorkspaceId | None = None
     named = request.workspace_id
     if ids.is_workspace_id(named):
         workspace_id = named
     elif named:
-        # The place is worded only when it is needed: a batch has up to 1000 of these.
+        # The field's name is put together only for a violation: a batch has up to 1000 questions.
         fields.refuse(_placed("workspace_id", index), ids.UUID_WANTED)
     elif not request.any_workspace:
         fields.refuse(_placed("workspace_id", index), "must be set, or any_workspace must be true")
@@ -196,7 +196,7 @@ def _placed(field: str, index: int | None) -> str:
 def _revoke_reason(
     fields: Fields, number: int, allowed: Mapping[RevokeReason, str]
 ) -> RevokeReason:
-    """There is no default: what comes back after a revocation depends on it."""
+    """The reason, which has no default: it decides what can come back after the revocation."""
     reason = wire_enums.REVOKE_REASON_OF.get(number)
     if reason is not None and reason in allowed:
         return reason

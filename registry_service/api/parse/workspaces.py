@@ -51,7 +51,7 @@ def begin_incarnation(
     *,
     new_id: Callable[[], str],
 ) -> BeginIncarnation:
-    """A launch that named no request_id gets one of its own: it can only not be replayed."""
+    """A launch without a request_id is given a fresh one; such a launch cannot be repeated."""
     fields = Fields()
     command = BeginIncarnation(
         origin=origin_of(call),

@@ -1,1 +1,1 @@
-"""Results to responses. No decision is taken here, and no secret is added."""
+"""Turns results into responses. No decision is taken here, and no secret is added."""

@@ -45,7 +45,7 @@ def listed(found: ListedToken) -> token_pb2.Token:
 
 
 def issued(made: Issued) -> token_pb2.Issued:
-    """The one place, with Register and BeginIncarnation, where a secret is written out."""
+    """Only here, and in the answers of Register and BeginIncarnation, is a secret written out."""
     return token_pb2.Issued(
         token=token(made.token),
         plaintext=made.plaintext.reveal() if made.plaintext else "",
@@ -110,7 +110,7 @@ def validated_batch(
 
 
 def _fill(response: token_service_pb2.ValidateTokenResponse, answer: Principal | Rejection) -> None:
-    """Written in place, field by field: a message made first and copied in takes twice as long."""
+    """Fill in place, field by field: making a message and copying it in takes twice as long."""
     if isinstance(answer, Rejection):
         response.rejection.reason = wire_enums.REJECTION[answer]
         return
