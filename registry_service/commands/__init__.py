@@ -1,1 +1,1 @@
-"""One file per use case; each decides and changes within one transaction."""
+"""One file per use case, which decides and changes what it has to in one transaction."""

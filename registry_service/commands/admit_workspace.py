@@ -25,7 +25,7 @@ from registry_service.storage import registrations, restoring, revocation, works
 from registry_service.storage.store import Store
 from registry_service.storage.workspaces import Known
 
-# Of what ends because its launcher remembers more than the registry.
+# The audit note of tokens that end because the launcher knows of more launches than the registry.
 RESTORED_NOTE: Final = "its launcher remembers more; the registry was restored from a backup"
 
 
@@ -47,7 +47,8 @@ class AdmitWorkspace:
     first_token: FirstToken | None = None
     ticket_required: bool = False
     evidence_required: bool = False
-    # What the launcher knows of it, which a registry restored from a backup may not.
+    # The number of the newest launch that the launcher knows of, and whether it knows the workspace
+    # as suspended: a registry that was restored from a backup may have forgotten both.
     remembered_incarnation: int = 0
     suspended: bool = False
 
@@ -55,7 +56,8 @@ class AdmitWorkspace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedWorkspace:
     registration: Registration
-    # The first token, if this request is the one that it was first minted for.
+    # The first api token; None when none was asked for, or when the workspace was known before and
+    # this is no repetition of the request that first asked for one.
     issued: Issued | None
 
 
@@ -92,7 +94,7 @@ def run(store: Store, command: AdmitWorkspace, *, new_secret: NewSecret) -> Admi
 
 
 def _introduce(tx: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
-    """The workspace, known from here on, and locked; and whether it is new."""
+    """Make the workspace known, and lock it. Returns it, and whether it is new."""
     command.caller.require_tenant(command.tenant_id)
     fresh = workspaces.insert(
         tx,
@@ -105,7 +107,7 @@ def _introduce(tx: Connection, command: AdmitWorkspace) -> tuple[Known, bool]:
         return fresh, True
     known = workspaces.lock_present(tx, command.workspace_id)
     workspace = known.workspace
-    # A tombstone of an id that was never known belongs to nobody.
+    # The tombstone of an id that was retired before it was known belongs to no tenant.
     if workspace.tenant_id not in (command.tenant_id, ""):
         raise Refusal(
             Reason.TENANT_MISMATCH,
@@ -127,7 +129,7 @@ def _admitted(command: AdmitWorkspace, workspace: Workspace) -> Change:
 
 
 def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace) -> None:
-    """What a later admission requires counts from now on; what an earlier one did stays."""
+    """Add what this admission requires to what earlier ones did, which stays required."""
     more = []
     if command.ticket_required and not workspace.ticket_required:
         more.append("workspace.ticket_required")
@@ -146,7 +148,7 @@ def _require_more(tx: Connection, command: AdmitWorkspace, workspace: Workspace)
 
 
 def _remind(tx: Connection, command: AdmitWorkspace, known: Known) -> Ended:
-    """What the launcher remembers and a backup does not know holds from now on."""
+    """Take over what the launcher remembers, if a restored registry has forgotten it."""
     workspace, remembered = known.workspace, command.remembered_incarnation
     grounds.require_reach(workspace, remembered, "remembered_incarnation")
     ended = Ended()
@@ -154,14 +156,14 @@ def _remind(tx: Connection, command: AdmitWorkspace, known: Known) -> Ended:
         ended.add(_count_on(tx, known, remembered))
         known = workspaces.lock_present(tx, command.workspace_id)
         workspace = known.workspace
-    # A launch after the one that is remembered has lifted it.
+    # If the registry knows of a newer launch, that one has lifted the suspension.
     if command.suspended and not workspace.suspended and remembered == workspace.incarnation:
         ended.add(fencing.raise_fence(tx, known, Fence.SUSPENDED, RESTORED_NOTE))
     return ended
 
 
 def _count_on(tx: Connection, known: Known, remembered: int) -> Ended:
-    """Boxes of the launches that are known here were replaced by those that are not."""
+    """Count up to the launches that were forgotten. They replaced all boxes that are known here."""
     workspace, reason = known.workspace, RevokeReason.COMPROMISED
     opening = restoring.opening(tx, [workspace.workspace_id], api_tokens=False)
     condemned = revocation.condemn(tx, opening, now=known.now, note=RESTORED_NOTE)
@@ -174,10 +176,10 @@ def _count_on(tx: Connection, known: Known, remembered: int) -> Ended:
 
 
 def _first_token(request: Issuing, wanted: FirstToken, *, new: bool) -> Replayed | None:
-    """None of a workspace that was known: nobody mints by admitting twice, but for the answer
-    that got lost.
+    """The first token of a new workspace. For a known one only a lost answer is given again, so
+    that nobody mints more tokens by admitting twice; None otherwise.
     """
-    # Nothing was ever asked for one that is new; a hash that is known is refused by the insert.
+    # A new workspace has no earlier requests; a hash that is known is refused by the insert.
     if not new:
         replayed = request.replayed()
         if replayed:

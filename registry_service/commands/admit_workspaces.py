@@ -1,4 +1,4 @@
-"""AdmitWorkspace of many that are new: two statements, one commit."""
+"""AdmitWorkspace for many new workspaces at once: two statements, one commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from registry_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """One to admit, and its first token's secret, which is made here."""
+    """One workspace to admit, and its first token's secret, if one was asked for."""
 
     new: NewWorkspace
     secret: Secret | None
@@ -37,9 +37,9 @@ class _Draft:
 def run(
     store: Store, commands: Sequence[AdmitWorkspace], *, new_secret: NewSecret
 ) -> list[AdmittedWorkspace | None]:
-    """One answer each, in order; None: not that simple, run `admit_workspace` for it alone.
+    """One answer each, in order. None: nothing was done; run `admit_workspace` for it alone.
 
-    What `admit_workspace` would refuse or repeat is answered None, and left as it was.
+    None is answered wherever `admit_workspace` would refuse, or repeat an answer.
     """
     drafts: dict[int, _Draft] = {}
     seen: set[WorkspaceId] = set()
@@ -54,7 +54,7 @@ def run(
             admitted = admissions.admit(tx, [draft.new for draft in drafts.values()])
             views = registration_view.read_many(tx, list(admitted)) if admitted else {}
     except IntegrityError:
-        # One got in the way of another transaction, so that none was admitted.
+        # Another transaction stored the same thing first, so none of these was admitted.
         return [None] * len(commands)
     return [
         _answer(drafts[place], admitted[command.workspace_id], views[command.workspace_id])
@@ -65,7 +65,7 @@ def run(
 
 
 def _is_simple(command: AdmitWorkspace) -> bool:
-    """Nothing is remembered of it, and no hash that somebody may have is asked for."""
+    """Whether the launcher remembers nothing of it, and sent no hash, which may be in use."""
     if command.remembered_incarnation or command.suspended:
         return False
     if command.first_token and command.first_token.token_sha256:

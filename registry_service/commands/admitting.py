@@ -26,7 +26,7 @@ from registry_service.storage.tokens import NewToken
 
 
 class Admission:
-    """One verdict, and the workspace it is about, which is locked."""
+    """One verdict to carry out; its workspace must be locked."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Admission:
         self.news: list[Entry] = []
 
     def carry_out(self, new_secret: NewSecret) -> tuple[Token, Secret | None] | None:
-        """The token that stands for the box, and its secret if one was made here.
+        """Write it. Returns the token that the box now has, and its secret if one was made here.
 
-        None: the hash was taken meanwhile, so the transaction must not be committed.
+        None when the hash was taken meanwhile; then the transaction must not be committed.
         """
         act, secret = self.admitted.act, None
         self._use_bearer()
@@ -64,7 +64,7 @@ class Admission:
                 return None
         else:
             token = act.token
-        # The line that repeats an answer writes nothing.
+        # REPLAY only repeats an answer, so nothing is written.
         if not (isinstance(act, SameToken) and self.admitted.line is AdmissionLine.REPLAY):
             self._arrive()
         recording.record(self.tx, self.origin, self.changes)
@@ -130,10 +130,10 @@ class Admission:
             workspaces.note_admitted(self.tx, workspace_id, incarnation)
 
     def _keep_proxy(self, act: Mint) -> None:
-        """Know the proxy token of this incarnation from its ticket's redemption on.
+        """Store the proxy token of this incarnation, which is derived from its ticket.
 
-        Asked for again whenever that ticket mints: it may have been redeemed before proxies were
-        known. A hash that somebody used before stays what it is, and is no proxy token.
+        Tried whenever that ticket mints: it may have been redeemed by a version that did not know
+        proxy tokens. If its hash belongs to another token already, there is no proxy token.
         """
         shown = self.standing.presented_current()
         if self.ticket is None or shown is None or act.minted_on != shown.token_id:

@@ -1,4 +1,4 @@
-"""Register of many boxes that show a live bearer and want no new token."""
+"""Register for many boxes at once that show a live bearer and want no new token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from registry_service.storage.store import Store
 
 
 def run(store: Store, commands: Sequence[Register]) -> list[Registered | None]:
-    """One answer each, in order; None: not that simple, run `register` for it alone.
+    """One answer each, in order. None: nothing was registered; run `register` for it alone.
 
-    Pass only commands with a bearer and without token_sha256; any other is answered None.
+    Any command without a bearer or with token_sha256 is answered None.
     """
     hashes = [_hash(command) for command in commands]
     tickets = [evidence.hash_of(command.ticket) for command in commands]
@@ -78,7 +78,9 @@ def _hash(command: Register) -> bytes | None:
 
 
 def _is_simple(command: Register, bearer: Bearer, now: datetime) -> bool:
-    """A live token, nothing minted, and nothing to write that needs the workspace's lock."""
+    """Whether its token is live, and nothing is to be minted or written that needs the workspace's
+    lock.
+    """
     token, workspace = bearer.token, bearer.workspace
     if token.workspace_id != command.workspace_id:
         return False

@@ -1,4 +1,4 @@
-"""BeginIncarnation: a launch begins; everything an earlier one held is void."""
+"""BeginIncarnation: begins a launch, and ends what boxes of earlier ones hold."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BeginIncarnation:
     ticket_sha256: bytes | None = None
     # Also end a suspension, which nothing else does.
     lift_suspension: bool = False
-    # The number shall be above this one, which the launcher remembers.
+    # The newest launch that the launcher remembers; the new number will be above it.
     minimum_incarnation: int = 0
     # Begin only if `needs_relaunch` says so in the same transaction.
     only_if_needed: bool = False
@@ -53,7 +53,7 @@ class BegunIncarnation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotNeeded:
-    """Nothing was begun; `incarnation` is the newest, as it was."""
+    """Nothing was begun; `incarnation` is still the newest."""
 
     incarnation: int
 
@@ -88,8 +88,8 @@ def run(
 
 
 def require_free(command: BeginIncarnation, workspace: Workspace) -> None:
-    """Nothing keeps a new launch of it from beginning. Refusals: INVALID_REQUEST (the minimum is
-    out of reach), WORKSPACE_SUSPENDED.
+    """Refuse if a new launch may not begin. Refusals: INVALID_REQUEST (the minimum is out of
+    reach), WORKSPACE_SUSPENDED.
     """
     grounds.require_reach(workspace, command.minimum_incarnation, "minimum_incarnation")
     if workspace.suspended and not command.lift_suspension:
@@ -97,7 +97,7 @@ def require_free(command: BeginIncarnation, workspace: Workspace) -> None:
 
 
 def is_behind(command: BeginIncarnation, workspace: Workspace) -> bool:
-    """Launches happened that are not stored here: these records stem from a backup."""
+    """Whether launches happened that are not stored here, because of a restore from a backup."""
     return command.minimum_incarnation > workspace.incarnation
 
 
@@ -116,7 +116,7 @@ def claim_of(command: BeginIncarnation) -> Claim:
         request_id=command.request_id,
         token_sha256=command.ticket_sha256,
         params={"ticket_ttl": command.ticket_ttl}
-        # As a request of the version before was digested, which knew no suspension to lift.
+        # Left out when false, so that the digest is that of versions without this field.
         | ({"lift_suspension": True} if command.lift_suspension else {}),
     )
 
@@ -159,8 +159,8 @@ def _begin(request: Issuing, command: BeginIncarnation) -> BegunIncarnation:
 
 
 def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> BegunIncarnation:
-    """The same launch; a ticket that got lost is replaced while nobody used it, also one that an
-    operator voided meanwhile. A launch that was fenced since is over.
+    """Answer with the same launch again. A ticket that nobody used counts as lost and is replaced,
+    even if an operator voided it meanwhile. A launch that was fenced since is refused.
     """
     tx, known = request.tx, request.known
     if known.workspace.incarnation > answered.result["incarnation"]:
@@ -171,7 +171,7 @@ def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> B
         )
     ticket_id, revoked_count = answered.result["token_id"], answered.result["revoked_count"]
     ticket = tokens.present(tx, command.workspace_id, TokenId(ticket_id)).token
-    # Without a fence it was ended because the registry was restored from a backup.
+    # A compromised ticket without a fence: the registry was restored from a backup.
     if known.workspace.fence or ticket.revoke_reason is RevokeReason.COMPROMISED:
         raise grounds.incarnation_fenced(
             known.workspace, "nothing of this launch opens any more; begin another one"
@@ -180,7 +180,7 @@ def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> B
         return _begun(ticket, None, Delivery.CALLER_MADE, revoked_count)
     replayed = None
     if not ticket.is_used() and ticket.revoke_reason in (None, RevokeReason.OPERATOR):
-        # Whoever asks again launches only now.
+        # The ticket's time begins anew, because whoever asks again will only now launch the box.
         replayed = request.replace_lost(ticket, expire_time=known.now + command.ticket_ttl)
     if replayed is None:
         return _begun(ticket, None, Delivery.ALREADY_DELIVERED, revoked_count)
@@ -191,7 +191,7 @@ def _again(request: Issuing, command: BeginIncarnation, answered: Answered) -> B
 
 
 def begun_of(ticket: Token, secret: Secret | None, revoked_count: int) -> BegunIncarnation:
-    """The first answer of a launch."""
+    """The answer when a launch begins; `secret` is None if the caller made it."""
     delivery = Delivery.CALLER_MADE if secret is None else Delivery.ENCLOSED
     return _begun(ticket, secret, delivery, revoked_count)
 

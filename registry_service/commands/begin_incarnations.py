@@ -1,4 +1,4 @@
-"""BeginIncarnation of many workspaces: two to four statements, one commit."""
+"""BeginIncarnation for many workspaces at once: two to four statements, one commit."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from registry_service.storage.workspaces import Known
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """One that nothing refuses; its workspace is locked."""
+    """A launch that may begin; its workspace is locked."""
 
     known: Known
     launch: Launch
-    # When the server made it.
+    # None when the caller made it.
     secret: Secret | None
 
 
 def run(
     store: Store, commands: Sequence[BeginIncarnation], *, new_secret: NewSecret
 ) -> list[BegunIncarnation | None]:
-    """One answer each, in order; None: not that simple, run `begin_incarnation` for it alone.
+    """One answer each, in order. None: nothing was done; run `begin_incarnation` for it alone.
 
-    What `begin_incarnation` would refuse, repeat, wait for or find not needed is answered None,
-    and left as it was.
+    None is answered wherever `begin_incarnation` would refuse, repeat an answer, wait for a lock
+    or find the launch not needed.
     """
     try:
         with store.transaction() as tx:
@@ -53,7 +53,7 @@ def run(
             )
             _publish(tx, drafts.values(), begun)
     except IntegrityError:
-        # Somebody was faster with the hash of one, so that none has begun.
+        # Another transaction stored the same hash first, so none of these has begun.
         return [None] * len(commands)
     return [
         _answer(drafts[place], begun[command.workspace_id])
@@ -66,7 +66,9 @@ def run(
 def _drafts(
     tx: Transaction, commands: Sequence[BeginIncarnation], new_secret: NewSecret
 ) -> dict[int, _Draft]:
-    """By place; one a workspace, and none that is busy."""
+    """The launches that may begin, by their place in `commands`: one for each workspace that no
+    other transaction holds.
+    """
     first: dict[WorkspaceId, int] = {}
     for place, command in enumerate(commands):
         first.setdefault(command.workspace_id, place)
@@ -96,7 +98,7 @@ def _is_free(command: BeginIncarnation, known: Known) -> bool:
 def _not_needed(
     tx: Transaction, able: Sequence[tuple[BeginIncarnation, Known]]
 ) -> frozenset[WorkspaceId]:
-    """Of those that are to begin only if they are needed, those that are not."""
+    """The workspaces that are to be launched only if they need it, and do not need it."""
     asked = [
         command.workspace_id
         for command, known in able
@@ -133,7 +135,7 @@ def _draft(command: BeginIncarnation, known: Known, new_secret: NewSecret) -> _D
 
 
 def _publish(tx: Transaction, drafts: Iterable[_Draft], begun: Mapping[WorkspaceId, Begun]) -> None:
-    """Last, as everything that goes into the feed."""
+    """Tell the feed, which must be the last statement of the transaction."""
     news = [
         recording.entry_for_all(draft.known.workspace, RevokeReason.RELAUNCHED)
         for draft in drafts

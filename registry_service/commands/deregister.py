@@ -21,9 +21,9 @@ class Deregister:
 
 
 def run(store: Store, command: Deregister) -> None:
-    """The token dies, and opens nothing any more; the newest box may come back with its ticket.
+    """End the box's token for good; the newest box may come back with its ticket.
 
-    Only the newest box leaves the workspace: one that came late just goes.
+    Only if the box is of the newest launch does the workspace count as left.
 
     Refusals: BEARER_MISSING, BEARER_REJECTED, WORKSPACE_UNKNOWN.
     """
@@ -31,7 +31,7 @@ def run(store: Store, command: Deregister) -> None:
     with store.transaction() as tx:
         box = evidence.locked_box(tx, command.workspace_id, command.bearer, command.origin)
         token, workspace = box.bearer.token, box.bearer.workspace
-        # The box leaves with the token it was about to rotate into.
+        # The unused token that the box was about to rotate into ends, too.
         going = [token, *tokens.pending_of(tx, token.token_id)]
         gone = revocation.revoke(tx, [item.token_id for item in going], reason=reason, now=box.now)
         registrations.leave(tx, command.workspace_id)

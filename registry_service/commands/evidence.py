@@ -1,4 +1,4 @@
-"""From what was presented to what is known about it."""
+"""Looks up what is known about the tokens and tickets that somebody presents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from registry_service.storage.standings import Bearer, Shown, Snapshot
 
 
 def hash_of(secret: Secret | None) -> bytes | None:
-    """The hash to look up. None for nothing, and for junk, which no lookup would find."""
+    """The hash to look up; None if nothing was presented, or a text that cannot be a token."""
     if secret is None:
         return None
     text = secret.reveal()
@@ -40,13 +40,13 @@ class Presented:
 
 
 def standing(tx: Connection, presented: Presented) -> Standing:
-    """One statement, whatever was presented."""
+    """Everything that decides about what one box presents, read in one statement."""
     (found,) = standings_of(tx, [presented])
     return found
 
 
 def standings_of(tx: Connection, presented: Sequence[Presented]) -> list[Standing]:
-    """One for each, in order: one statement, however many."""
+    """The same as `standing` for many, in order; it is still one statement."""
     shown = [
         Shown(
             workspace_id=item.workspace_id,
@@ -80,7 +80,7 @@ def _standing(presented: Presented, shown: Shown, seen: Snapshot) -> Standing:
 
 
 def _proxy_sha256(presented: Presented, ticket: Token | None) -> bytes | None:
-    """The hash of the proxy token that this ticket gives rise to, if one of our format does."""
+    """The hash of the proxy token that is derived from this ticket; None if there is none."""
     if presented.token_sha256 is None or presented.ticket is None or ticket is None:
         return None
     proxy = proxy_of(presented.ticket, presented.workspace_id, ticket.incarnation)
@@ -88,7 +88,7 @@ def _proxy_sha256(presented: Presented, ticket: Token | None) -> bytes | None:
 
 
 def proxy_of(ticket: Secret, workspace_id: WorkspaceId, incarnation: int) -> Secret | None:
-    """The proxy token of a ticket; None when its format is not ours, so that nothing derives."""
+    """The proxy token that is derived from a ticket; None when the ticket is not of our format."""
     try:
         return derive_proxy_token(ticket, workspace_id, incarnation)
     except ValueError:
@@ -97,7 +97,7 @@ def proxy_of(ticket: Secret, workspace_id: WorkspaceId, incarnation: int) -> Sec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A box that proved itself, its workspace locked and its first use written."""
+    """A box with a live token. Its workspace is locked, and a first use of the token is written."""
 
     bearer: Bearer
     use: first_use.Written
@@ -107,7 +107,7 @@ class Box:
 def locked_box(
     tx: Connection, workspace_id: WorkspaceId, secret: Secret | None, origin: Origin
 ) -> Box:
-    """The box that holds this live instance token. A stranger is refused before any lock.
+    """The box that holds this live instance token. Anybody else is refused before a lock is taken.
 
     Refusals: WORKSPACE_UNKNOWN, BEARER_MISSING, BEARER_REJECTED.
     """

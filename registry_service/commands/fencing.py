@@ -1,4 +1,4 @@
-"""A fence ends what a workspace's box holds, and keeps the workspace out."""
+"""Fences: each ends what a workspace's boxes hold, and keeps them out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_A_BOX: Final = frozenset({TokenKind.INSTANCE, TokenKind.PROXY})
 
 @dataclass(slots=True)
 class Ended:
-    """What a revocation did: its audit, and the tokens that are accepted no more."""
+    """What a revocation did: its audit entries, and the tokens that it ended."""
 
     changes: list[Change] = field(default_factory=list)
     gone: list[Token] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Ended:
 
 
 def condemn(tx: Connection, known: Known, going: Set[TokenId], *, fence: bool, note: str) -> Ended:
-    """End these tokens as stolen, and, if asked, the newest launch behind a fence."""
+    """End these tokens as stolen, and if `fence` is set, fence the workspace, too."""
     condemned = revocation.condemn(tx, going, now=known.now, note=note)
     reason = RevokeReason.COMPROMISED
     changes = recording.revoked(known.workspace, condemned.found, reason, note)
@@ -47,7 +47,7 @@ def condemn(tx: Connection, known: Known, going: Set[TokenId], *, fence: bool, n
 
 
 def raise_fence(tx: Connection, known: Known, fence: Fence, note: str) -> Ended:
-    """Set it, end every token of a box that is not ended yet, void the outstanding ticket."""
+    """Set the fence, revoke every token of a box, and void the outstanding ticket."""
     workspace, reason = known.workspace, REASON[fence]
     ended = Ended()
     if fence not in workspace.fences:

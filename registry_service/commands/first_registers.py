@@ -1,4 +1,4 @@
-"""Register of many boxes that come with an outstanding ticket: four statements, one commit."""
+"""Register for many boxes at once that show an outstanding ticket: four statements, one commit."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from registry_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Box:
-    """One that the table lets in by its ticket; its workspace is locked."""
+    """A box that the table lets in by its ticket; its workspace is locked."""
 
     command: Register
     standing: Standing
     admitted: Admitted
     redemption: Redemption
-    # When the server made it.
+    # None when the box made it.
     secret: Secret | None
 
 
 def run(
     store: Store, commands: Sequence[Register], *, new_secret: NewSecret
 ) -> list[Registered | None]:
-    """One answer each, in order; None: not that simple, run `register` for it alone.
+    """One answer each, in order. None: nothing was done; run `register` for it alone.
 
-    What `register` would refuse, repeat or wait for is answered None, and left as it was.
+    None is answered wherever `register` would refuse, repeat an answer or wait for a lock.
     """
     with store.transaction() as tx:
         boxes = _let_in(tx, commands, new_secret)
@@ -59,7 +59,7 @@ def run(
 
 
 def _let_in(tx: Connection, commands: Sequence[Register], new_secret: NewSecret) -> dict[int, _Box]:
-    """By place, judged one by one by the admission table."""
+    """The boxes that the table lets in by their ticket, by their place in `commands`."""
     places = _locked(tx, commands)
     if not places:
         return {}
@@ -74,7 +74,9 @@ def _let_in(tx: Connection, commands: Sequence[Register], new_secret: NewSecret)
 
 
 def _locked(tx: Connection, commands: Sequence[Register]) -> list[int]:
-    """The places of those whose ticket is outstanding; one a workspace, and none that is busy."""
+    """Lock workspaces whose ticket is outstanding. Returns the places of their commands: one for
+    each workspace that no other transaction holds.
+    """
     shown: dict[WorkspaceId, tuple[int, bytes]] = {}
     for place, command in enumerate(commands):
         ticket = evidence.hash_of(command.ticket)
@@ -90,7 +92,7 @@ def _box(command: Register, standing: Standing, new_secret: NewSecret) -> _Box |
     if not isinstance(verdict, Admitted) or workspace is None or ticket is None:
         return None
     act = verdict.act
-    # The line that redeems a ticket: what it writes follows from the ticket alone.
+    # Only the line TICKET redeems one; all that has to be written follows from the ticket.
     if not isinstance(act, Mint) or act.redeem_ticket is None:
         return None
     secret = None if act.token_sha256 else new_secret(TokenKind.INSTANCE)

@@ -1,4 +1,7 @@
-"""First use: written before the answer leaves, and the end of the token it replaces."""
+"""Writes the first use of a token, which ends the token that it replaces.
+
+That is done before the call is answered.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,19 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    # Revoked between the reading and the writing: not to be accepted.
+    # Tokens that were revoked after they were read: do not accept them.
     died: frozenset[TokenId] = frozenset()
-    # Another transaction decides about it: to be looked at again, alone.
+    # Tokens that another transaction holds: look at each of them again, alone.
     busy: frozenset[TokenId] = frozenset()
-    # What the caller's transaction must publish last.
+    # Entries of the feed, which the caller must publish as its transaction's last statement.
     news: tuple[Entry, ...] = ()
 
 
 def write(tx: Connection, uses: Iterable[Use], *, now: datetime, patient: bool = True) -> Written:
-    """Note the first use of those that were never used before. Locks the workspaces of those that
-    replace another.
+    """Write the first use of those that were never used before. For a token that replaces another,
+    its workspace is locked.
 
-    Without patience nothing is waited for: one busy workspace must not hold up many callers.
+    Without `patient` no lock is waited for, so that one busy workspace does not hold up a batch.
     """
     first = {use.token.token_id: use for use in uses if not use.token.is_used()}
     if not first:
@@ -56,7 +59,7 @@ def write(tx: Connection, uses: Iterable[Use], *, now: datetime, patient: bool =
 
 
 def _busy(tx: Connection, replacing: Mapping[TokenId, Use], *, patient: bool) -> frozenset[TokenId]:
-    """Which of them could not be written: their workspace could not be locked."""
+    """Lock their workspaces; returns the tokens whose workspace could not be locked."""
     if not replacing:
         return frozenset()
     wanted = sorted({use.workspace.workspace_id for use in replacing.values()})

@@ -1,4 +1,4 @@
-"""Each kind of evidence that somebody might hold, and the standing it would have now."""
+"""For Diagnose: each kind of evidence that a box might hold, and what Register would see of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN = Evidence(words="a bearer nobody knows", bearer_presented=True)
 
 
 def held(tx: Connection, workspace: Workspace) -> list[Evidence]:
-    """One of each kind; the newest stands for its kind."""
+    """One piece of each kind of evidence: the newest stands for its kind."""
     specimens = tokens.specimens(tx, workspace.workspace_id, workspace.incarnation)
     return [NOTHING, *map(_evidence, specimens), UNKNOWN]
 

@@ -1,4 +1,4 @@
-"""The refusals that several commands give, and the checks that give them."""
+"""Refusals that several commands share, and the checks that raise them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_LEAP: Final = 1_000_000
 
 
 def known_to(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> Known:
-    """The workspace, if there is one and the caller may act for its tenant."""
+    """The workspace. Refusals: TENANT_FORBIDDEN, WORKSPACE_UNKNOWN."""
     require_owner(caller, known, workspace_id)
     if known is None:
         raise workspace_unknown(workspace_id)
@@ -31,13 +31,15 @@ def in_service(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -
 
 
 def require_owner(caller: Caller, known: Known | None, workspace_id: WorkspaceId) -> None:
-    """TENANT_FORBIDDEN, the same for another tenant's workspace and for one that is unknown."""
+    """Refusal TENANT_FORBIDDEN for another tenant's workspace, and the same for an unknown one, so
+    that nobody can tell the two apart.
+    """
     tenant_id = None if known is None else known.workspace.tenant_id
     caller.require_owner(tenant_id, "workspace", workspace_id)
 
 
 def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
-    """To a caller of the platform, who typed the id: waiting would not help."""
+    """For a caller of the platform, who sent a wrong id: waiting would not help."""
     return Refusal(
         SharedReason.WORKSPACE_UNKNOWN,
         "this registry knows no workspace of this id; check it, or admit the workspace first",
@@ -47,7 +49,7 @@ def workspace_unknown(workspace_id: WorkspaceId) -> Refusal:
 
 
 def not_known_yet(workspace_id: WorkspaceId) -> Refusal:
-    """To a box, which was launched with the id: word of the workspace may be on its way."""
+    """For a box, which was launched with this id: the workspace may be admitted in a moment."""
     return Refusal(
         SharedReason.WORKSPACE_UNKNOWN,
         "no such workspace here, or not yet",
@@ -65,7 +67,7 @@ def workspace_removed(workspace_id: WorkspaceId) -> Refusal:
 
 
 def token_unknown(token_id: TokenId | None) -> Refusal:
-    """`token_id` None: it was named by its own text, which nobody repeats."""
+    """`token_id` is None if the caller named the token by its text, which must not be repeated."""
     return Refusal(
         Reason.TOKEN_UNKNOWN,
         "the workspace has no such token; ListTokens shows those it has"
@@ -76,7 +78,7 @@ def token_unknown(token_id: TokenId | None) -> Refusal:
 
 
 def suspended(workspace_id: WorkspaceId) -> Refusal:
-    """To a caller of the platform."""
+    """For a caller of the platform; a box is told to stop instead."""
     return Refusal(
         SharedReason.WORKSPACE_SUSPENDED,
         "the workspace is suspended; an admin lifts that by launching it for the reason RESUME",
@@ -118,7 +120,7 @@ def bearer_missing() -> Refusal:
 
 
 def bearer_rejected(*, recognised: bool = False) -> Refusal:
-    """`recognised`: it was issued here once, and is dead or somebody else's."""
+    """`recognised`: the bearer was issued here, but is dead or another workspace's."""
     return Refusal(
         SharedReason.BEARER_REJECTED,
         "the presented bearer is not live",
@@ -128,8 +130,8 @@ def bearer_rejected(*, recognised: bool = False) -> Refusal:
 
 
 def credential_rejected(*, recognised: bool = False) -> Refusal:
-    """Of a workspace token that was shown in place of a caller's credential; `recognised` as in
-    `bearer_rejected`.
+    """For a workspace's token that was shown in place of a caller's credential. `recognised` is
+    the same as in `bearer_rejected`.
     """
     return Refusal(
         SharedReason.CREDENTIAL_REJECTED,
@@ -147,7 +149,9 @@ def only_for_itself() -> Refusal:
 
 
 def require_reach(workspace: Workspace, number: int, field: str) -> None:
-    """A number far above the registry's own is a mistake, which would last for ever."""
+    """Refusal INVALID_REQUEST for a number far above the registry's own. It must be a mistake, and
+    could never be taken back, because numbers only grow.
+    """
     if number > workspace.incarnation + LARGEST_LEAP:
         raise invalid(
             field,

@@ -1,4 +1,4 @@
-"""Heartbeat, for many boxes at once."""
+"""Heartbeat for many boxes at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from registry_service.storage.standings import Bearer
 from registry_service.storage.steady import Box
 from registry_service.storage.store import Store
 
-# The others of its batch wait for the one that is looked at alone.
+# The time for a heartbeat that is looked at alone: the others of its batch wait for it.
 ALONE_AT_MOST: Final = timedelta(seconds=2)
 
 
 class Heartbeat(NamedTuple):
-    """What a box says of itself. A tuple: one is made for every call."""
+    """What a box says of itself. A tuple, because one is made for every call."""
 
     workspace_id: WorkspaceId
     bearer: Secret | None
@@ -42,7 +42,7 @@ class Heartbeat(NamedTuple):
     active_tasks: int = 0
     sample_error: str = ""
     degraded: bool = False
-    # What was read of the box already.
+    # What was read about the box before, if anything was.
     seen: Box | None = None
 
 
@@ -50,11 +50,11 @@ class Heartbeaten(NamedTuple):
     """What a box is told."""
 
     next_action: NextAction
-    # The newest of the workspace.
+    # The workspace's newest.
     incarnation: int
-    # The live token this was a use of; None when it was a dead one.
+    # The token that was used; None if it is dead.
     token_id: TokenId | None
-    # The database's, for `flush_last_uses`.
+    # When it was used, by the database's clock, for `flush_last_uses`.
     time: datetime
 
 
@@ -69,8 +69,8 @@ def run(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten | Refus
 
 
 def answer_steady(command: Heartbeat, box: Box) -> Heartbeaten | None:
-    """The answer to a heartbeat that says nothing new: all that is left to do is to write when it
-    came, which `flush_heartbeats` may do later. None for any other, which is to be run.
+    """The answer to a heartbeat that says nothing new. The time at which it came still has to be
+    written, which `flush_heartbeats` may do later. None for any other heartbeat: `run` it.
     """
     waits = may_wait(
         box.stored,
@@ -87,12 +87,13 @@ def _going_on(box: Box) -> Heartbeaten:
 
 
 def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Heartbeaten]:
-    """By place, those of boxes whose token lives and was used before: nearly all, two statements,
-    or one where they were seen already. What is not among them is looked at as a whole.
+    """The answers to boxes whose token is live and was used before, by their place in `commands`.
+
+    That is nearly all boxes, and takes two statements, or one if `seen` is set for all.
     """
     with store.transaction() as tx:
         in_use = _in_use(tx, commands)
-        # One a workspace.
+        # Only the first one of each workspace.
         beating = {commands[place].workspace_id: place for place in reversed(in_use)}
         beats = [_beat(commands[place], in_use[place][0]) for place in beating.values()]
         written = registrations.beat(tx, beats) if beats else frozenset()
@@ -104,7 +105,7 @@ def _beat_steadily(store: Store, commands: Sequence[Heartbeat]) -> dict[int, Hea
 
 
 def _in_use(tx: Connection, commands: Sequence[Heartbeat]) -> dict[int, tuple[int, Heartbeaten]]:
-    """By place, those whose token is known to be in use: its incarnation, and the answer."""
+    """Those whose token is live and was used before, by place: its incarnation, and the answer."""
     found = {
         place: (command.seen.incarnation, _going_on(command.seen))
         for place, command in enumerate(commands)
@@ -147,7 +148,9 @@ def _run_others(store: Store, commands: Sequence[Heartbeat]) -> list[Heartbeaten
 
 
 def _alone(store: Store, command: Heartbeat) -> Heartbeaten | Refusal:
-    """One that was skipped: its row was busy, or its box had just been replaced or had left."""
+    """Run one that the batch skipped, because another transaction held its row, or its box had been
+    replaced or had left.
+    """
 
     def once() -> Heartbeaten | Refusal:
         with store.at_most(ALONE_AT_MOST).transaction() as tx:
@@ -189,14 +192,14 @@ def _told(standing: Standing) -> Heartbeaten | Refusal:
 
 @dataclass(slots=True, kw_only=True)
 class _Round:
-    """Several heartbeats at the database together."""
+    """Several heartbeats that are read and written in one transaction."""
 
     tx: Connection
     commands: Sequence[Heartbeat]
     now: datetime
-    # By place: those with a live instance token of the workspace they name.
+    # Those with a live instance token of the workspace that they name, by place.
     live: dict[int, Bearer]
-    # Of these, one a workspace: a second one is looked at alone.
+    # The places of the first one of each workspace; any others are looked at alone.
     beating: frozenset[int]
     news: tuple[Entry, ...] = ()
 
@@ -223,7 +226,7 @@ class _Round:
         )
 
     def write(self, *, alone: bool = False) -> frozenset[WorkspaceId]:
-        """First uses, then the beats; the workspaces whose beat was written."""
+        """Write first uses, then heartbeats; returns the workspaces whose heartbeat was written."""
         uses = [
             first_use.Use(
                 token=bearer.token,

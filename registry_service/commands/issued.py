@@ -15,7 +15,9 @@ NewSecret = Callable[[TokenKind], Secret]
 
 @unique
 class Delivery(StrEnum):
-    """Where the plaintext of an issued token is."""
+    """Where the plaintext of an issued token is: in this answer, with the caller, who made it, or
+    in an earlier answer.
+    """
 
     ENCLOSED = "ENCLOSED"
     CALLER_MADE = "CALLER_MADE"

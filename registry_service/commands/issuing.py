@@ -1,4 +1,4 @@
-"""Issuing a token once, however often the request for it arrives."""
+"""Issues one token for one request, however often that request arrives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from registry_service.storage.workspaces import Known
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Who asks for exactly what. `params` hold everything that makes the request what it is."""
+    """Who asks for exactly what. `params` has every field that tells one request from another."""
 
     caller: str
     method: str
@@ -58,7 +58,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """The token to be, without its secret."""
+    """A token that is to be issued, without its secret."""
 
     kind: TokenKind
     label: str = ""
@@ -76,7 +76,7 @@ class Replayed:
 
     @property
     def replaced(self) -> bool:
-        """A fresh secret took the place of the first one."""
+        """Whether a fresh secret took the place of the first one."""
         return self.issued.delivery is Delivery.ENCLOSED
 
 
@@ -91,7 +91,9 @@ class Issuing:
     new_secret: NewSecret
 
     def earlier_answer(self) -> Answered | None:
-        """What this request_id was answered. Refusal REQUEST_ID_REUSED for other parameters."""
+        """How this request_id was answered before; None if it was not, or there is none. Refusal
+        REQUEST_ID_REUSED if its parameters were others.
+        """
         key = self.claim.key()
         answered = requests.find(self.tx, key) if key else None
         if key and answered and answered.params_digest != self.claim.digest():
@@ -143,8 +145,9 @@ class Issuing:
             requests.write(self.tx, key, params_digest=digest, result=result, now=self.known.now)
 
     def replace_lost(self, token: Token, *, expire_time: datetime | None = None) -> Replayed | None:
-        """Replace it. None when its first use came first: then it was not lost after all. One that
-        is revoked already, and never used, is replaced as it is.
+        """Revoke the token, whose secret got lost, and issue another in its place. None when it was
+        used meanwhile, so that it was not lost after all. One that is revoked already is replaced,
+        too.
         """
         reason = RevokeReason.ROTATED
         lost = revocation.revoke(
@@ -168,7 +171,7 @@ class Issuing:
         return Replayed(issued=_issued(replacement, secret), lost=next(iter(lost), None))
 
     def note(self, replayed: Replayed) -> None:
-        """The audit of a replay that replaced a lost token."""
+        """Write the audit, if this replay replaced a lost token."""
         if replayed.replaced:
             lost = [replayed.lost] if replayed.lost else []
             workspace, why = self.known.workspace, "lost before its first use"
@@ -177,7 +180,9 @@ class Issuing:
             recording.record(self.tx, self.origin, changes)
 
     def finish(self, replayed: Replayed) -> Issued:
-        """The same as `note`, and the lost token's place in the feed; last."""
+        """The same as `note`, and publish the lost token's end. Must be the last statement of the
+        transaction.
+        """
         self.note(replayed)
         if replayed.lost:
             reason = RevokeReason.ROTATED
@@ -215,7 +220,7 @@ def expiry(now: datetime, ttl: timedelta | None) -> datetime | None:
 
 
 def scopes_as_param(scopes: Sequence[str]) -> list[str]:
-    """Neither order nor repetition makes a request another one."""
+    """The scopes, sorted and without duplicates, so that neither makes two requests differ."""
     return sorted(set(scopes))
 
 

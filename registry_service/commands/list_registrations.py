@@ -1,4 +1,4 @@
-"""ListRegistrations: how workspaces stand, newest first, or what changed, in order of change."""
+"""ListRegistrations: workspaces and their boxes, newest first, or in the order of their changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from registry_service.storage.store import Store
 
 _CHUNK: Final = 500
 _ALIVE: Final = (RegistrationState.ONLINE, RegistrationState.DEGRADED)
-# What may be stored of one that is in this state now.
+# Which states may be stored of a box that is in this state now.
 _STORED_AS: Final[dict[RegistrationState, Sequence[str]]] = {
     RegistrationState.PENDING: (RegistrationState.PENDING, *_ALIVE),
     RegistrationState.ONLINE: (RegistrationState.ONLINE,),
@@ -35,9 +35,11 @@ _STORED_AS: Final[dict[RegistrationState, Sequence[str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRegistrations:
-    """`tenant_id` None: of all the caller's tenants. `workspace_ids` empty: any workspace.
-    `id_range`: only ids from the one to the other.
-    `changed_after`: only what changed since that revision, a few twice; None: whenever.
+    """What to list.
+
+    `tenant_id` None means all the caller's tenants; `workspace_ids` empty means any workspace.
+    `id_range` has the first and the last id to list. `changed_after` lists only what changed after
+    that revision (a few may be listed again); None lists without regard to changes.
     """
 
     caller: Caller
@@ -54,7 +56,7 @@ class ListRegistrations:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationPage(Page[Registration]):
-    # Of a look at what changed: what to ask for the changes after the next time.
+    # With `changed_after`: what to send as `changed_after` the next time.
     revision: int = 0
 
 
@@ -88,12 +90,12 @@ def _changed(
     found: list[Registration] = []
     with store.reading() as tx:
         newest = registration_reads.revision(tx)
-        # One from the future is of a database that was set back: begin anew.
+        # A revision from the future stems from before a restore of the database: list everything.
         after = after if after <= newest else 0
-        # The whole look ends where its first page began.
+        # All pages of one listing have the revision of their first page, so that no change is lost.
         beyond, revision = (going_on[:2], going_on[2]) if going_on else (None, newest)
         uptime = pulse.read(tx)
-        # Whoever watches everything is shown every row that is read.
+        # Without a filter every row that is read is shown, so no more need be read.
         limit = _CHUNK if _narrows(command) else command.page_size + 1
         while len(found) <= command.page_size:
             rows = registration_reads.changed(
@@ -110,7 +112,7 @@ def _changed(
 def _wanted_of(
     command: ListRegistrations, rows: Sequence[Any], uptime: Uptime
 ) -> list[Registration]:
-    """The rules have the last word on what the statement found."""
+    """What the rules of liveness leave of the rows, of which the statement finds too many."""
     views = (registration_view.view(row, uptime) for row in rows)
     return [view for view in views if _wanted(command, view)]
 
@@ -122,7 +124,7 @@ def _rows(
     now: datetime,
     before: tuple[datetime, str] | None,
 ) -> Sequence[Any]:
-    """A chunk that holds every wanted one; the rules of liveness sort out the rest."""
+    """A chunk of rows, with every wanted one among them; `_wanted_of` drops the others."""
     return registration_reads.page(
         tx,
         tenants=tenants,
@@ -140,7 +142,7 @@ def _relaunches(command: ListRegistrations) -> bool:
 
 
 def _narrows(command: ListRegistrations) -> bool:
-    """Whether some registrations of the caller's tenants are not wanted."""
+    """Whether the command filters by more than the tenant."""
     only = (command.state, command.id_range, command.workspace_ids)
     return _relaunches(command) or any(only)
 

@@ -1,4 +1,4 @@
-"""ListTokens: the tokens of a workspace, newest first, never tickets."""
+"""ListTokens: the tokens of a workspace, newest first, without tickets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MintToken: an api token, or an instance token as break-glass."""
+"""MintToken: issues an api token, or in an emergency an instance token ("break-glass")."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def claim_of(command: MintToken) -> Claim:
 
 
 def _require_break_glass(tx: Connection, workspace: Workspace, now: datetime) -> None:
-    # A first use cannot matter here, but a mint of a Register can: it waits for the workspace.
+    # A Register that mints cannot come in between, because it waits for the workspace's lock. First
+    # uses may come in between, but make no difference here.
     (seen,) = standings.snapshots(tx, [Shown(workspace_id=workspace.workspace_id)])
     standing = Standing(
         workspace=workspace,

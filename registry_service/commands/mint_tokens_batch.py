@@ -1,4 +1,4 @@
-"""MintToken for many callers at once: one statement, one commit."""
+"""MintToken for many calls at once: one statement, one commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from registry_service.storage.store import Store
 def run(
     store: Store, commands: Sequence[MintToken], *, new_secret: NewSecret
 ) -> list[Issued | Refusal | Exception]:
-    """One answer each, in order; an Exception is a fault of ours with that item alone."""
+    """One answer each, in order; an Exception other than a Refusal is a fault with that item."""
     secrets = [None if item.token_sha256 else new_secret(item.kind) for item in commands]
     orders = _orders(commands, secrets)
     minted = _mint_together(store, list(orders.values()))
@@ -39,7 +39,7 @@ def run(
 
 
 def _orders(commands: Sequence[MintToken], secrets: Sequence[Secret | None]) -> dict[int, Order]:
-    """By place, those that one statement can mint: api tokens, none of which repeats another."""
+    """What one statement can mint, by its place in `commands`: api tokens without repetitions."""
     orders: dict[int, Order] = {}
     seen: set[object] = set()
     for place, (command, secret) in enumerate(zip(commands, secrets, strict=True)):
@@ -75,7 +75,7 @@ def _order(command: MintToken, secret: Secret | None) -> Order:
 
 
 def _mint_together(store: Store, orders: Sequence[Order]) -> dict[bytes, Token]:
-    """None of them when one got in the way of another transaction."""
+    """The tokens that were minted, by hash; none at all if another transaction stored one first."""
     if not orders:
         return {}
     try:

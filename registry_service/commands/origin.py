@@ -10,7 +10,7 @@ class Origin:
     """`actor` is the caller's name, or `workspace:<id>` for a box, or `system`."""
 
     actor: str
-    # The full method; empty for the system.
+    # The method's full name; empty for the system.
     method: str = ""
     correlation_id: str = ""
 

@@ -1,4 +1,4 @@
-"""The feed of revocations, in commit order."""
+"""Reads the feed of revocations, in commit order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class ReadRevocations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """The end of one token, or, when `workspace_id` is set, of every token of that workspace."""
+    """The end of one token, or, if `workspace_id` is set, of tokens of that workspace: then forget
+    what is cached of any of them.
+    """
 
     revision: int
     tenant_id: TenantId
@@ -31,9 +33,9 @@ class Revocation:
 class Revocations:
     # In order; the first `limit` after `after_revision`.
     events: tuple[Revocation, ...]
-    # The newest of the feed.
+    # The newest revision of the feed.
     revision: int
-    # What came after `after_revision` is no longer (or not at all) known: drop every cache.
+    # What came after `after_revision` is not, or no longer, known: drop every cache.
     reset: bool
 
 
@@ -50,7 +52,7 @@ def run(store: Store, command: ReadRevocations) -> Revocations:
         )
         for revision, entry in excerpt.entries
     )
-    # Ahead of the feed: what the caller saw belongs to a database that was set back since.
+    # A caller ahead of the feed read it before the database was restored to an earlier state.
     ahead = command.after_revision > excerpt.newest
     return Revocations(
         events=events,

@@ -1,4 +1,4 @@
-"""What follows every change: its audit, and, last of all, the feed."""
+"""What every change writes besides: its audit, and, last of all, its entry in the feed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def change_of(
 
 
 def minted(workspace: Workspace, token: Token, **details: object) -> Change:
-    """The audit of a new token; also of a ticket, which is issued like any token."""
+    """The audit entry of a new token or ticket."""
     facts: dict[str, object] = {"kind": token.kind, "client_made": str(token.client_made).lower()}
     if token.incarnation:
         facts["incarnation"] = token.incarnation
@@ -73,7 +73,7 @@ def revoked(
 
 
 def entries(workspace: Workspace, tokens: Iterable[Token], reason: RevokeReason) -> list[Entry]:
-    """For the feed, one for each token; nobody checks tickets."""
+    """An entry of the feed for each token, but none for tickets, which no verifier caches."""
     return [
         Entry(tenant_id=workspace.tenant_id, token_sha256=token.token_sha256, reason=reason)
         for token in tokens
@@ -82,15 +82,18 @@ def entries(workspace: Workspace, tokens: Iterable[Token], reason: RevokeReason)
 
 
 def entry_for_all(workspace: Workspace, reason: RevokeReason) -> Entry:
-    """One for every token of the workspace: whoever drops more than it must asks again."""
+    """One entry of the feed for all tokens of the workspace. A verifier that forgets live ones
+    because of it just asks for them again.
+    """
     return Entry(tenant_id=workspace.tenant_id, workspace_id=workspace.workspace_id, reason=reason)
 
 
 def publish(tx: Connection, news: Sequence[Entry]) -> int:
-    """The last statement of a revoking transaction. The revision that carries the news.
+    """Write entries to the feed; must be the last statement of the transaction. Returns the
+    revision of the last one.
 
-    What ends an instance token is news of the proxy token of its incarnation, too, which may rest
-    from now on; it is told of even if it does not, and then asked for once more.
+    For each instance token that ends, the proxy token of its incarnation is published, too: it is
+    not accepted while no instance token is live. If another one is, verifiers just ask again.
     """
     if not news:
         return feed.revision(tx)

@@ -29,7 +29,7 @@ from registry_service.storage import tokens, workspaces
 from registry_service.storage.registrations import Arrival
 from registry_service.storage.store import Store
 
-# Far above what a box does that rotates, restarts or loses answers.
+# Far more than a box needs that rotates, restarts and loses answers.
 MOST_MINTED: Final = 30
 MINTED_WITHIN: Final = timedelta(minutes=1)
 
@@ -43,7 +43,7 @@ class Register:
     ticket: Secret | None = None
     token_sha256: bytes | None = None
     request_id: RequestId | None = None
-    # Empty or None keeps what was known.
+    # From here on, an empty text or None keeps what is stored.
     url: str = ""
     delivery_mode: str = ""
     agent_card: Mapping[str, object] | None = None
@@ -54,28 +54,28 @@ class Register:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
     outcome: Outcome
-    # The token that stands for this box now.
+    # The token that the box now has.
     token: Token
-    # The secret, when the server made one for this answer.
+    # Its secret, if the server made one for this answer.
     auth_token: Secret | None
     incarnation: int
-    # Of the admission table, the line that answered.
+    # The line of the admission table that answered.
     line: AdmissionLine
-    # Nothing that was issued for this workspace was shown: for the metric of open admissions.
+    # Nothing was shown that had been issued for this workspace; there is a metric of these.
     without_evidence: bool
-    # The database's, for `flush_last_uses`.
+    # When it was decided, by the database's clock, for `flush_last_uses`.
     time: datetime
 
 
 class RegisterRefused(Refusal):
-    """A refused Register, with what `flush_rejected_registers` wants to know of it."""
+    """A refused Register, with the facts that `flush_rejected_registers` writes."""
 
     workspace_id: WorkspaceId
     line: AdmissionLine
-    # The ticket of the newest launch, if its holder was told RELAUNCH: what counts for
-    # `needs_relaunch`.
+    # The ticket of the newest launch, if its holder was told RELAUNCH, which counts for
+    # `needs_relaunch`; else None.
     newest_ticket: TokenId | None
-    # The newest incarnation then; 0 when the workspace is unknown.
+    # The workspace's newest incarnation; 0 when the workspace is unknown.
     incarnation: int
     time: datetime
 
@@ -90,7 +90,7 @@ class RegisterRefused(Refusal):
         facts: dict[str, str] = {"workspace_id": workspace_id}
         recognised = evidence_recognised(standing)
         incarnation = standing.workspace.incarnation if standing.workspace else 0
-        # How often a workspace was launched is no stranger's business.
+        # Strangers are not told how often a workspace was launched.
         if incarnation and recognised:
             facts["incarnation"] = str(incarnation)
         super().__init__(
@@ -111,12 +111,12 @@ class RegisterRefused(Refusal):
 
 
 def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered:
-    """Refusals: RegisterRefused, whose reasons are those of the admission table; RATE_LIMITED."""
+    """Refusals: RATE_LIMITED, and those of the admission table, as RegisterRefused."""
     presented = presented_by(command)
     require_admissible(store, command)
     with store.transaction() as tx:
         workspaces.lock(tx, command.workspace_id)
-        # Whether a token was ever used decides much: nobody uses one first from here on.
+        # Much depends on whether a token was ever used: from here on nobody can write a first use.
         tokens.lock_instance_tokens(tx, command.workspace_id)
         standing = evidence.standing(tx, presented)
         admitted = _admitted(standing, command)
@@ -145,17 +145,18 @@ def run(store: Store, command: Register, *, new_secret: NewSecret) -> Registered
 
 
 def require_admissible(store: Store, command: Register) -> None:
-    """RegisterRefused as `run` would raise it now: no lock taken, nothing written, so that a
-    stranger can slow nobody.
+    """Raise the RegisterRefused that `run` would raise now. This takes no lock and writes nothing,
+    so that a stranger slows nobody down.
     """
     with store.reading() as tx:
         _admitted(evidence.standing(tx, presented_by(command)), command)
 
 
 def _require_pace(tx: Connection, admitted: Admitted, standing: Standing) -> None:
-    """A box that takes one token after the other fills the tables, and the feed with their ends.
+    """Refusal RATE_LIMITED for a box that takes one token after the other, which would fill the
+    tables and the feed.
 
-    The newest ticket's first use passes, or whoever holds a token could keep the next box out.
+    The first use of the newest ticket is never refused, or a box could keep its successor out.
     """
     act = admitted.act
     if not isinstance(act, Mint) or act.redeem_ticket is not None or standing.workspace is None:
@@ -173,7 +174,7 @@ def _require_pace(tx: Connection, admitted: Admitted, standing: Standing) -> Non
 
 
 def _hash_in_use(admitted: Admitted) -> Denied:
-    """Another workspace was faster with the same hash."""
+    """The refusal when another workspace stored the same hash in the meantime."""
     return Denied(
         line=admitted.line, reason=SharedReason.TOKEN_HASH_IN_USE, recovery=Recovery.FIX_REQUEST
     )

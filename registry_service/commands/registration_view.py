@@ -1,4 +1,4 @@
-"""How a workspace stands: the stored facts, judged by the rules of liveness."""
+"""Makes a `Registration` of the stored facts by the rules of liveness and relaunch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from registry_service.storage.store import Transaction
 
 
 def read(tx: Transaction, workspace_id: WorkspaceId) -> Registration:
-    """How a workspace stands that is known to be there."""
+    """The registration of a workspace, which must exist."""
     return read_many(tx, [workspace_id])[workspace_id]
 
 
 def read_many(
     tx: Transaction, workspace_ids: Sequence[WorkspaceId]
 ) -> dict[WorkspaceId, Registration]:
-    """The same for each of these."""
+    """The registrations of those of these workspaces that exist."""
     views = (view(*found) for found in registration_reads.many(tx, workspace_ids))
     return {each.workspace_id: each for each in views}
 

@@ -1,8 +1,9 @@
-"""`registry-service restored`: what a backup cannot know must not be believed.
+"""`registry-service restored`: what has to be done after a restore from a backup.
 
-Whatever was revoked, launched or removed after the backup is unknown here. So nothing that a box
-holds opens any more, every verifier forgets what it knows, and every workspace is launched again.
-Batch by batch, each committed: a run that was interrupted is finished by the next one.
+The database does not know what was revoked, launched or removed after the backup. So all that boxes
+hold is revoked, every verifier is told to forget what it knows, and every workspace is marked for a
+new launch. This is done in batches, each with its own commit, so that the next run finishes one
+that was interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """`api_tokens`: those end, too. `limit` workspaces at a time."""
+    """`api_tokens`: revoke api tokens, too. `limit`: how many workspaces one batch has."""
 
     origin: Origin
     api_tokens: bool
@@ -41,7 +42,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """So far; `last` is the workspace that it has come to, None before any."""
+    """How many were done so far; `last` is the workspace that was done last, None before any."""
 
     workspaces: int = 0
     tokens: int = 0
@@ -49,13 +50,13 @@ class Done:
 
 
 def survey(store: Store) -> Survey:
-    """What there is to do, and changes nothing."""
+    """How much there is to do. Changes nothing."""
     with store.reading() as tx:
         return restoring.survey(tx)
 
 
 def live_api_tokens(store: Store) -> Iterator[Held]:
-    """Those that may have been revoked after the backup; it cannot be known of any."""
+    """All live api tokens. Any of them may have been revoked after the backup."""
     last: Token | None = None
     while True:
         with store.reading() as tx:
@@ -67,7 +68,7 @@ def live_api_tokens(store: Store) -> Iterator[Held]:
 
 
 def run(store: Store, command: Restored) -> Iterator[Done]:
-    """Do it; yields after each batch what is done."""
+    """Do all of it. Yields after each batch how much is done."""
     attempt(lambda: _begin(store, command))
     done = Done()
     while True:
@@ -128,7 +129,7 @@ def _revoked(of: dict[WorkspaceId, Workspace], tokens: list[Token]) -> list[Chan
 
 
 def _publish(tx: Connection, of: dict[WorkspaceId, Workspace], ended: list[Token]) -> None:
-    """For verifiers that asked between the beginning and now."""
+    """Tell verifiers that asked after the feed's reset, and before this batch."""
     hit = sorted({token.workspace_id for token in ended})
     recording.publish(
         tx, [recording.entry_for_all(of[each], RevokeReason.COMPROMISED) for each in hit]
@@ -136,5 +137,5 @@ def _publish(tx: Connection, of: dict[WorkspaceId, Workspace], ended: list[Token
 
 
 def _of_all(action: str, facts: Mapping[str, object]) -> Change:
-    """A change of no workspace alone."""
+    """An audit entry that belongs to no single workspace."""
     return recording.change_of(None, TenantId(""), action, details=facts)

@@ -1,4 +1,4 @@
-"""RetireWorkspace: the end of a workspace, for ever."""
+"""RetireWorkspace: ends a workspace for ever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from registry_service.storage.workspaces import Known
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetireWorkspace:
-    """`tenant_id` matters for the tombstone of an unknown id; else it must match when given."""
+    """`tenant_id` must be that of the workspace, if given. An id that is unknown leaves a
+    tombstone, a retired row, which gets this tenant.
+    """
 
     origin: Origin
     caller: Caller
@@ -30,7 +32,7 @@ class RetireWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredWorkspace:
-    # Instance and api tokens.
+    # How many instance and api tokens were revoked.
     revoked_count: int
     revision: int
 
@@ -57,7 +59,7 @@ def run(store: Store, command: RetireWorkspace) -> RetiredWorkspace:
 
 
 def _found_or_buried(tx: Connection, command: RetireWorkspace) -> Known:
-    """The workspace, locked; an unknown one leaves a tombstone."""
+    """The workspace, locked; for an unknown id a tombstone is written first."""
     tenant_id = command.tenant_id or TenantId("")
     known = workspaces.lock(tx, command.workspace_id)
     if known is None:

@@ -1,4 +1,4 @@
-"""RevokeToken: one token, named by its id or by its own text, with a receipt."""
+"""RevokeToken: revokes one token, named by its id or by its own text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from registry_service.storage.workspaces import Known
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeToken:
-    """By `caller`, or, when that is None, by the token itself, shown as `bearer`.
+    """Sent by `caller`, or, if that is None, by whoever holds the token, shown as `bearer`.
 
     The token is named by `token_id` and `workspace_id`, or by its own text, `token`; then
     `workspace_id` may be None. `reason`: OPERATOR or COMPROMISED.
@@ -58,7 +58,7 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
     with store.transaction() as tx:
         target = _target(tx, command)
         workspace, token = target.known.workspace, target.token
-        # Who shows a dead token of its own ends nothing with it: it may be anybody by now.
+        # A dead token cannot report itself stolen, because anybody may hold it by now.
         is_spent = command.caller is None and not token.is_live(target.known.now)
         stolen = command.reason is RevokeReason.COMPROMISED and not is_spent
         ended = _stolen(tx, command, target) if stolen else _taken(tx, command, target)
@@ -77,7 +77,7 @@ def run(store: Store, command: RevokeToken) -> RevokedToken:
 
 
 def _taken(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
-    """Take it from its holder, who may come back."""
+    """Revoke this token only; its holder may come back."""
     known, token = target.known, target.token
     gone = revocation.revoke(
         tx, [token.token_id], reason=command.reason, now=known.now, note=command.note
@@ -89,9 +89,11 @@ def _taken(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
 
 
 def _stolen(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
-    """End it with all that its holder could have made; of the newest launch, behind a fence."""
+    """Revoke it and all that its holder could have made with it, and fence the workspace if the
+    token is of the newest launch.
+    """
     known, token = target.known, target.token
-    # Nobody uses one of them first from here on.
+    # From here on nobody can write a first use, which would end the token that it replaces.
     tokens.lock_instance_tokens(tx, token.workspace_id)
     going = compromise.reach(token, tokens.all_of(tx, token.workspace_id))
     fence = compromise.fences(token, known.workspace.incarnation)
@@ -99,8 +101,8 @@ def _stolen(tx: Connection, command: RevokeToken, target: _Target) -> Ended:
 
 
 def _target(tx: Connection, command: RevokeToken) -> _Target:
-    """The token and its workspace, locked. Whoever shows no credential of the platform is looked
-    at before it may lock anything.
+    """The token and its workspace, locked. Somebody without a credential of the platform is checked
+    before anything is locked.
     """
     named = _named(tx, command)
     if command.caller is None:
@@ -115,12 +117,14 @@ def _target(tx: Connection, command: RevokeToken) -> _Target:
         raise grounds.workspace_unknown(workspace_id)
     if named is None:
         raise grounds.token_unknown(command.token_id)
-    # As it is under the lock.
+    # Read again, now under the lock.
     return _Target(known, tokens.present(tx, workspace_id, named.token_id).token)
 
 
 def _require_tenant(caller: Caller, known: Known | None, command: RevokeToken) -> None:
-    """Whose a token is that somebody found is nothing to tell to another tenant."""
+    """Refusals: TENANT_FORBIDDEN; TOKEN_UNKNOWN for another tenant's token that was named by its
+    text, so that whoever found it does not learn whose it is.
+    """
     if command.token is not None and known and not caller.may_act_for(known.workspace.tenant_id):
         raise grounds.token_unknown(None)
     if command.workspace_id is not None:

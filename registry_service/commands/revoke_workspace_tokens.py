@@ -1,4 +1,4 @@
-"""RevokeWorkspaceTokens: every token of the named kinds, or the workspace as a whole."""
+"""RevokeWorkspaceTokens: revokes all tokens of some kinds, or suspends the workspace."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ USUAL_KINDS: Final = frozenset({TokenKind.INSTANCE, TokenKind.API})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeWorkspaceTokens:
-    """`reason`: OPERATOR, COMPROMISED or SUSPENDED. `kinds` empty means instance and api tokens;
-    with SUSPENDED they are empty.
+    """`reason` is OPERATOR, COMPROMISED or SUSPENDED. `kinds` empty means instance and api tokens,
+    but with SUSPENDED it must be empty.
     """
 
     origin: Origin
@@ -80,7 +80,9 @@ def _taken(tx: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ende
 
 
 def _stolen(tx: Connection, command: RevokeWorkspaceTokens, known: Known) -> Ended:
-    """As of each token of these kinds; of any but api and proxy tokens alone, behind a fence."""
+    """Revoke what `revoke_token` would for each token of these kinds; fence the workspace unless
+    they are only api and proxy tokens.
+    """
     tokens.lock_instance_tokens(tx, command.workspace_id)
     every = tokens.all_of(tx, command.workspace_id)
     kinds = command.kinds or USUAL_KINDS
@@ -101,7 +103,7 @@ def _reach(kinds: frozenset[TokenKind], every: list[Token], known: Known) -> set
         if token.kind not in kinds:
             continue
         if token.kind is TokenKind.API:
-            # Also of one that is dead: what was made with it may live.
+            # Dead ones count, too, because what was made with them may be live.
             taken = compromise.reach(token, every)
             closed = token.is_revoked() and token.revoke_reason not in REOPENING
             going |= taken - {token.token_id} if closed else taken

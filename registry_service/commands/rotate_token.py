@@ -1,4 +1,4 @@
-"""RotateToken: replaces an api token."""
+"""RotateToken: replaces an api token by a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from registry_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateToken:
-    """By `caller`, or, when that is None, by the api token itself, shown as `bearer`."""
+    """Sent by `caller`, or, if that is None, by whoever holds the token, shown as `bearer`."""
 
     origin: Origin
     caller: Caller | None
@@ -40,7 +40,7 @@ def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
     WORKSPACE_REMOVED, TENANT_FORBIDDEN; of a bearer CREDENTIAL_REJECTED, ROLE_REQUIRED.
     """
     with store.transaction() as tx:
-        # Who shows no credential is looked at before it may lock anything, and again after.
+        # Somebody without a credential is checked before anything is locked, and again after.
         _holder(tx, command)
         known = workspaces.lock(tx, command.workspace_id)
         holder = _holder(tx, command)
@@ -67,9 +67,9 @@ def run(store: Store, command: RotateToken, *, new_secret: NewSecret) -> Issued:
 
 
 def _holder(tx: Connection, command: RotateToken) -> TokenId | None:
-    """The token that rotates itself; None when a caller with a role does it.
+    """The token that its holder rotates; None when a caller with a role does it.
 
-    One that was rotated out may still ask for the answer it did not get.
+    A token that was rotated out is accepted, because its holder may not have got the answer.
     """
     if command.caller is not None:
         return None
@@ -111,7 +111,7 @@ def _claim(command: RotateToken, holder: TokenId | None) -> Claim:
 
 def _rotate(request: Issuing, command: RotateToken, old: Token) -> Issued:
     tx, workspace, now = request.tx, request.known.workspace, request.known.now
-    # The overlap shortened the life of one that was rotated before; its heir still has it.
+    # An earlier rotation with an overlap shortened the old token's life; its heir has the full one.
     heir = tokens.newest_heir(tx, old.token_id)
     draft = Draft(
         kind=TokenKind.API,
@@ -130,7 +130,7 @@ def _rotate(request: Issuing, command: RotateToken, old: Token) -> Issued:
     facts = {"replaces": old.token_id, "overlap_seconds": int(command.overlap.total_seconds())}
     rotated = recording.change(workspace, "token.rotated", issued.token.token_id, facts)
     recording.record(tx, command.origin, [rotated])
-    # With an overlap too: what a verifier cached does not know of the earlier end.
+    # Needed with an overlap, too, because verifiers have cached a later expiry.
     recording.publish(tx, recording.entries(workspace, [old], RevokeReason.ROTATED))
     return issued
 

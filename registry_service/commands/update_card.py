@@ -18,7 +18,7 @@ class UpdateCard:
     origin: Origin
     workspace_id: WorkspaceId
     bearer: Secret | None
-    # None, or empty, keeps what was known.
+    # None and an empty url keep what is stored.
     agent_card: Mapping[str, object] | None = None
     url: str = ""
 

@@ -1,4 +1,4 @@
-"""ValidateToken and BatchValidateTokens: whom tokens speak for."""
+"""ValidateToken and BatchValidateTokens: tell whom tokens speak for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from registry_service.storage.checks import Checked
 from registry_service.storage.standings import Bearer
 from registry_service.storage.store import Store
 
-# The others of its batch wait for the one that is asked alone.
+# The time for a question that is asked alone: the others of its batch wait for it.
 ALONE_AT_MOST: Final = timedelta(seconds=2)
 
 
@@ -34,7 +34,9 @@ class Rejection(StrEnum):
 
 
 class ValidateToken(NamedTuple):
-    """One question. `workspace_id` None: of any workspace. A tuple: one is made for every check."""
+    """One question. `workspace_id` None means any workspace. A tuple, because one is made for
+    every check.
+    """
 
     caller: Caller
     token: Secret
@@ -44,8 +46,8 @@ class ValidateToken(NamedTuple):
 
 
 class ValidatedTokens(NamedTuple):
-    """`answers` in the order of the questions; `revision` is that of the feed they are at least
-    as new as; `time` is the database's, for `flush_last_uses`.
+    """`answers` are in the order of the questions, and at least as new as `revision` of the feed.
+    `time` is when they were read, by the database's clock, for `flush_last_uses`.
     """
 
     answers: tuple[Principal | Rejection, ...]
@@ -56,9 +58,10 @@ class ValidatedTokens(NamedTuple):
 def run(
     store: Store, questions: Sequence[ValidateToken], *, known_first: bool = True
 ) -> ValidatedTokens:
-    """Never refuses: a status error would speak of the caller. First uses are written.
+    """Answer all. A token that is not accepted is a Rejection and never a Refusal, which would
+    blame the caller. First uses are written.
 
-    `known_first` False: these are known not to be in daily use, so nobody looks there again.
+    `known_first` False skips the quick statement for live, used tokens: the caller has asked it.
     """
     together = _ask_together(store, questions, known_first=known_first)
     answers = [
@@ -71,7 +74,7 @@ def run(
 def run_each(
     store: Store, questions: Sequence[ValidateToken], *, known_first: bool = True
 ) -> list[ValidatedTokens | Refusal]:
-    """The same as `run`, for several calls: what goes wrong for one is its answer alone."""
+    """The same as `run`, for questions of several calls, so that a fault fails only one of them."""
     together = _ask_together(store, questions, known_first=known_first)
     return [
         _ask_alone(store, question)
@@ -94,19 +97,19 @@ def _ask_alone(store: Store, question: ValidateToken) -> ValidatedTokens | Refus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    # None: another transaction decides about that token at this moment; ask again, alone.
+    # None: another transaction holds that token; ask again, alone and patiently.
     answers: tuple[Principal | Rejection | None, ...]
     revision: int
     time: datetime
 
     def settled(self) -> tuple[Principal | Rejection, ...]:
-        """With patience there is always an answer."""
+        """The answers of a patient question, which cannot be None."""
         return tuple(answer or Rejection.TOKEN_INVALID for answer in self.answers)
 
 
 def _ask_together(store: Store, questions: Sequence[ValidateToken], *, known_first: bool) -> _Asked:
-    """The tokens in daily use are answered by one lean statement; what that does not know, new
-    ones and dead ones, is looked at as a whole.
+    """Answer live tokens that were used before by one quick statement, and the others, which are
+    new, dead or unknown, by the whole check.
     """
     if not known_first:
         return _ask(store, questions, patient=False)
@@ -125,7 +128,9 @@ def _ask_together(store: Store, questions: Sequence[ValidateToken], *, known_fir
 def answer_known(
     questions: Sequence[ValidateToken], hashes: Sequence[bytes | None], found: Checked
 ) -> list[Principal | Rejection | None]:
-    """One each, in order; None for what is to be looked at as a whole. A hash of None is junk."""
+    """One answer each, in order; None where the whole check is needed. A hash of None stands for a
+    text that cannot be a token.
+    """
     by_hash = found.by_hash
     answers: list[Principal | Rejection | None] = []
     for question, item in zip(questions, hashes, strict=True):
@@ -154,7 +159,7 @@ def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> 
     hashes = [evidence.hash_of(question.token) for question in questions]
     with store.transaction() as tx:
         found = standings.bearers(tx, [item for item in hashes if item is not None])
-        # In order; None where nothing acceptable was presented.
+        # One for each question; None where the token is not acceptable.
         matches = [
             _match(question, found.by_hash.get(item) if item else None, found.now)
             for question, item in zip(questions, hashes, strict=True)
@@ -174,7 +179,7 @@ def _ask(store: Store, questions: Sequence[ValidateToken], *, patient: bool) -> 
 
 
 def _match(question: ValidateToken, bearer: Bearer | None, now: datetime) -> Bearer | None:
-    """Live, of the workspace asked for, and within the caller's tenants."""
+    """The bearer, if it is live, of the workspace asked for, and of one of the caller's tenants."""
     if bearer is None or not bearer.is_live(now) or bearer.token.kind is TokenKind.TICKET:
         return None
     workspace = bearer.workspace
@@ -190,7 +195,7 @@ def _answer(
         return Rejection.TOKEN_INVALID
     if bearer.token.token_id in used.busy:
         return None
-    # A proxy token answers only to whoever asks for one.
+    # A proxy token is accepted only by somebody who requires that kind.
     if question.required_kind is not bearer.token.kind and (
         question.required_kind is not None or bearer.token.kind is TokenKind.PROXY
     ):
@@ -215,5 +220,7 @@ def principal_of(bearer: Bearer) -> Principal:
 
 
 def _origin(question: ValidateToken) -> Origin:
-    """Many calls share the transaction; of a rotation that ends here only the caller is known."""
+    """For the audit, if this use ends a rotated token. Calls share the transaction, so there is no
+    one correlation id.
+    """
     return Origin(actor=question.caller.name, method="ValidateToken")

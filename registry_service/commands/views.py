@@ -1,4 +1,4 @@
-"""What readers are shown of stored records."""
+"""Records as they are shown to readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ListedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedRegisters:
-    """Registers refused since the last admission."""
+    """How many Registers were refused since the last one that was admitted."""
 
     count: int
     last_time: datetime | None
@@ -40,7 +40,7 @@ class RegisterFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """How a workspace stands; liveness by the database's clock."""
+    """A workspace and its box, as they are now by the database's clock."""
 
     workspace_id: WorkspaceId
     tenant_id: TenantId
@@ -61,15 +61,15 @@ class Registration:
     left: bool
     ticket_required: bool
     evidence_required: bool
-    # Every one that stands; the first one answers.
+    # All that stand; the first one decides the answer to a Register.
     fences: tuple[Fence, ...]
-    # Of the newest launch; None before any.
+    # The ticket of the newest launch; None before any launch.
     ticket: TicketState | None
     # Why only a launch can help; None while none is needed.
     relaunch: Relaunch | None
     # When that may become true by the passing of time alone.
     relaunch_check_time: datetime | None
-    # Where its last change stands among those of all workspaces.
+    # Orders the last changes of all workspaces; see `RegistrationRow.changed`.
     changed: int
     rejected_registers: RejectedRegisters
     last_register_failure: RegisterFailure | None

@@ -1,4 +1,4 @@
-"""WhoAmI: whom the presented token speaks for."""
+"""WhoAmI: tells whom the presented token speaks for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry_service.storage.store import Store
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhoAmI:
     bearer: Secret | None
-    # Who it is shows only in here, so the rest of the origin comes in parts.
+    # Two parts of an Origin; its actor is known only when the token was looked up.
     method: str = ""
     correlation_id: str = ""
 
@@ -26,7 +26,7 @@ class WhoAmI:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
     principal: Principal
-    # The database's, for `flush_last_uses`.
+    # When it was used, by the database's clock, for `flush_last_uses`.
     time: datetime
 
 
