@@ -1,4 +1,4 @@
-"""Many new workspaces in one statement: the hot path of AdmitWorkspace."""
+"""Stores many new workspaces in one statement: the fast path of AdmitWorkspace."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from agentworkspace.service.prepared import Prepared, arrays_of
 from registry_service.domain.tokens import Token
 from registry_service.storage import tokens
 
-# A workspace that is known gets no row, nor does one that another transaction makes known first:
-# for that one the statement waits, in the order of the ids.
+# Returns no row for a workspace that is known already. It waits for transactions that are storing
+# the same ones, always in the order of the ids.
 _ADMIT: Final = Prepared(
     "admit",
     f"""

@@ -1,8 +1,8 @@
-"""The tokens that callers present all day, as lean as they can be read: one statement, no
-transaction around it, no column that a check does not look at.
+"""The quick check of tokens that callers present all day: one statement, no transaction around it,
+and no column that a check does not need.
 
-It answers for instance and api tokens that are live and were used before. Of any other there is
-no row here, and who asks reads it as everybody else does, in `standings`.
+It finds instance and api tokens that are live and were used before. Any other token has to be read
+from `standings`, which knows all.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from agentworkspace.service.prepared import Prepared, bytea_array
 from registry_service.domain.principal import Principal
 from registry_service.domain.tokens import TokenKind
 
-# Its plan is kept, so it must be a lookup by key however small the tables were: OFFSET 0 keeps
-# the planner from reading all workspaces, and num_nonnulls() from reading all unrevoked tokens.
-# The feed's row comes first, and alone carries moment and revision: one parse instead of many.
+# Its plan is kept, so it must be a lookup by key even if it was planned while the tables were
+# small: OFFSET 0 keeps the planner from reading all workspaces, and num_nonnulls() from reading all
+# unrevoked tokens. Time and revision are only in the feed's row, which comes first, so that they
+# are parsed once.
 KNOWN: Final = Prepared(
     "known",
     """
@@ -43,32 +44,32 @@ WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind NOT IN ('TICKET', 'PR
 
 
 _KIND: Final = {kind.value: kind for kind in TokenKind}
-# As `Principal(...)`, without the Python that names its fields: a batch makes up to 1000.
+# The same as `Principal(...)`, but faster: a batch makes up to 1000.
 _principal: Final = partial(tuple.__new__, Principal)
 
 
 class Checked(NamedTuple):
-    """`revision` of the feed and `now` belong to the same snapshot."""
+    """What KNOWN found. `revision` is the feed's, and of the same snapshot as the tokens."""
 
     now: datetime
     revision: int
     by_hash: dict[bytes, Principal]
-    # Of the workspaces that the tokens belong to, the incarnation begun last.
+    # The newest incarnation of each workspace that one of the tokens belongs to.
     newest: dict[WorkspaceId, int]
 
 
 def known(tx: Connection, hashes: Iterable[bytes]) -> Checked:
-    """Which of these are live and were used before; never a ticket or a proxy token."""
+    """Find those of these tokens that are live and were used before, but no proxy tokens."""
     return checked(KNOWN.run(tx, parameters(hashes)).all())
 
 
 def parameters(hashes: Iterable[bytes]) -> dict[str, str]:
-    """What the statement KNOWN is asked with."""
+    """The parameters of the statement KNOWN."""
     return {"hashes": bytea_array(hashes)}
 
 
 def checked(rows: Sequence[Any]) -> Checked:
-    """What the rows of KNOWN say."""
+    """Parse the rows of KNOWN, of which there is at least one."""
     head = rows[0]
     by_hash: dict[bytes, Principal] = {}
     newest: dict[WorkspaceId, int] = {}

@@ -1,4 +1,4 @@
-"""The feed of revocations. `revision` grows in commit order, which a sequence would not."""
+"""The feed of revocations. Its `revision` grows in commit order, which a sequence would not do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.tokens import RevokeReason
 
 CHANNEL: Final = "registry_revocations"
-# More revocations than any backup can lack, should the clock be of no use.
+# More than the revocations that any backup can lack, in case the clock is wrong.
 LEAP: Final = 1_000_000_000
 
-# Must be the last statement of its transaction: the row stays locked until the commit, so that
-# the next revision is given out only when this one can be seen.
+# Must be the last statement of its transaction: the row of `feed` stays locked until the commit, so
+# that a higher revision is given out only when this one can be seen.
 _APPEND: Final = """
 WITH bumped AS (
     UPDATE registry.feed SET revision = revision + cardinality(%(reasons)s::text[])
@@ -32,7 +32,8 @@ WITH bumped AS (
 )
 SELECT revision, pg_notify('registry_revocations', revision::text) FROM bumped
 """
-# Microseconds: who restores the same backup again comes out above all that was read in between.
+# At least the time in microseconds, so that after a second restore of the same backup the revision
+# is above all that were read since the first one.
 _LEAP: Final = """
 WITH beyond AS (
     SELECT greatest(revision + %(by)s,
@@ -71,7 +72,7 @@ SELECT count(*) FROM swept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The end of one token, or of every token of a workspace; exactly one of the two is set."""
+    """The end of one token, or of tokens of a workspace; exactly one of the two is set."""
 
     tenant_id: TenantId
     token_sha256: bytes | None = None
@@ -81,13 +82,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excerpt:
+    """`entries` are pairs of revision and entry, in order. `newest` is the feed's revision; what
+    came up to `swept` is no longer kept.
+    """
+
     entries: tuple[tuple[int, Entry], ...]
     newest: int
     swept: int
 
 
 def append(tx: Connection, entries: Sequence[Entry]) -> int:
-    """The revision that carries the last of them. Nothing may follow but the commit."""
+    """Write these entries; returns the revision of the last. Nothing may follow but the commit."""
     parameters = {
         "tenant_ids": [entry.tenant_id for entry in entries],
         "hashes": [entry.token_sha256 for entry in entries],
@@ -99,8 +104,9 @@ def append(tx: Connection, entries: Sequence[Entry]) -> int:
 
 
 def leap(tx: Connection) -> None:
-    """Go on beyond every revision that anybody may have seen, and keep nothing of before: whoever
-    asks what came since then is told to forget everything. As with `append`, nothing may follow.
+    """Go on beyond every revision that anybody may have seen, and keep no earlier entries: whoever
+    has read up to an earlier revision is told to forget everything. Nothing may follow but the
+    commit.
     """
     tx.exec_driver_sql(_LEAP, {"by": LEAP}).one()
 
@@ -129,7 +135,7 @@ def read(tx: Connection, *, after: int, limit: int) -> Excerpt:
 
 
 def sweep(tx: Connection, *, keep: object, limit: int) -> int:
-    """How many entries were older than `keep` and are gone now."""
+    """Delete at most `limit` entries older than `keep`, an interval; returns how many."""
     parameters = {"keep": keep, "limit": limit}
     count: int = tx.exec_driver_sql(_SWEEP, parameters).scalar_one()
     return count

@@ -1,4 +1,4 @@
-"""Many launches begun in one statement: the hot path of BeginIncarnation."""
+"""Begins many launches in one statement: the fast path of BeginIncarnation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from registry_service.domain.tokens import Token
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.workspaces import Known
 
-# A workspace of which another transaction holds anything is left out, so that nobody is waited
-# for. The registration, too: many are told of launches at once, in no order.
+# Skips a workspace if another transaction holds its row or its registration, so that nothing is
+# waited for. Registrations are locked here because `_BEGIN` writes them in no particular order.
 _LOCK: Final = Prepared(
     "lock_for_launching",
     """
@@ -31,8 +31,8 @@ FROM (
 ) locked
 """,
 )
-# A request that was answered before, or a hash that is known, gets no row. Hashes are written in
-# order, so that two batches that have some in common wait in one direction.
+# Returns no row for a request that was answered before, or whose hash is known. Hashes are written
+# in order, so that two batches with common ones cannot deadlock.
 _BEGIN: Final = Prepared(
     "begin",
     f"""
@@ -124,13 +124,13 @@ class Launch(NamedTuple):
 
     workspace_id: WorkspaceId
     tenant_id: TenantId
-    # The number shall be above this one.
+    # The new incarnation will be above this number.
     minimum: int
     token_sha256: bytes
     prefix: str
     client_made: bool
     ttl: timedelta
-    # The fences that it lifts, with a space between them.
+    # The fences that it lifts, separated by spaces.
     lifted: str
     request_id: RequestId
     caller: str
@@ -144,20 +144,21 @@ class Launch(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
     ticket: Token
-    # So many instance tokens ended.
+    # How many instance tokens were revoked.
     revoked_count: int
 
 
 def lock(tx: Connection, workspace_ids: Sequence[WorkspaceId]) -> dict[WorkspaceId, Known]:
-    """Those that are known and that nobody else held."""
+    """Lock these workspaces; returns those that exist and that no other transaction holds."""
     rows = _LOCK.run(tx, {"workspace_ids": list(workspace_ids)})
     found = map(workspaces.known_of, rows)
     return {known.workspace.workspace_id: known for known in found}
 
 
 def begin(tx: Connection, launches: Sequence[Launch]) -> dict[WorkspaceId, Begun]:
-    """Those that have begun; each was locked, and comes once. What a launch ends is not published
-    yet. IntegrityError: somebody was faster with a hash; none has begun.
+    """Begin these launches, one for each workspace; returns those that have begun. The caller must
+    publish the tokens that ended. IntegrityError when another transaction stored a hash first; then
+    none has begun.
     """
     parameters = {**arrays_of(launches), "left_out": workspaces.LEFT_OUT}
     found = (

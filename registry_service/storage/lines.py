@@ -1,8 +1,8 @@
-"""Lean statements awaited on the event loop, each on a connection of its own.
+"""Lines: database connections that the event loop itself waits for, for quick statements.
 
-A statement that takes a tenth of a millisecond is not worth a thread: handing the interpreter
-over and back costs several times as much. Only reading statements that stand alone belong here;
-whoever gets LineDown asks the same on a thread, which has all the time limits and translations.
+A statement of a tenth of a millisecond is not worth a thread: handing the interpreter over and back
+costs several times as much. Only single statements that read may be run here. Whoever gets LineDown
+runs the same on a thread, where time limits apply and faults are translated.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from agentworkspace.service.database import Database
 from agentworkspace.service.prepared import Prepared
 from agentworkspace.service.store_faults import ends_connection
 
-# A line that says nothing for so long is given up, and the question asked on a thread.
+# A line that has not answered for so long is given up, and the caller asks on a thread.
 PATIENCE_SECONDS: Final = 2.0
-# A line keeps the plan that it made first, so that must never be one that reads a whole table,
-# however small that was; and the parts of a UNION ALL must come in the order they are written in.
+# A line keeps its first plan for ever. So that plan must not read a whole table, even one that was
+# small at the time; and the parts of a UNION ALL must come in the order in which they are written.
 PLANS: Final = {"enable_seqscan": "off", "max_parallel_workers_per_gather": 0}
 
 Rows = list[tuple[Any, ...]]
 
 
 class LineDown(Exception):
-    """No line is free, or the one that was asked broke. Nothing is known of the answer."""
+    """There is no answer: no line is free, or the one that was asked broke."""
 
 
 class Lines:
-    """`count` connections, made again whenever they are lost. Ask once `run` is running.
+    """Keeps `count` lines open while `run` runs, and makes lost ones again.
 
-    The URL must lead to PostgreSQL itself: through a pooler no statement stays prepared.
+    The database's URL must lead to PostgreSQL itself: a pooler keeps no statement prepared.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Lines:
 
     @property
     def are_down(self) -> bool:
-        """There is none at all: who would have to ask a thread need not wait for a turn here."""
+        """Whether no line is open at all, so that a caller can go to a thread without waiting."""
         return self._open == 0
 
     async def ask(self, statement: Prepared, parameters: Mapping[str, Any]) -> Rows:
-        """The rows that one of the statements answers. LineDown when none can be had this way.
+        """The rows of one of the prepared statements. Raises LineDown when no line can answer.
 
-        A caller that is cancelled costs its line, which is made again; coalescers never are.
+        If the caller is cancelled its line has to be made again; coalescers are never cancelled.
         """
         if not self._free:
             raise LineDown
@@ -82,8 +82,8 @@ class Lines:
         return rows
 
     async def run(self) -> None:
-        """Keep the lines open for ever. All are made anew when the server is lost, whoever
-        noticed: one that only reads would go on with a server that is not the primary any more.
+        """Keep the lines open for ever. When anybody finds that the server is lost, all are made
+        anew: a line only reads, and would never notice that its server is no longer the primary.
         """
         loop = asyncio.get_running_loop()
 
@@ -120,7 +120,7 @@ class Lines:
             await asyncio.sleep(pauses.seconds())
 
     async def _hold(self, line: _Line) -> None:
-        """Offer it until it is lost."""
+        """Offer this line to callers until it is lost."""
         self._free.append(line)
         self._all.add(line)
         self._open += 1
@@ -138,12 +138,12 @@ class Lines:
             line.retire()
 
     def _connect(self) -> Link:
-        """On a thread: looking up the host's name blocks."""
+        """Connect and prepare. Runs on a thread, because looking up the host's name blocks."""
         link = self._database.connect(PLANS, purpose="line", asynchronous=True)
         try:
             with link.cursor() as cursor:
                 for statement in self._statements:
-                    # With parameters, though there are none, a % means what it does on a thread.
+                    # With parameters, even none, psycopg2 reads a % as it does on a thread.
                     cursor.execute(statement.prepare, {})
                     finish(link)
         except BaseException:
@@ -182,7 +182,7 @@ class _Line:
             self.lose()
             raise LineDown from fault
         except BaseException:
-            self.lose()  # half asked or half read: nobody else may have it
+            self.lose()  # half asked or half read, so nobody else can use it
             raise
         finally:
             late.cancel()
@@ -191,17 +191,19 @@ class _Line:
                 self.lose()
 
     def retire(self) -> None:
-        """Lose it, unless it is being asked: then the answer, or its patience, ends it."""
+        """Close the line, at once or as soon as the question that it is being asked is over."""
         self._retired = True
         if self._answered is None:
             self.lose()
 
     def lose(self) -> None:
-        """For good. Twice is once: the descriptor may be another connection's by then."""
+        """Close the line for good. A second call does nothing, because the descriptor may belong to
+        another connection by then.
+        """
         if self.lost.is_set():
             return
         self.lost.set()
-        # By its number: libpq has closed that of a broken connection itself.
+        # By the number kept from the start: libpq has closed a broken connection's descriptor.
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._connection.close()
@@ -209,7 +211,7 @@ class _Line:
             self._answered.set_exception(LineDown())
 
     def _advance(self) -> None:
-        """Send what is left of the question, or read what came of the answer."""
+        """Send what is left of the question, or read what has arrived of the answer."""
         try:
             state = self._connection.poll()
         except psycopg2.Error as fault:

@@ -1,4 +1,4 @@
-"""Many api tokens in one statement: the hot path of MintToken."""
+"""Mints many api tokens in one statement: the fast path of MintToken."""
 
 from __future__ import annotations
 
@@ -72,21 +72,21 @@ RETURNING token_sha256, token_id::text, create_time, expire_time
 class Order(NamedTuple):
     """One api token, as `arrays_of` takes it.
 
-    A tuple, because a frozen dataclass of so many fields takes as long to make as it to be parsed.
+    A tuple, because a frozen dataclass of so many fields takes as long to make as to parse.
     """
 
     workspace_id: WorkspaceId
     token_sha256: bytes
     prefix: str
     label: str
-    # Text of a JSON list: an array of arrays would have to be rectangular.
+    # A JSON list as text, because PostgreSQL's arrays of arrays must be rectangular.
     scopes: str
     ttl: timedelta | None
     client_made: bool
     request_id: RequestId | None
     caller: str
     digest: bytes
-    # Those the caller may act for, with a space between; None: for all.
+    # The tenants that the caller may act for, separated by spaces; None for all.
     tenants: str | None
     actor: str
     method: str

@@ -57,7 +57,7 @@ FALSE = text("false")
 
 
 class WorkspaceRow(Row):
-    """The row that every decision locks. Nothing hot writes it."""
+    """The row that every decision locks. No frequent call writes it."""
 
     __tablename__ = "workspaces"
 
@@ -67,18 +67,18 @@ class WorkspaceRow(Row):
     create_time: Mapped[datetime]
     incarnation: Mapped[int] = mapped_column(server_default=ZERO)
     registered_incarnation: Mapped[int] = mapped_column(server_default=ZERO)
-    # Of the newest BeginIncarnation.
+    # When the newest launch began.
     launch_time: Mapped[datetime | None]
     ticket_required: Mapped[bool] = mapped_column(server_default=FALSE)
-    # Of two fences the one that answers: SUSPENDED.
+    # The fence that answers; if both stand, SUSPENDED.
     fence: Mapped[str | None]
-    # Means something only while `fence` is set: COMPROMISED stands, too.
+    # Whether COMPROMISED stands, too. Means something only while `fence` is set.
     compromised: Mapped[bool] = mapped_column(server_default=FALSE)
     retire_time: Mapped[datetime | None]
     evidence_required: Mapped[bool] = mapped_column(server_default=FALSE)
     # The newest box deregistered, and none was admitted since.
     box_left: Mapped[bool] = mapped_column(server_default=FALSE)
-    # Found to stem from a backup; ends with the next launch.
+    # When it was marked as restored from a backup; the next launch clears it.
     restore_time: Mapped[datetime | None]
 
     __table_args__ = (
@@ -90,9 +90,10 @@ class WorkspaceRow(Row):
 
 
 class RegistrationRow(Row):
-    """What the box said of itself: one row a workspace, written by every heartbeat.
+    """What the box said of itself: one row a workspace, which heartbeats write.
 
-    No index on what a steady heartbeat writes, and room on the page: updates stay in place (HOT).
+    No index covers what every heartbeat writes, and pages have room, so that updates are HOT
+    (heap-only tuples) and touch no index.
     """
 
     __tablename__ = "registrations"
@@ -101,7 +102,7 @@ class RegistrationRow(Row):
         _uuid(), ForeignKey(WorkspaceRow.workspace_id), primary_key=True
     )
     state: Mapped[str] = mapped_column(server_default=text("'PENDING'"))
-    # Of the box that registered last: an older one that comes late writes nothing.
+    # Of the box that registered last; a late report of an older one is not written.
     incarnation: Mapped[int] = mapped_column(server_default=ZERO)
     healthy_incarnation: Mapped[int] = mapped_column(server_default=ZERO)
     url: Mapped[str] = mapped_column(server_default=EMPTY)
@@ -113,7 +114,7 @@ class RegistrationRow(Row):
     last_heartbeat_time: Mapped[datetime | None]
     active_tasks: Mapped[int] = mapped_column(server_default=ZERO)
     sample_error: Mapped[str] = mapped_column(server_default=EMPTY)
-    # The box heard of last deregistered: heartbeats that were on their way are no sign of life.
+    # The box that reported last has deregistered; heartbeats that were on their way do not count.
     deregistered: Mapped[bool] = mapped_column(server_default=FALSE)
     rejected_count: Mapped[int] = mapped_column(server_default=ZERO)
     rejected_last_time: Mapped[datetime | None]
@@ -121,11 +122,12 @@ class RegistrationRow(Row):
     failure_reason: Mapped[str | None]
     failure_time: Mapped[datetime | None]
     failure_incarnation: Mapped[int | None]
-    # The transaction that changed last what a watcher would look at; no steady heartbeat does.
-    # Transaction ids grow as snapshots do, so that whoever reads up to the oldest one that is
-    # still running misses none.
+    # The id of the last transaction that changed what a watcher wants to know; a heartbeat that
+    # says nothing new does not. A watcher that has read all changes before the oldest transaction
+    # that was still running continues there, and misses none.
     changed: Mapped[int] = mapped_column(server_default=ZERO)
-    # The newest ticket whose holder is told RELAUNCH, and from when to when without a pause.
+    # The newest ticket whose holder was told RELAUNCH, and when the present series of refusals
+    # began and was last added to.
     refused_ticket: Mapped[str | None] = mapped_column(_uuid())
     refused_since: Mapped[datetime | None]
     refused_last: Mapped[datetime | None]
@@ -140,7 +142,7 @@ class RegistrationRow(Row):
 
 
 class TokenRow(Row):
-    """Tokens of every kind, tickets too, in one table: a hash is usable once, ever."""
+    """Tokens of every kind, tickets too, in one table, so that a hash is usable only once, ever."""
 
     __tablename__ = "tokens"
 
@@ -163,7 +165,7 @@ class TokenRow(Row):
     revoke_time: Mapped[datetime | None]
     revoke_reason: Mapped[str | None]
     revoke_note: Mapped[str] = mapped_column(server_default=EMPTY)
-    # What the Register that minted it answered.
+    # The outcome of the Register that minted it.
     outcome: Mapped[str | None]
     # The token that dies at this one's first use.
     replaces: Mapped[str | None] = mapped_column(_uuid())
@@ -171,10 +173,11 @@ class TokenRow(Row):
     minted_on: Mapped[str | None] = mapped_column(_uuid())
     client_made: Mapped[bool] = mapped_column(server_default=FALSE)
     request_id: Mapped[str | None] = mapped_column(_uuid())
-    # Who asked for it, and for exactly what: tells a replay by hash from a clash.
+    # Who asked for it, and for exactly what: this tells a repeated request from another one that
+    # has the same hash.
     created_by: Mapped[str] = mapped_column(server_default=EMPTY)
     issue_digest: Mapped[bytes | None]
-    # Of an instance token: no evidence stood behind it, or behind the one it was minted on.
+    # Of an instance token: no evidence was shown for it, or for the token it was minted on.
     unproven: Mapped[bool] = mapped_column(server_default=FALSE)
 
     __table_args__ = (
@@ -197,7 +200,7 @@ class TokenRow(Row):
             postgresql_where=text("kind = 'TICKET'"),
         ),
         Index(None, "minted_on", postgresql_where=text("minted_on IS NOT NULL")),
-        # `last_use_time` is in no index: with room on the page no index is written for it (HOT).
+        # No index covers `last_use_time`, so with room on the page its updates are HOT.
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -219,13 +222,15 @@ class RequestRow(Row):
 
 
 class FeedRow(Row):
-    """One row. Its lock is taken last and held until commit, so `revision` follows commits."""
+    """One row. Its lock is taken last and held until the commit, so that revisions are given out in
+    commit order.
+    """
 
     __tablename__ = "feed"
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     revision: Mapped[int] = mapped_column(server_default=ZERO)
-    # What came up to here is no longer kept.
+    # Revocations up to this revision are no longer kept.
     swept_revision: Mapped[int] = mapped_column(server_default=ZERO)
 
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -236,7 +241,7 @@ class RevocationRow(Row):
 
     revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     tenant_id: Mapped[str]
-    # One token, or every token of a workspace.
+    # Exactly one of these is set: it ends one token, or tokens of a workspace.
     token_sha256: Mapped[bytes | None]
     workspace_id: Mapped[str | None] = mapped_column(_uuid())
     reason: Mapped[str]
@@ -248,7 +253,7 @@ class RevocationRow(Row):
 
 
 class PulseRow(Row):
-    """One row that every replica writes: since when boxes could be heard without a gap."""
+    """One row that every replica writes: since when some replica was always up."""
 
     __tablename__ = "pulse"
 
@@ -260,13 +265,14 @@ class PulseRow(Row):
 
 
 class AuditSealRow(AuditSealColumns, Row):
-    """What proves the rows of the audit."""
+    """Seals, which prove that no row of the audit was changed or removed."""
 
 
 class AuditEventRow(Row):
     __tablename__ = EVENTS
 
-    # The transaction that wrote it: what is sealed is in this order. 0: older than the seals.
+    # The id of the transaction that wrote it; rows are sealed in this order. 0 for rows that are
+    # older than the seals.
     xact: Mapped[int] = mapped_column(primary_key=True, server_default=text(XACT))
     event_id: Mapped[str] = mapped_column(
         _uuid(), primary_key=True, server_default=text("gen_random_uuid()")

@@ -1,4 +1,4 @@
-"""Since when the registry could hear boxes, by the database's clock."""
+"""The pulse: since when some replica was always up to hear boxes, by the database's clock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from registry_service.storage.store import Transaction
 
-# A longer silence of all replicas counts as an outage.
+# If no replica wrote the pulse for longer, that counts as an outage.
 LONGEST_GAP: Final = timedelta(seconds=6)
 
-# With a gap the registry was away, whatever the reason: it starts to listen anew.
+# After a gap `up_since` begins anew, whatever the reason for the gap.
 _WRITE: Final = """
 WITH clock AS (SELECT clock_timestamp() AS now)
 INSERT INTO registry.pulse AS p (id, last_time, up_since)
@@ -22,7 +22,7 @@ SET last_time = greatest(p.last_time, excluded.last_time),
                     THEN excluded.last_time ELSE p.up_since END
 RETURNING last_time, up_since
 """
-# While nothing writes it, the registry is not up either. The columns `now` and `up_since`.
+# Columns `now` and `up_since`; the two are equal while nobody writes the pulse.
 UPTIME: Final = """
 SELECT clock.now, CASE WHEN clock.now - p.last_time <= %(longest_gap)s::interval
                        THEN p.up_since ELSE clock.now END AS up_since
@@ -34,7 +34,7 @@ FROM (SELECT clock_timestamp() AS now) clock LEFT JOIN registry.pulse p ON true
 class Uptime:
     now: datetime
     up_since: datetime
-    # How often boxes are asked to say that they live.
+    # How often boxes are asked to report.
     heartbeat_interval: timedelta
 
 
@@ -48,7 +48,7 @@ def read(tx: Transaction) -> Uptime:
 
 
 def uptime_of(tx: Transaction, row: Any) -> Uptime:
-    """Of a row with both columns of `UPTIME`, which takes `longest_gap`."""
+    """The uptime in a row with the columns of `UPTIME`, whose one parameter is `longest_gap`."""
     return _uptime(tx, row.now, row.up_since)
 
 

@@ -1,4 +1,4 @@
-"""Many tickets redeemed in one statement: the hot path of a first Register."""
+"""Redeems many tickets in one statement: the fast path of a first Register."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, Token
 from registry_service.storage import tokens
 
-# Only where the ticket is outstanding: a stranger locks nothing. A workspace of which another
-# transaction holds anything is left out, so that nobody is waited for.
+# Locks only where the ticket is outstanding, so that a stranger can lock nothing. Skips a workspace
+# if another transaction holds any of its three rows, so that nothing is waited for.
 _LOCK: Final = Prepared(
     "lock_for_redeeming",
     """
@@ -28,9 +28,9 @@ WHERE ticket.kind = 'TICKET' AND ticket.first_use_time IS NULL AND ticket.revoke
 ORDER BY w.workspace_id FOR UPDATE OF w, r, ticket SKIP LOCKED
 """,
 )
-# What cannot be minted this simply gets no row: where an instance token was never revoked, whose
-# end would be news for the feed, or where somebody was faster with the same hash. Hashes are
-# written in order, so that two batches that have some in common wait in one direction.
+# Returns no row where an instance token is not revoked yet, whose end would have to be published,
+# or where the hash is known. Hashes are written in order, so that two batches with common ones
+# cannot deadlock.
 _REDEEM: Final = Prepared(
     "redeem",
     f"""
@@ -79,7 +79,7 @@ WITH wanted AS MATERIALIZED (
     SET first_use_time = minted.create_time, last_use_time = minted.create_time
     FROM minted WHERE ticket.token_id = minted.minted_on
 ), replaced AS (
-    -- None of an earlier launch opens anything again.
+    -- Instance tokens up to this launch can let nobody in again.
     UPDATE registry.tokens other SET revoke_reason = 'ROTATED'
     FROM minted
     WHERE other.workspace_id = minted.workspace_id AND other.kind = 'INSTANCE'
@@ -120,10 +120,10 @@ class Redemption(NamedTuple):
     prefix: str
     client_made: bool
     request_id: RequestId | None
-    # What the Register is answered, and the line of the admission table that says so.
+    # The outcome that the Register is answered, and the line of the admission table.
     outcome: Outcome
     line: AdmissionLine
-    # Of the proxy token that the ticket gives rise to, if one does.
+    # The hash of the proxy token that is derived from the ticket; None if there is none.
     proxy_sha256: bytes | None
     proxy_prefix: str
     time: datetime
@@ -133,8 +133,8 @@ class Redemption(NamedTuple):
 
 
 def lock(tx: Connection, shown: Sequence[tuple[WorkspaceId, bytes]]) -> frozenset[WorkspaceId]:
-    """Lock each workspace of which this is the hash of an outstanding ticket, with the ticket and
-    the registration; those that nobody else held.
+    """Lock workspaces, each with its ticket and registration, where the hash shown is that of an
+    outstanding ticket. Returns those that no other transaction holds.
     """
     parameters = {
         "workspace_ids": [workspace_id for workspace_id, _ in shown],

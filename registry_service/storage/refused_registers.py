@@ -1,4 +1,4 @@
-"""Refused registers, counted in memory and written behind."""
+"""Writes how often Registers were refused, as it was counted in memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LATERAL (
            box.failure_time > coalesce(locked.failure_time, '-infinity') AS fails,
            coalesce(box.refused_last > coalesce(locked.refused_last, '-infinity'), false)
                AS refused,
-           -- Of the same ticket, not admitted since, and without a pause.
+           -- The same ticket was refused before, not admitted since, and made no long pause.
            coalesce(locked.refused_ticket = box.refused_ticket
                     AND locked.refused_since IS NOT NULL
                     AND box.refused_first - locked.refused_last <= %(gap)s::interval, false)
@@ -72,7 +72,7 @@ class RefusalCount(NamedTuple):
     failure_reason: str | None
     failure_time: datetime | None
     failure_incarnation: int | None
-    # Of the holder of this ticket, the newest: when it was told RELAUNCH first and last.
+    # The newest ticket, and when its holder was first and last told RELAUNCH.
     refused_ticket: TokenId | None = None
     refused_first: datetime | None = None
     refused_last: datetime | None = None

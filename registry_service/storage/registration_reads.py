@@ -1,4 +1,4 @@
-"""How workspaces stand, as watchers read it."""
+"""Reads workspaces with their registrations, for Get, List and Diagnose."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LEFT JOIN LATERAL (
     ORDER BY t.create_time DESC, t.token_id DESC LIMIT 1
 ) ticket ON true
 """
-# With how long the registry could hear their boxes: a look at one is one statement.
+# Reads the uptime in the same statement, so that looking at a workspace takes only one.
 _MANY: Final = (
     _COLUMNS.replace("SELECT", "SELECT uptime.now, uptime.up_since,", 1)
     + "CROSS JOIN ("
     + pulse.UPTIME
     + ") AS uptime WHERE w.workspace_id = ANY(%(workspace_ids)s::uuid[])"
 )
-# Narrower than everything, wider than the answer: `domain.liveness` has the last word.
+# Finds some rows too many; the rules in `domain.liveness` and `domain.relaunch` decide finally.
 _PAGE: Final = (
     _COLUMNS
     + """
@@ -57,7 +57,7 @@ WHERE (%(tenants)s::text[] IS NULL OR w.tenant_id = ANY(%(tenants)s::text[]))
 ORDER BY w.create_time DESC, w.workspace_id DESC LIMIT %(limit)s
 """
 )
-# In order of change. Read after `revision`, so that the next look begins where this one ends.
+# In order of change. `revision` must be read first: the next listing begins there.
 _CHANGED: Final = (
     _COLUMNS
     + """
@@ -68,13 +68,13 @@ ORDER BY r.changed, r.workspace_id LIMIT %(limit)s
 """
 )
 _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
-# Whatever began before this had ended when it was read: its changes can be seen.
+# All transactions before this one had ended when it was read, so that their changes can be seen.
 _REVISION: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
 def many(tx: Transaction, workspace_ids: Sequence[WorkspaceId]) -> list[tuple[Any, pulse.Uptime]]:
-    """A row of registration and workspace together for each of these that is known, in no order;
-    and since when the registry could hear its box.
+    """A row of registration and workspace for each of these that exists, in no order, each with the
+    registry's uptime.
     """
     asked = {"workspace_ids": list(workspace_ids), "longest_gap": pulse.LONGEST_GAP}
     rows = tx.exec_driver_sql(_MANY, asked).all()
@@ -92,10 +92,10 @@ def page(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> Sequence[Any]:
-    """Rows as those of `many`, newest first; None does not filter.
+    """Rows like those of `many`, newest first; None does not filter.
 
-    `silent_before` leaves out whoever surely needs no launch, without a look at a ticket: a hundred
-    thousand healthy boxes cost one look at their own rows.
+    With `silent_before`, workspaces are left out that surely need no launch, because their box
+    reported since. That takes no look at their tickets, and is quick for many healthy boxes.
     """
     before_time, before_id = before or (None, None)
     first_id, last_id = id_range or (None, None)
@@ -121,7 +121,9 @@ def changed(
     beyond: tuple[int, str] | None,
     limit: int,
 ) -> Sequence[Any]:
-    """Rows as those of `many`, of what changed since, in order; from behind (change, id) on."""
+    """Rows like those of `many`, which changed at revision `after` or later, in order of change;
+    with `beyond`, only those behind this pair of change and id.
+    """
     from_change, from_id = beyond or (-1, _NO_ID)
     parameters = {
         "after": after,
@@ -134,6 +136,6 @@ def changed(
 
 
 def revision(tx: Connection) -> int:
-    """What to ask for the changes after; to be read before the changes themselves are."""
+    """The revision from which the next listing of changes begins; read it before the changes."""
     number: int = tx.exec_driver_sql(_REVISION).scalar_one()
     return number

@@ -1,4 +1,4 @@
-"""What boxes reported, as registers, heartbeats and the sweep write it."""
+"""Writes what boxes report (Register, Heartbeat, Deregister), and who fell silent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from agentworkspace.service.prepared import Prepared, arrays_of, plain_array
 
-# `changed` is stamped where something changes that a watcher would look at; see its column.
-# Many at once, these skip rows that another transaction holds, and leave alone what a newer
-# incarnation wrote or the box has left: such an item is looked at again, alone, under a lock.
+# `changed` is set where something changes that a watcher wants to know; see its column. In a batch
+# these statements skip rows that another transaction holds, that a newer incarnation wrote or whose
+# box has deregistered; each of these is looked at again by itself, and then written as `alone`.
 _REGISTER: Final = Prepared(
     "arrive",
     """
@@ -29,7 +29,7 @@ SET state = 'ONLINE', incarnation = box.incarnation, deregistered = false,
     runtime = coalesce(nullif(box.runtime, ''), r.runtime),
     runtime_version = coalesce(nullif(box.runtime_version, ''), r.runtime_version),
     rejected_count = 0, rejected_last_time = NULL, rejected_last_reason = NULL,
-    -- From here on the holder of that ticket would have to be refused anew.
+    -- A box that was let in by this ticket ends its series of refusals.
     refused_since = CASE WHEN NOT box.by_newest_ticket THEN r.refused_since END,
     refused_last = CASE WHEN box.by_newest_ticket THEN clock_timestamp() ELSE r.refused_last END,
     changed = CASE WHEN r.state <> 'ONLINE' OR r.incarnation <> box.incarnation OR r.deregistered
@@ -78,8 +78,8 @@ WHERE r.workspace_id = locked.workspace_id AND r.state <> 'REMOVED'
 RETURNING r.workspace_id
 """,
 )
-# Only later than what is stored, and never a sign of life of a box that was marked OFFLINE, left
-# or was replaced meanwhile. Answers which rows were not another transaction's.
+# Writes a time only if it is later than the stored one, and the box was not marked OFFLINE, did not
+# leave and was not replaced meanwhile. Returns all rows that no other transaction held.
 _HEARD: Final = Prepared(
     "heard",
     """
@@ -128,8 +128,8 @@ SELECT workspace_id FROM registry.registrations
 WHERE state IN ('ONLINE', 'DEGRADED') AND last_heartbeat_time < %(before)s
 ORDER BY last_heartbeat_time LIMIT %(limit)s
 """
-# One winner a death: the state is judged again once the row is locked. No order is needed: who
-# skips what is locked waits for nobody.
+# Only one transaction marks a box, because the condition is checked again once its row is locked.
+# Rows may be locked in any order, because locked ones are skipped and never waited for.
 _MARK_OFFLINE: Final = """
 UPDATE registry.registrations r SET state = 'OFFLINE', changed = pg_current_xact_id()::text::bigint
 FROM (
@@ -144,7 +144,7 @@ RETURNING r.workspace_id, w.tenant_id, w.incarnation, r.last_heartbeat_time
 """
 
 
-# What was parsed of a request: plain JSON, which the database takes.
+# An agent card as parsed from a request: plain JSON.
 Card = Mapping[str, object]
 
 
@@ -158,7 +158,7 @@ class Arrival(NamedTuple):
     agent_card: Card | None
     runtime: str
     runtime_version: str
-    # The ticket of the newest launch was shown, too.
+    # Whether the ticket of the newest launch was shown.
     by_newest_ticket: bool = False
 
 
@@ -171,7 +171,7 @@ class Beat(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """When a box of `incarnation` was heard of, by the database's clock. Later is greater."""
+    """When a box of `incarnation` reported, by the database's clock. A later one is greater."""
 
     time: datetime
     incarnation: int
@@ -200,8 +200,8 @@ def beat(tx: Connection, beats: Sequence[Beat], *, alone: bool = False) -> froze
 
 
 def note_heard(tx: Connection, heard: Mapping[WorkspaceId, Heard]) -> frozenset[WorkspaceId]:
-    """Write when boxes were heard of that said nothing new. Returns those that are settled;
-    another transaction holds the rest.
+    """Write when boxes reported that had nothing new to say. Returns the workspaces that are done;
+    another transaction holds the rows of the others.
     """
     parameters = {
         "workspace_ids": plain_array(heard),
@@ -212,7 +212,7 @@ def note_heard(tx: Connection, heard: Mapping[WorkspaceId, Heard]) -> frozenset[
 
 
 def lock(tx: Connection, workspace_id: WorkspaceId) -> None:
-    """Wait for it, so that the statements above do not skip it."""
+    """Lock the row, and wait for it, so that `arrive` and `beat` do not skip it."""
     tx.exec_driver_sql(_LOCK, {"workspace_id": workspace_id})
 
 
@@ -224,7 +224,7 @@ def update_card(
 
 
 def leave(tx: Connection, workspace_id: WorkspaceId) -> None:
-    """OFFLINE, with an excuse."""
+    """Mark the box OFFLINE because it deregistered."""
     tx.exec_driver_sql(_LEAVE, {"workspace_id": workspace_id})
 
 
@@ -233,20 +233,20 @@ def remove(tx: Connection, workspace_id: WorkspaceId) -> None:
 
 
 def note_change(tx: Connection, workspace_id: WorkspaceId) -> None:
-    """Something happened to the workspace that a watcher would look at."""
+    """Mark the workspace as changed, for watchers."""
     tx.exec_driver_sql(_CHANGE, {"workspace_id": workspace_id})
 
 
 def late(tx: Connection, *, before: datetime, limit: int) -> frozenset[WorkspaceId]:
-    """Boxes that are up, and were last heard of before this moment."""
+    """Boxes that count as up, but reported last before this time; at most `limit`."""
     return _ids(tx.exec_driver_sql(_LATE, {"before": before, "limit": limit}))
 
 
 def mark_offline(
     tx: Connection, *, among: Iterable[WorkspaceId], before: datetime, limit: int
 ) -> list[Silence]:
-    """Mark those of them that are up and were last heard of before this moment; returns the ones
-    that this transaction, and no other, marked.
+    """Mark those OFFLINE that count as up, but reported last before this time. Returns the ones
+    that this transaction, and no other, marked; at most `limit`.
     """
     parameters = {"among": plain_array(among), "before": before, "limit": limit}
     return [

@@ -1,4 +1,4 @@
-"""What was answered to a request_id, so that a repeated request gets the same answer."""
+"""Answers to requests with a request_id, kept so that a repeated request gets the same one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHERE caller = %(caller)s AND method = %(method)s AND workspace_id = %(workspace
     AND request_id = %(request_id)s
     AND create_time > clock_timestamp() - interval '24 hours'
 """
-# One that is older than 24 hours and not swept yet counts as gone.
+# Overwrites an answer that is older than 24 hours but not swept yet, which counts as gone.
 _WRITE: Final = """
 INSERT INTO registry.requests
     (caller, method, workspace_id, request_id, params_digest, result, create_time)
@@ -46,7 +46,7 @@ WHERE (caller, method, workspace_id, request_id) IN (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """`caller` is the caller's name, or `token:<id>` for one that acts by its own token."""
+    """`caller` is the caller's name, or `token:<id>` if the holder of that token sent it."""
 
     caller: str
     method: str
@@ -65,7 +65,9 @@ class Answered:
 
 
 def find(tx: Connection, key: RequestKey) -> Answered | None:
-    """Under the workspace's lock, which makes find and write one step."""
+    """The answer to an earlier request, or None. Lock the workspace first, so that nobody answers
+    the same request between `find` and `write`.
+    """
     row = tx.exec_driver_sql(_FIND, key.parameters()).one_or_none()
     return Answered(params_digest=bytes(row.params_digest), result=row.result) if row else None
 
@@ -87,7 +89,9 @@ def write(
 
 
 def rewrite(tx: Connection, key: RequestKey, result: Mapping[str, object]) -> None:
-    """The answer now names a token that took the place of a lost one; its age stays."""
+    """Replace the answer by one that names the token that replaced a lost one. It gets no older or
+    younger by that.
+    """
     tx.exec_driver_sql(_REWRITE, key.parameters() | {"result": json.dumps(result)})
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing what a restore from a backup leaves to be done, over all workspaces."""
+"""What `registry-service restored` reads and writes over all workspaces."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ FROM (SELECT * FROM registry.workspaces
       WHERE %(after)s::uuid IS NULL OR workspace_id > %(after)s::uuid
       ORDER BY workspace_id LIMIT %(limit)s FOR UPDATE) locked
 """
-# Of what a box holds also what is dead, where it would let its holder in again, or be replaced.
+# Includes revoked tokens of boxes that would still let their holder in again, and voided tickets
+# that a repeated BeginIncarnation would replace.
 _OPENING: Final = """
 SELECT token_id FROM registry.tokens
 WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
@@ -52,7 +53,7 @@ WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND retire_time IS NULL
     AND restore_time IS NULL
 RETURNING workspace_id
 """
-# `changed` anew, too: the numbers of a database that was copied may lie ahead of its own.
+# Sets `changed`, too, because a copied database may have numbers ahead of its own transaction ids.
 _FORGET_BOXES: Final = """
 UPDATE registry.registrations
 SET state = CASE WHEN state IN ('ONLINE', 'DEGRADED') THEN 'OFFLINE' ELSE state END,
@@ -71,7 +72,7 @@ ORDER BY t.workspace_id, t.token_id LIMIT %(limit)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What there is to do. `serving`: some registry has written to this database just now."""
+    """How much there is to do. `serving`: a registry is running on this database just now."""
 
     revision: int
     workspaces: int
@@ -97,8 +98,8 @@ def survey(tx: Connection) -> Survey:
 
 
 def lock_next(tx: Connection, *, after: WorkspaceId | None, limit: int) -> list[Known]:
-    """The workspaces behind this one (None: the first ones), in order of their ids, retired ones
-    too.
+    """Lock the next workspaces in order of their ids, retired ones too. `after` is the id that was
+    done last, or None to begin.
     """
     rows = tx.exec_driver_sql(_LOCK, {"after": after, "limit": limit})
     return [workspaces.known_of(row) for row in rows]
@@ -107,14 +108,18 @@ def lock_next(tx: Connection, *, after: WorkspaceId | None, limit: int) -> list[
 def opening(
     tx: Connection, workspace_ids: Sequence[WorkspaceId], *, api_tokens: bool
 ) -> list[TokenId]:
-    """Every ticket, and every token of these, that opens anything; api tokens where said."""
+    """Every ticket and token of these workspaces that may let anybody in; api tokens only if asked
+    for.
+    """
     parameters = {"workspace_ids": list(workspace_ids), "api_tokens": api_tokens}
     rows = tx.exec_driver_sql(_OPENING, parameters)
     return [TokenId(str(row.token_id)) for row in rows]
 
 
 def mark(tx: Connection, workspace_ids: Sequence[WorkspaceId]) -> frozenset[WorkspaceId]:
-    """They stem from a backup, and nobody's box is up; those that were not marked before."""
+    """Mark these workspaces as restored, and their boxes as OFFLINE. Returns those that were not
+    marked before.
+    """
     parameters = {"workspace_ids": list(workspace_ids)}
     tx.exec_driver_sql(_FORGET_BOXES, parameters)
     rows = tx.exec_driver_sql(_MARK, parameters)
@@ -122,7 +127,7 @@ def mark(tx: Connection, workspace_ids: Sequence[WorkspaceId]) -> frozenset[Work
 
 
 def live_api_tokens(tx: Connection, *, behind: Token | None, limit: int) -> list[Held]:
-    """In order of workspace and token."""
+    """A page of all live api tokens, in order of workspace and token, from behind this one on."""
     parameters = {
         "workspace_id": behind.workspace_id if behind else None,
         "token_id": behind.token_id if behind else None,

@@ -1,4 +1,4 @@
-"""How tokens end. Whatever ends one also publishes it, in the same transaction."""
+"""Ends tokens. The caller publishes in the feed what ended, in the same transaction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ FROM (
 WHERE t.token_id = locked.token_id AND t.revoke_time IS NULL
 RETURNING t.*
 """
-# Dead of something that reopens (or not dead at all) becomes rotated out: it was replaced.
+# Also changes the reason of tokens that are revoked already as OPERATOR or RELAUNCHED, which would
+# let their holder in again.
 _SUPERSEDE: Final = """
 UPDATE registry.tokens t
 SET revoke_time = coalesce(t.revoke_time, %(now)s), revoke_reason = 'ROTATED'
@@ -47,7 +48,7 @@ WHERE t.token_id = locked.token_id
     AND coalesce(t.revoke_reason, 'OPERATOR') IN ('OPERATOR', 'RELAUNCHED')
 RETURNING t.*, locked.unrevoked
 """
-# The others of a box that was let in, up to its incarnation: those that would open something.
+# All other instance tokens up to this incarnation that are accepted, or would let anybody in again.
 _REPLACE: Final = """
 UPDATE registry.tokens t
 SET revoke_time = coalesce(t.revoke_time, %(now)s), revoke_reason = 'ROTATED'
@@ -68,7 +69,7 @@ FROM (SELECT token_id, revoke_time IS NULL AS unrevoked FROM registry.tokens
 WHERE t.token_id = locked.token_id AND t.revoke_reason IS DISTINCT FROM 'COMPROMISED'
 RETURNING t.*, locked.unrevoked
 """
-# Of these hashes those of instance tokens, each with the proxy token of its incarnation.
+# Those of these hashes that are instance tokens', each with its incarnation's proxy token.
 _PROXIES: Final = """
 SELECT box.token_sha256 AS of, proxy.token_sha256 AS proxy
 FROM registry.tokens box JOIN registry.tokens proxy USING (workspace_id, incarnation)
@@ -91,8 +92,8 @@ def revoke(
     note: str = "",
     only_unused: bool = False,
 ) -> list[Token]:
-    """Returns those this call revoked. With `only_unused`, one whose first use came first is
-    spared.
+    """Revoke these; returns those that this call revoked. `only_unused` spares tokens that were
+    used before.
     """
     parameters = {
         "token_ids": list(token_ids),
@@ -113,7 +114,7 @@ def revoke_kinds(
     now: datetime,
     note: str = "",
 ) -> list[Token]:
-    """Every token of these kinds that is not revoked, expired ones too."""
+    """Revoke every token of these kinds that is not revoked yet, expired ones too; returns them."""
     parameters = {
         "workspace_id": workspace_id,
         "kinds": sorted(kinds),
@@ -125,7 +126,7 @@ def revoke_kinds(
 
 
 def supersede(tx: Connection, token_id: TokenId, now: datetime) -> Token | None:
-    """Mark as rotated out; the token, if it was accepted until now."""
+    """Revoke a token as ROTATED; returns it if it was not revoked before, else None."""
     row = tx.exec_driver_sql(_SUPERSEDE, {"token_id": token_id, "now": now}).one_or_none()
     return to_token(row) if row and row.unrevoked else None
 
@@ -138,8 +139,8 @@ def replace_others(
     spared: Sequence[TokenId],
     now: datetime,
 ) -> list[Token]:
-    """No other instance token up to this incarnation opens anything any more; those of them that
-    were not revoked yet.
+    """Revoke as ROTATED all instance tokens up to this incarnation but those spared. Returns those
+    that were not revoked before.
     """
     parameters = {
         "workspace_id": workspace_id,
@@ -153,14 +154,14 @@ def replace_others(
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """Those found COMPROMISED just now, and those of them that were not revoked before."""
+    """The tokens that became COMPROMISED, and those among them that were not revoked before."""
 
     found: list[Token]
     ended: list[Token]
 
 
 def condemn(tx: Connection, token_ids: Iterable[TokenId], *, now: datetime, note: str) -> Condemned:
-    """End these as COMPROMISED, whatever they were ended for before."""
+    """Revoke these as COMPROMISED, even those that are revoked for another reason."""
     parameters = {"token_ids": sorted(token_ids), "now": now, "note": note}
     rows = [(to_token(row), row.unrevoked) for row in tx.exec_driver_sql(_CONDEMN, parameters)]
     return Condemned(
@@ -169,7 +170,9 @@ def condemn(tx: Connection, token_ids: Iterable[TokenId], *, now: datetime, note
 
 
 def proxies_of(tx: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """Pairs of one of these hashes, if it is an instance token's, and that of its proxy token."""
+    """For each of these hashes that is an instance token's: a pair of it and the hash of the proxy
+    token of its incarnation, if that is not revoked.
+    """
     rows = tx.exec_driver_sql(_PROXIES, {"hashes": list(hashes)})
     return [(bytes(row.of), bytes(row.proxy)) for row in rows]
 

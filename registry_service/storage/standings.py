@@ -1,4 +1,4 @@
-"""Everything that decides about evidence, read in one statement each."""
+"""Reads everything that decides about presented tokens, in one statement for many of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FROM registry.feed LEFT JOIN (
            t.kind <> 'PROXY' OR borne.alive AS awake,
            CASE WHEN borne.alive AND NOT borne.endless THEN borne.until END AS awake_until
     FROM registry.tokens t JOIN registry.workspaces w USING (workspace_id)
-    -- A proxy token rests unless an instance token of its incarnation lives.
+    -- A proxy token is awake, and accepted, only while its incarnation has a live instance token.
     CROSS JOIN LATERAL (
         SELECT count(*) > 0 AS alive, bool_or(box.expire_time IS NULL) AS endless,
                max(box.expire_time) AS until
@@ -75,7 +75,7 @@ FROM registry.feed LEFT JOIN (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Hashes of what somebody presents at a workspace, and of what it asks for."""
+    """The hashes of what a box presents, and of the secret that it wants as its token."""
 
     workspace_id: WorkspaceId
     bearer: bytes | None = None
@@ -89,12 +89,12 @@ class Snapshot:
 
     now: datetime
     workspace: Workspace | None
-    # By hash, of any workspace.
+    # Those of the shown hashes that are known, even of other workspaces.
     presented: dict[bytes, Token]
     live_instance_tokens: tuple[Token, ...]
-    # Void or not.
+    # The workspace's newest ticket, void or not.
     current_ticket: Token | None
-    # The instance token minted last on the presented ticket; one that is not revoked first.
+    # The newest unrevoked instance token minted on the presented ticket; else the newest revoked.
     ticket_token: Token | None
 
 
@@ -104,7 +104,7 @@ class Bearer:
 
     token: Token
     workspace: Workspace
-    # False of a proxy token while no instance token of its incarnation lives.
+    # False for a proxy token while no instance token of its incarnation is live.
     awake: bool = True
 
     def is_live(self, now: datetime) -> bool:
@@ -113,7 +113,7 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearers:
-    """`revision` of the feed and `now` belong to the same snapshot."""
+    """The tokens found, by hash. `revision` is the feed's, and of the same snapshot as they are."""
 
     now: datetime
     revision: int
@@ -121,7 +121,7 @@ class Bearers:
 
 
 def snapshots(tx: Connection, shown: Sequence[Shown]) -> list[Snapshot]:
-    """One for each, in order: one statement, however many."""
+    """One snapshot for each, in order. It is one statement, however many there are."""
     parameters = {
         "workspace_ids": [item.workspace_id for item in shown],
         "bearers": bytea_array(item.bearer for item in shown),
@@ -136,7 +136,7 @@ def snapshots(tx: Connection, shown: Sequence[Shown]) -> list[Snapshot]:
 
 def _snapshot(workspace_id: WorkspaceId, rows: Sequence[Any]) -> Snapshot:
     parts: dict[str, list[Token]] = {"hash": [], "unrevoked": [], "current": [], "of_ticket": []}
-    # Most come in several parts.
+    # Most tokens come in several parts, and are parsed once.
     read: dict[UUID, Token] = {}
     for row in rows:
         if row.part is not None:
@@ -159,7 +159,7 @@ def _snapshot(workspace_id: WorkspaceId, rows: Sequence[Any]) -> Snapshot:
 
 
 def bearers(tx: Connection, hashes: Sequence[bytes]) -> Bearers:
-    """Whom these belong to: one statement, however many."""
+    """The tokens with these hashes, and their workspaces. It is one statement, however many."""
     rows = _BEARERS.run(tx, {"hashes": bytea_array(hashes)}).all()
     found = (_bearer(row) for row in rows if row.token_id is not None)
     return Bearers(
@@ -173,6 +173,6 @@ def _bearer(row: Any) -> Bearer:
     token = tokens.to_token(row)
     if token.kind is TokenKind.PROXY:
         token = replace(token, expire_time=row.awake_until)
-    # `incarnation` is the token's in these rows.
+    # In these rows `incarnation` is the token's, and `newest` the workspace's.
     workspace = workspaces.of_row(token.workspace_id, row, incarnation=row.newest)
     return Bearer(token=token, workspace=workspace, awake=row.awake)

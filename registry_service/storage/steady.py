@@ -1,7 +1,7 @@
-"""What a heartbeat of a box in daily use is compared with, read as leanly as `checks` reads tokens.
+"""Reads, as quickly as `checks`, what tells whether a heartbeat says anything new.
 
-It answers for instance tokens that are live and were used before. Of any other there is no row
-here, and whoever asks looks at the heartbeat as a whole.
+It finds boxes whose instance token is live and was used before. The heartbeat of any other box has
+to be run as a whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agentworkspace.core.ids import TokenId, WorkspaceId
 from agentworkspace.service.prepared import Prepared, bytea_array
 from registry_service.domain.steady import Stored
 
-# Planned as `checks.KNOWN` is, and for the same reasons. The moment comes first, and alone.
+# Planned like `checks.KNOWN`, for the same reasons. The time is only in the first row.
 BEATING: Final = Prepared(
     "beating",
     """
@@ -40,13 +40,13 @@ WHERE t.token_sha256 = ANY(%(hashes)s::bytea[]) AND t.kind = 'INSTANCE'
 
 
 class Box(NamedTuple):
-    """A box whose token is live and in use, and what is stored of it."""
+    """A box whose token is live and was used before, and what is stored about it."""
 
     token_id: TokenId
     workspace_id: WorkspaceId
-    # Of its token.
+    # The token's.
     incarnation: int
-    # The workspace's newest.
+    # The workspace's newest incarnation.
     newest: int
     stored: Stored
     # When this was read, by the database's clock.
@@ -54,12 +54,12 @@ class Box(NamedTuple):
 
 
 def parameters(hashes: Iterable[bytes], *, younger_than: timedelta) -> dict[str, Any]:
-    """What the statement BEATING is asked with. `younger_than`: see `Stored.young`."""
+    """The parameters of the statement BEATING. For `younger_than` see `Stored.young`."""
     return {"hashes": bytea_array(hashes), "younger_than": younger_than}
 
 
 def beating(rows: Sequence[Any]) -> dict[bytes, Box]:
-    """What the rows of BEATING say, by the hash of the token."""
+    """Parse the rows of BEATING, by the hash of the token."""
     now = rows[0][0]
     return {
         bytes(row[1]): Box(row[2], row[3], row[4], row[5], Stored._make(row[6:]), now)

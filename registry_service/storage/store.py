@@ -17,7 +17,7 @@ LIMITS: Final = Limits()
 
 
 class Transaction(Connection):
-    """A transaction that knows how often boxes say that they live."""
+    """A transaction that carries the heartbeat interval, by which liveness is judged."""
 
     def __init__(self, engine: Engine, *, heartbeat_interval: timedelta) -> None:
         super().__init__(engine)
@@ -25,7 +25,7 @@ class Transaction(Connection):
 
 
 class Store(AnyStore[Transaction]):
-    """Transactions of one deployment."""
+    """Opens transactions on the registry's database."""
 
 
 def open_store(
@@ -36,7 +36,7 @@ def open_store(
     pooled: bool = False,
     limits: Limits = LIMITS,
 ) -> Store:
-    """Connects when first used. ValueError when the URL is malformed."""
+    """The store at this URL; it connects when first used. ValueError when the URL is malformed."""
     database = Database(
         url,
         name="registry-service",

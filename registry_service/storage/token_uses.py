@@ -1,4 +1,6 @@
-"""Uses of tokens. The first is a gate with one winner; later ones are only notes."""
+"""Writes uses of tokens. A first use decides things, so only one transaction can write it; later
+ones are only informative.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _STATES: Final = """
 SELECT token_id, revoke_time IS NOT NULL AS revoked, first_use_time IS NOT NULL AS used
 FROM registry.tokens WHERE token_id = ANY(%(token_ids)s::uuid[])
 """
-# One winner between a first use and whoever replaces a token because it was never used.
+# Either this writes the first use, or another transaction revokes the token as never used; never
+# both.
 _FIRST_USE: Final = """
 UPDATE registry.tokens t SET first_use_time = %(now)s, last_use_time = %(now)s
 FROM (
@@ -49,18 +52,20 @@ RETURNING token_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstUses:
-    # Whose first use this was.
+    # Tokens whose first use this was. Those in none of the three sets were used before.
     marked: frozenset[TokenId]
-    # Revoked before; the rest was used before.
+    # Tokens that were revoked before.
     dead: frozenset[TokenId] = frozenset()
-    # Held by another transaction that may be about to replace it; only without patience.
+    # Tokens that another transaction holds, which may be about to replace them; empty if `patient`.
     busy: frozenset[TokenId] = frozenset()
 
 
 def mark_first_use(
     tx: Connection, token_ids: Sequence[TokenId], now: datetime, *, patient: bool = True
 ) -> FirstUses:
-    """`patient`: wait for tokens that another transaction holds."""
+    """Write the first use of those that were never used. `patient` waits for tokens that another
+    transaction holds.
+    """
     parameters = {"token_ids": list(token_ids), "now": now}
     statement = _FIRST_USE if patient else _FIRST_USE_IF_FREE
     marked = _ids(tx.exec_driver_sql(statement, parameters))
@@ -81,7 +86,7 @@ def redeem(tx: Connection, ticket_id: TokenId, now: datetime) -> bool:
 
 
 def write_last_uses(tx: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
-    """Returns those that were written; another transaction holds the rest, or they are gone."""
+    """Returns those that were written; another transaction holds the others."""
     parameters = {"token_ids": plain_array(uses), "times": plain_array(uses.values())}
     rows = tx.exec_driver_sql(_LAST_USES, parameters)
     return _ids(rows)

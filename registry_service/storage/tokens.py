@@ -1,4 +1,4 @@
-"""Tokens: finding and inserting them. Rows are always locked in id order."""
+"""Finds and inserts tokens. Rows are always locked in the order of their ids."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from agentworkspace.core.ids import RequestId, TokenId, WorkspaceId
 from registry_service.domain.tokens import Outcome, RevokeReason, Token, TokenKind
 
-# What `to_token` reads, for statements that are planned once: a column that a migration adds
-# would make the answer of `*` another one than was planned.
+# The columns that `to_token` reads. Prepared statements must name them: `*` would fail once a
+# migration adds a column.
 _COLUMNS: Final = (
     "token_id", "workspace_id", "kind", "token_sha256", "prefix", "label", "scopes",
     "incarnation", "create_time", "expire_time", "first_use_time", "last_use_time",
@@ -25,7 +25,7 @@ _BY_ID: Final = """
 SELECT * FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND token_id = %(token_id)s
 """
-# The last one of the chain: an overlap shortens the life of every one before it.
+# The last token of a chain of rotations.
 _HEIR: Final = """
 WITH RECURSIVE heirs AS (
     SELECT token_id, create_time FROM registry.tokens
@@ -71,7 +71,7 @@ SELECT * FROM registry.tokens
 WHERE workspace_id = %(workspace_id)s AND kind = 'TICKET'
 ORDER BY incarnation DESC, create_time DESC, token_id DESC LIMIT 1
 """
-# The newest of each kind of evidence that somebody may hold.
+# The newest token of each kind of evidence that somebody may hold.
 _SPECIMENS: Final = """
 SELECT DISTINCT ON (kind, dead, earlier) * FROM (
     SELECT *, kind <> 'API' AND incarnation < %(newest)s AS earlier,
@@ -118,7 +118,7 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
-    """A token with what only its issuing and its listing need."""
+    """A token, with the columns that are needed only to issue or list one."""
 
     token: Token
     revoke_note: str
@@ -128,9 +128,9 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
-    """Stands for all tokens of its kind. A ticket is never called dead here: void ones may count.
+    """One token that stands for all of its kind. `earlier`: of an incarnation before the newest.
 
-    `earlier`: of an incarnation before the newest.
+    `dead` is always False for a ticket, because even a void one may count as evidence.
     """
 
     token: Token
@@ -147,7 +147,7 @@ def by_id(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> Store
 
 
 def present(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> StoredToken:
-    """The same as `by_id`, of one that is certain to be there: tokens are never deleted."""
+    """The same as `by_id` for a token that must exist, as tokens are never deleted. LookupError."""
     found = by_id(tx, workspace_id, token_id)
     if found is None:
         raise LookupError(f"token {token_id} is gone")
@@ -155,12 +155,12 @@ def present(tx: Connection, workspace_id: WorkspaceId, token_id: TokenId) -> Sto
 
 
 def newest_heir(tx: Connection, token_id: TokenId) -> StoredToken | None:
-    """The api token that this one was rotated into last."""
+    """The last api token in the chain of rotations that began with this one; None if none."""
     return _one(tx, _HEIR, {"token_id": token_id})
 
 
 def newest_ticket(tx: Connection, workspace_id: WorkspaceId) -> Token | None:
-    """The newest of the newest incarnation, void or not."""
+    """The newest ticket of the newest incarnation that has one, void or not."""
     found = _one(tx, _NEWEST_TICKET, {"workspace_id": workspace_id})
     return found.token if found else None
 
@@ -174,25 +174,27 @@ def insert(tx: Connection, new: NewToken) -> Token | None:
 
 
 def pending_of(tx: Connection, token_id: TokenId) -> list[Token]:
-    """Never used tokens that would replace this one."""
+    """Tokens that would replace this one at their first use."""
     rows = tx.exec_driver_sql(_PENDING_OF, {"token_id": token_id})
     return [to_token(row) for row in rows]
 
 
 def all_of(tx: Connection, workspace_id: WorkspaceId) -> list[Token]:
-    """Every token and ticket it ever had. After the workspace, so that none is added meanwhile."""
+    """Every token and ticket that it ever had. Lock the workspace first, so that none is added."""
     rows = tx.exec_driver_sql(_ALL, {"workspace_id": workspace_id})
     return [to_token(row) for row in rows]
 
 
 def lock_instance_tokens(tx: Connection, workspace_id: WorkspaceId) -> list[TokenId]:
-    """Those not revoked. After the workspace: from here on nobody uses one for the first time."""
+    """Lock its unrevoked instance tokens, so that nobody can write a first use of one. Lock the
+    workspace first.
+    """
     rows = tx.exec_driver_sql(_LOCK_INSTANCES, {"workspace_id": workspace_id})
     return [TokenId(str(row.token_id)) for row in rows]
 
 
 def count_instance_tokens(tx: Connection, workspace_id: WorkspaceId, *, since: datetime) -> int:
-    """How many were made since then, dead ones too."""
+    """How many of its instance tokens were made after `since`, dead ones too."""
     values = {"workspace_id": workspace_id, "since": since}
     count: int = tx.exec_driver_sql(_COUNT_INSTANCES, values).scalar_one()
     return count
@@ -207,7 +209,9 @@ def page(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[StoredToken]:
-    """Newest first, from behind the (create_time, token_id) of `before`; never a ticket."""
+    """At most `limit` tokens, newest first, without tickets. With `before`, a (create_time,
+    token_id), only those that come after it in this order.
+    """
     before_time, before_id = before or (None, None)
     parameters = {
         "workspace_id": workspace_id,
@@ -226,7 +230,7 @@ def specimens(tx: Connection, workspace_id: WorkspaceId, newest: int) -> list[Sp
 
 
 def columns(table: str) -> str:
-    """What `to_token` reads of this table or alias, as a select list."""
+    """The columns that `to_token` reads, as the select list of this table or alias."""
     return ", ".join(f"{table}.{name}" for name in _COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""The workspace's row: what every decision locks first."""
+"""Reads and writes the workspace's row, which every decision locks first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from sqlalchemy import Connection
 from agentworkspace.core.ids import TenantId, WorkspaceId
 from registry_service.domain.standing import Fence, Workspace
 
-# Beside the incarnation, what `of_row` reads.
+# The columns that `of_row` reads, without ids and the incarnation.
 DECIDING: Final = (
     "registered_incarnation, ticket_required, evidence_required, fence, compromised, box_left,"
     " retire_time"
 )
-# Beyond every launch of a workspace that a backup may not know of.
+# After a restore a launch skips so many numbers, more than a workspace can have had launches since
+# the backup.
 LEFT_OUT: Final = 10_000
 _READ: Final = """
 SELECT *, clock_timestamp() AS now FROM registry.workspaces WHERE workspace_id = %(workspace_id)s
 """
-# The clock is read above the locked row, so after the wait for it.
+# The clock is read outside the locking subquery, so only after the wait for the lock.
 _LOCK: Final = """
 SELECT locked.*, clock_timestamp() AS now
 FROM (SELECT * FROM registry.workspaces WHERE workspace_id = %(workspace_id)s FOR UPDATE) locked
@@ -55,7 +56,7 @@ SET ticket_required = ticket_required OR %(ticket)s,
     evidence_required = evidence_required OR %(evidence)s
 WHERE workspace_id = %(workspace_id)s
 """
-# Whoever watches hears of it.
+# Marks the registration as changed, too, for watchers.
 _LAUNCH: Final = """
 WITH told AS (
     UPDATE registry.registrations SET changed = pg_current_xact_id()::text::bigint
@@ -82,7 +83,7 @@ WHERE workspace_id = %(workspace_id)s
 _LEFT: Final = """
 UPDATE registry.workspaces SET box_left = true WHERE workspace_id = %(workspace_id)s
 """
-# Neither hides the other: a suspension answers, and a compromise stands beneath it.
+# Both fences can stand at once: then `fence` is SUSPENDED, and `compromised` is set beside it.
 _FENCE: Final = """
 UPDATE registry.workspaces
 SET fence = CASE WHEN fence = 'SUSPENDED' THEN fence ELSE %(fence)s END,
@@ -99,7 +100,7 @@ RETURNING workspace_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A workspace, and the database's clock when it was read (under the lock, if it was)."""
+    """A workspace, and the database's clock when it was read, or locked."""
 
     workspace: Workspace
     now: datetime
@@ -110,12 +111,12 @@ def read(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
 
 
 def lock(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
-    """Lock it: until the transaction ends nobody else decides anything about this workspace."""
+    """Lock the row: until the transaction ends nobody else decides anything about the workspace."""
     return _known(tx, _LOCK, workspace_id)
 
 
 def lock_present(tx: Connection, workspace_id: WorkspaceId) -> Known:
-    """The same as `lock`, of one that is certain to be there: workspaces are never deleted."""
+    """The same as `lock` for a workspace that must exist, as none is ever deleted. LookupError."""
     known = lock(tx, workspace_id)
     if known is None:
         raise LookupError(f"workspace {workspace_id} is gone")
@@ -125,7 +126,9 @@ def lock_present(tx: Connection, workspace_id: WorkspaceId) -> Known:
 def lock_all(
     tx: Connection, workspace_ids: Sequence[WorkspaceId], *, patient: bool = True
 ) -> frozenset[WorkspaceId]:
-    """Lock them. Returns all, or, without patience, those that no other transaction holds."""
+    """Lock these; returns those that are locked now. If not `patient`, workspaces that another
+    transaction holds are left out.
+    """
     statement = _LOCK_ALL if patient else _LOCK_FREE
     rows = tx.exec_driver_sql(statement, {"workspace_ids": list(workspace_ids)})
     return frozenset(WorkspaceId(str(row.workspace_id)) for row in rows)
@@ -140,8 +143,8 @@ def insert(
     evidence_required: bool = False,
     retired: bool = False,
 ) -> Known | None:
-    """Store it with its registration; its row is locked, as one that is new. None when it was
-    known.
+    """Store a new workspace with its registration; the row counts as locked. None when the id is
+    known already.
     """
     parameters = {
         "workspace_id": workspace_id,
@@ -154,15 +157,17 @@ def insert(
 
 
 def require(tx: Connection, workspace_id: WorkspaceId, *, ticket: bool, evidence: bool) -> None:
-    """Require it from now on; what was required before stays so."""
+    """Require these from now on; what was required before stays required."""
     parameters = {"workspace_id": workspace_id, "ticket": ticket, "evidence": evidence}
     tx.exec_driver_sql(_REQUIRE, parameters)
 
 
 def launch(tx: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum: int = 0) -> int:
-    """Count the incarnation up beyond `minimum` too, lift every fence; the new number.
+    """Begin an incarnation above the newest one and `minimum`, and lift every fence. Returns its
+    number.
 
-    After a restore `LEFT_OUT` numbers are skipped: who remembers them may have been restored, too.
+    After a restore `LEFT_OUT` numbers are skipped, even if the launcher sends a `minimum`, because
+    its own memory may have been restored, too.
     """
     parameters = {
         "workspace_id": workspace_id,
@@ -175,14 +180,14 @@ def launch(tx: Connection, workspace_id: WorkspaceId, now: datetime, *, minimum:
 
 
 def count_on(tx: Connection, workspace_id: WorkspaceId, number: int) -> None:
-    """There were so many launches, of which a backup does not know; what `launch` lifts, they
-    lifted.
+    """Raise the incarnation to `number`, for launches that a restored backup does not know of.
+    Lifts every fence, as those launches did.
     """
     tx.exec_driver_sql(_COUNT_ON, {"workspace_id": workspace_id, "number": number})
 
 
 def note_admitted(tx: Connection, workspace_id: WorkspaceId, incarnation: int) -> None:
-    """A box of this incarnation was let in, so that nobody has left any more."""
+    """Note that a box of this incarnation was let in, so that its workspace is no longer left."""
     parameters = {"workspace_id": workspace_id, "incarnation": incarnation}
     tx.exec_driver_sql(_ADMITTED, parameters)
 
@@ -192,7 +197,7 @@ def note_left(tx: Connection, workspace_id: WorkspaceId) -> None:
 
 
 def set_fence(tx: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
-    """Raise it, beside the other one, if that stands."""
+    """Set this fence; the other one stays, if it stands."""
     parameters = {"workspace_id": workspace_id, "fence": fence.value}
     tx.exec_driver_sql(_FENCE, parameters)
 
@@ -204,7 +209,9 @@ def retire(tx: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
 
 
 def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspace:
-    """The workspace of a row with the columns that decide; `incarnation`: its newest."""
+    """The workspace of a row with `tenant_id` and the columns of DECIDING. `incarnation` is its
+    newest.
+    """
     suspended = row.fence == Fence.SUSPENDED
     return Workspace(
         workspace_id=workspace_id,
@@ -221,7 +228,7 @@ def of_row(workspace_id: WorkspaceId, row: Any, *, incarnation: int) -> Workspac
 
 
 def known_of(row: Any) -> Known:
-    """The workspace of a whole row, and the clock that was read with it."""
+    """The workspace of a whole row, with the clock that was read as `now`."""
     workspace_id = WorkspaceId(str(row.workspace_id))
     return Known(workspace=of_row(workspace_id, row, incarnation=row.incarnation), now=row.now)
 

@@ -111,7 +111,7 @@ class Background:
         pulse = await self._attempt(write_pulse.run)
         if pulse.after_gap:
             self._log.info(
-                "no registry was up until now; no box counts as silent before it had time to report",
+                "no registry was up until now; boxes get time to report before any is OFFLINE",
                 up_since=pulse.up_since.isoformat(),
             )
         await self._on_pulse()
