@@ -90,7 +90,7 @@ def entry_for_all(workspace: Workspace, reason: RevokeReason) -> Entry:
 
 def publish(tx: Connection, news: Sequence[Entry]) -> int:
     """Write entries to the feed; must be the last statement of the transaction. Returns the
-    revision of the last one.
+    revision of the last one; without entries, the feed's revision as it is.
 
     For each instance token that ends, the proxy token of its incarnation is published, too: it is
     not accepted while no instance token is live. If another one is, verifiers just ask again.

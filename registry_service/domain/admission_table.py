@@ -45,7 +45,9 @@ class Line:
 
 
 def first_answer(s: Standing, lines: Sequence[Line]) -> Verdict:
-    """The verdict of the first line that matches; `lines` must end with those of the table."""
+    """The verdict of the first line that matches. `lines` must end as the table does, where one
+    always matches.
+    """
     for line in lines:
         verdict = line.answer(s)
         if verdict is not None:

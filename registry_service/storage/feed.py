@@ -112,11 +112,13 @@ def leap(tx: Connection) -> None:
 
 
 def revision(tx: Connection) -> int:
+    """The feed's newest revision."""
     number: int = tx.exec_driver_sql(_REVISION).scalar_one()
     return number
 
 
 def read(tx: Connection, *, after: int, limit: int) -> Excerpt:
+    """The first `limit` entries after this revision."""
     rows = tx.exec_driver_sql(_READ, {"after": after, "limit": limit}).all()
     entries = tuple(
         (

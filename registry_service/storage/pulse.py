@@ -39,11 +39,13 @@ class Uptime:
 
 
 def write(tx: Transaction) -> Uptime:
+    """Note that a replica is up; returns since when, without a gap."""
     row = tx.exec_driver_sql(_WRITE, {"longest_gap": LONGEST_GAP}).one()
     return _uptime(tx, row.last_time, row.up_since)
 
 
 def read(tx: Transaction) -> Uptime:
+    """Since when some replica was always up; since now if none is."""
     return uptime_of(tx, tx.exec_driver_sql(UPTIME, {"longest_gap": LONGEST_GAP}).one())
 
 

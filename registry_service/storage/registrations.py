@@ -219,6 +219,7 @@ def lock(tx: Connection, workspace_id: WorkspaceId) -> None:
 def update_card(
     tx: Connection, workspace_id: WorkspaceId, *, agent_card: Card | None, url: str
 ) -> None:
+    """Store card and url; None and an empty url keep what is stored."""
     parameters = {"workspace_id": workspace_id, "agent_card": _json(agent_card), "url": url}
     tx.exec_driver_sql(_UPDATE_CARD, parameters)
 

@@ -96,4 +96,5 @@ def rewrite(tx: Connection, key: RequestKey, result: Mapping[str, object]) -> No
 
 
 def sweep(tx: Connection, *, keep: timedelta, limit: int) -> int:
+    """Delete at most `limit` answers that are older than `keep`; returns how many."""
     return tx.exec_driver_sql(_SWEEP, {"keep": keep, "limit": limit}).rowcount

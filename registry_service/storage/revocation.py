@@ -178,5 +178,6 @@ def proxies_of(tx: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, byt
 
 
 def expire_by(tx: Connection, token_id: TokenId, expire_time: datetime) -> Token:
+    """Let a token expire at this time, unless it expires earlier; returns it as it is now."""
     parameters = {"token_id": token_id, "expire_time": expire_time}
     return to_token(tx.exec_driver_sql(_EXPIRE, parameters).one())

@@ -81,6 +81,7 @@ def mark_first_use(
 
 
 def redeem(tx: Connection, ticket_id: TokenId, now: datetime) -> bool:
+    """Write a ticket's first use. False when it was redeemed or voided before."""
     parameters = {"token_id": ticket_id, "now": now}
     return tx.exec_driver_sql(_REDEEM, parameters).one_or_none() is not None
 

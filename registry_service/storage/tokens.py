@@ -139,6 +139,7 @@ class Specimen:
 
 
 def by_hash(tx: Connection, token_sha256: bytes) -> StoredToken | None:
+    """The token or ticket with this hash, of any workspace, dead or alive."""
     return _one(tx, _BY_HASH, {"token_sha256": token_sha256})
 
 
@@ -225,6 +226,7 @@ def page(
 
 
 def specimens(tx: Connection, workspace_id: WorkspaceId, newest: int) -> list[Specimen]:
+    """One token of each kind of evidence; `newest` is the workspace's newest incarnation."""
     rows = tx.exec_driver_sql(_SPECIMENS, {"workspace_id": workspace_id, "newest": newest})
     return [Specimen(token=to_token(row), dead=row.dead, earlier=row.earlier) for row in rows]
 

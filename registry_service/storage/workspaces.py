@@ -107,6 +107,7 @@ class Known:
 
 
 def read(tx: Connection, workspace_id: WorkspaceId) -> Known | None:
+    """The workspace, without a lock; None when the id is unknown."""
     return _known(tx, _READ, workspace_id)
 
 
@@ -203,7 +204,7 @@ def set_fence(tx: Connection, workspace_id: WorkspaceId, fence: Fence) -> None:
 
 
 def retire(tx: Connection, workspace_id: WorkspaceId, now: datetime) -> bool:
-    """Retire it. False when it was retired before."""
+    """Retire the workspace. False when it was retired before."""
     parameters = {"workspace_id": workspace_id, "now": now}
     return tx.exec_driver_sql(_RETIRE, parameters).one_or_none() is not None
 
