@@ -8,6 +8,6 @@ from agentworkspace.core import installation
 
 
 def main() -> int:
-    """The command `provision-service`, or what to install for it."""
+    """Run the command `provision-service`; without the extra `server`, say what to install."""
     module = "health" if sys.argv[1:2] == ["health"] else "__main__"
     return installation.run("provision-service", f"provision_service.{module}", extra="server")

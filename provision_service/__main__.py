@@ -1,4 +1,4 @@
-"""`provision-service`: what is its own in the command line that both services have."""
+"""The command line of `provision-service`: what it has beside the commands of both services."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _RESTORED: Final = "provision-service restored"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """What `provision-service` runs; answers the exit status."""
+    """Run `provision-service` with these arguments (None: the process's own); the exit status."""
     return COMMAND_LINE.main(arguments)
 
 
@@ -75,7 +75,7 @@ def _check(settings: Settings) -> Iterator[str]:
 
 
 def _lost(connection: Connection, catalogue: Catalogue) -> Iterator[str]:
-    """What stored workspaces use and the catalogue does not serve."""
+    """A sentence for each id that stored workspaces use and the catalogue does not serve."""
     for each in removed_ids(None, catalogue, catalogue_use.used_models(connection)):
         yield f"stored workspaces need it: {each.what}; {each.remedy}"
 
@@ -97,7 +97,9 @@ def _keys(connection: Connection, keys: AgreedKeys) -> Iterator[str]:
 
 
 def _migrated(settings: Settings, url: Secret) -> Iterator[str]:
-    """Workspaces that this version refuses because nobody said whose a secret is."""
+    """A sentence for each workspace that this version refuses because nobody said which vendor one
+    of its secrets belongs to.
+    """
     if settings.secrets_keys_file is None:
         yield (
             "with PROVISION_SECRETS_KEYS_FILE set, migrate also lists workspaces that would be"
@@ -117,7 +119,9 @@ def _migrated(settings: Settings, url: Secret) -> Iterator[str]:
 
 @contextmanager
 def _opened(settings: Settings, url: Secret) -> Iterator[tuple[Store, AgreedKeys]]:
-    """The store of a command, with the keys that its replicas agree on; it reports none itself."""
+    """The store for a command, opened with the keys that the live replicas agree on. A command is
+    no replica, so it reports no keys of its own.
+    """
     opened = database(url, pool_size=1, pooled=settings.database_pooled)
     keys = AgreedKeys(keys_file(settings).current)
     try:
@@ -127,7 +131,7 @@ def _opened(settings: Settings, url: Secret) -> Iterator[tuple[Store, AgreedKeys
 
 
 def _rekey(settings: Settings, url: Secret, _chosen: Namespace) -> int:
-    """Batch by batch, each committed: to stop it and to start it again loses nothing."""
+    """Re-encrypt batch by batch. Each batch is committed, so an interrupted run loses nothing."""
     if settings.secrets_keys_file is None:
         raise BadSettings(["PROVISION_SECRETS_KEYS_FILE must be set"])
     with _opened(settings, url) as (store, keys):
@@ -202,7 +206,7 @@ def _after_a_restore(
         told += news
         print(f"{told} messages told to the registry", file=sys.stderr)
     left = attempt(lambda: outbox.depth(store)).messages
-    print(f"done: {told} messages told to the registry, {left} left to provision_service")
+    print(f"done: {told} messages told to the registry, {left} left to the running service")
     return 0
 
 
@@ -226,11 +230,11 @@ def _plan(tally: Tally) -> Iterator[str]:
     count = tally.mended
     yield f"{_RESTORED} compared {tally.compared} workspaces with the registry, and will"
     yield f"- admit {count[Mending.ADMIT]} again that the registry does not know"
-    yield f"- remind it of the launches of {count[Mending.REMIND]} of which it counts fewer"
+    yield f"- tell it of the launches of {count[Mending.REMIND]}, where it counts fewer"
     yield f"- suspend {count[Mending.SUSPEND]} that were suspended"
     yield f"- retire {count[Mending.RETIRE]} that were removed"
     yield f"- remove {count[Mending.REMOVE]} here, with their secrets, that the registry retired"
-    yield f"- count on from the registry's number for {count[Mending.COUNT_ON]} launched more often"
+    yield f"- take over its count of launches for {count[Mending.COUNT_ON]}, where it counts more"
     yield f"- end {tally.launches} launches that are on their way, so that nobody waits for them"
     yield "If the registry's database was restored, `registry-service restored` comes first"
 
@@ -253,8 +257,8 @@ COMMAND_LINE: Final = CommandLine(
         ),
         OwnCommand(
             name="restored",
-            help="after this database or the registry's was restored from a backup: both know the"
-            " same again; an interrupted run is finished by the next one",
+            help="make this database and the registry's agree again after either was restored from"
+            " a backup; run it again to finish an interrupted run",
             run=_restored,
             add_arguments=confirmation.add_arguments,
         ),

@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
     """What the variables say. Absent and empty mean the same: the default."""
 
     SERVICE: ClassVar = "PROVISION"
-    # workspacectl's.
+    # A setting of workspacectl, which may stand in the same environment.
     NOT_OURS: ClassVar = frozenset({"PROVISION_ADDRESS"})
 
     listen: str = setting(
@@ -192,7 +192,8 @@ class Settings(ServiceSettings):
     def address_for_boxes(self) -> str:
         """What a box gets as WORKSPACE_REGISTRY_ADDRESS.
 
-        Without the authorities as text it is the address that tells a box to speak TLS.
+        A box that gets no authorities (PROVISION_REGISTRY_CA_FILE) is told to speak TLS by
+        `https://`.
         """
         address = self.box_registry_address or self.registry_address.removeprefix("dns:///")
         bare = self.registry_tls and self.registry_ca_file is None
@@ -200,7 +201,9 @@ class Settings(ServiceSettings):
 
     @property
     def ticket_lifetime(self) -> timedelta:
-        """A ticket that died before its claim would leave a box that can never get in."""
+        """How long a ticket lives. One that ran out before its claim would keep its box out for
+        good.
+        """
         return max(self.ticket_ttl, self.lease)
 
     @override

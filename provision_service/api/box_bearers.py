@@ -1,4 +1,4 @@
-"""Whether a bearer that names no caller is a live token of some workspace."""
+"""Checks a bearer token that names no configured caller: is it some workspace's live token?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentworkspace.rpc.calls import Call
 from agentworkspace.service.thread_pool import BlockingPool
 from provision_service.domain.registry_port import RegistryRefused
 
-# A revoked token reads the catalogue, which is the same for everybody, for so long at most.
+# For at most this long a revoked token still reads the catalogue, the same for everybody.
 KEPT_SECONDS: Final = 10.0
 _MOST_KEPT: Final = 10_000
 _TIMEOUT: Final = timedelta(seconds=2)
@@ -60,5 +60,5 @@ class BoxBearers:
         try:
             return self._registry.is_workspace_token(token=token, timeout=_TIMEOUT)
         except RegistryRefused:
-            # It answered, and would not even look at this: no token has such a form.
+            # The registry answered and refused to look the text up: no token has this form.
             return False

@@ -1,4 +1,4 @@
-"""What every servicer works with."""
+"""What every servicer is given to work with."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Core(Commanding[Store]):
 
 
 def current_call() -> Call:
-    """The platform's caller and the names of the call. Raises CREDENTIAL_REJECTED for a box."""
+    """The call that is being served: its configured caller, method and correlation id. Raises
+    CREDENTIAL_REJECTED when it carries nothing but a box's token.
+    """
     served = calls.current()
     return Call(
         caller=served.require_caller(), method=served.method, correlation_id=served.correlation_id

@@ -1,4 +1,4 @@
-"""From an exception to what the client may see: one code and one default recovery a reason."""
+"""From an exception to what the client may see: each reason has one code and one recovery."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Code = grpc.StatusCode
 
 MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     **SHARED_MEANINGS,
-    # The registry knows whether only a launch can help; here it is enough to register again.
+    # Only the registry can tell that a new launch is needed; the advice here is to register again.
     SharedReason.BEARER_REJECTED: Meaning(Code.UNAUTHENTICATED, Recovery.REGISTER),
-    # A launcher does not stop: an admin may launch it.
+    # A box stops for good; a launcher need not, since an admin may launch the workspace.
     SharedReason.WORKSPACE_SUSPENDED: fix(Code.FAILED_PRECONDITION),
     Reason.TENANT_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.ETAG_MISMATCH: fix(Code.ABORTED),
@@ -55,11 +55,11 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
 
 
 def _unobserved(_reason: str) -> None:
-    """Nobody counts."""
+    """The default observer: counts nothing."""
 
 
 def translate(error: Exception, observe: Callable[[str], None] = _unobserved) -> RpcFailure:
-    """The failure that answers a call out of which a servicer let this."""
+    """The RPC failure that answers an exception out of a servicer; `observe` is told its reason."""
     refusal = _refusal_of(error)
     observe(refusal.reason)
     failure = failure_of(refusal, DOMAIN, MEANINGS)

@@ -45,7 +45,9 @@ class System(SystemServiceServicer):
 
 
 def _fault_of(registry: Registry) -> str:
-    """What a launch would meet there: the way, the credential, its role."""
+    """Why a launch could not use the registry now: the connection, the credential or its role;
+    empty when it could.
+    """
     try:
         registry.list_registrations_of(workspace_ids=(_NOBODY,), timeout=_BUDGET)
     except (RegistryUnavailable, RegistryRefused) as fault:

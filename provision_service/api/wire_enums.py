@@ -1,6 +1,6 @@
-"""The domain's words and their numbers on the wire, in both directions.
+"""The domain's enums and their numbers on the wire, in both directions.
 
-Built from the enums' names at import: a word without a number fails there, not in a call.
+The tables are built by name at import, so a member without a number fails there, not in a call.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CREDENTIAL_ORIGIN: Final = numbers(
 VALUE_ORIGIN: Final = numbers(Origin, provision_pb2.ValueOrigin, "VALUE_ORIGIN_")
 PROTOCOL: Final = numbers(Protocol, catalogue_service_pb2.ProviderProtocol, "PROVIDER_PROTOCOL_")
 AUTH_MODE: Final = numbers(AuthMode, catalogue_service_pb2.AuthMode, "AUTH_MODE_")
-# The stored word is that of a payer; what it decides is which global secrets a tenant may have.
+# Stored as a billing mode; it only decides whether global secrets may be vendors' keys.
 GLOBAL_VENDOR_KEYS: Final = {
     BillingMode.BYOK: billing_service_pb2.GLOBAL_VENDOR_KEYS_ALLOWED,
     BillingMode.PLATFORM_MANAGED: billing_service_pb2.GLOBAL_VENDOR_KEYS_REFUSED,

@@ -66,7 +66,7 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         return render.created(result)
 
     async def _created(self, command: create_workspace.CreateWorkspace) -> CreateWorkspaceResult:
-        """Most share a batch; what that cannot store is decided alone."""
+        """Store it in a batch with other creates, or alone where the batch answers None."""
         core = self._core
         stored = await core.ask(core.hot.creates, command)
         if stored is None:
@@ -132,9 +132,7 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     async def _launched(
         self, command: provision_workspace.ProvisionWorkspace
     ) -> ProvisionWorkspaceResult:
-        """Most share their claim, and what is stored of what they hand out, with others; what a
-        batch cannot do is done alone.
-        """
+        """Claim and deliver in batches with other launches, or alone where a batch answers None."""
         core = self._core
         taken = await core.ask(core.hot.claims, command)
         if taken is None:

@@ -71,7 +71,7 @@ class Provider:
         return self.vendor or self.name
 
     def vendors_id(self, model_id: str) -> str:
-        """The id that the vendor knows: without a prefix that is the menu's own."""
+        """The model id as the vendor spells it, without a prefix that only our menus use."""
         for prefix in self.id_prefixes:
             if model_id.startswith(prefix) and len(model_id) > len(prefix):
                 return model_id.removeprefix(prefix)
@@ -92,7 +92,7 @@ class MenuModel:
 
 @dataclass(frozen=True, slots=True)
 class Offering:
-    """A provider of a runtime with the menu it serves there; empty: by pattern only."""
+    """A provider of a runtime and its menu there; with an empty menu it serves by pattern only."""
 
     provider: Provider
     models: tuple[MenuModel, ...]
@@ -147,7 +147,9 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentNames:
-    """What the catalogue knows of environment names beside the providers' own."""
+    """What the catalogue says of environment names, beside the providers' own;
+    catalogue.schema.json describes each list.
+    """
 
     endpoints: frozenset[str]
     extra_credentials: frozenset[str]
@@ -162,7 +164,7 @@ class EnvironmentNames:
     tls_switches: frozenset[str] = frozenset()
 
     def is_forbidden(self, name: str) -> bool:
-        """Whether the facts forbid this name in any environment of a tenant."""
+        """Whether the name, or its prefix, is on the catalogue's list of forbidden names."""
         return name in self.forbidden or name.startswith(self.forbidden_prefixes)
 
 
@@ -236,7 +238,9 @@ class Catalogue:
         return frozenset(provider.auth_env) - self.names.shared
 
     def is_closed(self, name: str, scope: Scope) -> bool:
-        """Whether no tenant may set this name at this scope: forbidden, or reserved."""
+        """Whether no tenant may set this name at this scope, because it is forbidden or reserved. A
+        token of a source host is closed tenant-wide, and open on a single workspace.
+        """
         if name not in self._closed and not name.startswith(self._closed_prefixes):
             return False
         if scope is Scope.WORKSPACE and name in self.names.source_host_tokens:
@@ -269,11 +273,13 @@ class Catalogue:
         return self._bypass.get(runtime, self._bypass_anywhere)
 
     def endpoint_names(self, runtime: str) -> frozenset[str]:
-        """Names that point this runtime elsewhere."""
+        """Names by which a tenant points this runtime at an endpoint of its choice."""
         return self.names.endpoints | self.routes(runtime).endpoints
 
     def routes(self, runtime: str) -> Routes:
-        """The runtime's own route names; its fresh directories are named by us alone."""
+        """The runtime's own route names. The variables of its fresh directories and files are among
+        the switches, because only the launch may set them.
+        """
         entry = self.runtimes.get(runtime)
         recipe = entry.recipe if entry is not None else None
         return recipe.closed_routes if recipe is not None else _NO_ROUTES
@@ -287,7 +293,7 @@ class Catalogue:
         return self._switches
 
     def routes_of_any_runtime(self) -> frozenset[str]:
-        """Every route name, and the proxy variables, as they are while the platform pays."""
+        """Every runtime's route names, and the proxy variables: refused where the platform pays."""
         return self._routes_anywhere | self.names.proxies
 
     def bypass_names_of_any_runtime(self) -> frozenset[str]:
@@ -298,7 +304,7 @@ class Catalogue:
 def _vendors_by_origin(
     providers: Mapping[str, Provider], recipes: Iterable[Recipe]
 ) -> dict[WebOrigin, frozenset[str]]:
-    """Whose origin it is: by the providers' own addresses, and those a recipe's way leads to."""
+    """The vendors behind each web origin: of providers' endpoints, and of those in recipes."""
     found: dict[WebOrigin, frozenset[str]] = {}
 
     def note(url: str | None, vendor: str | None) -> None:

@@ -12,14 +12,16 @@ from provision_service.domain.step import Step
 
 @dataclass(frozen=True, slots=True)
 class PresentNames:
-    """Names of the non-blank credentials: those set on the workspace itself, and all."""
+    """Names of the non-blank credentials: those set on the workspace itself, and those set on it or
+    tenant-wide.
+    """
 
     workspace: frozenset[str]
     everywhere: frozenset[str]
 
     @classmethod
     def unscoped(cls, names: frozenset[str]) -> PresentNames:
-        """Names of which no scope is known."""
+        """Names whose scope is not known; they count as set on the workspace."""
         return cls(workspace=names, everywhere=names)
 
 

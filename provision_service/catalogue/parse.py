@@ -32,7 +32,7 @@ _DIGEST_LENGTH: Final = 12
 def parse_catalogue(text: str, *, file: str) -> Catalogue:
     """Parse and check a catalogue; raises CatalogueInvalid naming file, line and remedy.
 
-    `file` is only how problems call it. The version of the result is the file's own
+    `file` is the name that problems show. The version of the result is the file's own
     label with a digest of the text, so that two texts never share a version.
     """
     reader = Reader(file)

@@ -18,8 +18,8 @@ BUILT_IN: Final = frozenset({"id", "model", "endpoint", "key_env", "workspace_id
 class Read:
     """A credential name that the program takes from its environment by itself.
 
-    `vendor` is where it sends it whatever else was configured; None: to wherever the
-    launch goes.
+    `vendor` is the vendor to which the program sends that credential whatever it is told; None: it
+    sends it to the endpoint of the launch.
     """
 
     name: str
@@ -30,9 +30,9 @@ class Read:
 class Routes:
     """Names that lead the program to another endpoint, vendor, model or set of settings.
 
-    `switches` are never handed on. `models` are handed on only where they name the model
-    that was resolved. `headers` hold extra headers: never while the platform pays, else
-    only without a credential in them. `endpoints` follow the rules for endpoint names.
+    `switches` are never handed on. `models` are handed on only where they name the model that was
+    resolved. `headers` hold extra request headers: handed on only where the tenant's key pays, and
+    without a credential in them. `endpoints` follow the rules for endpoint names.
     """
 
     switches: frozenset[str] = frozenset()
@@ -89,14 +89,14 @@ class Way:
 
     @property
     def needs_endpoint(self) -> bool:
-        """Whether the way cannot be gone without knowing an endpoint."""
+        """Whether the program cannot be started this way without an endpoint."""
         texts = (*self.env.values(), *(file.text for file in self.files))
         return any("{endpoint}" in text for text in (*texts, *self.words.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The recipe of one runtime; the way without providers is for all that no other names."""
+    """The recipe of one runtime; a way without providers is for each that no other way names."""
 
     reads: tuple[Read, ...] = ()
     routes: Routes = Routes()
@@ -129,9 +129,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What the decision fills in for `{name}`: words of the recipe first, then values.
+    """What is filled in for `{name}`: first the recipe's own words, then values.
 
-    `named` are values that a file does not hold itself: it names their variable.
+    A file does not hold the `named` values itself: it gets `${VARIABLE}`, the variable of each.
     """
 
     words: Mapping[str, str]
@@ -143,7 +143,7 @@ class Filling:
         return self._fill(text, lambda value: value)
 
     def argument(self, text: str) -> str:
-        """For an argument: a `$` in a value stays one."""
+        """For an argument: a `$` in a value is escaped, so that it stays one."""
         return self._fill(text, lambda value: value.replace("$", "$$"))
 
     def quoted(self, text: str) -> str:
@@ -168,5 +168,5 @@ def _inside_quotes(value: str) -> str:
 
 
 def references(text: str) -> tuple[str, ...]:
-    """The names that whoever starts the box fills in, in order."""
+    """The `${NAME}` references of a text, in order; whoever starts the box fills them in."""
     return tuple(found[1] for found in REFERENCE.finditer(text) if found[1])

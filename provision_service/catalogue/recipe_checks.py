@@ -1,4 +1,4 @@
-"""Whether a recipe fits its runtime: a way for each provider, and no key at a stranger's."""
+"""Checks that a recipe has a way for each provider, and sends no key to another vendor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision_service.catalogue.catalogue import Provider
 from provision_service.catalogue.document import Reader
 from provision_service.catalogue.recipe import Recipe, Way
 
-# What the table of the environment puts the platform's key under.
+# The names under which `domain/environment.py` sets the platform's key.
 _PLATFORM_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 

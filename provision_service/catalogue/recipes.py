@@ -68,7 +68,9 @@ _WORD: Final = re.compile(r"[a-z_]+")
 
 
 class RecipeReader:
-    """Reads one recipe; `what` names it in problems, `vendors` and `credentials` are known."""
+    """Reads one recipe. `what` names it in problems; `vendors` and `credentials` are the names that
+    the catalogue's providers use.
+    """
 
     def __init__(
         self, reader: Reader, what: str, *, vendors: frozenset[str], credentials: frozenset[str]

@@ -31,8 +31,9 @@ def removed_ids(
 ) -> tuple[RemovedId, ...]:
     """Ids that `new` lacks and a stored workspace uses, each once.
 
-    With `old` only what it served counts as removed, and so does an id that left its
-    menu although a pattern still finds it; without it, whatever `new` does not serve.
+    With `old`, an id counts as removed if `old` served it and `new` does not, or if it left its
+    menu and only a pattern still finds it. Without `old`, every used id counts that `new` does not
+    serve.
     """
     found = (_removed(old, new, entry) for entry in dict.fromkeys(used))
     return tuple(entry for entry in found if entry is not None)

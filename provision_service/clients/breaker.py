@@ -1,4 +1,4 @@
-"""Keeps a registry that does not answer from holding every thread of the pool."""
+"""A circuit breaker: it keeps a silent registry from holding every thread of the pool."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ FAILURES_TO_OPEN: Final = 5
 
 
 class Breaker:
-    """Guards the calls of one purpose. After some failures in a row nobody calls for it any more,
-    until a trial of our own, with all the time it needs, was answered.
+    """Guards the calls of one purpose. After FAILURES_TO_OPEN failures in a row it is open and lets
+    no call through, until a trial (`RegistryClient.trial`), which has its own deadline, was
+    answered.
 
-    A call whose own caller gave it too little time says nothing about the registry: it only makes
-    a trial worth while. Else anybody with short deadlines could have it opened.
+    A call that failed because its caller left it too little time says nothing about the registry:
+    it only asks for a trial. Otherwise anybody with short deadlines could open the breaker.
     """
 
     def __init__(self) -> None:
@@ -22,26 +23,28 @@ class Breaker:
         self._doubted = False
 
     def lets_through(self) -> bool:
-        """Whether to call at all."""
+        """Whether the breaker is closed, so that calls may be made."""
         return self._failures < FAILURES_TO_OPEN
 
     @property
     def wants_trial(self) -> bool:
-        """Whether to find out, apart from any call."""
+        """Whether a trial is wanted, to find out if the registry answers."""
         return self._doubted or not self.lets_through()
 
     def answered(self) -> None:
-        """It answered, whatever it said."""
+        """The registry answered, whatever it said."""
         with self._lock:
             self._failures = 0
             self._doubted = False
 
     def failed(self) -> bool:
-        """It did not answer. True when it had answered before: the news is worth a line."""
+        """The registry did not answer. True for the first failure in a row, which is worth a log
+        line.
+        """
         with self._lock:
             self._failures += 1
             return self._failures == 1
 
     def doubted(self) -> None:
-        """It did not answer within what the caller left."""
+        """The registry did not answer within the time that the caller had left."""
         self._doubted = True

@@ -69,11 +69,11 @@ def platform_urls(base_url: str | None, anthropic_base_url: str | None) -> dict[
 
 
 def _of_provider(env: str, provider: Provider, platform: Mapping[str, str]) -> TemplateProbe:
-    """Ask the provider which models it has: free of charge, and refused to a wrong key."""
+    """List the provider's models: that costs nothing, and a wrong key is refused."""
     base = provider.base_url or ""
     base = platform.get(base, base)
     if not base or "{" in base:
-        raise NotAsked(f"{provider.name} has no endpoint that tells")
+        raise NotAsked(f"{provider.name} has no endpoint to ask")
     if provider.auth_mode is AuthMode.WIF_ADC:
         raise NotAsked(f"{provider.name} takes no key that could be sent")
     header = "Authorization: Bearer {value}"
@@ -91,7 +91,7 @@ def _of_provider(env: str, provider: Provider, platform: Mapping[str, str]) -> T
 
 
 def _headers(form: str, value: Secret) -> tuple[tuple[str, str], ...]:
-    """The lines of `form` with the secret in its place; what no header can carry is not sent."""
+    """The lines of `form` with the secret in its place. NotAsked when no header can carry it."""
     headers = []
     for line in form.splitlines():
         name, _, text = line.partition(":")

@@ -36,7 +36,7 @@ def skipped(request: ProbeRequest, why: str) -> ProbeResult:
 
 
 def relabelled(result: ProbeResult, request: ProbeRequest) -> ProbeResult:
-    """The result of the same question, for another request that led to it."""
+    """The same result for another request that led to the same question."""
     return replace(
         result,
         env=request.env,

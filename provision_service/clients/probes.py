@@ -1,8 +1,8 @@
 """Asks vendors whether they take a credential: all at once, briefly, and only where allowed.
 
-The standard library's client, because the one thing that matters here is to connect to the
-very address that was checked: a pinned `connect` is ten lines on it, there are no redirects,
-no proxies from the environment and no pools to switch off. Values are never logged.
+It uses the standard library's HTTP client, because what matters is to connect to the very address
+that was checked: pinning it takes ten lines there, and there are no redirects, proxies from the
+environment or pools to switch off. Values are never logged.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class _Flight:
 
 
 class VendorProber:
-    """Implements `Prober`. `deadline` bounds a whole batch, slow name servers included."""
+    """Implements `Prober`. `budget` bounds a whole batch, slow name servers included; `platform`
+    maps the catalogue's placeholders to URLs.
+    """
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class VendorProber:
         self._budget = budget.total_seconds()
         self._monotonic = monotonic
         self._tracer = tracing.recorder()
-        # Threads stuck in a name server outlive their batch: there must be an end to them.
+        # Threads stuck in a name look-up outlive their batch, so their number has a bound.
         self._room = threading.BoundedSemaphore(_MAX_RUNNING)
 
     def probe(self, requests: Sequence[ProbeRequest]) -> Sequence[ProbeResult]:

@@ -62,7 +62,7 @@ _OWN_CREDENTIAL: Final = frozenset(
 
 
 def _ignore(_method: str, _outcome: str, _seconds: float) -> None:
-    """Nobody watches."""
+    """The default observer: does nothing."""
 
 
 class RegistryClient:
@@ -76,7 +76,8 @@ class RegistryClient:
         self._tokens = token_service_pb2_grpc.TokenServiceStub(channel)
         self._health: Any = health_pb2_grpc.HealthStub(channel)
         self._observe = observe
-        # Apart, so that what strangers can provoke for one does not stop the others.
+        # One for each purpose: failures that strangers can provoke for bearers do not stop
+        # launches.
         self._launches = Breaker()
         self._bearers = Breaker()
         self._watching = Breaker()
@@ -185,8 +186,8 @@ class RegistryClient:
         )
 
     def trial(self) -> None:
-        """Ask the registry's health, if a breaker wants to know. Called every second or so, apart
-        from any call.
+        """Ask the registry's health service, if any breaker wants a trial. A background task calls
+        it every second or so.
         """
         wanting = [
             each for each in (self._launches, self._bearers, self._watching) if each.wants_trial
@@ -197,7 +198,8 @@ class RegistryClient:
             answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=TRIAL_SECONDS)
             serves = answer.status == health_pb2.HealthCheckResponse.SERVING
         except grpc.RpcError as error:
-            # Whatever stands in front of the registry need not let health through.
+            # That is an answer, too: a proxy before the registry need not let its health service
+            # through.
             serves = failure_from(error).code is grpc.StatusCode.UNIMPLEMENTED
         for breaker in wanting:
             if serves:

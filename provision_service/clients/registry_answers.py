@@ -31,7 +31,7 @@ _DELIVERIES: Final = {
     token_pb2.SECRET_DELIVERY_CALLER_MADE: Delivery.CALLER_MADE,
     token_pb2.SECRET_DELIVERY_ALREADY_DELIVERED: Delivery.ALREADY_DELIVERED,
 }
-# A state that this version does not know is one that it must not act on.
+# A state that this version does not know is taken for PENDING, which moves nothing.
 _STATES: Final = {
     pb.REGISTRATION_STATE_PENDING: RegistrationState.PENDING,
     pb.REGISTRATION_STATE_ONLINE: RegistrationState.ONLINE,

@@ -66,7 +66,7 @@ def read_provision(tx: Connection, call: Call, provision_id: str) -> tuple[Provi
 
 
 def superseded(provision_id: str, why: str) -> Refusal:
-    """The claim of a launch is not held; nothing was written."""
+    """The refusal of a launch that does not hold its workspace's claim; nothing was written."""
     return Refusal(
         Reason.PROVISION_SUPERSEDED,
         f"launch {provision_id} no longer holds its workspace: {why}",
@@ -87,7 +87,7 @@ def _admitted(call: Call, workspace_id: str, held: Held | None) -> Held:
 
 
 def check_parent(tx: Connection, *, workspace_id: str, tenant_id: str, parent_id: str) -> None:
-    """Raise PARENT_INVALID: another tenant's, removed, unknown, or closing a cycle."""
+    """Raise PARENT_INVALID: the parent is unknown, removed, another tenant's, or closes a cycle."""
     if not parent_id:
         return
     problem = workspaces.parent_problem(

@@ -38,7 +38,7 @@ class AssignSecretProviderResult:
 def run(
     store: Store, command: AssignSecretProvider, deployment: Deployment
 ) -> AssignSecretProviderResult:
-    """Write it beside the value. Raises INVALID_REQUEST for an unknown provider or key."""
+    """Store the provider beside the value. INVALID_REQUEST for an unknown provider or key."""
     files = decide.Files(deployment)
     guards.refuse_unknown_provider(files.catalogue, command.provider)
     with store.transaction() as tx:

@@ -14,14 +14,14 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSharedSecrets:
-    """Takes an admin of all tenants."""
+    """The caller must act for all tenants, else TENANT_FORBIDDEN."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSharedSecretsResult:
-    """Groups by fingerprint."""
+    """One group for each fingerprint; `compared_count` values were compared across tenants."""
 
     groups: tuple[SharedGroup, ...]
     compared_count: int

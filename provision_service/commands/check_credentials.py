@@ -31,9 +31,10 @@ class CheckCredentialsResult:
 def run(
     store: Store, command: CheckCredentials, deployment: Deployment, prober: Prober
 ) -> CheckCredentialsResult:
-    """Read what to ask in one transaction, then ask outside of it, whatever PROVISION_PROBES
-    says: somebody asked for it. The credential that pays is asked first. No value is sent before
-    the audit event of its reading is stored.
+    """Read what to ask in one transaction, then ask outside of it. The credential that pays is
+    asked about first. No value is sent before the audit event of its reading is stored.
+
+    PROVISION_PROBES=off does not stop this: somebody asked for it.
     """
     files = decide.Files(deployment)
     with store.reading() as tx:

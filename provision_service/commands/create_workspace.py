@@ -28,7 +28,7 @@ from provision_service.storage.requests import RequestKey
 from provision_service.storage.store import Store, Transaction
 
 METHOD: Final = "CreateWorkspace"
-# The create itself admits first; only when that failed is it the outbox's turn.
+# The create admits the workspace itself; the outbox waits, in case that fails.
 _OUTBOX_WAITS: Final = timedelta(seconds=1)
 
 
@@ -36,9 +36,9 @@ _OUTBOX_WAITS: Final = timedelta(seconds=1)
 class CreateWorkspace:
     """`workspace_id` is fresh, made by the edge; a replay answers with the first one.
 
-    What was not given is empty (tier and max_concurrent_tasks 0): template and defaults
-    fill it here. `url_refusal` is what speaks against `spec.url`: name servers were asked before,
-    because they may take longer than a thread of the calls should be held.
+    What was not given is empty (tier and max_concurrent_tasks 0): template and defaults fill it
+    here. `url_refusal` is why `spec.url` is refused, None when it is not: its name was looked up
+    before, because that may take longer than a command's thread should be held.
     """
 
     call: Call
@@ -95,7 +95,7 @@ def run(
     stored: Stored | None = None
     probed: tuple[Notice, ...] = ()
     if new_workspace.has_probes(deployment, files, command.spec.template):
-        # Nothing is asked of a vendor for an answer that was given before.
+        # A replay probes no vendor: its answer was given before.
         with store.reading() as tx:
             earlier = idempotency.find(tx, key, digest=digest)
             if earlier is not None:
@@ -110,7 +110,9 @@ def run(
 
 
 def draft_of(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft:
-    """Raises TEMPLATE_UNKNOWN, INVALID_REQUEST."""
+    """The workspace as it would be stored. Raises TEMPLATE_UNKNOWN, INVALID_REQUEST and
+    `url_refusal`.
+    """
     if command.url_refusal is not None:
         raise command.url_refusal
     return new_workspace.draft(
@@ -164,7 +166,9 @@ def new_of(
     decided: Decided,
     request: tuple[RequestKey, bytes] | None = None,
 ) -> NewWorkspace:
-    """What is written of it. `request`: its key and digest, where that was not taken before."""
+    """What is stored for the command. `request` is a request id that is still to be taken, with its
+    digest; None when it was taken before.
+    """
     return NewWorkspace(
         tenant=decided.tenant,
         spec=wanted.spec,

@@ -1,4 +1,4 @@
-"""CreateWorkspace of many: four statements, one commit."""
+"""Creates many workspaces at once, in four statements and one commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from provision_service.storage.store import Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """One that may be created together with others."""
+    """A command that may be created together with others."""
 
     command: CreateWorkspace
     wanted: Draft
@@ -29,8 +29,7 @@ class _Asked:
 def run(
     store: Store, commands: Sequence[CreateWorkspace], deployment: Deployment
 ) -> list[Stored | None]:
-    """What is stored of each, in order, before the registry is asked; None: not that simple, run
-    `create_workspace` for it alone.
+    """What was stored for each command, in their order; the registry is not asked here.
 
     What `create_workspace` would refuse, repeat or ask a vendor about is answered None, and left
     as it was. LOCK_NOT_AVAILABLE, and nothing stored, where one would have to wait: for the same
@@ -63,7 +62,9 @@ def run(
 def _asked(
     store: Store, commands: Sequence[CreateWorkspace], deployment: Deployment, files: Files
 ) -> dict[int, _Asked]:
-    """By place, one of each request; none where a tenant may have to bind a usage token."""
+    """The commands that a batch takes, by position, one for each request id. None at all where the
+    deployment's usage token serves a single tenant, since a create may have to bind it.
+    """
     asked: dict[int, _Asked] = {}
     seen: set[RequestKey] = set()
     if decide.has_single_token(deployment, files):
@@ -79,7 +80,7 @@ def _asked(
 
 
 def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft | None:
-    """None where more has to be looked at than a batch does."""
+    """The draft; None when the command needs more than a batch does."""
     if command.validate_only or command.spec.parent_id:
         return None
     if new_workspace.has_probes(deployment, files, command.spec.template):
@@ -94,7 +95,7 @@ def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> D
 def _decided(
     tx: Transaction, asked: Mapping[int, _Asked], deployment: Deployment, files: Files
 ) -> dict[int, Decided]:
-    """By place, those that nothing refuses."""
+    """The decisions that are no refusal, by position."""
     whose = {each.wanted.workspace_id: each.wanted.tenant_id for each in asked.values()}
     facts = tenants.find_many(tx, set(whose.values()))
     shared = secrets.read_merged_of_many(tx, whose)

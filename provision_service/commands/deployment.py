@@ -20,7 +20,8 @@ class Deployment:
     calls never mixes two versions in one decision. `registry_ca` gives the PEM text for
     WORKSPACE_REGISTRY_CA, or none. `launch_budget` bounds BeginIncarnation, `admit_budget`
     AdmitWorkspace and RetireWorkspace, `peek_budget` a GetRegistration on a read.
-    `unsaid_secrets_count`: a shared name of which nothing was said counts for any vendor yet.
+    `unsaid_secrets_count`: a secret under a name that vendors share counts for any of them
+    while nobody said whose it is, as before there was a way to say it.
     """
 
     catalogue: Callable[[], Catalogue]

@@ -1,4 +1,4 @@
-"""Find workspaces that are refused only because nobody said whose a secret of theirs is."""
+"""Find workspaces refused only because nobody said which vendor a secret of theirs is for."""
 
 from __future__ import annotations
 

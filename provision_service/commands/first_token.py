@@ -1,4 +1,4 @@
-"""Telling the registry of a workspace, with or without its first api token."""
+"""Admits a workspace at the registry, with or without its first api token."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FirstTokenAnswer:
 
 
 def request_id_with_token(workspace_id: str) -> str:
-    """The request id of every admission that asks for the first token: replays meet in it."""
+    """The request id of every admission with a first token, so that a replay finds the first."""
     return str(uuid5(UUID(workspace_id), "agentworkspace/first-token"))
 
 
@@ -51,9 +51,9 @@ def request_id_without_token(workspace_id: str) -> str:
 def admission_of(
     deployment: Deployment, *, workspace_id: str, tenant_id: str, external_like: bool
 ) -> Admission:
-    """What the registry is told of a workspace, whose id alone must never open it.
+    """What the registry is told of a workspace, so that its id alone never opens it.
 
-    Whoever is not launched from here has no ticket to show, but its api token.
+    A workspace that is not launched from here has no ticket to show, only its api token.
     """
     return Admission(
         workspace_id=workspace_id,

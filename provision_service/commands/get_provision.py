@@ -24,7 +24,7 @@ class GetProvision:
 def run(
     store: Store, command: GetProvision, deployment: Deployment, registry: Registry
 ) -> Provision:
-    """Read it; while it is on its way the registry is asked after it, briefly."""
+    """Read it. While it is on its way the registry is asked first, briefly."""
     with store.reading() as tx:
         provision, _ = access.read_provision(tx, command.call, command.provision_id)
     if provision.state in observation.ON_ITS_WAY and observation.peek(

@@ -97,7 +97,7 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
             token=command.bearer, workspace_id=command.workspace_id, timeout=_CHECK_TIMEOUT
         )
     except RegistryRefused:
-        # It answered, and would not even look at this: no token has such a form.
+        # The registry answered and refused to look the text up: no token has this form.
         raise _rejected() from None
     except RegistryUnavailable:
         raise Refusal(
@@ -118,7 +118,7 @@ def _check(command: GetSecretValues, registry: Registry) -> Bearer:
 
 
 def _rejected(*, recognised: bool = False) -> Refusal:
-    """`recognised`: the registry knows it, though it opens nothing here."""
+    """`recognised`: the registry knows the token, though it opens nothing here."""
     return Refusal(
         SharedReason.BEARER_REJECTED,
         "the bearer is not a live instance token of this workspace's current launch",

@@ -25,7 +25,7 @@ class GetWorkspace:
 def run(
     store: Store, command: GetWorkspace, deployment: Deployment, registry: Registry
 ) -> Workspace:
-    """Read it; a launch on its way is asked after at the registry, briefly, and stored."""
+    """Read it. The registry is asked about a launch on its way, briefly, and the answer stored."""
     with store.reading() as tx:
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
         launch = provisions.newest(tx, command.workspace_id)

@@ -17,12 +17,14 @@ from provision_service.storage.store import Store
 
 
 def key_of(call: Call, method: str, scope: str, request_id: str) -> RequestKey:
-    """The caller's request; ids are of the caller, the method and the workspace."""
+    """The key of a request id, unique within caller, method and `scope`: a workspace, or a create's
+    tenant.
+    """
     return RequestKey(caller=call.caller.name, method=method, scope=scope, request_id=request_id)
 
 
 def params_digest(store: Store, params: Mapping[str, Any]) -> bytes:
-    """Keyed, since parameters hold secrets that a plain digest would give away to a guess."""
+    """A keyed digest of the parameters: from a plain one the secrets in them could be guessed."""
     text = json.dumps(params, sort_keys=True, default=_plain)
     return store.fingerprints.of_bytes(b"request:" + text.encode("utf-8", "surrogatepass"))
 
@@ -48,7 +50,7 @@ def find(tx: Connection, key: RequestKey, *, digest: bytes) -> dict[str, Any] | 
 
 
 def reused(request_id: str) -> Refusal:
-    """The id was used for something else."""
+    """The refusal of a request id that was used with other parameters."""
     return Refusal(
         SharedReason.REQUEST_ID_REUSED,
         f"request_id {request_id} was used with other parameters; use a new one",

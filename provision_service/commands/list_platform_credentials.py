@@ -14,7 +14,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPlatformCredentials:
-    """Takes an admin of all tenants."""
+    """The caller must act for all tenants, else TENANT_FORBIDDEN."""
 
     call: Call
     page_size: int = 50

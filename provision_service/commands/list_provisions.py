@@ -15,8 +15,9 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListProvisions:
-    """Filters; an empty tenant means all the caller's. `id_range`: only ids from the one to the
-    other. `page_size` is already bounded."""
+    """Filters; an empty `tenant_id` means all of the caller's. `id_range` is the first and the last
+    id to list. `page_size` is already bounded.
+    """
 
     call: Call
     workspace_id: str = ""

@@ -45,7 +45,7 @@ def run(store: Store, command: ListSecrets) -> Page[SecretEntry]:
 
 
 def _same_tenant(command: ListSecrets, tenant_id: str) -> str:
-    """The workspace's tenant, which a tenant that was also named must be."""
+    """The workspace's tenant. WORKSPACE_UNKNOWN when the request names another one."""
     if command.tenant_id and command.tenant_id != tenant_id:
         raise Refusal(
             SharedReason.WORKSPACE_UNKNOWN,

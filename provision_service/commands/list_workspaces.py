@@ -15,8 +15,9 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWorkspaces:
-    """Filters; an empty tenant means all the caller's. `named`: only those that have this name, or
-    whose id begins with it. `page_size` is already bounded."""
+    """Filters; an empty `tenant_id` means all of the caller's. `named`: only those that have this
+    name, or whose id begins with it. `page_size` is already bounded.
+    """
 
     call: Call
     tenant_id: str = ""

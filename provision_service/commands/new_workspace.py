@@ -38,7 +38,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The decision on a draft, which nothing refuses."""
+    """A decision on a draft that is no refusal."""
 
     inputs: Inputs
     decision: Decision
@@ -87,7 +87,7 @@ def completed(spec: WorkspaceSpec, deployment: Deployment, files: Files) -> Work
 
 
 def template_unknown(name: str) -> Refusal:
-    """The named template is not configured."""
+    """The refusal of a template that is not configured."""
     return Refusal(
         Reason.TEMPLATE_UNKNOWN,
         f"no template `{name}` is configured",
@@ -96,8 +96,8 @@ def template_unknown(name: str) -> Refusal:
 
 
 def decide_new(tx: Transaction, deployment: Deployment, files: Files, wanted: Draft) -> Decided:
-    """The gates of a launch, on the draft's secrets over the tenant's own. Raises theirs,
-    PARENT_INVALID, SECRET_LIMIT_EXCEEDED.
+    """Decide a draft as a launch would, with its secrets merged over the tenant's own. Raises the
+    gates' refusals, PARENT_INVALID and SECRET_LIMIT_EXCEEDED.
     """
     tenant = tenants.find(tx, wanted.tenant_id) or new_tenant(wanted.tenant_id)
     access.check_parent(
@@ -121,8 +121,8 @@ def judge(
     shared: MergedSecrets,
     comingled: Collection[str],
 ) -> Decided:
-    """The same on what was read: the tenant's own secrets, and which of the draft's are a
-    platform's. Its parent is not looked at.
+    """As `decide_new`, on what was read before: `shared` are the tenant's own secrets, `comingled`
+    the draft's keys that hold a platform credential. The parent is not checked.
     """
     own = [
         StoredSecret(key, Scope.WORKSPACE, value, key in comingled, wanted.providers.get(key, ""))
@@ -146,7 +146,7 @@ def judge(
 
 
 def warnings_of(decided: Decided, wanted: Draft) -> tuple[Notice, ...]:
-    """The decision's own, and names that the payer keeps out of the environment."""
+    """The decision's own, and one for each given secret that the box does not get."""
     found = list(decided.decision.warnings)
     if decided.decision.resolution.resolved_mode is BillingMode.PLATFORM_MANAGED:
         bypass = decided.inputs.catalogue.bypass_names(wanted.spec.runtime)
@@ -168,7 +168,7 @@ def probe(
     decision: Decision,
     prober: Prober,
 ) -> tuple[Notice, ...]:
-    """Ask what the template wants asked, outside of every transaction.
+    """Run the template's probes, outside of every transaction.
 
     Raises INVALID_BYOK_CREDENTIAL under `enforce`.
     """
@@ -191,14 +191,14 @@ def has_probes(deployment: Deployment, files: Files, template: str) -> bool:
 def probe_before(
     store: Store, deployment: Deployment, files: Files, wanted: Draft, prober: Prober
 ) -> tuple[Notice, ...]:
-    """Ask what the template wants asked, before the transaction that writes."""
+    """Run the template's probes, before the transaction that writes."""
     with store.reading() as tx:
         decided = decide_new(tx, deployment, files, wanted)
     return probe(deployment, files, decided.inputs, decided.decision, prober)
 
 
 def new_tenant(tenant_id: str) -> TenantFacts:
-    """Of one that has nothing here yet."""
+    """The facts of a tenant that has no row here yet."""
     return TenantFacts(
         tenant_id=tenant_id, default_billing=None, usage_token=None, input_revision=0
     )

@@ -28,13 +28,13 @@ class PreviewBillingMode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewBillingModeResult:
-    """Who would pay, and what the box would get beside its map."""
+    """Who would pay, and what the box would get beside its environment."""
 
     billing: Billing
     launch: LaunchPlan | None
 
 
-# Nobody is launched: a tenant's token is there, or is added with the tenant.
+# Stands for the token of a tenant that need not exist yet, since nothing is launched.
 _SOME_TOKEN: Final = Secret("of the tenant that will be")
 
 

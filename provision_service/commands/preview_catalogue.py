@@ -31,7 +31,7 @@ _MOST_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewCatalogue:
-    """`text` is a whole catalogue file. Takes an admin of all tenants."""
+    """`text` is a whole catalogue file. The caller must act for all tenants."""
 
     call: Call
     text: str = field(repr=False)
@@ -39,7 +39,7 @@ class PreviewCatalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A workspace that would be launched otherwise than now."""
+    """A workspace that would be launched differently from now."""
 
     workspace_id: str
     tenant_id: str
@@ -49,8 +49,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """The versions that are compared, how many workspaces there are about now, and why the
-    service would not take the catalogue over: what stored workspaces use and it lacks.
+    """The versions that are compared, and about how many workspaces there are. `refused_for`: why
+    the service would not take the catalogue over, a sentence for each used id that it lacks.
     """
 
     current_version: str

@@ -15,7 +15,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterPlatformCredential:
-    """Takes an admin of all tenants. With `validate_only` the matches are only listed."""
+    """The caller must act for all tenants. With `validate_only` the matches are only listed."""
 
     call: Call
     name: str

@@ -1,4 +1,4 @@
-"""Remove a workspace for ever: it wins over any launch and forgets the secrets."""
+"""Remove a workspace for ever: its launches end, and its secrets are deleted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RemoveWorkspace:
     workspace_id: str
 
 
-# The removal itself retires at once; only when that failed is it the outbox's turn.
+# The removal retires it at the registry itself; the outbox waits, in case that fails.
 _OUTBOX_WAITS: Final = timedelta(seconds=1)
 
 
@@ -57,7 +57,7 @@ def run(
 
 
 def remove(tx: Connection, call: Call, workspace: Workspace) -> None:
-    """For ever, as far as it is known here. The workspace's row is locked."""
+    """Remove it in this database only. The caller has locked the workspace's row."""
     claims.supersede_all(tx, workspace.id)
     secrets.remove_all(tx, workspace.id)
     workspaces.change(

@@ -23,7 +23,7 @@ class ResolveBillingMode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveBillingModeResult:
-    """Who pays, what a launch would refuse now, and what its box would get beside its map."""
+    """Who pays, why a launch would be refused now, and what a box gets beside its environment."""
 
     billing: Billing
     launch: LaunchPlan | None

@@ -1,7 +1,7 @@
-"""`provision-service restored`: both databases know the same again, whichever was restored.
+"""`provision-service restored`: makes both databases agree again, whichever was restored.
 
-Page by page, each committed, by comparing what is stored here with what the registry says; a run
-that was interrupted is finished by the next one. The registry is told through the outbox.
+It compares what is stored here with what the registry says, page by page. Each page is committed,
+so the next run finishes an interrupted one. The registry is told through the outbox.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOW: Final = timedelta(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """`dry_run`: find out, and change nothing."""
+    """`dry_run`: only count what would change."""
 
     call: Call
     dry_run: bool = False
@@ -40,8 +40,8 @@ class Restored:
 
 @dataclass(slots=True)
 class Tally:
-    """So far: workspaces compared, what each kind of mending was needed for, and launches that
-    held their workspace, which end.
+    """Counts so far: workspaces compared, workspaces by the mending that they need, and launches
+    ended because they still held their workspace.
     """
 
     compared: int = 0
@@ -65,7 +65,7 @@ class _Page:
 def run(
     store: Store, command: Restored, deployment: Deployment, registry: Registry
 ) -> Iterator[Tally]:
-    """Do it; yields after each page what is done. RegistryUnavailable is raised."""
+    """Compare and mend; yields the counts after each page. Raises RegistryUnavailable."""
     tally = Tally()
     after: str | None = None
     while True:
@@ -84,8 +84,8 @@ def run(
 
 
 def remind(tx: Connection, call: Call, deployment: Deployment, seen: Registration) -> bool:
-    """Tell a registry that counts fewer launches than are stored. False where it does not, or is
-    being told already.
+    """Queue a reminder for a registry that counts fewer launches than are stored. False when it
+    does not, or when one is queued already.
     """
     held = workspaces.lock(tx, seen.workspace_id)
     if held is None or not held.workspace.admitted:
@@ -121,7 +121,7 @@ def _page(store: Store, deployment: Deployment, registry: Registry, after: str |
         stored = workspaces.in_order(tx, after=after, limit=_AT_ONCE)
         ids = [each.id for each in stored]
         held = claims.open_claims(tx, ids)
-    # No ids at all would ask for every workspace.
+    # An empty list would ask for every workspace.
     seen = (
         registry.list_registrations_of(workspace_ids=ids, timeout=deployment.launch_budget)
         if ids
@@ -158,7 +158,7 @@ def _mend(
 
 
 def _end_launch(tx: Connection, call: Call, workspace: Workspace, provision_id: str) -> None:
-    """What it handed out may open nothing any more, and nobody shall wait for its lease."""
+    """End it: the ticket it handed out may open nothing, and nobody should wait for its lease."""
     claims.end(tx, provision_id)
     _note(tx, call, "provision.ended", workspace, subject=provision_id)
 
@@ -193,7 +193,7 @@ def _admit(
         suspended=workspace.status is WorkspaceStatus.SUSPENDED,
     )
     outbox.admit_again(tx, told)
-    # So that a launch that comes before the outbox has told it does so itself.
+    # So that a launch which comes before the outbox has done it admits the workspace itself.
     workspaces.change(tx, workspace.id, admitted=False)
     facts = {"for": " ".join(sorted(needed)), "incarnation": str(workspace.incarnation)}
     _note(tx, call, "workspace.admitted_again", workspace, details=facts)

@@ -35,7 +35,9 @@ class SetBillingModeOverrideResult:
 def run(
     store: Store, command: SetBillingModeOverride, deployment: Deployment
 ) -> SetBillingModeOverrideResult:
-    """Set it; the same again writes nothing. Refusing here would deadlock a change of payer."""
+    """Set it; the same mode again writes nothing. What would not launch now is a warning: refused
+    here, payer and key could never be changed one after the other.
+    """
     files = decide.Files(deployment)
     wanted = command.mode.value if command.mode is not None else ""
     with store.transaction() as tx:

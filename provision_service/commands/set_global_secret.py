@@ -18,7 +18,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetGlobalSecret:
-    """Key and value have their shape already."""
+    """The shape of key and value was checked before."""
 
     call: Call
     tenant_id: str

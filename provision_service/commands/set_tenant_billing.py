@@ -82,7 +82,7 @@ def run(store: Store, command: SetTenantBilling, deployment: Deployment) -> SetT
 def _usage_token(
     tx: Transaction, command: SetTenantBilling, deployment: Deployment
 ) -> dict[str, Any]:
-    """The columns of the new token; the registered credential follows it."""
+    """The tenant's columns for the new token, which is also registered in place of the old one."""
     token = command.platform_usage_token
     name = platform_credentials.tenant_token_name(command.tenant_id)
     if token is None or token.is_blank():

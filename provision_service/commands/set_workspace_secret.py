@@ -26,7 +26,7 @@ from provision_service.storage.workspace_records import Held
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetWorkspaceSecret:
-    """Key and value have their shape already; `provider` is whose credential it is."""
+    """The shape of key and value was checked before; `provider` is whose credential it is."""
 
     call: Call
     workspace_id: str
@@ -79,7 +79,7 @@ def run(
 
 
 def _no_longer_said(replaced: StoredSecret | None, row: StoredSecret) -> tuple[Notice, ...]:
-    """A new value is nobody's until it is said again whose it is."""
+    """A new value clears what was said of the old one; warn of that."""
     if replaced is None or not replaced.provider or row.provider:
         return ()
     return (

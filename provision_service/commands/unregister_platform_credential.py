@@ -1,4 +1,4 @@
-"""Forget a platform credential. A usage token in use stays registered by itself."""
+"""Forget a platform credential. Usage tokens in use are registered by the service, and stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision_service.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnregisterPlatformCredential:
-    """Takes an admin of all tenants."""
+    """The caller must act for all tenants, else TENANT_FORBIDDEN."""
 
     call: Call
     name: str

@@ -25,8 +25,8 @@ from provision_service.storage.workspace_records import Held
 class UpdateWorkspace:
     """`mask` holds names of WorkspaceSpec fields, at least one; an empty etag always fits.
 
-    A masked field with an empty value goes back to its default. `url_refusal` is what speaks
-    against `spec.url`, as in CreateWorkspace.
+    A masked field with an empty value goes back to its default. `url_refusal` is why
+    `spec.url` is refused, as in CreateWorkspace.
     """
 
     call: Call
@@ -71,7 +71,9 @@ def run(store: Store, command: UpdateWorkspace, deployment: Deployment) -> Updat
 
 
 def _lock(tx: Connection, command: UpdateWorkspace) -> Held:
-    """The tenant first when a parent changes, so that two changes never close a cycle."""
+    """Lock the workspace; before it the tenant when the parent changes, so that two changes at once
+    never close a cycle.
+    """
     if "parent_id" in command.mask and command.spec.parent_id:
         workspace = access.read_workspace(tx, command.call, command.workspace_id).workspace
         tenants.find(tx, workspace.tenant_id, lock_it=True)
@@ -122,8 +124,8 @@ def _changed(
     """The stored spec with the masked fields of the request, defaults for empty ones."""
     values = {name: getattr(command.spec, name) for name in command.mask}
     masked = replace(stored, **values)
-    # What is only kept is no mistake of this request: a garbled override, a url that was stored
-    # when the rule about urls was another one.
+    # What the request leaves as it is was not its mistake: say a garbled override, or a url that
+    # was stored under an older rule.
     judged = replace(
         masked,
         billing_mode_override=values.get("billing_mode_override", ""),

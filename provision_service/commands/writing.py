@@ -1,4 +1,4 @@
-"""What every write of a secret has to pass, and what it has to say."""
+"""The checks and the warnings that writes of secrets share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refuse_comingled(tx: Transaction, key: str, value: Secret) -> None:
 def payer_changed(before: Decision, after: Decision) -> tuple[Notice, ...]:
     """A warning when the write made somebody else pay, or another vendor serve.
 
-    None where the next launch would be refused: then nobody pays, and the refusal is said.
+    Empty where the next launch would be refused: then nobody pays, and the refusal is warned of.
     """
     if after.refusal is not None:
         return ()

@@ -27,7 +27,7 @@ class Fields(RequestFields):
 
     @override
     def text(self, text: str, field: str, *, at_most: int, at_least: int = 0) -> str:
-        """One line of text."""
+        """One line of `at_least` to `at_most` characters, without control characters."""
         if not at_least <= len(text) <= at_most or (at_least and not text.strip()):
             bounds = f"{at_least} to {at_most}" if at_least else f"at most {at_most}"
             self.refuse(field, f"must be {bounds} characters")
@@ -36,7 +36,7 @@ class Fields(RequestFields):
         return text
 
     def names(self, names: Iterable[str], field: str) -> tuple[str, ...]:
-        """Names of the environment: each once, in the order given."""
+        """Environment names, each once, in the order given."""
         listed = tuple(dict.fromkeys(names))
         if len(listed) > MOST_NAMES:
             self.refuse(field, f"must be at most {MOST_NAMES} names")

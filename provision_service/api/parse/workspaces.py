@@ -44,7 +44,7 @@ SPEC_FIELDS: Final = (
     "required_env",
     "billing_mode_override",
 )
-# Beside three of them stands an enum with a name of its own.
+# Three of them have a twin that is an enum; the twin's name comes first.
 _ENUMS: Final = {
     "delivered_by": "delivery_mode",
     "access": "workspace_access",
@@ -135,8 +135,8 @@ def _paths(fields: Fields, paths: tuple[str, ...]) -> frozenset[str]:
 def _spec(fields: Fields, wire: workspace_pb2.Workspace, paths: frozenset[str]) -> WorkspaceSpec:
     """The spec as sent: what was not given is empty, and the command fills it.
 
-    Fields outside `paths` are not looked at: whoever updates one field may send the
-    message that was read before, which holds each word as text and as an enum.
+    Fields outside `paths` are ignored: a client that updates one field may send back the whole
+    message that it read, in which each choice stands both as a text and as an enum.
     """
     seen = workspace_pb2.Workspace()
     for name in paths:
@@ -167,7 +167,7 @@ def _spec(fields: Fields, wire: workspace_pb2.Workspace, paths: frozenset[str]) 
 def _word(
     fields: Fields, seen: workspace_pb2.Workspace, name: str, words: Mapping[int, StrEnum]
 ) -> str:
-    """What the enum `name` says, or the text beside it; empty when neither does."""
+    """The choice of the enum field `name`, or of the text beside it; empty when neither is set."""
     return (
         fields.either(
             getattr(seen, name),

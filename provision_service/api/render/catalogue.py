@@ -1,4 +1,4 @@
-"""What the catalogue offers. Pages count from the start: its order never changes by itself."""
+"""Lists of the catalogue. A page token is an offset: the order never changes by itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def runtimes(catalogue: Catalogue, page: Page) -> pb.ListRuntimesResponse:
 
 
 def models(catalogue: Catalogue, runtime: Runtime | None, page: Page) -> pb.ListModelsResponse:
-    """Without a runtime: one that has no menu by design."""
+    """The menu of `runtime`; empty for None, a runtime that has no menu by design."""
     offered: dict[str, list[Provider]] = {}
     for offering in runtime.offerings if runtime is not None else ():
         for model in offering.models:
@@ -136,7 +136,7 @@ def _provider(provider: Provider) -> pb.Provider:
 
 
 def _url(url: str | None) -> str:
-    """The platform's own endpoints are a setting of the deployment, not of the catalogue."""
+    """The endpoint as shown; empty for the platform's, which is a setting of the deployment."""
     return "" if url is None or url.startswith("${") else url
 
 
