@@ -7,5 +7,5 @@ from provision_service.config import Settings
 
 
 def main() -> int:
-    """What `provision-service health` runs; answers the exit status."""
+    """Run `provision-service health`; returns the exit status."""
     return health_check.main(Settings)

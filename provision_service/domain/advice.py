@@ -89,7 +89,7 @@ def smallest_change(
 ) -> str:
     """The smallest change after which somebody else would pay.
 
-    `platform_model` is the platform's id that an override bills to the tenant, if it does.
+    `platform_model` is the platform's model id that an override bills to the tenant, else empty.
     """
     if platform_model:
         derives = BillingMode.PLATFORM_MANAGED

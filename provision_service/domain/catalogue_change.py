@@ -1,8 +1,8 @@
 """What another catalogue would change for a workspace, decided once for all that are alike.
 
-Thousands of workspaces differ in nothing that a decision looks at: their keys' values, their
-names, their ids. `Lens` takes those differences away, so that what is left can be compared, and
-the one decision is made for each kind of workspace once.
+Thousands of workspaces differ in nothing that a decision looks at: their keys' values, their names,
+their ids. `Lens` takes those differences away, so that workspaces which are then equal share one
+decision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.secrets import MODEL_NAMES, MergedSecrets, StoredSecret
 from provision_service.domain.spec import WorkspaceSpec
 
-# Stands for the id while a decision is made for many; as long as one, and nobody's.
+# Stands for the workspace's id in a shared decision; as long as an id, and nobody's.
 _ANY_ID: Final = "00000000-0000-0000-0000-000000000000"
 _SOME_TOKEN: Final = Secret("the usage token")
 NOBODY: Final = "nobody"
@@ -68,7 +68,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A workspace without what no decision looks at. Equal kinds have equal outcomes."""
+    """What decisions look at in a workspace. Equal kinds have equal outcomes."""
 
     runtime: str
     model: str
@@ -90,9 +90,9 @@ class Change:
 
 
 class Comparison:
-    """Two catalogues, and what workspaces get by each.
+    """Two catalogues, and what workspaces get under each.
 
-    `prepare` is done to the secrets before a decision, with the catalogue that decides.
+    `prepare(catalogue, secrets)` is applied to the secrets before each decision.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class Comparison:
 
 
 class Lens:
-    """Sees of a stored workspace what some of these catalogues have a rule for.
+    """Reduces a stored workspace to what a rule of these catalogues looks at.
 
-    Values count where a rule reads them: addresses, models, headers. Of a credential only its
-    vendor's mark counts, and which others are the same.
+    Values are kept where a rule reads them: addresses, models, headers. Of a credential's value
+    only two facts are kept: whether it begins like Anthropic's, and which others are equal to it.
     """
 
     def __init__(self, catalogues: Iterable[Catalogue]) -> None:

@@ -173,7 +173,7 @@ def _set_platform(
     workspace_id: str,
     platform: PlatformProxy,
 ) -> str:
-    """Point the runtime at the proxy; the name that its key stands under."""
+    """Point the runtime at the proxy; returns the name that the proxy's key is set under."""
 
     def put(name: str, text: str | None) -> None:
         if text and text.strip():
@@ -203,7 +203,9 @@ def _set_own_key(
     payer: Payer | None,
     variables: dict[str, Variable],
 ) -> str:
-    """Name the provider, and point an anthropic-native runtime at it; the key's name."""
+    """Name the provider, and point an anthropic-native runtime at it; returns the name that the
+    paying key is set under, empty for none.
+    """
     if provider is not None:
         value = Variable(Secret(provider.name), Origin.DERIVED)
         variables["MOLECULE_RESOLVED_PROVIDER"] = value

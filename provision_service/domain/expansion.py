@@ -51,7 +51,9 @@ class Expansion:
         return plan
 
     def _take_out_rivals(self) -> None:
-        """Whatever the program would send instead of the paying key, beside it, or elsewhere."""
+        """Take out credentials that the program would send instead of the paying key, beside it, or
+        to another vendor.
+        """
         owner = self.payer.provider.owner
         for read in self.recipe.reads:
             found = self.variables.get(read.name)
@@ -98,7 +100,7 @@ class Expansion:
         row = self.secrets.by_key.get(name)
         del self.variables[name]
         if self.payer.provider.is_platform:
-            # The table has it for every runtime: nobody wrote it who could be warned.
+            # `environment.py` set the name, and no tenant: there is nobody to warn.
             rule = f"environment.{code.name.lower()}"
             self.steps.append(Step(rule, fired=True, inputs=(name, other), text=f"{name} {why}"))
             return

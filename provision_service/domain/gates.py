@@ -55,7 +55,7 @@ class Case:
 
     @property
     def platform_pays(self) -> bool:
-        """Whether the launch would need the tenant's usage token."""
+        """Whether the platform would pay for the launch."""
         return self.choice.mode is BillingMode.PLATFORM_MANAGED
 
 
@@ -156,7 +156,9 @@ def _model_gates(case: Case, runtime: Runtime, derivation: Derivation) -> Iterat
 
 
 def _must_derive(case: Case) -> bool:
-    """Byok by override over what the catalogue does not know is the operator's way out."""
+    """Whether a model without a provider is refused. An override to byok lets it through, so that
+    an operator can run a model that the catalogue does not know; but not one of the platform's.
+    """
     return case.choice.mode is not BillingMode.BYOK or bool(case.platform_model)
 
 

@@ -95,7 +95,7 @@ def refuse_workspace_bypass(
 
 
 def refuse_unknown_provider(catalogue: Catalogue, said: str, *, field: str = "provider") -> None:
-    """Raise INVALID_REQUEST for a name that is neither a provider nor a vendor, but for none."""
+    """Raise INVALID_REQUEST for a name that no provider or vendor has; an empty one is fine."""
     vendors = (p for p in catalogue.providers.values() if not p.is_platform)
     known = {name for vendor in vendors for name in (vendor.name, vendor.owner)}
     if said and said not in known:
@@ -106,8 +106,8 @@ def refuse_unknown_provider(catalogue: Catalogue, said: str, *, field: str = "pr
 def take_model(secrets: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Split workspace secrets into those to store and the model they name, empty if none.
 
-    MOLECULE_MODEL wins over MODEL; neither leaves a secret. What the spec itself says,
-    when it says anything, is the caller's to put first.
+    MOLECULE_MODEL wins over MODEL, and neither is stored as a secret. A model in the spec itself
+    wins over both, which the caller sees to.
     """
     kept = {key: value for key, value in secrets.items() if key not in MODEL_NAMES}
     named = (secrets.get(name, "").strip() for name in MODEL_NAMES)
@@ -145,9 +145,9 @@ def refuse_workspace_route(inputs: Inputs, before: Decision, row: StoredSecret) 
 
 
 def refuse_global_route(catalogue: Catalogue, key: str) -> None:
-    """Raise BYPASS_KEY_REFUSED for a name that no box would ever be handed tenant-wide."""
+    """Raise BYPASS_KEY_REFUSED for a name that no box would ever get as a tenant-wide secret."""
     if key in catalogue.names.tls_switches:
-        why = "would switch off the check of who is at the other end"
+        why = "would switch off the check of TLS certificates"
     elif key in catalogue.switches_of_any_runtime():
         why = "would lead an agent's program to another endpoint, vendor or set of settings"
     else:

@@ -1,4 +1,4 @@
-"""The life of a launch: who may follow whom, and how long a claim is held."""
+"""The states of a launch: which may follow which, and when a claim is still held."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision_service.domain.lifecycle import ProvisionState, WorkspaceStatus
 
 @unique
 class WorkspaceEvent(StrEnum):
-    """What changes a workspace's status; a refused launch is none of them."""
+    """What changes a workspace's status; a refused launch is not among them, as it changes none."""
 
     PROVISION_CLAIMED = "PROVISION_CLAIMED"
     PROVISION_FAILED = "PROVISION_FAILED"
@@ -41,7 +41,7 @@ _HOLDS_CLAIM: Final = frozenset({_S.CLAIMED, _S.ENV_DELIVERED})
 
 _W = WorkspaceStatus
 _E = WorkspaceEvent
-# A suspension has ended somewhere else when a box is heard of again.
+# SUSPENDED too: when its box is heard of again, the suspension was lifted at the registry.
 _BOX_STATUSES: Final = frozenset({_W.RUNNING, _W.DEGRADED, _W.OFFLINE, _W.SUSPENDED})
 _AFTER_LAUNCH_EVENT: Final = {
     _E.PROVISION_CLAIMED: _W.PROVISIONING,

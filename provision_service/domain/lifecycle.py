@@ -1,4 +1,4 @@
-"""The words of a launch's life, in one place: its states, why it was asked for, how it ended."""
+"""The enums of a launch's life: its states, why it was asked for, how it ended."""
 
 from __future__ import annotations
 

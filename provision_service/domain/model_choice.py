@@ -1,4 +1,4 @@
-"""The model a box will really run: the first rung of a ladder that is not blank."""
+"""The model that a box will run: of several sources, in a fixed order, the first not blank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VENDOR: Final = re.compile(r"^[^/:]*[/:]")
 
 @unique
 class ModelSource(StrEnum):
-    """The rungs of the ladder, and that none of them holds."""
+    """Where the model was found, in the order of precedence; NONE when it was not."""
 
     REQUEST = "request"
     SPEC = "spec"
@@ -26,7 +26,7 @@ class ModelSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EffectiveModel:
-    """The trimmed model id, empty when there is none, and the rung it was found on."""
+    """The trimmed model id, empty when there is none, and the source it was found in."""
 
     model: str
     source: str
@@ -64,7 +64,7 @@ def _step(rung: str, text: str, secrets: MergedSecrets, *, fired: bool) -> Step:
     if fired:
         said = f"the model is `{text}`"
     elif text:
-        said = "set, but an earlier rung wins"
+        said = "set, but an earlier source wins"
     else:
         said = "absent or blank"
     return Step(f"model.{rung}", fired=fired, inputs=inputs, text=said)

@@ -11,7 +11,7 @@ from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
 ANTHROPIC: Final = "anthropic"
 ANTHROPIC_PREFIX: Final = "sk-ant-"
-# Stands for "nothing was said, and that is no matter yet" in StoredSecret.provider.
+# In StoredSecret.provider: nobody said whose it is, and it counts for whoever accepts it.
 ANYONE: Final = "*"
 
 
@@ -38,8 +38,8 @@ def owner_of(catalogue: Catalogue, row: StoredSecret, secrets: MergedSecrets) ->
 
 
 def unsaid_as_anyones(catalogue: Catalogue, secrets: MergedSecrets) -> MergedSecrets:
-    """The same secrets, with each shared name of a workspace of which nothing was said counting
-    for whoever accepts it: how it was before its writer could say.
+    """The same secrets, where a workspace's own one under a shared name counts for whoever accepts
+    the name while nobody said whose it is. That was the rule before there was a way to say it.
     """
     shared = catalogue.names.shared & secrets.present_at_workspace
     unsaid = {name for name in shared if not secrets.by_key[name].provider}

@@ -21,7 +21,7 @@ from provision_service.domain.plan import ORIGIN_OF_SCOPE, Origin, Variable
 from provision_service.domain.platform_proxy import PlatformProxy
 from provision_service.domain.secrets import MergedSecrets, StoredSecret
 
-# An address that stands between quotes as it is, so that a file can name its variable.
+# An address that needs no escaping between quotes, so that a file can refer to its variable.
 _PLAIN_URL: Final = re.compile(r"https?://[^\s\"'\\\\$]+")
 
 

@@ -45,7 +45,7 @@ class Variable(NamedTuple):
 
 @unique
 class RemovalCode(StrEnum):
-    """The warning that says a removal aloud; silent ones are what the payer always keeps out."""
+    """The warning that reports a removal. SILENT ones follow from who pays and are not reported."""
 
     SILENT = ""
     RIVAL = "RIVAL_CREDENTIAL_REMOVED"
@@ -58,7 +58,7 @@ class RemovalCode(StrEnum):
 class Removed:
     """A secret that does not reach the box: its scope, the rule in words, what to do instead.
 
-    `other` is the second name of the matter, such as the credential that pays.
+    `other` is a second name that the warning mentions, such as the credential that pays.
     """
 
     name: str
@@ -120,7 +120,7 @@ class EnvironmentPlan:
 
 
 def _proxy_token(launch: LaunchFacts) -> Secret | None:
-    """What this incarnation shows at the proxy; None when its ticket is not of our format."""
+    """The token of this incarnation for the proxy; None when its ticket is of a foreign format."""
     try:
         return derive_proxy_token(launch.bootstrap_ticket, launch.workspace_id, launch.incarnation)
     except ValueError:

@@ -8,7 +8,7 @@ from typing import Final
 from agentworkspace.core.secret import Secret
 
 WORKSPACE_PLACE: Final = "{workspace_id}"
-# Never handed out: materializing a launch puts its own token in the place of it.
+# Never handed out: `materialize` puts the launch's own token in its place.
 _MADE_AT_THE_LAUNCH: Final = Secret("made at the launch")
 
 

@@ -45,7 +45,7 @@ class LastError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsLaunch:
-    """A workspace asks to be launched."""
+    """Why a workspace should be launched, and since when."""
 
     reason: NeedsLaunchReason
     since: datetime
@@ -115,7 +115,7 @@ class Provision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretEntry:
-    """A stored secret without its value; `provider` is whose its writer said it is."""
+    """A stored secret without its value; `provider` is what its writer said, empty for nothing."""
 
     key: str
     scope: Scope

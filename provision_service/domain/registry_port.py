@@ -30,7 +30,7 @@ class RegistryRefused(Exception):
 
 @unique
 class Delivery(StrEnum):
-    """Where the plaintext of something issued is."""
+    """Where an issued token's plaintext is: in this answer, with the caller, or given before."""
 
     ENCLOSED = "ENCLOSED"
     CALLER_MADE = "CALLER_MADE"
@@ -76,13 +76,13 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """What the registry is told of a workspace. The two marks are never unset again.
+    """What the registry is told of a workspace.
 
-    `remembered_incarnation` and `suspended` are news only to a registry that was restored from a
-    backup: how many launches there were, and that the last of them was suspended.
-
-    `ticket_required`: only the ticket of a launch opens it. `evidence_required`: its id alone
-    opens nothing, its api token does; set alone for runtimes that this pair does not launch.
+    `ticket_required`: a box gets in only with the ticket of a launch. `evidence_required`: the
+    workspace's id alone opens nothing, its api token does; set for runtimes that are not launched
+    from here. Neither is ever unset again. `remembered_incarnation` (how many launches there were)
+    and `suspended` (whether the last was suspended) are news only to a registry that was restored
+    from a backup.
     """
 
     workspace_id: str
@@ -136,10 +136,10 @@ class RegisterFailure:
 class Registration:
     """How a workspace stands; incarnations are 0 before any.
 
-    `left`: its newest box left on purpose. `suspended`: nobody lets it in until an admin lifts
-    that. `fenced`: so, or until a new launch, because its tokens were compromised.
+    `left`: its newest box left on purpose. `suspended`: no box gets in until an admin lifts that.
+    `fenced`: suspended, or closed until a new launch because its tokens were compromised.
     `ticket_unused`: the newest launch's ticket ran out, or was voided, before a box came.
-    `relaunch`: why only a new launch can help, since when `relaunch_since` says.
+    `relaunch`: why only a new launch can help, and `relaunch_since` since when.
     """
 
     workspace_id: str
@@ -162,7 +162,7 @@ class Registration:
 class RegistrationPage:
     """Some registrations; `next_page_token` is empty on the last page.
 
-    `revision`: ask for what changed after it the next time.
+    The next poll asks for what changed after `revision`.
     """
 
     registrations: tuple[Registration, ...]
@@ -218,7 +218,7 @@ class Registry(Protocol):
     def list_changed_registrations(
         self, *, after: int, page_token: str, timeout: timedelta
     ) -> RegistrationPage:
-        """ListRegistrations(changed_after), 200 a page; 0: every one."""
+        """ListRegistrations(changed_after), 200 a page; `after` 0 lists every one."""
         ...
 
     def list_registrations_needing_relaunch(

@@ -31,8 +31,8 @@ _TELLING_HEADER: Final = re.compile(
 class RemovalRules:
     """The rules of one launch, ready to be asked for each of its secrets.
 
-    `provider` is the resolved one; None: nothing of the tenant's credentials is dropped for
-    its sake. `paid` is who gets the key, the same one or the one that is assumed where the model
+    `provider` is the resolved one; with None no credential is removed as another vendor's. `paid`
+    is the provider that gets the key: the resolved one, or the one that is assumed where the model
     derives nothing. `pays_with` is the name of the credential that pays, empty if there is none.
     `model_names` are the spellings of the resolved model.
     """
@@ -85,7 +85,7 @@ class RemovalRules:
         value = row.value.reveal() if row.value is not None else ""
         names, pays = self.catalogue.names, self.mode is BillingMode.PLATFORM_MANAGED
         if row.key in names.tls_switches:
-            return "would switch off the check of who is at the other end"
+            return "would switch off the check of TLS certificates"
         if row.key in names.proxies and pays:
             return "would show the platform's key to another host"
         if row.key in self.routes.switches:
@@ -121,8 +121,8 @@ class RemovalRules:
     def _is_foreign(self, provider: Provider, vendors: frozenset[str]) -> bool:
         """Whether an endpoint of these vendors is not for the credential of `provider`.
 
-        A provider of nobody's is reached where the tenant says, unless with a credential
-        that is a vendor's own.
+        A provider that belongs to no vendor is reached at whatever endpoint the tenant sets, unless
+        the credential that pays is a vendor's own.
         """
         if not vendors or provider.owner in vendors:
             return False

@@ -32,7 +32,8 @@ TOLD_BY_ADMISSION = frozenset({Mending.ADMIT, Mending.REMIND, Mending.SUSPEND})
 
 
 def mendings(workspace: Workspace, seen: Registration | None) -> frozenset[Mending]:
-    """Where both sides differ for good; `seen` is None where the registry does not know it.
+    """What is to be mended where both sides differ; `seen` is None when the registry does not know
+    the workspace.
 
     Whoever knows more is right: a number never falls, a removal is for ever, and only a launch
     lifts a suspension.

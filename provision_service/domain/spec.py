@@ -61,7 +61,7 @@ class WorkspaceSpec:
 def complete(
     spec: WorkspaceSpec, catalogue: Catalogue, *, forced_tier: int | None = None
 ) -> WorkspaceSpec:
-    """Fill in what was not given (empty text, zero), as the design says.
+    """Fill in the defaults of what was not given (empty text, zero).
 
     The model is trimmed; required names are kept once each; `forced_tier` wins over any
     tier that was asked for (a SaaS deployment forces 4).

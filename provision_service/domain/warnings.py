@@ -1,4 +1,4 @@
-"""What a decision tells about a launch that it does not refuse."""
+"""Warnings of a decision: what is worth knowing about a launch that is not refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision_service.domain.step import Notice, Step
 
 
 def warnings_of_case(case: Case) -> Iterator[Notice]:
-    """About the model and the override."""
+    """Warnings about the model and the override."""
     derivation, override, model = case.derivation, case.choice.override, case.model.model
     if derivation is None:
         return
@@ -80,7 +80,7 @@ def _not_listed(case: Case) -> Notice:
 
 
 def warnings_of_plan(case: Case, plan: EnvironmentPlan | None) -> Iterator[Notice]:
-    """About what was taken out of the environment, and what the proxy cannot know."""
+    """Warnings about what was taken out of the environment, and what the proxy cannot know."""
     if plan is None:
         return
     for entry in plan.removed:
@@ -108,7 +108,7 @@ def warnings_of_plan(case: Case, plan: EnvironmentPlan | None) -> Iterator[Notic
 
 
 def steps_of_plan(plan: EnvironmentPlan | None) -> Iterator[Step]:
-    """Every removal that is said aloud, as a rule that fired."""
+    """Every removal that is warned of, as a rule that fired."""
     if plan is None:
         return
     yield from plan.steps

@@ -26,18 +26,19 @@ from provision_service.storage.store import Store
 _UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
 _REMOVED: Final = SharedReason.WORKSPACE_REMOVED.value
 _SUPERSEDED: Final = "INCARNATION_SUPERSEDED"
-# What stands until somebody decides: the same request would meet it again.
+# Refusals that last until somebody acts: the same request would only meet them again.
 _FENCED: Final = frozenset({SharedReason.WORKSPACE_SUSPENDED, SharedReason.INCARNATION_FENCED})
 
 
 def begin(
     store: Store, deployment: Deployment, registry: Registry, call: Call, taken: Claimed
 ) -> Incarnation:
-    """Admit if that is still due, then BeginIncarnation under the launch's own id.
+    """Admit the workspace if that is still due, then BeginIncarnation under the launch's own id.
 
-    A registry that does not answer leaves the claim released, also when it took all the time
-    of the call: the same request takes it up again with the same launch, so that the registry
-    never counts it twice. A fence there ends the claim, and so does a launch that nothing needs.
+    When the registry does not answer, the claim is released, even if the call's own time is over:
+    the same request takes the same launch up again, so that the registry never counts it twice. A
+    fence at the registry ends the claim, and so does its answer that no launch is needed.
+
     Raises REGISTRY_UNAVAILABLE, WORKSPACE_SUSPENDED, INCARNATION_FENCED, WORKSPACE_REMOVED,
     PROVISION_SUPERSEDED.
     """
@@ -46,7 +47,7 @@ def begin(
             _admit(deployment, registry, taken.pending)
         begun = _begin(deployment, registry, taken)
         if begun.skipped and not _withdrawn(store, call, taken):
-            # Somebody has joined who asked for it whatever the registry thinks.
+            # Somebody joined the launch who wants it whether it is needed or not.
             wanted = replace(_launch(deployment, taken), only_if_needed=False)
             begun = registry.begin_incarnation(wanted, timeout=deployment.launch_budget)
     except RegistryUnavailable:
@@ -111,7 +112,7 @@ def _begin(deployment: Deployment, registry: Registry, taken: Claimed) -> Incarn
         first_token=None,
         timeout=deployment.admit_budget,
     )
-    # It knows of no box, so nothing can say that none is needed.
+    # The registry knows of no box by now, so it cannot say that no launch is needed.
     again = replace(launch, only_if_needed=False)
     return registry.begin_incarnation(again, timeout=deployment.launch_budget)
 
@@ -153,7 +154,7 @@ def _refusal(taken: Claimed, refused: RegistryRefused) -> Refusal:
 
 
 def unavailable(what: str) -> Refusal:
-    """The registry could not be asked, or not be understood; the same request may try again."""
+    """The refusal while the registry gives no useful answer; the same request may try again."""
     return Refusal(
         Reason.REGISTRY_UNAVAILABLE,
         f"the registry {what}; nothing was handed out, call again with the same request_id",

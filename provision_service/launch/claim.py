@@ -24,8 +24,8 @@ from provision_service.storage.provisions import OPEN
 from provision_service.storage.store import Transaction
 
 _ASK_AGAIN = timedelta(seconds=5)
-# The reasons for which an incarnation begins even where nothing is launched from here: the ticket
-# is the way out of a fence.
+# With these reasons an incarnation begins even for a runtime that is not launched from here: its
+# ticket is the way out of a fence.
 _OUT_OF_A_FENCE = frozenset({ProvisionReason.RESUME, ProvisionReason.RECREATE})
 _RUNNING = frozenset({ProvisionState.LAUNCHED, ProvisionState.REGISTERED, ProvisionState.PROVEN})
 
@@ -54,8 +54,8 @@ class Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """The runtime is not launched by this pair, or this very request found no need; nothing
-    was claimed.
+    """The runtime is not launched from here, or the registry said before that this very request is
+    not needed; nothing was claimed.
     """
 
     workspace: Workspace
@@ -64,7 +64,9 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The claim is held: the decision that its environment will be made of."""
+    """The claim is held. The environment will be made of `decision`; `pending` is the admission
+    that the registry has not confirmed yet.
+    """
 
     provision_id: str
     reason: ProvisionReason
@@ -77,7 +79,9 @@ class Claimed:
 def claim(
     tx: Transaction, deployment: Deployment, files: Files, request: Request
 ) -> Joined | Skipped | Claimed:
-    """Join, go on, or claim. Raises the gates' refusals, and the transaction rolls back."""
+    """Join somebody's launch, go on with this request's own, or claim a new one. A refusal of the
+    gates is raised, so that the transaction rolls back.
+    """
     held = access.lock_living_workspace(tx, request.call, request.workspace_id)
     workspace = held.workspace
     met = claims.met(
@@ -136,15 +140,15 @@ def _join(met: Claims, request: Request) -> Joined | None:
 
 
 def _may_end_for_nothing(joined: Joined) -> bool:
-    """Whether the registry may still say of the launch that nothing needs it."""
+    """Whether the registry may still skip the launch as not needed."""
     launch = joined.provision
     return launch.reason is ProvisionReason.AUTO_RESTART and launch.state is ProvisionState.CLAIMED
 
 
 def _goes_before(request: Request, rival: Provision) -> bool:
-    """Whether a RESUME ends the rival, whose ticket opens nothing any more.
+    """Whether this request is a RESUME that ends the rival, whose ticket a fence keeps out.
 
-    It joins no launch of another reason: that one would not lift the suspension. Raises
+    A RESUME joins no launch of another reason, which would not lift the suspension. Raises
     PROVISION_IN_PROGRESS while such a launch may still end well.
     """
     if request.reason is not ProvisionReason.RESUME:
@@ -194,7 +198,9 @@ def _hold(
     met: Claims,
     workspace: Workspace,
 ) -> str:
-    """Take the claim, or go on with one's own; a rival has lost it by now."""
+    """Claim the workspace, or renew this request's own claim; returns the launch's id. A rival that
+    is still open has lost its claim by now, and is ended.
+    """
     rival, own = met.open_claim, met.own
     if rival is not None and (own is None or rival.id != own.id) and rival.state in OPEN:
         if _is_live(rival, met):

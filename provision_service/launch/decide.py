@@ -25,8 +25,8 @@ from provision_service.storage.workspace_records import Held
 
 
 class Files:
-    """What lies in files, as it is at the start of one use case: catalogue, templates, and the
-    platform's side with the usage token of the deployment.
+    """What the files say at the start of one use case: catalogue, templates, and the proxy with the
+    deployment's usage token.
     """
 
     __slots__ = ("catalogue", "platform", "templates")
@@ -66,7 +66,7 @@ def decide_on(
     secrets: MergedSecrets,
     at_create: bool = False,
 ) -> tuple[Inputs, Decision]:
-    """Decide a spec and secrets, with the platform's side as this tenant gets it."""
+    """Decide a spec and secrets, with the proxy as this tenant gets it."""
     if deployment.unsaid_secrets_count:
         secrets = unsaid_as_anyones(files.catalogue, secrets)
     inputs = Inputs(
@@ -90,7 +90,7 @@ def with_template(spec: WorkspaceSpec, files: Files) -> WorkspaceSpec:
 
 
 def billing_of(decision: Decision, spec: WorkspaceSpec) -> Billing:
-    """The decision as it is shown."""
+    """The decision as answers show it and the database keeps it."""
     return Billing(
         resolution=decision.resolution,
         refusal_message=decision.refusal.message if decision.refusal is not None else "",
@@ -109,7 +109,9 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
 
 
 def has_single_token(deployment: Deployment, files: Files) -> bool:
-    """Whether the deployment's usage token serves one tenant: who is first with it binds it."""
+    """Whether there is a usage token of the deployment that only one tenant may use: the first that
+    needs it.
+    """
     platform = files.platform
     shared = platform.per_box or deployment.usage_token_shared
     return not shared and platform.usage_token is not None and not platform.usage_token.is_blank()
@@ -126,7 +128,8 @@ def take_usage_token(
 ) -> Refusal | None:
     """Bind the deployment's usage token to the tenant that is about to use it.
 
-    It serves a single tenant; whoever comes second is refused, also in a race.
+    It serves a single tenant: whoever comes second gets the refusal that is returned, also in a
+    race. None where the token is bound, or not needed.
     """
     mode = decision.resolution.resolved_mode
     token = files.platform.usage_token
@@ -153,7 +156,7 @@ def take_usage_token(
 def platform_of(
     tx: Transaction, deployment: Deployment, files: Files, tenant: TenantFacts
 ) -> PlatformProxy:
-    """The platform's side as this tenant gets it: with its own usage token, or the deployment's."""
+    """The proxy as this tenant gets it: with its own usage token, or the deployment's."""
     platform = files.platform
     if platform.per_box:
         return platform

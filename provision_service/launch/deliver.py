@@ -24,7 +24,7 @@ from provision_service.storage.workspace_records import Held
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A launch that the registry has begun, and its ticket. `probed` was said by vendors."""
+    """A launch that the registry has begun, and its ticket; `probed` are warnings of the probes."""
 
     call: Call
     taken: Claimed
@@ -55,7 +55,7 @@ def deliver(
 
 
 def delivery_of(store: Store, ready: Ready, env: EnvironmentPlan, held: Held) -> Delivery:
-    """What is stored of it. `held`: its workspace, which is locked."""
+    """What is stored of the launch. `held` is its workspace, whose row is locked."""
     taken, manifest = ready.taken, _manifest(store, env)
     return Delivery(
         provision_id=taken.provision_id,
@@ -82,7 +82,7 @@ def _lost(taken: Claimed) -> Refusal:
 
 
 def environment(deployment: Deployment, ready: Ready) -> EnvironmentPlan:
-    """What its box gets."""
+    """The whole environment of the launch's box."""
     taken = ready.taken
     plan = taken.decision.plan
     if plan is None:

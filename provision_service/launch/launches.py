@@ -1,4 +1,6 @@
-"""Steps 1 and 3 of many launches: four statements, and two, with one commit each."""
+"""Claims and delivers many launches at once: four statements for the claims, two for the
+deliveries, and one commit each.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,10 @@ from provision_service.storage.workspace_records import Held
 def claim(
     store: Store, commands: Sequence[ProvisionWorkspace], deployment: Deployment
 ) -> list[Claimed | None]:
-    """The claim of each, in order; None: not that simple, run `provision_workspace` for it alone.
+    """The claim of each command, in their order.
 
-    What that would refuse, join, skip, repeat, wait for or ask a vendor about is answered None,
-    and left as it was.
+    None for a command that `provision_workspace` would refuse, join, skip, repeat, wait for or
+    probe a vendor for: nothing was claimed, and it has to be run alone.
     """
     files = Files(deployment)
     asked = _asked(commands, deployment, files)
@@ -67,7 +69,9 @@ def let_go(store: Store, left: Sequence[tuple[ProvisionWorkspace, Claimed | None
 def hand_out(
     store: Store, ready: Sequence[Ready], deployment: Deployment
 ) -> list[tuple[Provision, EnvironmentPlan] | None]:
-    """What `deliver` answers for each, in order; None where it has more to do, or refuses."""
+    """What `deliver` returns for each launch, in their order; None for one that it has to deliver
+    or refuse alone.
+    """
     environments = [deliver.environment(deployment, each) for each in ready]
     with store.transaction() as tx:
         held = _held(
@@ -89,7 +93,9 @@ def hand_out(
 def _asked(
     commands: Sequence[ProvisionWorkspace], deployment: Deployment, files: Files
 ) -> dict[int, ProvisionWorkspace]:
-    """By place, one a workspace."""
+    """The commands that a batch takes, by position, one for each workspace. None at all where
+    vendors may be probed, or a single tenant's usage token bound.
+    """
     probes = any(template.probes for template in files.templates.values())
     if decide.has_single_token(deployment, files) or (
         probes and deployment.probes is not ProbesPolicy.OFF
@@ -103,7 +109,9 @@ def _asked(
 
 
 def _held(tx: Transaction, asked: Mapping[int, tuple[Call, str]]) -> dict[int, Held]:
-    """By place, those that nobody else holds, which live, and of which the registry has heard."""
+    """By position, the workspaces that nobody else has locked, that the caller may touch, that were
+    not removed, and that the registry has admitted.
+    """
     free = workspaces.lock_free(tx, sorted({workspace_id for _, workspace_id in asked.values()}))
     held: dict[int, Held] = {}
     for place, (call, workspace_id) in asked.items():
@@ -122,7 +130,7 @@ def _held(tx: Transaction, asked: Mapping[int, tuple[Call, str]]) -> dict[int, H
 def _decided(
     tx: Transaction, deployment: Deployment, files: Files, held: Mapping[int, Held]
 ) -> dict[int, tuple[Inputs, Decision]]:
-    """By place, those that would start."""
+    """By position, the decisions by which a box would start."""
     merged = secrets.read_merged_of_many(
         tx, {one.workspace.id: one.workspace.tenant_id for one in held.values()}
     )

@@ -78,7 +78,7 @@ def is_over(workspace: Workspace, seen: Registration) -> bool:
 
 
 def without_a_box(status: WorkspaceStatus) -> WorkspaceStatus:
-    """Where nothing that was launched so far gets in any more; a suspension outlives that."""
+    """The status when no box that was launched so far gets in any more; a suspension stays."""
     if status is WorkspaceStatus.SUSPENDED:
         return status
     failed = status_after(status, WorkspaceEvent.PROVISION_LAPSED)
@@ -101,7 +101,7 @@ def _move_launch(tx: Connection, seen: Registration) -> bool:
 
 
 def _steps(launch: Progress, seen: Registration) -> list[ProvisionState]:
-    """Where a launch goes from here, one after the other."""
+    """The states that the launch goes through now, one after the other."""
     state, steps = launch.state, []
     for reached, target in (
         (seen.registered_incarnation >= launch.incarnation, ProvisionState.REGISTERED),

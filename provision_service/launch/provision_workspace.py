@@ -37,7 +37,8 @@ from provision_service.launch.deliver import Ready
 from provision_service.storage import workspaces
 from provision_service.storage.store import Store
 
-# What says nothing about the workspace, or is answered the same again, leaves no last_error.
+# These refusals leave no last_error: they say nothing about the workspace, or will be given again
+# to whoever asks.
 _PASSING = frozenset(
     {
         SharedReason.WORKSPACE_UNKNOWN,
@@ -136,7 +137,9 @@ def _require_admin(command: ProvisionWorkspace) -> None:
 def _fenced_incarnation(
     command: ProvisionWorkspace, deployment: Deployment, registry: Registry
 ) -> int:
-    """The launch that a fence keeps out; 0 for none. Asked for a RESUME alone, which ends it."""
+    """The incarnation that a fence at the registry keeps out, 0 for none. The registry is asked for
+    a RESUME only, which ends that launch.
+    """
     if command.reason is not ProvisionReason.RESUME:
         return 0
     try:
@@ -160,7 +163,7 @@ def begin_claimed(
     taken: Claimed,
     probed: tuple[Notice, ...] = (),
 ) -> Ready | ProvisionWorkspaceResult:
-    """What is to be handed out, or the answer where nothing is."""
+    """The launch that is ready to be delivered, or the answer where nothing is handed out."""
     begun = begin.begin(store, deployment, registry, command.call, taken)
     if begun.skipped:
         return _skipped(command, taken.workspace, taken.decision)

@@ -214,7 +214,7 @@ def test_the_model_by_its_rungs() -> None:
         "no model.request [] absent or blank",
         "yes model.spec [] the model is `opus`",
         "no model.secret:MOLECULE_MODEL [MOLECULE_MODEL@workspace] absent or blank",
-        "no model.secret:MODEL [MODEL@global] set, but an earlier rung wins",
+        "no model.secret:MODEL [MODEL@global] set, but an earlier source wins",
     ]
 
 
