@@ -116,7 +116,9 @@ class ProvisionMetrics:
         )
 
     def _begin(self) -> None:
-        """The outcomes are all that ProvisionWorkspace has; registry calls say how they ended."""
+        """Begin every series at zero. OUTCOMES are all that ProvisionWorkspace has, and
+        CALL_OUTCOMES all that a call to the registry can end in.
+        """
         begin_at_zero(self._provisions, ProvisionReason, OUTCOMES)
         begin_at_zero(self._launch_refusals, REASONS)
         begin_at_zero(self._files, FILES)

@@ -71,12 +71,12 @@ from provision_service.workers.adopt_usage_token import AdoptUsageToken
 from provision_service.workers.background import Background
 from provision_service.workers.files import DeploymentFiles
 
-# The workers' own, so that neither they nor the calls wait for each other.
+# Threads of the workers' own pool, so that workers and calls never wait for each other.
 BACKGROUND_THREADS: Final = 4
-# Or twice as many as may wait for a thread, when that is more.
+# Calls in flight at most; or twice as many as may wait for a thread, when that is more.
 LEAST_IN_FLIGHT: Final = 1024
 OPENING_SECONDS: Final = 0.5
-# Of one batch: its transaction holds what they write until all are written.
+# The largest batch: its transaction holds the locks of all that it writes until its end.
 AT_ONCE: Final = 64
 
 

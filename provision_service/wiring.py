@@ -126,8 +126,8 @@ def _one_word(text: str) -> None:
 def registry_channel(
     settings: Settings, *, observe_tls: Observe = unobserved, observe_token: Observe = unobserved
 ) -> grpc.Channel:
-    """Its files are read again by the first call after they changed. OSError, PemInvalid or
-    BadSettings when they are of no use at first.
+    """The channel to the registry, whose files are read again by the first call after a change.
+    OSError, PemInvalid or BadSettings when they cannot be used at the start.
     """
     if settings.registry_token_file is None:
         raise ValueError("no registry token: config.require_for_serving was not asked")

@@ -13,10 +13,10 @@ _P = ProvisionRow
 
 
 def used_models(tx: Connection) -> list[UsedModel]:
-    """Each once: what the last launch of a workspace ran on, or, before any, what it asks for.
+    """What each workspace's last launch ran on, or what its spec asks for before any; each once.
 
-    A model that was only written down after a launch is no promise of the catalogue: it may
-    never have been served.
+    A model that was put into a spec after the last launch does not count: it may never have been
+    served.
     """
     launched = {UsedModel(*row) for row in tx.execute(_last_launches())}
     waiting = {UsedModel(*row) for row in tx.execute(_never_launched()) if row.model.strip()}

@@ -47,11 +47,11 @@ _NEW_LEASE: Final = func.clock_timestamp() + bindparam("lease", type_=Interval()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The launches that a new request of a workspace meets.
+    """The launches that a new request for a workspace meets.
 
-    `own` was asked for by the same request, `open_claim` holds the workspace (it may be
-    `own`). When there is one of these, `newest_id` is the launch that was claimed last and
-    `now` the database's clock.
+    `own` was asked for by the same request, `open_claim` holds the workspace (it may be `own`).
+    When there is one of these, `newest_id` is the launch that was claimed last and `now` the
+    database's clock.
     """
 
     own: Provision | None
@@ -79,7 +79,7 @@ _CLAIMS: Final = (
         ),
     )
 )
-# Where a launch holds the workspace, or the request was seen before, it gets no row.
+# An item gets no row where a launch holds its workspace, or its request was seen before.
 _ADD_FREE: Final = Prepared(
     "claim",
     """
@@ -109,20 +109,20 @@ _RENEW: Final = (
         state=case((_P.state == _S.FAILED.value, _S.CLAIMED.value), else_=_P.state),
         error_code=null(),
         error_message=null(),
-        # What was handed out stays what it was made of, until it is handed out anew.
+        # An environment keeps the revision that it was made of until it is handed out anew.
         input_revision=case(
             (_P.state == _S.ENV_DELIVERED.value, _P.input_revision), else_=bindparam("inputs")
         ),
         lease_expire_time=_NEW_LEASE,
     )
 )
-# By name, since what was planned must not change with a column that a migration adds; ids as text.
+# By name, since a prepared `*` fails once a migration adds a column; ids as text.
 _COLUMNS: Final = [
     f"{column.name}::text" if isinstance(column.type, Uuid) else column.name
     for column in ProvisionRow.__table__.columns
 ]
 # The environment of a new incarnation goes out: every other launch of the workspace that is not
-# over ends, and nobody has to be asked for one again.
+# over ends, and the workspace no longer asks to be launched.
 _DELIVER: Final = Prepared(
     "deliver",
     f"""

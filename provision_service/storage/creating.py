@@ -21,8 +21,9 @@ from provision_service.storage.store import Transaction
 from provision_service.storage.tenants import TenantFacts
 from provision_service.storage.workspace_records import spec_values
 
-# One whose request was answered before gets no row; one whose request is being answered waits.
-# All is written in one order, so that those who have some in common wait in one direction.
+# An item whose request was answered before gets no row; one whose request is being answered waits
+# for that. All is written in one order, so that batches with requests or tenants in common wait for
+# each other in one direction, and never in a circle.
 _CREATE: Final = Prepared(
     "create_workspaces",
     """
@@ -106,8 +107,8 @@ _SEALED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWorkspace:
-    """`request` with its digest: to be taken with it; None when it was taken before.
-    `not_before`: from now until the registry is told through the outbox.
+    """`request` is a request id to be taken, with its digest; None when it was taken before.
+    `not_before` is how long the outbox waits until it tells the registry.
     """
 
     tenant: TenantFacts
@@ -124,8 +125,8 @@ class NewWorkspace:
 
 
 def add(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Workspace]:
-    """By id, those that were stored, each with its secrets, its audit, the message of it for the
-    registry, and its tenant; no two of one request.
+    """Store workspaces; returns, by id, those that were stored, each with its secrets, audit event,
+    message to the registry and tenant. No two items share a request id.
     """
     rows = _CREATE.run(tx, _of_workspaces(items) | _of_secrets(tx, items))
     by_id = {item.admission.workspace_id: item for item in items}

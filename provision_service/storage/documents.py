@@ -1,4 +1,4 @@
-"""Resolutions as JSON documents: what was decided then must read the same for ever."""
+"""Decisions as JSON documents; what was decided once must read the same for ever."""
 
 from __future__ import annotations
 

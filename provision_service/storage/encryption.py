@@ -95,15 +95,16 @@ class Vault:
         if cipher is None:
             raise Refusal(
                 SharedReason.STORE_UNAVAILABLE,
-                "there is no encryption key that every replica holds; nothing was written. Put the"
-                " same keys file before every replica",
+                "there is no encryption key that every replica holds; nothing was written."
+                " Give every replica the same keys file",
                 retry_after=KEY_ARRIVES_AFTER,
             )
         nonce = self._random_bytes(NONCE_BYTES)
         return Sealed(cipher.encrypt(nonce, value, place.encoded()), nonce, key_id)
 
     def open(self, place: Place, sealed: Sealed, *, keyring: Keyring | None = None) -> bytes | None:
-        """The value, or None: another place, another key under this id, a damaged row.
+        """The value; None when it was sealed for another place, or under another key of this id, or
+        is damaged.
 
         Refusal STORE_UNAVAILABLE when the keyring does not know the id: while a new key is handed
         out, one replica may write under it before another has it. That says nothing of the value.

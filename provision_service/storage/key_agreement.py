@@ -21,8 +21,8 @@ _CANARY: Final = b"agentworkspace provision canary"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What one look at all replicas found. `file` is the keyring of the file that was looked at,
-    `keyring` what of it is in force. `wrong` are keys of the file that stand for another key in
-    the database.
+    `keyring` the part of it that is in force. `wrong` are ids under which the database knows
+    another key than the file.
     """
 
     file: Keyring
@@ -50,8 +50,8 @@ class Agreement:
 
     @property
     def settled(self) -> bool:
-        """Every replica holds that key and wants it: rows may be moved to it, and nobody moves
-        them back.
+        """Whether every replica holds that key and calls it current, too: rows may be moved to it,
+        and no replica moves them back.
         """
         return all(each.wants == self.wants and self.wants in each.key_ids for each in self.holders)
 
@@ -85,8 +85,10 @@ class AgreedKeys:
         return self.agreement.keyring
 
     def agree(self, tx: Connection, vault: Vault) -> Agreement:
-        """Try the canary of every key, give new keys theirs, report, and see what the others
-        hold. It is in force only when it is taken over, after the transaction was committed.
+        """Try each key on its canary, a known text that was encrypted under it; write canaries of
+        new keys; report what this replica holds, and read what the others hold.
+
+        The result is in force only after `take_over`, once the transaction was committed.
         """
         file = self._file()
         key_holders.lock(tx)

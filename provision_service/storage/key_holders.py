@@ -12,8 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from provision_service.storage.models_internal import KeyHolderRow
 
-# Of a replica that was killed the others think that it lives for so long. Longer than one that
-# stalls in its report may hold the others' up (`Limits.idle_in_transaction`) and a report's pause.
+# For so long a replica that was killed still counts as alive. It is longer than the pause between
+# reports and the time for which a replica that stalls in its report can hold up the others
+# (`Limits.idle_in_transaction`) together.
 LEASE: Final = timedelta(seconds=20)
 _H = KeyHolderRow
 _LIVES: Final = _H.lease_expire_time > func.clock_timestamp()
@@ -29,8 +30,9 @@ class Replica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What a replica reports: the keys it can open with, the one that its file calls current,
-    and the one that it writes with until every replica holds that; empty: it writes nothing.
+    """What a replica reports: the keys it can open with, the one that its file calls current, and
+    the one that it writes with until every replica holds that. An empty `writes_with`: it writes
+    nothing.
     """
 
     name: str
@@ -59,7 +61,7 @@ def report(tx: Connection, replica: Replica, holder: Holder) -> None:
 
 
 def leave(tx: Connection, replica: Replica) -> None:
-    """A replica that ends holds up nobody."""
+    """Take back the report of a replica that ends, so that it holds up nobody."""
     tx.execute(delete(KeyHolderRow).where(_H.replica_id == replica.replica_id))
 
 

@@ -97,9 +97,9 @@ Needed = Callable[[frozenset[str]], frozenset[str]]
 
 
 class KeysFile:
-    """The keyring in force. A changed file that is bad, or gone, or that a key has left which
-    rows still need, keeps the old one and is reported; `observe` is told of every change
-    whether it was refused.
+    """The keyring of a file, read again when that changes. When the changed file is bad, or gone,
+    or lacks a key that rows still need, the old keyring stays in force, and that is reported.
+    `observe` is told of every change whether it was refused.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class KeysFile:
         self._waiting_reported = False
 
     def current(self) -> Keyring:
-        """The keyring, read again when the file has changed. Whoever asks may stand in a
-        transaction, so a file that a key has left waits for `look_again`.
+        """The keyring, read again when the file has changed. The caller may be in a transaction, so
+        a file that lacks one of the keys waits for `look_again`, which asks the database.
         """
         seen = signature(self._path)
         if seen != self._seen:
@@ -130,9 +130,9 @@ class KeysFile:
         return self._keyring
 
     def look_again(self, needed: Needed) -> None:
-        """Take over a file that keys have left, as soon as no row needs them any more.
+        """Take over a waiting file, which lacks some keys, as soon as no row needs those.
 
-        What `needed` raises is raised, nothing has changed then, and the next look tries again.
+        An error of `needed` is passed on; nothing has changed then, and the next look tries again.
         """
         left = self.current().key_ids
         waiting = self._waiting

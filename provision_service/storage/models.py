@@ -77,7 +77,7 @@ class WorkspaceRow(Base):
 
     `revision` counts writes of the spec (the etag), `input_revision` writes of anything
     of its own that a launch depends on. `billing_mode_override` is text on purpose: what
-    an operator garbled by hand is ignored and said, not lost.
+    an operator garbled by hand is ignored and reported, not lost.
     """
 
     __tablename__ = "workspaces"

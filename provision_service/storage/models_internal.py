@@ -132,7 +132,7 @@ class AuditEventRow(Base):
     )
 
     seq: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    # The transaction that wrote it: what is sealed is in this order. 0: older than the seals.
+    # The id of the transaction that wrote it: seals go by this order. 0: older than all seals.
     xact: Mapped[int] = mapped_column(server_default=text(XACT))
     event_id: Mapped[str] = mapped_column(
         Uuid(as_uuid=False), server_default=text("gen_random_uuid()")
@@ -149,12 +149,12 @@ class AuditEventRow(Base):
 
 
 class AuditSealRow(AuditSealColumns, Base):
-    """What proves the rows of the audit."""
+    """The seals over the audit's rows, which prove that nobody changed them."""
 
 
 class ReconcilerRow(Base):
-    """The one row that replicas lock to mark workspaces. `marks` has the time in seconds and
-    the number of each round of the last minute that marked any.
+    """The one row that replicas lock to mark workspaces. `marks` is a list of [time in seconds,
+    workspaces marked], one for each round of the last minute that marked any.
     """
 
     __tablename__ = "reconciler"

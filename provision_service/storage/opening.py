@@ -49,7 +49,7 @@ def open_store(database: Database, keys: AgreedKeys, random_bytes: Callable[[int
 
 
 def start_problems(tx: Connection, agreement: Agreement) -> Iterator[str]:
-    """What keeps a replica with this keys file from starting, key by key."""
+    """What keeps a replica with this keys file from starting, a sentence for each key."""
     yield from agreement.wrong_keys()
     held = agreement.file.key_ids
     for key_id in sorted(_used_key_ids(tx) - held):

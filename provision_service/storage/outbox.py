@@ -20,7 +20,7 @@ _RETIRE: Final = """
 INSERT INTO provision.outbox (workspace_id, tenant_id, op, payload, next_attempt_time)
 VALUES (%(workspace_id)s, %(tenant_id)s, 'RETIRE', '{}', clock_timestamp() + %(not_before)s)
 """
-# Every create ends with it.
+# Prepared, since every create ends with it.
 _CONFIRM_ADMISSION: Final = Prepared(
     "confirm_admission",
     """
@@ -45,7 +45,7 @@ class Op(StrEnum):
 class Message:
     """One message; `first_token_sha256` is of an ADMIT with a token that the caller made.
 
-    `admission` says of any message whose workspace it is about.
+    `admission` says which workspace a message is about, also for a RETIRE.
     """
 
     seq: int
@@ -67,7 +67,9 @@ def admission_payload(admission: Admission, first_token_sha256: str | None) -> d
 
 
 def admit_again(tx: Connection, admission: Admission) -> None:
-    """Tell the registry anew what is known of a workspace; a message that waits says it, too."""
+    """Queue an admission that tells the registry anew what is known of a workspace. One that waits
+    already is completed, and made due.
+    """
     known = {
         "remembered_incarnation": admission.remembered_incarnation,
         "suspended": admission.suspended,
@@ -84,7 +86,7 @@ def admit_again(tx: Connection, admission: Admission) -> None:
 
 
 def add_retire(tx: Connection, *, workspace_id: str, tenant_id: str, not_before: timedelta) -> None:
-    """Leave a retirement."""
+    """Queue a retirement, due when `not_before` has passed."""
     message = {"workspace_id": workspace_id, "tenant_id": tenant_id, "not_before": not_before}
     tx.exec_driver_sql(_RETIRE, message)
 

@@ -96,8 +96,9 @@ def page(
 def set_usage_token(
     tx: Connection, *, name: str, fingerprint: bytes | None, tenant_id: str | None
 ) -> tuple[list[bytes], bool]:
-    """Let a name stand for this usage token and no earlier one; None forgets it. What it stood for
-    and does not any more, and whether it is new that it stands for this one.
+    """Register a usage token under a name in place of any other; `fingerprint` None only forgets.
+
+    Returns the fingerprints that were forgotten, and whether this one is new under the name.
     """
     earlier = _P.fingerprint != fingerprint if fingerprint is not None else true()
     ended = delete(PlatformCredentialRow).where(_P.name == name, earlier).returning(_P.fingerprint)

@@ -25,7 +25,7 @@ from provision_service.storage.models import ProvisionRow, TenantRow, WorkspaceR
 _P = ProvisionRow
 _S = ProvisionState
 OPEN: Final = (_S.CLAIMED.value, _S.ENV_DELIVERED.value)
-# What a newer launch puts an end to.
+# States that a newer launch puts an end to.
 UNFINISHED: Final = (
     *OPEN,
     _S.LAUNCHED.value,
@@ -33,7 +33,7 @@ UNFINISHED: Final = (
     _S.PROVEN.value,
     _S.LAPSED.value,
 )
-# What the registry may still have news of, as an index of the table has them.
+# States of which the registry may still have news; an index of the table has the same.
 ON_THEIR_WAY: Final = (_S.ENV_DELIVERED, _S.LAUNCHED, _S.REGISTERED)
 
 
@@ -83,7 +83,7 @@ def find(tx: Connection, provision_id: str) -> tuple[Provision, datetime] | None
 
 
 def newest(tx: Connection, workspace_id: str) -> Provision | None:
-    """The launch of a workspace that got furthest last: the one of its newest incarnation."""
+    """The launch of a workspace's newest incarnation; None before any."""
     row = tx.execute(_NEWEST, {"workspace_id": workspace_id}).one_or_none()
     return None if row is None else provision_of(row)
 
@@ -140,7 +140,7 @@ def complete(
     error: ProvisionError | None,
     rerun_required: bool,
 ) -> None:
-    """What the launcher says became of it."""
+    """Store what the launcher says became of a launch."""
     set_state(
         tx,
         provision_id,
@@ -165,14 +165,14 @@ def watched_workspaces(tx: Connection, limit: int) -> list[str]:
 
 
 def newest_workspaces(tx: Connection, limit: int) -> list[str]:
-    """Those launched last, each once."""
+    """The workspaces of the newest `limit` launches, each once."""
     newest = select(_P.workspace_id).order_by(_P.create_time.desc(), _P.provision_id.desc())
     return list(dict.fromkeys(tx.scalars(newest.limit(limit))))
 
 
 def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
-    """These were looked at just now. What a launch or another replica holds is left to it: many
-    rows in no order would wait for each other.
+    """Note that these were looked at just now. Rows that a launch or another replica has locked are
+    skipped: many rows, updated in no fixed order, could deadlock.
     """
     free = (
         select(_P.provision_id)
@@ -187,7 +187,7 @@ def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
 
 
 def provision_of(row: Row[Any], current_input_revision: int | None = None) -> Provision:
-    """The launch in a row, which knows the current inputs unless they are given."""
+    """The launch in a row, which has a column of the current inputs unless they are given."""
     if current_input_revision is None:
         current_input_revision = row.current_input_revision
     changed = row.complete_time is None and current_input_revision != row.input_revision

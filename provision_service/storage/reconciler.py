@@ -1,4 +1,6 @@
-"""The reconciler's row: one replica at a time, and one budget for any minute of all of them."""
+"""The reconciler's row: it lets one replica work at a time, and keeps the budget of marks in any
+minute that they share.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ class Recent:
 def take(tx: Connection) -> Recent | None:
     """What the last minute used up; None when another replica is at it.
 
-    The minute slides: two rounds on either side of a full minute share no allowance.
+    The minute slides, so that two rounds around a full minute do not have a budget each.
     """
     tx.execute(insert(ReconcilerRow).values(one_row=True).on_conflict_do_nothing())
     clock = func.extract("epoch", func.clock_timestamp()).label("now")

@@ -26,9 +26,10 @@ _F = FingerprintKeyRow
 
 
 def rekey_secrets(tx: Transaction, keyring: Keyring, limit: int) -> Counter[str]:
-    """Re-encrypt secrets that are under another key; what does not open is marked and left.
+    """Re-encrypt up to `limit` secrets that are under another key; what does not open is marked and
+    left.
 
-    How many, by their old key; so do the others.
+    Returns how many were looked at, by their old key. The other functions count what they moved.
     """
     query = (
         select(
@@ -118,7 +119,7 @@ def rekey_fingerprint_key(tx: Transaction, keyring: Keyring) -> Counter[str]:
 
 
 def remaining(tx: Connection, keyring: Keyring) -> tuple[int, int]:
-    """Rows that are still under another key, and the secrets of them that no key of the
+    """How many rows are still under another key, and how many secrets among them no key of the
     keyring opens: damaged ones, and those whose key has left the file.
     """
     current = keyring.current

@@ -41,7 +41,7 @@ _TENANTS_OWN = _OF_TENANT.where(_S.workspace_id.is_(None))
 _MERGED = _OF_TENANT.where(
     or_(_S.workspace_id.is_(None), _S.workspace_id == bindparam("workspace_id"))
 )
-# Each branch has an index of its own; one condition for both would have none.
+# Two branches, since each can use an index; one condition for both could use none.
 _SEEN_BY_MANY: Final = """
 SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprint,
     provider, EXISTS (
@@ -86,7 +86,7 @@ def read_merged(tx: Transaction, *, tenant_id: str, workspace_id: str | None) ->
 
 
 def read_merged_of_many(tx: Transaction, workspaces: Mapping[str, str]) -> dict[str, MergedSecrets]:
-    """What each of these workspaces sees, decrypted, by its id; given with their tenants' ids."""
+    """What each workspace sees, decrypted, by its id. `workspaces` maps ids to their tenants'."""
     tenants = sorted(set(workspaces.values()))
     asked = {"tenants": tenants, "workspaces": list(workspaces)}
     keyring = tx.vault.keyring
@@ -112,7 +112,7 @@ def put(
     updated_by: str,
     provider: str = "",
 ) -> SecretEntry:
-    """Store a value, replacing the one at that place and what was said of it."""
+    """Store a value, replacing the one at that place and whose it was said to be."""
     written = insert(SecretRow).values(
         columns(tx, place, value, provider) | {"updated_by": updated_by}
     )
@@ -273,7 +273,7 @@ def _opened(tx: Transaction, keyring: Keyring, tenant_id: str, row: Any) -> Stor
 def columns(
     tx: Transaction, place: SecretPlace, value: Secret, provider: str | None
 ) -> dict[str, Any]:
-    """What is stored of a value, but for who wrote it."""
+    """The columns of a value, encrypted for its place; all but `updated_by`."""
     text = value.reveal()
     encoded = text.encode("utf-8")
     sealed = tx.vault.seal(secret_place(place.tenant_id, place.workspace_id, place.key), encoded)

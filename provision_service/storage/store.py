@@ -19,7 +19,7 @@ LIMITS: Final = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=3
 
 
 class Transaction(Connection):
-    """A transaction with the keys of what lies in the database."""
+    """A transaction that can seal, open and fingerprint what lies in the database."""
 
     def __init__(self, engine: Engine, *, vault: Vault, fingerprints: Fingerprints) -> None:
         super().__init__(engine)
@@ -31,8 +31,8 @@ class Transaction(Connection):
     ) -> Secret | None:
         """The value that was written last at this place, or None.
 
-        The fingerprint is the row's own, of the value that its writer meant: an older ciphertext of
-        the same row, put back into it, is no value.
+        `fingerprint` is the row's: that of the value that was written last. An older ciphertext,
+        put back into its row, opens, but does not fit it.
         """
         value = self.vault.open_text(place, sealed, keyring=keyring)
         if value is None or not compare_digest(self.fingerprints.of(value), fingerprint):
@@ -53,7 +53,7 @@ class Store(AnyStore[Transaction]):
 
 
 def database(url: Secret, *, pool_size: int, pooled: bool = False) -> Database:
-    """Connects when first used. ValueError when the URL is malformed."""
+    """The service's database; it connects when first used. ValueError when the URL is malformed."""
     return Database(
         url, name="provision-service", pool_size=pool_size, pooled=pooled, limits=LIMITS
     )

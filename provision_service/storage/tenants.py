@@ -38,7 +38,7 @@ def ensure(tx: Connection, tenant_id: str) -> None:
 
 
 def find(tx: Connection, tenant_id: str, *, lock_it: bool = False) -> TenantFacts | None:
-    """The tenant's facts; with `lock_it` nobody else changes them until the end."""
+    """The tenant's facts; with `lock_it` nobody else changes them until the transaction ends."""
     row = tx.execute(_LOCK if lock_it else _FIND, {"tenant_id": tenant_id}).one_or_none()
     return None if row is None else tenant_facts(row, row.input_revision)
 
@@ -50,7 +50,7 @@ def find_many(tx: Connection, tenant_ids: Collection[str]) -> dict[str, TenantFa
 
 
 def count_input(tx: Connection, tenant_id: str) -> None:
-    """A write of a global secret; also the lock that such writes take first."""
+    """Count a write of a global secret. This is also the lock that such writes take first."""
     tx.execute(
         insert(TenantRow)
         .values(tenant_id=tenant_id, input_revision=1)

@@ -1,4 +1,4 @@
-"""Between rows of workspaces and what the rest of the service knows of them."""
+"""Translates between rows of workspaces and what the rest of the service knows of them."""
 
 from __future__ import annotations
 

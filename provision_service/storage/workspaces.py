@@ -75,7 +75,7 @@ def find_many(tx: Connection, workspace_ids: list[str]) -> dict[str, Workspace]:
 
 
 def in_order(tx: Connection, *, after: str | None, limit: int) -> list[Workspace]:
-    """The workspaces behind this id (None: the first ones), removed ones too, in order of ids."""
+    """The workspaces after this id (None: the first ones), removed ones too, in order of ids."""
     query = _query().order_by(_W.workspace_id).limit(limit)
     if after is not None:
         query = query.where(_W.workspace_id > after)
@@ -89,7 +89,7 @@ def lock(tx: Connection, workspace_id: str) -> Held | None:
 
 
 def lock_free(tx: Connection, workspace_ids: Sequence[str]) -> dict[str, Held]:
-    """The same for those of these that nobody else holds, by id."""
+    """Lock those of these workspaces that nobody else holds, and wait for none; by id."""
     rows = tx.execute(_LOCK_FREE, {"workspace_ids": list(workspace_ids)})
     return {row.workspace_id: held_of(row) for row in rows}
 
@@ -126,7 +126,8 @@ def page(
 def living(
     tx: Connection, *, after: str, limit: int, unsaid: Sequence[str] | None = None
 ) -> list[Held]:
-    """Workspaces that were not removed, in the order of their ids, after one (empty: all).
+    """Workspaces that were not removed, in the order of their ids, after one (empty: from the
+    first).
 
     With `unsaid`, only those with an own secret of one of these names of which nobody said whose
     credential it is.
@@ -155,7 +156,7 @@ def _begins_with(prefix: str) -> ColumnElement[bool]:
 
 
 def change_spec(tx: Connection, workspace_id: str, values: Mapping[str, Any]) -> None:
-    """A write of the spec: new etag, new input revision."""
+    """Write columns of the spec: a new etag, a new input revision."""
     tx.execute(
         update(WorkspaceRow)
         .where(_W.workspace_id == workspace_id)
@@ -169,7 +170,7 @@ def change_spec(tx: Connection, workspace_id: str, values: Mapping[str, Any]) ->
 
 
 def count_input(tx: Connection, workspace_id: str) -> None:
-    """A write of something that a launch depends on, outside the spec."""
+    """Count a write of something outside the spec that a launch depends on."""
     tx.execute(
         update(WorkspaceRow)
         .where(_W.workspace_id == workspace_id)
@@ -178,7 +179,7 @@ def count_input(tx: Connection, workspace_id: str) -> None:
 
 
 def change(tx: Connection, workspace_id: str, **values: Any) -> None:
-    """A change of how it is doing."""
+    """Write columns that say how the workspace is doing; etag and input revision stay."""
     tx.execute(
         update(WorkspaceRow)
         .where(_W.workspace_id == workspace_id)

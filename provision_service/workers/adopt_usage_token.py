@@ -19,9 +19,9 @@ class AdoptUsageToken:
 
 
 def run(store: Store, command: AdoptUsageToken) -> None:
-    """Register it, whatever was registered for an earlier configuration.
+    """Register it, in place of the one of an earlier configuration.
 
-    Which tenant it serves is kept while it stays the same token.
+    While it stays the same token, so does the tenant that it serves.
     """
     token = command.usage_token
     given = token is not None and not token.is_blank()

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 OUTBOX_SECONDS: Final = 1.0
 OBSERVE_SECONDS: Final = 2.0
-# Of the time, while it walks through a registry of many pages.
+# The share of its time that it works, while it walks through a registry of many pages.
 OBSERVE_SHARE: Final = 0.1
 # A round walks the registry's table once, in the database: 0.1 to 0.2 s for 100,000
 # workspaces. Often enough that a need is marked within a minute.
@@ -56,7 +56,7 @@ REKEY_SECONDS: Final = 5.0
 LAPSE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 600.0
 FILES_SECONDS: Final = 1.0
-# A good part of the lease, so that a slow database ends none.
+# Often within a lease (20 s), so that a slow database lets none run out.
 KEYS_SECONDS: Final = 2.0
 TRIAL_SECONDS: Final = 1.0
 DEPTH_SECONDS: Final = 5.0
@@ -241,7 +241,7 @@ class Background:
         return False
 
     async def adopt_usage_token(self) -> bool:
-        """The deployment's own, when its file holds another one than the last time."""
+        """Adopt the deployment's usage token when its file holds another one than the last time."""
         token = as_it_is(self._usage_token)
         if token != self._adopted:
             command = AdoptUsageToken(usage_token=token)

@@ -97,7 +97,7 @@ class DeploymentFiles:
     def look_again(self, used: UsedModels = tuple) -> None:
         """Take over changed files, or keep what is in force and say why.
 
-        What `used` raises is raised, nothing has changed then, and the next look tries again.
+        An error of `used` is passed on; nothing has changed then, and the next look tries again.
         """
         seen = self._signatures()
         if seen == self._seen:

@@ -18,10 +18,11 @@ class Lapse:
 
 
 def run(store: Store, command: Lapse) -> tuple[str, ...]:
-    """End them, and answer their ids; marking their workspaces is the reconciler's, under its cap.
+    """End them and return their ids. Marking their workspaces is left to the reconciler and its
+    cap.
 
-    A workspace whose environment was handed out and whose box never came is FAILED now;
-    one whose old box still runs stays as it is.
+    A workspace that still waits for the box of an earlier launch becomes FAILED; one whose old box
+    runs stays as it is.
     """
     with store.transaction() as tx:
         ended = lapsed.lapse(tx, command.limit)

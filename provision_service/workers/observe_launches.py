@@ -37,8 +37,8 @@ class ObserveLaunches:
 class ObserveLaunchesResult:
     """Pass `revision` and `next_page_token` to the next step; without a token all was seen.
 
-    `reminded`: of so many workspaces the registry counts fewer launches than are stored here; it
-    is told through the outbox.
+    `reminded` is the number of workspaces of which the registry counts fewer launches than are
+    stored here; it is told through the outbox.
     """
 
     changed: int
@@ -69,7 +69,7 @@ def run(
             provisions.mark_observed(tx, watched)
     reminded = _remind(store, registry, deployment, behind)
     if reminded and command.revision:
-        # What changed in a database that was set back is not told of: look at everything.
+        # A registry that was set back cannot say what changed since: look at everything.
         return ObserveLaunchesResult(changed, 0, "", reminded)
     return ObserveLaunchesResult(
         changed,
@@ -82,8 +82,8 @@ def run(
 def _remind(
     store: Store, registry: Registry, deployment: Deployment, behind: Mapping[str, int]
 ) -> int:
-    """Ask once more, and tell it where it still counts fewer than were stored before: a launch is
-    stored after the registry has counted it.
+    """Ask the registry once more, and remind it where it still counts fewer launches than were
+    stored before: a launch is stored only after the registry has counted it.
     """
     ids, reminded = list(behind), 0
     for start in range(0, len(ids), _AT_ONCE):
@@ -108,9 +108,11 @@ def _ask(
 def _news(
     tx: Connection, seen: Iterable[Registration], watched: list[str]
 ) -> tuple[list[Registration], dict[str, int]]:
-    """What has to be applied, and the number of launches stored of whom the registry counts fewer.
+    """The registrations to apply, and by workspace the number of launches where the registry counts
+    fewer than are stored.
 
-    Most of what is seen is known, and a lock for each would cost more than all the rest.
+    Judged without locks: most of what is seen is known, and a lock for each would cost more than
+    all the rest.
     """
     by_id = {each.workspace_id: each for each in seen}
     stored = workspaces.find_many(tx, list(by_id))

@@ -30,7 +30,7 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """`marked_for`: why, of each workspace that was marked.
+    """`marked_for` has the reason for each workspace that was marked.
     `paused` says in a sentence that the cap was met; empty when it was not.
     """
 
@@ -134,8 +134,8 @@ def _reason(
         return None
     if seen.relaunch is None:
         return None
-    # A launch was stored since the registry was asked; a restored registry counts fewer for good.
-    # More of them there is a launch whose environment nobody ever got.
+    # Where the registry counts fewer launches, one was stored since it was asked; only a restored
+    # one counts fewer for good. Where it counts more, the environment of one was never handed out.
     if seen.incarnation < workspace.incarnation and seen.relaunch is not RelaunchReason.RESTORED:
         return None
     return _REASON[seen.relaunch]

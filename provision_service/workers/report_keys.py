@@ -18,14 +18,14 @@ def run(store: Store, keys: AgreedKeys) -> Agreement:
 
 
 def leave(store: Store, keys: AgreedKeys) -> None:
-    """The last word of a replica that stops."""
+    """Take back the report of a replica that stops."""
     if keys.replica is not None:
         with store.transaction() as tx:
             key_holders.leave(tx, keys.replica)
 
 
 def unsettled(agreement: Agreement) -> Iterator[str]:
-    """What keeps the current key of the file from being the one that everything is under."""
+    """Sentences on what keeps everything from being encrypted under the file's current key."""
     yield from agreement.wrong_keys()
     for name in agreement.lacking:
         yield (
