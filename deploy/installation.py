@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# The image insists on a password for the superuser; once it is gone, only the socket lets it in.
+# The image insists on a password for the superuser. Without it only the local socket lets it in.
 NO_PASSWORD = "ALTER ROLE postgres PASSWORD NULL;\n"
 ENVIRONMENT = """# Read by `docker compose -f deploy/compose.yaml`; yours to edit.
 # Where a box finds the registry. As it stands: boxes that are processes of this machine. For others

@@ -43,12 +43,12 @@ INCIDENTS = (
     travelling_key.play,
     strangers_door.play,
 )
-# What the caller's shell says about these must not change the story.
+# Settings of the caller's shell that begin so are ignored: they would change the story.
 OUR_SETTINGS = ("REGISTRY_", "PROVISION_", "PLATFORM_", "WORKSPACE_")
 
 
 def main() -> int:
-    """0 when every incident ended as the rules promise."""
+    """Play all incidents; 0 when every one ended as the rules promise."""
     stop_on_signals()
     started = time.monotonic()
     tell = Narrative()

@@ -39,7 +39,7 @@ def ask(question: str) -> str:
 
 
 def credential() -> dict[str, str]:
-    """The first that is there, a subscription before a key: runtimes are greedy."""
+    """The first credential there is, a subscription before a key: real runtimes choose so, too."""
     for name in ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"):
         if os.environ.get(name):
             return {"Authorization": f"Bearer {os.environ[name]}"}

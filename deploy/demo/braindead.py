@@ -42,7 +42,7 @@ def play(stage: Stage, tell: Narrative) -> None:
 def two_launches_become_one(stage: Stage, tell: Narrative) -> None:
     workspace = new_workspace(stage)
     tell.asked("a watchdog and an operator call ProvisionWorkspace for one workspace at once")
-    # Not AUTO_RESTART: nothing needs that launch, and whoever is first would be told so.
+    # Not AUTO_RESTART: the first caller would be told that no launch is needed.
     with ThreadPoolExecutor(2) as pool:
         answers = list(
             pool.map(lambda reason: launch(stage, workspace, reason).message, ("RESTART",) * 2)

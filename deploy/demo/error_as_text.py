@@ -89,7 +89,7 @@ def reply_of_box(env: Mapping[str, str]) -> str:
 
 
 def is_the_answer(text: str) -> bool:
-    """The check: the one right answer, and no error in its clothes."""
+    """Whether the reply is the one right answer, and not an error in the shape of a reply."""
     _, answer = question()
     return text.strip() == answer and not any(word in text.lower() for word in ERRORS_AS_TEXT)
 

@@ -48,7 +48,7 @@ def create(
 
 
 def metered_tenant(stage: Stage) -> tuple[str, str]:
-    """A tenant for whose models the platform can pay, and its usage token."""
+    """Make a tenant for whose models the platform can pay: its id and its usage token."""
     tenant, usage_token = f"metered-{fresh_id()[:8]}", f"demo-usage-{fresh_id()}"
     stage.as_admin(
         stage.billing.SetTenantBilling,
@@ -73,7 +73,7 @@ def launch(
 
 
 def started(stage: Stage, provision: str) -> None:
-    """Tell that the box of this launch was started, which frees the claim."""
+    """Report that the box of this launch was started, which frees the claim."""
     stage.as_admin(
         stage.workspaces.CompleteProvision,
         workspace_service_pb2.CompleteProvisionRequest(
@@ -95,7 +95,7 @@ def register(
 
 
 def admitted(stage: Stage) -> str:
-    """A workspace that the registry alone knows."""
+    """Admit a workspace at the registry alone: its id."""
     workspace = fresh_id()
     stage.as_admin(
         stage.registered.AdmitWorkspace,
@@ -109,7 +109,7 @@ def admitted(stage: Stage) -> str:
 def begun(
     stage: Stage, workspace: str, *, ticket_seconds: int = 600
 ) -> workspace_registry_service_pb2.BeginIncarnationResponse:
-    """What a launch is to the registry."""
+    """Begin an incarnation, which is all that the registry sees of a launch."""
     return stage.as_admin(
         stage.registered.BeginIncarnation,
         workspace_registry_service_pb2.BeginIncarnationRequest(
@@ -123,7 +123,7 @@ def begun(
 def until_let_in(
     stage: Stage, workspace: str, *, bearer: str
 ) -> Answer[registration_service_pb2.RegisterResponse]:
-    """Register as a box does: a refusal that says RETRY is followed."""
+    """Register as a box does: again for as long as the refusal says RETRY."""
     for _ in range(MOST_TRIES):
         answer = register(stage, workspace, bearer=bearer)
         if answer.ok or answer.recovery != "RETRY":
@@ -135,7 +135,7 @@ def until_let_in(
 def revoked(
     stage: Stage, workspace: str, reason: str
 ) -> Answer[token_service_pb2.RevokeWorkspaceTokensResponse]:
-    """All the tokens of a workspace."""
+    """Revoke all tokens of a workspace."""
     return stage.as_admin(
         stage.tokens.RevokeWorkspaceTokens,
         token_service_pb2.RevokeWorkspaceTokensRequest(

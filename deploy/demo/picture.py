@@ -18,7 +18,7 @@ from deploy.demo.narrative import WIDTH
 
 PICTURE: Final = Path(__file__).with_name("demo.svg")
 _CHAPTER: Final = re.compile(r"^── Incident 1: .*?(?=^── Incident 2: )", re.DOTALL | re.MULTILINE)
-# Fonts of somebody else's server: whoever looks at the page need not be told to it.
+# Fonts on a foreign server, which would hear of everybody who looks at the picture.
 _FONTS: Final = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 _STYLES: Final = {"─": "bold", "→": "cyan", "←": "yellow", "r": "dim", "✓": "bold green"}
 
@@ -33,7 +33,7 @@ def drawn(output: str) -> str:
     console.print(Text("$ ./deploy/run demo", style="bold"))
     for line in found[0].rstrip().splitlines():
         text = line.strip()
-        # What was broken over two lines has the colour of its first one.
+        # The second line of a wrapped text has the style of the first.
         if text and (text[0] in "─→←✓" or text.startswith("rule:")):
             style = _STYLES[text[0]]
         console.print(Text(line, style=style), soft_wrap=True)

@@ -24,7 +24,7 @@ class Received:
 
 @dataclass
 class RecordingHost:
-    """`statuses` answers a GET by its path; a POST asks a model for a sum, and gets it."""
+    """`statuses` are the codes that answer a GET, by path; a POST that asks for a sum gets it."""
 
     port: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class RecordingHost:
 
 
 def question() -> tuple[str, str]:
-    """What a model is asked, and the one answer that counts."""
+    """What a model is asked, and the one right answer."""
     return "What is 20431 plus 5501? Answer with the number alone.", "25932"
 
 

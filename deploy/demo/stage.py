@@ -1,4 +1,4 @@
-"""What an incident is played with: both services, a hand on the registry, and the outside."""
+"""What the incidents are played with: clients of both services, their processes, the hosts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Answer(Generic[Message]):
 
     @property
     def message(self) -> Message:
-        """The message; a refusal where the story needs one breaks the story."""
+        """The message. BrokenPromise when the call was refused."""
         if self.received is None:
             raise BrokenPromise(f"expected an answer, was refused: {self}")
         return self.received
@@ -75,7 +75,7 @@ class Answer(Generic[Message]):
 
 @dataclass(kw_only=True)
 class Stage:
-    """Both services with an admin's credential, and the registry's process."""
+    """Clients of both services with an admin's credential, both processes, and the outside."""
 
     registry_channel: grpc.Channel
     provision_channel: grpc.Channel
@@ -120,7 +120,7 @@ class Stage:
 
 
 def pause() -> None:
-    """What a box waits between two tries."""
+    """Wait as a box does between two tries."""
     time.sleep(0.25)
 
 

@@ -104,7 +104,7 @@ def a_key_of_its_own(stage: Stage, tell: Narrative) -> None:
 
 
 def at_the_proxy(stage: Stage, key: str) -> str:
-    """What the registry tells a proxy: the workspace, or that the key is refused."""
+    """What the registry tells the proxy of a key: its workspace, or that it is refused."""
     answer = stage.as_admin(
         stage.tokens.ValidateToken,
         token_service_pb2.ValidateTokenRequest(

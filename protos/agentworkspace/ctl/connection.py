@@ -95,7 +95,7 @@ class Session:
     def tls_for(self, address: str) -> ClientTls | None:
         """How to speak TLS to this address; None for plaintext.
 
-        Plaintext is for when it was asked for, and for loopback unless certificates were named.
+        Plaintext is used on request, and on loopback unless certificates were named.
         """
         if self.context.plaintext:
             return None

@@ -137,7 +137,7 @@ def _launch_ends(args: argparse.Namespace, session: Session) -> str | None:
 
 
 def _is_on_its_way(session: Session, workspace: workspace_pb2.Workspace) -> bool:
-    """Whether a launch of it is claimed whose lease has not run out."""
+    """Whether it has a claimed launch whose lease has not run out."""
     if workspace.status != workspace_pb2.WORKSPACE_STATUS_PROVISIONING:
         return False
     request = messages.ListProvisionsRequest(workspace_id=workspace.id, page_size=1)
