@@ -117,7 +117,7 @@ class Lookups:
         self._waiting.append(lookup)
         if not self._scheduled:
             self._scheduled = True
-            # Sent after this turn of the loop, so that whatever else is asked in it shares the call.
+            # Sent after this turn of the loop, so that what else is asked in it shares the call.
             asyncio.get_running_loop().call_soon(self._send)
         return lookup
 
