@@ -27,7 +27,8 @@ class Settings(ServiceSettings):
     database_listen_url: Secret | None = secret_setting(
         "REGISTRY_DATABASE_LISTEN_URL",
         values.database_url,
-        "direct URL for LISTEN; default the database URL, or polling only when that is pooled",
+        "the database's URL past any pooler, for LISTEN; default: the database URL, unless that is"
+        " pooled: then revocations are polled only",
     )
     bootstrap_policy: BootstrapPolicy = setting(
         "REGISTRY_BOOTSTRAP_POLICY",

@@ -42,7 +42,7 @@ class RegistryMetrics:
         )
         self._lines = Gauge(
             "registry_direct_connections",
-            "Connections of their own for quick checks: open now, and wanted.",
+            "Direct database connections for quick checks: open now, and wanted.",
             ("state",),
             registry=registry,
         )

@@ -289,11 +289,12 @@ def _with_hash(tokens: Sequence[Token], token_sha256: bytes | None) -> Token | N
 
 
 _AFTER_A_THEFT: Final = (
-    "a token of this launch was compromised, so that nothing of it opens any more; launch once more"
+    "a token of this launch was compromised, so that none of its tokens is accepted any more; "
+    "launch once more"
 )
 _API_PAST_A_BOX: Final = (
-    "an instance token of this workspace is live, and an api token does not pass it; use that "
-    "token, or have an admin revoke it as OPERATOR and register again"
+    "an instance token of this workspace is live, and an api token lets no box in past it; use the "
+    "live token, or have an admin revoke it as OPERATOR and register again"
 )
 _API_AFTER_A_LAUNCH: Final = (
     "the workspace was launched with a ticket, and from then on an api token registers nobody; "

@@ -34,7 +34,7 @@ LONGEST_OVERLAP: Final = timedelta(days=7)
 _OF_ONE: Final = {
     RevokeReason.OPERATOR: "its holder may come back",
     RevokeReason.COMPROMISED: (
-        "somebody else may hold it: nothing that its holder could have made opens any more"
+        "somebody else may hold it: everything that its holder could have made with it ends, too"
     ),
 }
 _OF_A_WORKSPACE: Final = _OF_ONE | {
@@ -117,7 +117,7 @@ def revoke_workspace_tokens(
     fields = Fields()
     reason = _revoke_reason(fields, request.reason, _OF_A_WORKSPACE)
     if reason is RevokeReason.SUSPENDED and request.kinds:
-        fields.refuse("kinds", "must be empty with SUSPENDED, which is of the workspace as a whole")
+        fields.refuse("kinds", "must be empty with SUSPENDED, which concerns the whole workspace")
     command = RevokeWorkspaceTokens(
         origin=origin_of(call),
         caller=call.require_caller(),
