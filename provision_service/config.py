@@ -91,7 +91,7 @@ class Settings(ServiceSettings):
         "byok",
         values.one_of("byok", "platform_managed"),
         "whether SetGlobalSecret takes vendors' keys (byok) or refuses them (platform_managed)"
-        " for a tenant of which SetTenantBilling said nothing; it decides nobody's payer",
+        " while SetTenantBilling has set nothing for the tenant; it does not decide who pays",
     )
     tickets_from_birth: bool = setting(
         "PROVISION_TICKETS_FROM_BIRTH",
@@ -127,8 +127,8 @@ class Settings(ServiceSettings):
         "PROVISION_UNASSIGNED_SECRETS",
         "anthropic",
         values.one_of("anthropic", "any"),
-        "whose ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN of a workspace is when nobody said so;"
-        " any: whoever's model it runs, until what `migrate` lists has been mended",
+        "which vendor a workspace's ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN counts for when"
+        " nobody said; any: its model's vendor, only until what `migrate` lists has been mended",
     )
     probes: str = setting(
         "PROVISION_PROBES",
@@ -167,7 +167,7 @@ class Settings(ServiceSettings):
         "PLATFORM_LLM_USAGE_URL",
         "",
         values.optional(values.web_url),
-        "where the proxy tells what was used",
+        "where the proxy reports what was used",
     )
     platform_tokens: str = setting(
         "PLATFORM_LLM_TOKENS",

@@ -53,7 +53,7 @@ def observer(metrics: ProvisionMetrics, file: str) -> Observe:
     def observe(*, refused: bool) -> None:
         metrics.file(file, refused=refused)
         if refused:
-            log.error("a changed file is of no use, keeping the last", file=file)
+            log.error("a changed file cannot be used, keeping the last", file=file)
         else:
             log.info("file read again", file=file)
 

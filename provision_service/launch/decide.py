@@ -109,8 +109,7 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
 
 
 def has_single_token(deployment: Deployment, files: Files) -> bool:
-    """Whether there is a usage token of the deployment that only one tenant may use: the first that
-    needs it.
+    """Whether the deployment has a usage token that serves one tenant only, the first to need it.
     """
     platform = files.platform
     shared = platform.per_box or deployment.usage_token_shared

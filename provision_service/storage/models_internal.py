@@ -149,7 +149,7 @@ class AuditEventRow(Base):
 
 
 class AuditSealRow(AuditSealColumns, Base):
-    """The seals over the audit's rows, which prove that nobody changed them."""
+    """Seals over the rows of the audit, by which a later change of a row shows."""
 
 
 class ReconcilerRow(Base):

@@ -187,7 +187,7 @@ def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
 
 
 def provision_of(row: Row[Any], current_input_revision: int | None = None) -> Provision:
-    """The launch in a row, which has a column of the current inputs unless they are given."""
+    """The launch in a row; without `current_input_revision` the row has that as a column."""
     if current_input_revision is None:
         current_input_revision = row.current_input_revision
     changed = row.complete_time is None and current_input_revision != row.input_revision

@@ -89,7 +89,7 @@ def lock(tx: Connection, workspace_id: str) -> Held | None:
 
 
 def lock_free(tx: Connection, workspace_ids: Sequence[str]) -> dict[str, Held]:
-    """Lock those of these workspaces that nobody else holds, and wait for none; by id."""
+    """Lock those of these workspaces that nobody else has locked, waiting for none; by id."""
     rows = tx.execute(_LOCK_FREE, {"workspace_ids": list(workspace_ids)})
     return {row.workspace_id: held_of(row) for row in rows}
 

@@ -19,9 +19,9 @@ class AdoptUsageToken:
 
 
 def run(store: Store, command: AdoptUsageToken) -> None:
-    """Register it, in place of the one of an earlier configuration.
+    """Register it in place of the one of an earlier configuration.
 
-    While it stays the same token, so does the tenant that it serves.
+    While the token stays the same, the tenant that it serves stays the same, too.
     """
     token = command.usage_token
     given = token is not None and not token.is_blank()
