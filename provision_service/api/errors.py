@@ -27,7 +27,7 @@ MEANINGS: Final[Mapping[AnyReason, Meaning]] = {
     **SHARED_MEANINGS,
     # Only the registry can tell that a new launch is needed; the advice here is to register again.
     SharedReason.BEARER_REJECTED: Meaning(Code.UNAUTHENTICATED, Recovery.REGISTER),
-    # A box stops for good; a launcher need not, since an admin may launch the workspace.
+    # STOP is for boxes; for a launcher there is a fix: an admin may launch the workspace.
     SharedReason.WORKSPACE_SUSPENDED: fix(Code.FAILED_PRECONDITION),
     Reason.TENANT_UNKNOWN: fix(Code.NOT_FOUND),
     Reason.ETAG_MISMATCH: fix(Code.ABORTED),

@@ -22,7 +22,7 @@ _PACKAGE: Final = "agentworkspace.provision.v1"
 LAUNCHER: Final = Rule(roles=frozenset({"launcher"}))
 ADMIN: Final = Rule(roles=frozenset({"admin"}))
 ANY_CALLER: Final = Rule(any_caller=True)
-# Secrets for a box: only its own instance token will do, which the command has checked.
+# Secrets for a box: only its own instance token will do; the command asks the registry.
 BOX: Final = Rule(bearer_allowed=True, lane=Lane.AGENT)
 # The catalogue is the same for everybody; a box's token is checked at the registry.
 ANYBODY: Final = Rule(any_caller=True, bearer_allowed=True, lane=Lane.AGENT)

@@ -109,8 +109,7 @@ def warnings_of(decision: Decision) -> tuple[Notice, ...]:
 
 
 def has_single_token(deployment: Deployment, files: Files) -> bool:
-    """Whether the deployment has a usage token that serves one tenant only, the first to need it.
-    """
+    """Whether the deployment has a usage token for one tenant only: the first that needs it."""
     platform = files.platform
     shared = platform.per_box or deployment.usage_token_shared
     return not shared and platform.usage_token is not None and not platform.usage_token.is_blank()
