@@ -53,7 +53,8 @@ from registry_service.workers.feed import RevocationFeed
 from registry_service.workers.listener import Listener
 from registry_service.workers.write_behind import LastHeard, LastUses, RefusedLedger
 
-# Batches and background work have threads of their own, so that neither waits for the other.
+# Batches and background work have threads of their own, so that neither waits for the other. There
+# are more kinds of batches than threads: a batch is short, and each thread keeps a connection.
 HOT_THREADS: Final = 4
 # More than all queues of batches can submit at once, so a batch waits here and is never refused.
 HOT_WAITING: Final = 32
