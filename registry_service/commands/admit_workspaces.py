@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from agentworkspace.core.ids import WorkspaceId
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.store_faults import is_busy
 from registry_service.commands import issuing, registration_view
 from registry_service.commands.admit_workspace import (
     AdmittedWorkspace,
@@ -50,12 +51,14 @@ def run(
     if not drafts:
         return [None] * len(commands)
     try:
-        with store.transaction() as tx:
+        with store.impatient() as tx:
             admitted = admissions.admit(tx, [draft.new for draft in drafts.values()])
             views = registration_view.read_many(tx, list(admitted)) if admitted else {}
-    except IntegrityError:
-        # Another transaction stored the same thing first, so none of these was admitted.
-        return [None] * len(commands)
+    except DBAPIError as error:
+        # Another transaction stores the same thing, so none of these was admitted.
+        if isinstance(error, IntegrityError) or is_busy(error):
+            return [None] * len(commands)
+        raise
     return [
         _answer(drafts[place], admitted[command.workspace_id], views[command.workspace_id])
         if place in drafts and command.workspace_id in admitted

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
 from registry_service.commands import (
@@ -266,6 +267,23 @@ def test_one_of_a_batch_that_cannot_begin_is_begun_alone_and_the_rest_together(
     )
     assert [answer is not None for answer in answers] == [True, False, False, False, True]
     assert begin(world, launch_of(repeated))[0] is not None
+
+
+def test_an_admission_that_another_transaction_makes_keeps_nobody_waiting_for_long(
+    world: World,
+) -> None:
+    known, other = admission(), admission()
+    with world.store.transaction() as tx:
+        tx.execute(
+            text(
+                "INSERT INTO registry.workspaces (workspace_id, tenant_id, create_time)"
+                " VALUES (:id, 'elsewhere', now())"
+            ),
+            {"id": known.workspace_id},
+        )
+        # It comes back while the other transaction goes on, and nothing of it is stored.
+        assert admit(world, known, other) == [None, None]
+    assert [answer is not None for answer in admit(world, known, other)] == [False, True]
 
 
 def test_a_workspace_that_another_transaction_holds_keeps_nobody_waiting(world: World) -> None:
