@@ -97,7 +97,7 @@ class Lookups:
                 lookup.token_revoked_at = revision
 
     def workspace_revoked(self, workspace_id: str, revision: int) -> None:
-        """The same for a workspace, noted at every look-up: only answers tell the workspace."""
+        """The same for a workspace; noted at every look-up, as only answers tell the workspace."""
         self._open.clear()
         for lookup in self._unanswered:
             lookup.workspaces_revoked_at[workspace_id] = revision
