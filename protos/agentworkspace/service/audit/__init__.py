@@ -1,1 +1,5 @@
-"""The audit of both services: rows in the transaction of the change, and seals that prove them."""
+"""The audit: a row for each change, written in its transaction, and seals that prove the rows.
+
+Seals form a chain of digests. Each covers the rows that follow those of the seal before it; its
+text in the log, a checkpoint, later shows whether the database still holds the same.
+"""

@@ -1,7 +1,7 @@
 """`audit verify`, `audit prune` and `audit begin` of a service's command line.
 
-`verify` ends with 0 when everything holds and with 3 when something was changed; all of them with 1
-when the database refused, and with 2 for wrong usage or configuration.
+The exit status is 0 when all went well and 3 when `verify` found a change; it is 1 when the
+database or its role did not allow the command, and 2 for wrong usage or configuration.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANGED: Final = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `audit` can do, and what it takes."""
+    """Add the subcommands of `audit` and their arguments."""
     doing = parser.add_subparsers(dest="doing", required=True, metavar="{verify,prune,begin}")
     text = "name the first row that was edited, removed or inserted; 0: none was, 3: one was"
     verify = doing.add_parser("verify", help=text, description=text)
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCommand:
-    """One call of it. `name` is the program's."""
+    """One run of an `audit` command. `name` is the program's."""
 
     name: str
     log: AuditLog
@@ -142,7 +142,7 @@ class AuditCommand:
 
 
 def _checkpoints(chosen: argparse.Namespace, schema: str) -> Sequence[Checkpoint] | None:
-    """Those of this service. None: something was given, and none is in it."""
+    """This service's checkpoints in what was given; None when something was given without any."""
     found = [
         each for line in _lines(chosen) for each in checkpoints_in(line) if each.schema == schema
     ]
@@ -163,7 +163,7 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
 def _sentences(
     found: Verified, keys: AuditKeys, told: Sequence[Checkpoint], schema: str
 ) -> list[str]:
-    """What was proven, and what was not looked at."""
+    """Sentences on what was proven, and on what could not be checked."""
     newest = found.newest
     if newest is None:
         return ["the audit is empty"]

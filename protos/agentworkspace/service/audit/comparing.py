@@ -1,4 +1,4 @@
-"""The rows that lie where a seal's rows were, held against what the seal says of them."""
+"""Compares the rows of the audit, as they are now, with what their seal says of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from uuid import UUID
 
 from agentworkspace.service.audit.seals import ENTRY_BYTES, ID_BYTES, Seal
 
-# By so much two readings of the database's clock may differ without a reason.
+# How far two readings of the database's clock may be apart without meaning anything.
 CLOCK: Final = timedelta(seconds=1)
 
 
 class Changed(Exception):
-    """The audit is not what was sealed. The text names the first row, or the seal, and how."""
+    """The audit is not what was sealed. The text names the first row or seal that was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row as it is now; `xact` as it was numbered when the row was sealed."""
+    """A row as it is now; `xact` is its transaction's number at the time when it was sealed."""
 
     event_id: str
     xact: int
@@ -38,14 +38,17 @@ class Found:
 
 @dataclass(slots=True)
 class Clock:
-    """What was over when: the first transaction that a seal did not know yet, and its time."""
+    """The time of each seal, by its `horizon`: the first transaction that had not begun then.
+
+    So a row whose transaction is at or after a horizon cannot be older than that seal.
+    """
 
     _horizons: list[int] = field(default_factory=list)
     _times: list[datetime] = field(default_factory=list)
 
     def note(self, seal: Seal) -> None:
         if seal.shift:
-            # Another server: neither its transactions nor its clock go on from there.
+            # The chain goes on at another server, whose transactions and clock are its own.
             self._horizons.clear()
             self._times.clear()
         if not self._horizons or seal.horizon > self._horizons[-1]:
@@ -53,8 +56,11 @@ class Clock:
             self._times.append(seal.time)
 
     def check(self, row: Found, sealed: datetime | None) -> None:
-        """A row is no older than what was over before its transaction began, and no younger than
-        its seal. A clock that was set back shows in the seals, and explains an older time.
+        """Raise Changed when the row's time does not fit its transaction and its seal.
+
+        It must not be before the last seal that its transaction is younger than, nor after its own
+        seal (at `sealed`, None without one). If the clock was set back, its own seal is the earlier
+        of the two, and the row may be as old as that.
         """
         place = bisect_right(self._horizons, row.xact) - 1
         if place >= 0:
@@ -67,7 +73,10 @@ class Clock:
 
 
 def compare(seal: Seal, rows: Sequence[Found]) -> None:
-    """Raises Changed for the first of them that was edited, removed or inserted."""
+    """Raise Changed for the first row that was edited, removed or inserted.
+
+    `rows` are those in the seal's range, in order.
+    """
     first = seal.rows - seal.count + 1
     entries = dict(_entries(seal))
     numbers = {event_id: number for number, event_id in enumerate(entries, first)}
@@ -87,15 +96,13 @@ def compare(seal: Seal, rows: Sequence[Found]) -> None:
         if row.digest != digest:
             raise edited(row)
         if comes is not None and comes is not row:
-            raise edited(comes)  # it came before its turn
+            raise edited(comes)  # it is not in its sealed place
     for comes in left:
         raise comes.inserted(f"behind row {seal.rows}")
 
 
 def compare_left(seal: Seal, rows: Sequence[Found]) -> None:
-    """As `compare`, for a seal that was pruned: its rows may be gone, and nothing may be there in
-    their place.
-    """
+    """As `compare`, for a pruned seal: its rows may be gone, but there must not be others."""
     entries = dict(_entries(seal))
     for row in rows:
         if row.event_id not in entries:

@@ -1,4 +1,4 @@
-"""The rows: append-only, in the transaction of the change, and never a secret."""
+"""Writes the rows of the audit: in the transaction of the change, and never with a secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from agentworkspace.core.audit import Change
 
-# Arrays: many changes are one statement, which is the same whatever their number.
+# By arrays, so that any number of changes is one and the same statement.
 _APPEND: Final = """
 INSERT INTO {schema}.audit_events
     (actor, method, action, tenant_id, workspace_id, subject, details, correlation_id)
@@ -31,7 +31,7 @@ def append(
     method: str,
     correlation_id: str,
 ) -> None:
-    """Write what one call changed."""
+    """Write a row for each change that one call made; `schema` is the service's."""
     if not changes:
         return
     parameters = {

@@ -1,7 +1,7 @@
-"""The key that signs the seals, and the public keys that know its signatures again.
+"""The key that signs the seals, and the public keys that verify them.
 
-One PEM file holds them: an Ed25519 private key, and beside it, or alone, any number of public
-ones, such as those of keys that signed before.
+One PEM file holds them: at most one Ed25519 private key, and any number of public ones, such as
+those of former keys.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PEM: Final = re.compile(
 
 
 class BadAuditKey(ValueError):
-    """A key file that is refused; the text names file and remedy and never a key."""
+    """The key file cannot be used; the message names the file and the remedy, never a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditKeys:
-    """What the file holds; never prints a private key."""
+    """The keys of a file, the public ones by their id; never prints a private key."""
 
     public: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     private: Ed25519PrivateKey | None = field(default=None, repr=False)
@@ -41,11 +41,11 @@ class AuditKeys:
         return "" if self.private is None else key_id_of(self.private.public_key())
 
     def sign(self, text: str) -> bytes:
-        """Empty without a private key."""
+        """The signature of a text; empty without a private key."""
         return b"" if self.private is None else self.private.sign(text.encode())
 
     def holds(self, key_id: str, signature: bytes, text: str) -> bool | None:
-        """Whether the signature is this key's; None when the key is not known here."""
+        """Whether the signature is that of the key with this id; None when the key is unknown."""
         key = self.public.get(key_id)
         if key is None:
             return None
@@ -60,12 +60,12 @@ NO_KEYS: Final = AuditKeys()
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:
-    """The first half of the digest of its 32 bytes, in hex."""
+    """The id of a key: the first half of the SHA-256 of its 32 bytes, as 32 hex digits."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:32]
 
 
 def read_keys(path: Path | None) -> AuditKeys:
-    """The keys of a file; none without a path. BadAuditKey when the file is refused."""
+    """The keys of a file; NO_KEYS without a path. BadAuditKey when the file cannot be used."""
     if path is None:
         return NO_KEYS
     try:

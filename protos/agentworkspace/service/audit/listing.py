@@ -35,7 +35,7 @@ ORDER BY {newest_first} LIMIT %(limit)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListAuditEvents:
-    """Filters; what is empty does not filter. `page_size` is already bounded."""
+    """The command. An empty filter does not filter; `page_size` is bounded already."""
 
     caller: Caller
     tenant_id: str = ""
@@ -63,9 +63,9 @@ def parse(
 
 
 def run(store: Store[Any], log: AuditLog, command: ListAuditEvents) -> Page[Any]:
-    """Rows. What concerns no tenant is shown to those who act for all of them.
+    """A page of rows. Rows without a tenant are shown only to callers who may act for all tenants.
 
-    Refusals: TENANT_FORBIDDEN, INVALID_REQUEST (a foreign page_token).
+    Refusals: TENANT_FORBIDDEN, INVALID_REQUEST (a page_token of another list).
     """
     asked = {
         "tenants": command.caller.listed_tenants(command.tenant_id),
@@ -85,7 +85,7 @@ def run(store: Store[Any], log: AuditLog, command: ListAuditEvents) -> Page[Any]
 
 
 def fill(answer: AnswerT, log: AuditLog, page: Page[Any]) -> AnswerT:
-    """The answer of either service, with the rows of a page."""
+    """Add the rows of a page to the answer of either service, and return it."""
     for row in page.rows:
         written = {name: getattr(row, name) for name in WRITTEN}
         written["workspace_id"] = str(row.workspace_id or "")

@@ -8,12 +8,13 @@ from agentworkspace.service.audit.tables import EVENTS, SEALS, XACT
 
 
 def make_sealable(schema: str) -> None:
-    """The step of both services' migrations that makes an audit sealable; it never changes.
+    """The step of both services' migrations that makes an audit sealable.
 
-    An older version goes on writing rows: the defaults are the database's.
+    It must not be changed any more. An older version can go on writing rows, because the database
+    has the defaults of the new column.
     """
     events = f"{schema}.{EVENTS}"
-    # First without a default that differs from row to row: nothing is rewritten.
+    # Added with a constant default, so that the table is not rewritten.
     op.execute(f"ALTER TABLE {events} ADD COLUMN xact bigint NOT NULL DEFAULT 0")
     op.execute(f"ALTER TABLE {events} ALTER COLUMN xact SET DEFAULT {XACT}")
     op.execute(
@@ -24,5 +25,5 @@ def make_sealable(schema: str) -> None:
         " entries bytea NOT NULL, digest bytea NOT NULL, key_id text NOT NULL,"
         " signature bytea NOT NULL)"
     )
-    # Digests do not shrink.
+    # Stored uncompressed, because digests do not shrink.
     op.execute(f"ALTER TABLE {schema}.{SEALS} ALTER COLUMN entries SET STORAGE EXTERNAL")

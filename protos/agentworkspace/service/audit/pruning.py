@@ -1,8 +1,8 @@
-"""Pruning: rows that were kept for long enough go, and what is left can still be verified.
+"""Pruning: deletes rows that were kept for long enough, so that the rest can still be verified.
 
-First a seal says that everything up to an older one may be gone; from then on `verify` begins with
-that older seal. Then rows and seals are deleted, portion by portion: to stop it, and to begin
-again, loses nothing. It needs the role of `migrate`: the services' own need not be able to delete.
+First a new seal says that everything up to an older one may be gone; from then on `verify` begins
+with that older seal. Then rows and seals are deleted, portion by portion; it may be interrupted and
+run again at any time. It needs the role of `migrate`, since the services' own role cannot delete.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _SEALS: Final = "DELETE FROM {seals} WHERE number < %(number)s"
 
 
 class MayNotDelete(Exception):
-    """This role cannot prune; nothing was changed."""
+    """This role may not delete from the audit; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """`said`: the seal that says so, None when there was nothing new to say."""
+    """How many rows were deleted. `said`: the new seal that says so, None if none was needed."""
 
     said: Seal | None
     rows: int
 
 
 def prune(engine: Engine, log: AuditLog, keys: AuditKeys, *, keep: timedelta) -> Pruned:
-    """Delete what was sealed longer ago. Raises MayNotDelete, WasSigned."""
+    """Delete what was sealed longer than `keep` ago. Raises MayNotDelete, WasSigned."""
     with engine.begin() as tx:
         if not tx.exec_driver_sql(log.sql(_MAY)).scalar_one():
             raise MayNotDelete
@@ -67,7 +67,7 @@ def prune(engine: Engine, log: AuditLog, keys: AuditKeys, *, keep: timedelta) ->
 
 
 def _say(tx: Connection, log: AuditLog, keys: AuditKeys, keep: timedelta) -> Seal | None:
-    """The seal that what is old enough is pruned, unless that was said before."""
+    """Append the seal that says what is pruned; None when that was said before."""
     sealing.lock(tx, log)
     base = seals.pruned_up_to(tx, log)
     old = tx.exec_driver_sql(log.sql(_KEPT_LONG_ENOUGH), {"keep": keep}).scalar_one()

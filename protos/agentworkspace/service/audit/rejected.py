@@ -1,4 +1,4 @@
-"""Credentials that nobody knows, as they were tried: counted in memory, written as a sample."""
+"""Counts calls with unknown credentials in memory, and writes the counts to the audit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentworkspace.core.audit import Change
 from agentworkspace.service.audit import events
 from agentworkspace.service.store import Store
 
-# Addresses and methods that are told apart between two writings; the rest is one sum.
+# How many pairs of address and method are counted apart between two writes; others share one count.
 MOST_ROWS: Final = 20
 _ELSEWHERE: Final = ("elsewhere", "")
 
@@ -21,9 +21,9 @@ Tx = TypeVar("Tx", bound=Connection)
 
 
 class RejectedCredentials:
-    """How often an address tried a method with a credential that was refused. Of the event loop.
+    """How often each address called each method with an unknown credential.
 
-    Of what was tried nothing is kept: it may be somebody's password, misspelt.
+    Only the event loop may use it. Nothing of a credential is kept: it may be a misspelt password.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class RejectedCredentials:
         self._counts[_ELSEWHERE if full else tried] += 1
 
     def take(self) -> Mapping[Tried, int]:
-        """What came since the last time."""
+        """The counts by (address, method) since this was called last."""
         counts, self._counts = self._counts, Counter()
         return counts
 
     @staticmethod
     def write(store: Store[Tx], schema: str, counted: Mapping[Tried, int]) -> None:
-        """One row for each, in one statement."""
+        """Write a row for each count, in one statement."""
         changes = [
             Change(
                 action="credential.rejected",

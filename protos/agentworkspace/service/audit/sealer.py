@@ -1,4 +1,4 @@
-"""What a serving process does for the audit, unasked: it seals, and it writes down strangers."""
+"""The background work for the audit: sealing, and writing the counts of unknown credentials."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ T = TypeVar("T")
 Tx = TypeVar("Tx", bound=Connection)
 
 SEAL_SECONDS: Final = 1.0
-# After so long without a row it is sealed that there was none.
+# After so long without a row a seal without rows is made, so that none can be inserted later.
 QUIET_SECONDS: Final = 600.0
-# Of the time, while there is more to seal than one seal holds.
+# The share of the time that sealing takes while there is more to seal than one seal holds.
 SEAL_SHARE: Final = 0.3
 REJECTED_SECONDS: Final = 10.0
 _COUNTS_ANEW: Final = (
@@ -44,7 +44,7 @@ class Do(Protocol):
 
 
 class Sealer:
-    """Seals every second. Replicas take turns: whoever comes first does it."""
+    """Seals every second. Of several replicas, whichever comes first does it."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Sealer:
             registry=collectors,
         )
         self._log = structlog.get_logger(f"{log.schema}.audit")
-        # The newest seal that was there when this process looked last.
+        # The newest seal when this process looked last.
         self._seen: Checkpoint | None = None
         self._told = ""
 
@@ -82,7 +82,7 @@ class Sealer:
         ]
 
     def seal(self, store: Store[Tx]) -> bool:
-        """Seal what can be sealed now; whether there may be more to do at once."""
+        """Seal what can be sealed now; returns whether there may be more to seal at once."""
         with store.glance() as tx:
             found = sealing.pending(tx, self._audit, self._seen)
         self._lag.set(max(0.0, found.age or 0.0))
@@ -107,7 +107,7 @@ class Sealer:
         return sealed.number == 1 or sealed.count == sealing.ROWS_AT_ONCE
 
     def _compare(self, found: Pending) -> None:
-        """Notice when the seals are not those that were there a second ago."""
+        """Log an error when the seals of a second ago have been changed or removed."""
         seen, newest = self._seen, found.newest
         if seen is not None:
             is_back = newest is None or newest.number < seen.number
@@ -124,7 +124,7 @@ class Sealer:
         self._log.info("audit sealed", rows=checkpoint.rows, checkpoint=Clean(checkpoint))
 
     def _warn(self, sentence: str) -> None:
-        """Once, until it is over."""
+        """Log a sentence, once until sealing works again."""
         if sentence != self._told:
             self._told = sentence
             self._log.error(sentence)

@@ -1,8 +1,8 @@
-"""Sealing: the rows of transactions that are surely over get their place in the chain.
+"""Sealing: puts the rows of finished transactions into the chain.
 
-A row is sealed once every transaction that began before its own has ended, so whoever commits
-late comes into a later seal and never between rows that are sealed. Nothing that writes rows waits
-for any of it: a row knows its transaction, and that alone orders it.
+Rows are ordered by the id of their transaction. A row is sealed once every transaction with a
+smaller id has ended, so that a late commit goes into a later seal and never between rows that are
+sealed. Writers of rows never wait for sealing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentworkspace.service.audit.seals import NO_DIGEST, NO_EVENT, Checkpoint, 
 from agentworkspace.service.audit.tables import AuditLog, digest_of_row
 
 ROWS_AT_ONCE: Final = 5000
-# Greater than no row: those of before the first seal have transaction 0.
+# Below the transaction of every row: that of rows older than the column is 0.
 _BEFORE_ALL: Final = -1
 _LOCK: Final = "hashtextextended('agentworkspace audit {schema}', 0)"
 _OVER: Final = "e.xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
@@ -55,7 +55,7 @@ LEFT JOIN LATERAL (
 ) waiting ON true
 """
 _MAY: Final = "SELECT has_column_privilege('{events}', 'xact', 'UPDATE')"
-# What was written since the newest seal, by a server that counts anew, stays where it is.
+# Rows that the new server, which counts anew, wrote after the newest seal keep their place.
 _SHIFT: Final = """
 UPDATE {events} SET xact = xact - %(shift)s
 WHERE NOT (xact <= %(horizon)s AND {time} > %(since)s)
@@ -63,22 +63,24 @@ WHERE NOT (xact <= %(horizon)s AND {time} > %(since)s)
 
 
 class CountsAnew(Exception):
-    """The server's transactions are younger than those that are sealed: another server's data."""
+    """The server's transaction ids are below the sealed ones: it holds another server's data."""
 
 
 class MayNotMove(Exception):
-    """This role cannot begin a chain on another server; nothing was changed."""
+    """This role may not begin a chain on another server; nothing was changed."""
 
 
 class WasSigned(Exception):
-    """What was signed once is not continued without a signature."""
+    """The newest seal is signed, and there is no key to sign the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """How far the sealing is. `quiet`: seconds since the newest seal. `age`: since the oldest
-    unsealed row was written; None when there is none, and `is_over` when it can be sealed.
-    `remembered`: the digest of the seal that was seen last, as it is there now.
+    """How far the sealing is.
+
+    `newest`: the checkpoint of the newest seal. `quiet`: seconds since that seal. `age`: seconds
+    since the oldest unsealed row was written, None when there is none; `is_over`: whether it can be
+    sealed. `remembered`: the digest that the seal `seen` by the caller has now; None: it is gone.
     """
 
     newest: Checkpoint | None
@@ -89,7 +91,7 @@ class Pending:
 
 
 def pending(tx: Connection, log: AuditLog, seen: Checkpoint | None) -> Pending:
-    """One statement, which needs no transaction."""
+    """How far the sealing is, by one statement. `seen`: the newest seal at the last look."""
     remembered = {"remembered": 0 if seen is None else seen.number}
     row = tx.exec_driver_sql(log.sql(_PENDING, over=_OVER), remembered).one()
     newest = None
@@ -121,10 +123,10 @@ def seal(
     limit: int = ROWS_AT_ONCE,
     nothing: bool = False,
 ) -> Seal | None:
-    """The next seal; None when there is nothing to seal, or another replica is at it. `nothing`:
-    that there is nothing is sealed, too, and can then not be filled with rows afterwards.
+    """Append the next seal; None when there is nothing to seal, or another replica is sealing.
 
-    The very first one begins the chain and seals no row. Raises CountsAnew and WasSigned.
+    `nothing`: make a seal even without rows, so that none can be inserted there later. The very
+    first seal begins the chain and has no rows. Raises CountsAnew and WasSigned.
     """
     locked = f"SELECT pg_try_advisory_xact_lock({_LOCK.format(schema=log.schema)})"
     if not tx.exec_driver_sql(locked).scalar_one():
@@ -151,15 +153,15 @@ def seal(
 
 
 def begin_chain(tx: Connection, log: AuditLog, keys: AuditKeys, *, reason: str) -> Seal:
-    """Begin a new chain where the newest seal of this database stands, and say why: after a
-    restore, or on another server. The log's older checkpoints do not bind it.
+    """Begin a new chain after the newest seal, when the database was restored or moved.
 
-    Waits for its turn. On a server that counts transactions anew, rows are written: it needs the
-    role of `migrate` there. Raises MayNotMove, WasSigned.
+    Checkpoints of the former chain are not compared with seals of the new one. Waits while another
+    process seals. On a server that counts transactions anew, the rows are renumbered, which
+    needs the role of `migrate`. Raises MayNotMove, WasSigned.
     """
     lock(tx, log)
     last = seals.newest(tx, log)
-    # Without one it would pass for a seal whose chain was edited.
+    # `verify` takes a new chain without a reason for an edited seal.
     begun = _begin(tx, log, keys, last, reason.strip() or "no reason was given")
     ended = "" if last is None else last.chain
     details = {"from": ended, "to": begun.chain, "reason": begun.reason}
@@ -168,25 +170,25 @@ def begin_chain(tx: Connection, log: AuditLog, keys: AuditKeys, *, reason: str) 
 
 
 def lock(tx: Connection, log: AuditLog) -> None:
-    """Seal alone, until the transaction ends."""
+    """Keep all others from sealing until the transaction ends."""
     tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK.format(schema=log.schema)})")
 
 
 def next_seal(tx: Connection, log: AuditLog, keys: AuditKeys, last: Seal, **said: Any) -> Seal:
-    """Store a seal that covers no row, and says this."""
+    """Append a seal without rows, with the columns `said`."""
     _require_key(last, keys)
     now = tx.exec_driver_sql(_NOW).one()
     return seals.append(tx, log, replace(_after(last, now), **said), keys)
 
 
 def note(tx: Connection, log: AuditLog, action: str, details: dict[str, str]) -> None:
-    """What was done to the audit itself is in it."""
+    """Write a row about something that was done to the audit itself."""
     change = Change(action=action, tenant_id="", workspace_id=None, details=details)
     events.append(tx, log.schema, (change,), actor="system", method="", correlation_id="")
 
 
 def _begin(tx: Connection, log: AuditLog, keys: AuditKeys, last: Seal | None, reason: str) -> Seal:
-    """The seal with which a chain begins, and which seals no row."""
+    """Append the seal with which a chain begins; it has no rows."""
     now = tx.exec_driver_sql(_NOW).one()
     if last is None:
         last = Seal(
@@ -208,7 +210,7 @@ def _begin(tx: Connection, log: AuditLog, keys: AuditKeys, last: Seal | None, re
 
 
 def _after(last: Seal, now: Any) -> Seal:
-    """What follows the last one, without rows of its own."""
+    """The seal that follows the last one, without rows yet."""
     return Seal(
         number=last.number + 1,
         chain=last.chain,
@@ -227,7 +229,7 @@ def _require_key(last: Seal, keys: AuditKeys) -> None:
 
 
 def _shift(tx: Connection, log: AuditLog, last: Seal, horizon: int) -> int:
-    """Move all that is older out of the way of a server that counts anew; by how much."""
+    """Renumber older rows below 0 when the server counts transactions anew; returns by how much."""
     if last.xact < horizon:
         return 0
     if not tx.exec_driver_sql(log.sql(_MAY)).scalar_one():

@@ -1,4 +1,4 @@
-"""One seal: what it covers, how its digest is made, how it is stored, and its text in the log."""
+"""A seal: its columns, its digest, how it is stored, and its text in the log (a checkpoint)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agentworkspace.service.audit.tables import AuditLog, readable
 
 NO_DIGEST: Final = bytes(32)
 NO_EVENT: Final = str(UUID(int=0))
-# Behind every event of a transaction.
+# Sorts after every event of a transaction.
 LAST_EVENT: Final = str(UUID(int=2**128 - 1))
 ID_BYTES: Final = 16
 ENTRY_BYTES: Final = ID_BYTES + 32
@@ -35,7 +35,7 @@ _TEXT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What leaves the machine of one seal: by it the log proves what the database says later."""
+    """What the log keeps of a seal, to prove later that the database still says the same."""
 
     schema: str
     chain: str
@@ -47,7 +47,7 @@ class Checkpoint:
 
     @property
     def statement(self) -> str:
-        """What is signed."""
+        """The text that is signed."""
         names = (self.schema, self.chain, str(self.number), str(self.rows), self.digest.hex())
         return "/".join(("audit/v1", *names))
 
@@ -58,7 +58,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """A row of the table; its columns are explained there."""
+    """A row of the table of seals; the columns are explained at `AuditSealColumns`."""
 
     number: int
     chain: str
@@ -78,11 +78,11 @@ class Seal:
 
     @property
     def count(self) -> int:
-        """How many rows it seals itself."""
+        """How many rows this seal covers itself."""
         return len(self.entries) // ENTRY_BYTES
 
     def computed(self, schema: str) -> bytes:
-        """The digest that it must have."""
+        """The digest that the seal must have, by its other columns."""
         said = [
             schema,
             self.number,
@@ -120,7 +120,7 @@ _BYTES: Final = frozenset({"previous", "entries", "digest", "signature"})
 
 
 def checkpoints_in(text: str) -> Iterator[Checkpoint]:
-    """Those that a log, or any other text, holds, in its order."""
+    """The checkpoints in a line of the log, or in any other text, in order."""
     for found in _TEXT.finditer(text):
         yield Checkpoint(
             schema=found["schema"],
@@ -144,14 +144,14 @@ def pruned_up_to(tx: Connection, log: AuditLog) -> int:
 
 
 def read(tx: Connection, log: AuditLog, which: str, **parameters: int) -> Iterator[Seal]:
-    """Seals; `which` is what follows FROM, with these parameters."""
+    """The seals that `which` selects: SQL that follows the FROM clause, with these parameters."""
     statement = log.sql(_READ, which=which, names=", ".join(_READ_NAMES))
     for row in tx.exec_driver_sql(statement, parameters).mappings():
         yield Seal(**{name: _read(name, value) for name, value in row.items()})
 
 
 def append(tx: Connection, log: AuditLog, seal: Seal, keys: AuditKeys) -> Seal:
-    """Store it, with its digest and the signature of the key, if there is one."""
+    """Store a seal with its digest, signed if there is a private key; returns it so completed."""
     digest = seal.computed(log.schema)
     given = {name: getattr(seal, name) for name in _NAMES} | {"digest": digest}
     unsigned = Seal(**given).checkpoint(log.schema)
@@ -162,7 +162,7 @@ def append(tx: Connection, log: AuditLog, seal: Seal, keys: AuditKeys) -> Seal:
 
 
 def _read(name: str, value: Any) -> Any:
-    """As Python has it: the driver gives views of bytes, and ids in either form."""
+    """A column as bytes or text; the driver returns memoryviews, and ids in either form."""
     if name in _BYTES:
         return bytes(value)
     return str(value) if isinstance(value, UUID) else value

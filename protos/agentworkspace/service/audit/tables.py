@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 EVENTS: Final = "audit_events"
 SEALS: Final = "audit_seals"
-# What its writers name; the database itself says when, in which transaction, and under which id.
+# The columns that writers fill in. The database adds time, transaction and id by its defaults.
 WRITTEN: Final = (
     "actor",
     "method",
@@ -22,14 +22,16 @@ WRITTEN: Final = (
     "details",
     "correlation_id",
 )
-# The transaction that runs.
+# SQL: the id of the current transaction.
 XACT: Final = "pg_current_xact_id()::text::bigint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLog:
-    """Where a service's audit lies. `time` is the name of its column, `order` the columns by which
-    it is listed, `more` are columns of this service's own that the seals cover, too.
+    """Where a service's audit is: its database schema, and how its columns differ.
+
+    `time` is the name of the time column, `order` are the columns by which rows are listed, and
+    `more` are further columns of this service that the seals cover.
     """
 
     schema: str
@@ -44,11 +46,13 @@ class AuditLog:
 
 
 class AuditSealColumns:
-    """One seal over the rows that follow those of the seal before. Only ever inserted.
+    """A seal over the rows that follow those of the seal before it. Seals are never updated.
 
-    `rows` counts all that are sealed so far; up to the place of `xact` and `event_id` there can be
-    no others. Transactions from `horizon` on had not begun. A seal that begins a chain has moved
-    the places of all rows before it down by `shift`. `pruned`: all up to that seal may be gone.
+    `rows` counts all rows that are sealed so far. The seal's range ends at (`xact`, `event_id`), in
+    which order rows are sealed: a row up to there must be in this seal or an earlier one. `horizon`
+    is the first transaction id that had not been given out when it was made. A seal that begins a
+    chain on another server has lowered the `xact` of all rows before it by `shift`. `pruned`: the
+    number of a seal up to which everything may be gone.
     """
 
     __tablename__ = SEALS
@@ -64,7 +68,7 @@ class AuditSealColumns:
     pruned: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(Text)
     previous: Mapped[bytes] = mapped_column(LargeBinary)
-    # Of each row its id, 16 bytes, and its digest, 32.
+    # For each row its id (16 bytes) and its digest (32 bytes), one after the other.
     entries: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     key_id: Mapped[str] = mapped_column(Text)
@@ -72,14 +76,16 @@ class AuditSealColumns:
 
 
 def readable(time: str) -> str:
-    """SQL: this time, or the nearest one that Python can hold. The database holds more, and
-    whoever edits may write any of them; digests are made of the time itself.
+    """SQL: this time, or the nearest one that Python can represent.
+
+    Somebody who edits the audit may write any time that PostgreSQL can hold. Digests are made of
+    the time itself.
     """
     return f"greatest('0001-01-02 UTC', least('9999-12-30 UTC', {time}))"
 
 
 def digest_of_row(log: AuditLog, xact: str = "e.xact") -> str:
-    """SQL: the digest of row `e`, whose place had this transaction when it was sealed."""
+    """SQL: the digest of row `e`; `xact` is its transaction's number when it was sealed."""
     written = ", ".join(f"e.{name}" for name in (*WRITTEN, *log.more))
     time = f"to_char(e.{log.time} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
     said = f"json_build_array({xact}, e.event_id, {time}, {written})"

@@ -1,4 +1,4 @@
-"""Whether an audit is what was sealed: all of it is read once, from the oldest seal on."""
+"""Verifies an audit against its seals, by reading all of it once, from the oldest seal on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHERE (%(first)s OR (e.xact, e.event_id) > (%(after_xact)s, %(after_id)s::uuid))
     AND (%(to_the_end)s OR (e.xact, e.event_id) <= (%(xact)s, %(event_id)s::uuid))
 ORDER BY e.xact, e.event_id
 """
-# The tables allow none; their owner can change that.
+# The columns are NOT NULL, but the owner of the table could change that.
 _WITHOUT_PLACE: Final = """
 SELECT e.event_id::text, 0, {readable}, e.action, ''::bytea FROM {events} e
 WHERE e.xact IS NULL OR e.event_id IS NULL LIMIT 1
@@ -33,8 +33,11 @@ WHERE e.xact IS NULL OR e.event_id IS NULL LIMIT 1
 
 @dataclass(slots=True, kw_only=True)
 class Verified:
-    """What held. `pruned`, `signed_since` and `agreed` are numbers of seals, 0 for none: what
-    comes after the first, what is signed from the second on, and what the log has up to the third.
+    """What was verified.
+
+    `pruned`, `signed_since` and `agreed` are numbers of seals, 0 for none: everything up to
+    `pruned` was pruned, seals from `signed_since` on are signed, and `agreed` is the newest that is in the
+    log. `unsealed` rows wait for their seal. `chains` are the seals with which chains begin.
     """
 
     seals: int = 0
@@ -51,13 +54,13 @@ class Verified:
 def verify(
     tx: Connection, log: AuditLog, keys: AuditKeys, checkpoints: Sequence[Checkpoint] = ()
 ) -> Verified:
-    """Read it on one snapshot; `tx` has just begun. Raises Changed."""
+    """Verify the audit on one snapshot; `tx` must not have run a statement yet. Raises Changed."""
     tx.exec_driver_sql(_SNAPSHOT)
     return _Walk(tx, log, keys, checkpoints).whole()
 
 
 class _Walk:
-    """What is known of the seals that were passed. `self._last` is the one before."""
+    """One pass over the seals, in order. `self._last` is the seal before the current one."""
 
     def __init__(
         self, tx: Connection, log: AuditLog, keys: AuditKeys, checkpoints: Sequence[Checkpoint]
@@ -99,14 +102,14 @@ class _Walk:
             raise Changed(f"the log has two different seals {told.number}: the audit was rewritten")
 
     def _look_ahead(self, seal: Seal) -> None:
-        """Where rows are to be looked for: it must not be believed of a seal that was edited."""
+        """Note what this seal says about where rows are now, unless it was edited."""
         if seal.computed(self._log.schema) != seal.digest:
             raise Changed(f"seal {seal.number} of {seal.time} was edited")
         self._shifts.append((seal.number, seal.shift))
         self._found.pruned = max(self._found.pruned, seal.pruned)
 
     def _seals(self) -> Iterator[Seal]:
-        """Those that were pruned may still be there, and count no more."""
+        """All seals in order, also pruned ones that have not been deleted yet."""
         number = 0
         which = f"WHERE number > %(number)s ORDER BY number LIMIT {_SEALS_AT_ONCE}"
         while portion := list(seals.read(self._tx, self._log, which, number=number)):
@@ -114,7 +117,7 @@ class _Walk:
             number = portion[-1].number
 
     def _check_seal(self, seal: Seal) -> None:
-        """It follows the one before, and its digest is its own."""
+        """Check that the seal follows the one before, and that its digest is right."""
         last, is_first = self._last, self._last is None
         expected = max(self._found.pruned, 1) if last is None else last.number + 1
         is_left = is_first and 0 < seal.number < expected
@@ -145,7 +148,7 @@ class _Walk:
         self._found.rows += seal.count
 
     def _check_signature(self, seal: Seal) -> None:
-        """What nobody signed may only come before what was signed."""
+        """Check the signature; after a seal with a known key there must be no other kind."""
         since = self._found.signed_since
         statement = seal.checkpoint(self._log.schema).statement
         holds = self._keys.holds(seal.key_id, seal.signature, statement)
@@ -211,7 +214,7 @@ class _Walk:
             self._found.unsealed_since = row.time if since is None else min(since, row.time)
 
     def _rows_of(self, seal: Seal | None) -> list[Found]:
-        """Those that lie where the rows of this seal were; without one, behind the last seal."""
+        """The rows in the range of this seal; with None, those after the last seal."""
         shift = 0 if seal is None else self._shift_since(seal)
         last = self._last
         parameters = {
@@ -226,7 +229,7 @@ class _Walk:
         return self._read(_ROWS, **parameters)
 
     def _shift_since(self, seal: Seal) -> int:
-        """By how much its rows were moved down since it was made."""
+        """By how much the `xact` of its rows was lowered since the seal was made."""
         return sum(shift for number, shift in self._shifts if number > seal.number)
 
     def _read(self, statement: str, **parameters: Any) -> list[Found]:
@@ -240,6 +243,6 @@ class _Walk:
 
 
 def _rows_of(seal: Seal, last: Seal | None) -> str:
-    """Which rows were sealed since the last one."""
+    """The rows that this seal covers, for a message."""
     first = 1 if last is None else last.rows + 1
     return f"of rows {first} to {seal.rows}" if seal.rows >= first else "of no row"

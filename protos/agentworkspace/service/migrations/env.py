@@ -1,7 +1,7 @@
-"""Alembic's environment of both services; `service.migrate` hands over connection and options.
+"""Alembic's environment of both services; `service.migrate` passes it connection and options.
 
-A new revision is made by hand, or with `alembic.command.revision` on the configuration that
-`service.migrate.configuration` gives.
+Write a new revision by hand, or with `alembic.command.revision` and the configuration that
+`service.migrate.configuration` returns.
 """
 
 from __future__ import annotations

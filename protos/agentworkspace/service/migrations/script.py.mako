@@ -1,6 +1,6 @@
 """${message}.
 
-Expands only (service.migrate says what that is): the release before reads and writes as it did.
+Expands only: the previous release can go on reading and writing as before (see service.migrate).
 """
 
 from __future__ import annotations
