@@ -1,4 +1,4 @@
-"""A role for the serving processes, which may not change what the audit says."""
+"""The database role of the serving processes, which may add to the audit but not change it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agentworkspace.service.database import open_once
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _KNOWN: Final = "SELECT FROM pg_roles WHERE rolname = %(role)s"
-# The role itself, or one that it can become; what PUBLIC has, every role has. Owners may grant
-# themselves anything.
+# Whether the role, or one that it can become, could change the audit, be it by rights of PUBLIC.
+# Owners count, because they may grant themselves anything.
 _COULD_CHANGE: Final = """
 SELECT EXISTS (
     SELECT FROM pg_roles each
@@ -34,18 +34,20 @@ SELECT EXISTS (
 
 
 class RoleRefused(CommandError):
-    """No such role can be made, or it could do anything; nothing was granted to it."""
+    """The role's name is malformed, or it could change the audit anyway; nothing was granted."""
 
 
 def made(url: Secret, schema: str, role: str) -> str:
-    """As `grant`, in a transaction of its own."""
+    """Do `grant` in a transaction of its own, with the URL of a role that may make roles."""
     with open_once(url, name=f"{schema}-service migrate") as engine, engine.begin() as tx:
         return grant(tx, schema, role)
 
 
 def grant(tx: Connection, schema: str, role: str) -> str:
-    """Make the role, if there is none of this name, and give it what serving needs: of the audit,
-    reading and adding to it. What it has to be told is answered as a sentence.
+    """Make the role, if there is none of this name, and give it what serving needs.
+
+    Of the audit that is reading and adding to it. Returns a sentence for the operator. Raises
+    RoleRefused.
     """
     if not _NAME.fullmatch(role):
         raise RoleRefused(f"{role!r} is no name for a role: use lower-case letters, digits and _")
@@ -59,7 +61,7 @@ def grant(tx: Connection, schema: str, role: str) -> str:
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
         f"REVOKE ALL ON {audit} FROM {role}",
         f"GRANT SELECT ON {audit} TO {role}",
-        # When, in which transaction and under which id is the database's to say.
+        # The other columns (time, transaction, id) are filled in by the database's defaults.
         f"GRANT INSERT ({', '.join(WRITTEN)}) ON {events} TO {role}",
         f"GRANT INSERT ON {seals} TO {role}",
     ):

@@ -1,4 +1,4 @@
-"""The queues of a process whose calls share batches, made alike and counted alike."""
+"""Makes the queues in which calls wait to share a batch, and counts them for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 class Batches:
-    """One per process and registry: Prometheus refuses the same names twice.
+    """Makes queues. One for each process and metrics registry: Prometheus refuses a name twice.
 
-    A queue takes up to `max_waiting` calls, and a batch up to `max_batch` of them unless it has a
-    limit of its own; batches with blocking work run on the pool.
+    In each queue up to `max_waiting` calls wait, and a batch takes up to `max_batch` of them, or
+    fewer where the queue has a smaller limit. Blocking work runs on the pool.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Coalescing: calls that arrive while a batch is at the database form the next batch.
 
-An idle coalescer adds no wait: the first call leaves at once, alone. Under load batches grow
-by themselves, so that one statement and one commit serve many calls.
+An idle coalescer adds no wait: the first call is sent at once, alone. Under load batches grow by
+themselves, so that one statement and one commit serve many calls.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from agentworkspace.service.thread_pool import overloaded
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-# One outcome for each item, in order; an exception is the failure of that item alone.
+# Returns one outcome for each item, in order; an exception is the failure of that item alone.
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]]
 # Given the items, and their answers, of callers that left while these were worked on.
 Left = Callable[[Sequence[tuple[Item, Answer]]], Awaitable[None]]
 
-# From this rate on, small batches one behind the other would use up the processor; then one
-# begins this long after the one before it, or later where that took longer.
+# From this many items a second on, small batches would use up the processor. Batches then begin at
+# least CADENCE_SECONDS apart, so that more calls share each.
 BUSY_A_SECOND: Final = 1500.0
 CADENCE_SECONDS: Final = 0.010
-# The rate is that of a stretch of at least this length.
+# The rate is measured over stretches of at least this length.
 STRETCH_SECONDS: Final = 0.02
 _UNRECORDED: Final = nullcontext()
 
@@ -45,7 +45,7 @@ class _Waiting(Generic[Item, Answer]):
 
 
 class _Rate:
-    """How many items a second come: of the last whole stretch, so that a pause is forgotten."""
+    """How many items came per second in the last whole stretch, so that a pause is forgotten."""
 
     def __init__(self) -> None:
         self._began = 0.0
@@ -53,7 +53,7 @@ class _Rate:
         self._a_second = 0.0
 
     def is_busy(self, size: int, now: float) -> bool:
-        """After another batch of `size`; `now` in seconds of the loop's clock."""
+        """Count another batch of `size`; `now` is in seconds of the loop's clock."""
         self._count += size
         elapsed = now - self._began
         if elapsed >= STRETCH_SECONDS:
@@ -69,10 +69,10 @@ async def dropped(_answers: Sequence[tuple[Item, Answer]]) -> None:
 class Coalescer(Generic[Item, Answer]):
     """Answers items one by one and works on them batch by batch.
 
-    `run` is called with 1 to `max_batch` items, and never cancelled. When it raises, every item
-    of the batch fails with that; otherwise each item has its own answer or its own exception.
-    `lanes` batches may be at the database at once. `observe` is told the size of each batch. Its
-    span, called `name`, belongs to one of the calls that wait for it, and is linked to the others.
+    `run` is called with 1 to `max_batch` items, and never cancelled. When it raises, every item of
+    the batch fails with that; otherwise each item has its own answer or its own exception. `lanes`
+    is how many batches may run at once. `observe` is told the size of each batch. The span of a
+    batch is called `name`; its parent is one of the calls in it, and it links to the others.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
     has not been sent. If it has, `left` is given its item and its answer, before the next batch.
@@ -100,7 +100,7 @@ class Coalescer(Generic[Item, Answer]):
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
         self._busy = 0
         self._rate = _Rate()
-        # The loop holds tasks weakly; a lane must not vanish in the middle of a batch.
+        # The event loop holds tasks only weakly, and a lane must not be collected within a batch.
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -134,12 +134,12 @@ class Coalescer(Generic[Item, Answer]):
                 self._observe(len(batch))
                 began = loop.time()
                 await self._answer(batch)
-                # Let in first what has arrived meanwhile; and when many come, a little more.
+                # Let arrivals in before the next batch; when many come, wait for some more of them.
                 now = loop.time()
                 busy = self._rate.is_busy(len(batch), now) and len(batch) < self._max_batch
                 await asyncio.sleep(max(0.0, began + CADENCE_SECONDS - now) if busy else 0)
         finally:
-            # In the same step as the empty look, so that no item can slip in between.
+            # Without an await after the queue was seen empty, so that no item is missed.
             self._busy -= 1
 
     async def _answer(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:

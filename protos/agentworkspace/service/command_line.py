@@ -1,6 +1,6 @@
 """The command line of a service: serve, migrate, check-migrations, check-config, health, audit.
 
-Exit status 0: done; 1: the answer is no, or database or network refused; 2: wrong usage or
+Exit status 0: done; 1: the answer is no, or the database or the network failed; 2: wrong usage or
 configuration; 3: the audit was changed.
 """
 
@@ -53,7 +53,7 @@ S_contra = TypeVar("S_contra", bound=ServiceSettings, contravariant=True)
 
 
 class Service(Protocol[S_contra]):
-    """The service: makes what serves in one process, on the event loop that runs."""
+    """Makes what serves in one process; called on the running event loop."""
 
     def __call__(
         self, settings: S_contra, database_url: Secret, *, reuse_port: bool = False
@@ -61,12 +61,14 @@ class Service(Protocol[S_contra]):
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
-    """The command takes none."""
+    """For a command without arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCommand(Generic[S]):
-    """A command of one service; `run` takes its arguments too, and answers the exit status."""
+    """A command that only one service has. `run` takes settings, database URL and arguments, and
+    returns the exit status.
+    """
 
     name: str
     help: str
@@ -84,11 +86,11 @@ def _nothing_to_tell(_settings: object, _url: Secret) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine(Generic[S]):
-    """What a service puts into the commands that all have, and those of its own.
+    """The command line of a service: the commands that all services have, and its `own`.
 
-    `check` looks at the files that the settings name and yields what is wrong with them; an
-    exception of `misconfigured` says the same. `migrated` yields what an operator has to know
-    once the schema is up to date; it is no failure.
+    `check` yields what is wrong with the files that the settings name, or raises one of
+    `misconfigured`, the service's exceptions that end a command with status 2. `migrated` yields
+    what an operator should know after `migrate`.
     """
 
     name: str
@@ -208,7 +210,7 @@ class CommandLine(Generic[S]):
         if processes == 1:
             with exporting(settings):
                 run(self._until_told(settings, url))
-            # The loop took its handlers along; what is left is to close the database in peace.
+            # The loop's signal handlers are gone; another SIGTERM must not interrupt what is left.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
         with ExitStack() as stack:
@@ -223,7 +225,7 @@ class CommandLine(Generic[S]):
             return Supervisor(self.name, work, processes).run()
 
     def _serve_one(self, settings: S, url: Secret, index: int) -> int:
-        """One of several processes; what it says on the way out is its own last word."""
+        """Serve in one of several processes. It prints its own failure, which no parent catches."""
         try:
             with exporting(settings):
                 run(self._until_told(settings, url, reuse_port=True, process=index))
@@ -311,7 +313,10 @@ class CommandLine(Generic[S]):
 
     @contextmanager
     def _database(self, settings: S, *, embedded: bool) -> Iterator[Secret]:
-        """The database to use. A URL that is set counts before the embedded one."""
+        """The URL of the database to use: the one that is set, else that of an embedded server.
+
+        BadSettings when there is neither.
+        """
         if settings.database_url is not None:
             yield settings.database_url
         elif embedded:
@@ -327,7 +332,7 @@ class CommandLine(Generic[S]):
 
 
 def _end_on_sigterm() -> None:
-    """SIGTERM unwinds before the loop handles it, too: no embedded server must stay behind."""
+    """Unwind on SIGTERM even before the event loop handles it, so that no embedded server stays."""
 
     def end(_number: int, _frame: object) -> NoReturn:
         sys.exit(0)

@@ -1,4 +1,4 @@
-"""The one way in which servicers run commands: on the pool, within the time of the call."""
+"""How all servicers run their commands: on the thread pool, within the time of the call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentworkspace.service.store import Store
 from agentworkspace.service.store_faults import attempt
 from agentworkspace.service.thread_pool import BlockingPool
 
-# A transaction takes a few milliseconds at best.
+# A transaction takes a few milliseconds at best, so with less time left none is begun.
 LEAST_SECONDS: Final = 0.005
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=Store[Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commanding(Generic[S]):
-    """`store` raises STORE_UNAVAILABLE for as long as there is none."""
+    """Runs commands. `store` raises STORE_UNAVAILABLE for as long as there is no store."""
 
     store: Callable[[], S]
     pool: BlockingPool
@@ -34,10 +34,13 @@ class Commanding(Generic[S]):
     async def run(
         self, command: Callable[Concatenate[S, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a command on the pool, within what is left of the current call's time."""
+        """Run a command on the pool, within what is left of the current call's time.
+
+        Raises Refusal, also OVERLOADED and DEADLINE, or StoreFault.
+        """
 
         def work() -> T:
-            # Looked at on the thread, because the call may have waited for one.
+            # Checked again on the thread, for which the call may have waited.
             require_time()
             store = self.store().within(calls.current().remaining)
             return attempt(partial(command, store, *args, **kwargs))
@@ -62,8 +65,9 @@ class Commanding(Generic[S]):
 
 
 def require_time() -> None:
-    """Refusal DEADLINE when nothing can be done in what is left of the current call's time: a
-    caller that will not hear the answer should find nothing changed.
+    """Raise Refusal DEADLINE when too little of the current call's time is left.
+
+    A caller that would not hear the answer should find nothing changed.
     """
     if calls.current().remaining() < LEAST_SECONDS:
         raise Refusal(

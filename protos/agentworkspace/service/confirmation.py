@@ -1,4 +1,4 @@
-"""Asking before a command changes what nothing changes back, and saying who ran it."""
+"""Asks before a command changes what cannot be undone, and tells who ran it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY_TO_ASK: Final = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--dry-run` and `--yes`, as every command that asks has them."""
+    """Add `--dry-run` and `--yes`, which every command has that asks."""
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and change nothing"
     )
@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def status_unless_confirmed(chosen: argparse.Namespace) -> int | None:
-    """None: go on. Else nothing may be changed, and this is the exit status.
+    """None when the command may go on; otherwise the exit status with which it must end.
 
-    Asks at the terminal, unless the arguments have answered; whoever asks has printed its plan.
+    Asks at the terminal, unless `--dry-run` or `--yes` answers. The command prints its plan before.
     """
     if chosen.dry_run:
         print("nothing was changed: this was a dry run")
@@ -45,7 +45,7 @@ def status_unless_confirmed(chosen: argparse.Namespace) -> int | None:
 
 
 def operator() -> str:
-    """Who runs the command, for the audit: the name of the account, or its number."""
+    """Who runs the command, for the audit: the name of the account, or `uid <number>`."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may give its user no name

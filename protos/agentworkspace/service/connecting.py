@@ -1,7 +1,7 @@
 """Connections to PostgreSQL that insist on a writable server and notice when it is gone.
 
-libpq itself refuses a standby (`target_session_attrs`), and gives up a peer that does not
-acknowledge within seconds instead of the kernel's quarter of an hour (`tcp_user_timeout`).
+By the parameters below, libpq refuses a standby (`target_session_attrs`), and gives up a peer that
+does not acknowledge within 5 s instead of the kernel's quarter of an hour (`tcp_user_timeout`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from agentworkspace.core.backoff import Backoff
 from agentworkspace.core.secret import Secret
 from agentworkspace.service.database_url import connection_parameters
 
-# For each host of the URL.
+# The time to connect to each host of the URL.
 CONNECT_SECONDS: Final = 3
-# What the URL itself says of these counts before them.
+# The URL may set each of these differently.
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "target_session_attrs": "read-write",
     "connect_timeout": CONNECT_SECONDS,
     "tcp_user_timeout": 5000,
-    # A peer that is only read from, as by LISTEN, is asked whether it is still there.
+    # For a connection that only waits, as with LISTEN: probes whether the peer is still there.
     "keepalives": 1,
     "keepalives_idle": 3,
     "keepalives_interval": 2,
@@ -47,20 +47,20 @@ class DatabaseAway(psycopg2.OperationalError):
 class Link(extensions.connection):
     """A connection that another thread can cut, whatever it waits for.
 
-    `generation` says which loss of the server it was made after.
+    `generation` is the connector's when it was made: how often the server was lost before.
     """
 
     generation = 0
     _socket: socket.socket | None = None
 
     def hold(self) -> None:
-        """Keep a second descriptor of the socket: the first may be closed, and its number be
-        somebody else's, at any moment.
+        """Keep a duplicate of the socket's descriptor for `cut`: libpq may close its own at any
+        moment, and its number then be reused for another file.
         """
         self._socket = socket.socket(fileno=dup(self.fileno()))
 
     def cut(self) -> None:
-        """Whoever waits for this connection hears at once that it is gone."""
+        """Shut the socket down, so that whoever waits for this connection fails at once."""
         held = self._socket
         if held is not None:
             with suppress(OSError):
@@ -73,19 +73,19 @@ class Link(extensions.connection):
             held.close()
 
     def __del__(self) -> None:
-        # Of one that nobody waited for any more.
+        # For a connection that was dropped without being closed.
         self.close()
 
 
 def reconnecting() -> Backoff:
-    """How long to wait before the next attempt to connect."""
+    """The waits between attempts to connect."""
     return Backoff(first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
 
 
 class Gate:
-    """Lets one attempt at a time through after a failure, and tells everybody else at once.
+    """After a failure, lets one attempt to connect through at a time and fails all others at once.
 
-    So a server that does not answer costs one thread its patience, and not every thread.
+    So a server that does not answer holds up one thread, and not every thread.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -98,7 +98,7 @@ class Gate:
 
     @contextmanager
     def attempt(self, *, at_once: bool = False) -> Iterator[None]:
-        """DatabaseAway when it is not this one's turn; `at_once` never waits for a turn."""
+        """The block is the attempt. DatabaseAway when none is due; with `at_once` it always is."""
         with self._lock:
             if self._pauses.began and not at_once:
                 if self._trying or self._monotonic() < self._next_attempt:
@@ -110,7 +110,7 @@ class Gate:
         except BaseException:
             with self._lock:
                 self._trying = False
-                # Unless another got through meanwhile: this failure is older news than that.
+                # Unless another attempt succeeded meanwhile, which is newer than this failure.
                 if self._successes == before:
                     self._next_attempt = self._monotonic() + self._pauses.seconds()
             raise
@@ -121,7 +121,10 @@ class Gate:
 
 
 class Connector:
-    """Makes connections to one URL, and knows those that are open."""
+    """Makes connections to one URL, and knows those that are open.
+
+    `generation` counts how often the server was lost; see `Database.lost`.
+    """
 
     def __init__(self, url: Secret, *, name: str) -> None:
         """ValueError when the URL is malformed; its text is not repeated."""
@@ -140,14 +143,16 @@ class Connector:
         asynchronous: bool = False,
         at_once: bool = False,
     ) -> Link:
-        """A connection with these settings of the server's, which a pooler would not take.
+        """A new connection, with these settings of PostgreSQL's, which a pooler would not take.
 
-        With `asynchronous` it is one of psycopg2's, connected and idle.
+        `purpose` becomes part of its application_name. With `asynchronous` it is one of psycopg2's
+        asynchronous connections, connected and idle. Raises psycopg2.OperationalError, of which
+        DatabaseAway is one.
         """
         given = {
             **_DEFAULTS,
             "application_name": f"{self._name} {purpose}".strip(),
-            # Anew each time: a password in a file may have been changed.
+            # Read for every connection, because a password in a file may have been changed.
             **connection_parameters(self._url.reveal()),
         }
         if settings:
@@ -171,8 +176,9 @@ class Connector:
 
 
 def finish(link: Link) -> None:
-    """Wait until what an asynchronous connection began is done; psycopg2's own waits for ever,
-    and knows no descriptor beyond 1023.
+    """Wait until what an asynchronous connection began is done; OperationalError if it takes long.
+
+    psycopg2's own `wait_select` waits for ever, and fails for descriptors beyond 1023.
     """
     while (state := link.poll()) != extensions.POLL_OK:
         poller = select.poll()  # a new one: the descriptor changes from host to host

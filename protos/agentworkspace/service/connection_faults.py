@@ -1,7 +1,7 @@
-"""Why there is no usable connection to PostgreSQL, for the log: with the next step in it.
+"""Explains for the log why there is no usable connection to PostgreSQL, and what to do about it.
 
-What libpq says may quote the URL; only its sentences that are known here are recognised, and none
-is repeated.
+libpq's own message may quote the URL, so it is never repeated: known messages are recognised, and
+each is replaced by a sentence of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from agentworkspace.core.refusal import Refusal
 from agentworkspace.service.store_faults import NO_SCHEMA, NOT_MIGRATED
 
-# What libpq, PostgreSQL or a pooler says, and what an operator does about it.
+# Sentences for an operator, by a part of what libpq, PostgreSQL or a pooler says.
 _STANDBY: Final = (
     "every host of {SERVICE}_DATABASE_URL is a standby; name the primary too, or wait for the"
     " fail-over"
@@ -61,8 +61,10 @@ _NO_DATABASE: Final = "3D000"
 
 
 def why(fault: BaseException, service: str) -> str:
-    """A sentence, or the name of the fault where none is known. `fault` is the driver's own, or
-    SQLAlchemy's around it; `service` is the one whose settings are named.
+    """A sentence on what is wrong; the fault's type and SQLSTATE when none is known.
+
+    `fault` is the driver's own, or SQLAlchemy's around it. `service` is the one whose settings the
+    sentence names.
     """
     return _sentence(fault).replace("{SERVICE}", service.upper())
 

@@ -1,4 +1,4 @@
-"""A process's database: a pool, and all that is given up together when the server is lost."""
+"""The database of a process: all its connections, which are given up when the server is lost."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
 
 _POOL_SECONDS: Final = 5
-# Of a connection: a list of what its next statement is sent together with, which empties it.
+# An execution option of a connection: a list of at most one SQL text, which is sent in front of its
+# next statement and removed.
 OPENING: Final = "agentworkspace_opening"
 _DRIVER: Final = "postgresql+psycopg2://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the server ends by itself, so that nobody who is gone holds what others wait for."""
+    """Time limits that PostgreSQL enforces itself, so that no lost client keeps a lock."""
 
     statement: timedelta = timedelta(seconds=15)
     lock: timedelta = timedelta(seconds=15)
     idle_in_transaction: timedelta = timedelta(seconds=10)
 
     def within(self, seconds: float) -> Limits:
-        """These limits, with at most so long for each statement."""
+        """These limits, with at most this many seconds for each statement and lock."""
         budget = timedelta(seconds=seconds)
         return Limits(
             statement=min(self.statement, budget),
@@ -44,7 +45,7 @@ class Limits:
         )
 
     def settings(self) -> Mapping[str, int]:
-        """PostgreSQL's, in milliseconds; never 0, which would be no limit at all."""
+        """The settings of PostgreSQL, in milliseconds; never 0, which would mean no limit."""
         return {
             "statement_timeout": _milliseconds(self.statement),
             "lock_timeout": _milliseconds(self.lock),
@@ -53,8 +54,10 @@ class Limits:
 
 
 class Database:
-    """`pooled`: the URL leads to a pooler in transaction mode, which takes no settings with a
-    connection; a store then sets its limits in every transaction.
+    """The connection pool of a process, and its connections beside the pool.
+
+    `pooled`: the URL leads to a pooler in transaction mode, which takes no settings with a
+    connection; a store then sets the limits in every transaction.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Database:
             # Prepared statements are parsed once, but planned anew: tables grow, and values differ.
             "plan_cache_mode": "force_custom_plan",
         }
-        # For what keeps connections of its own on the event loop.
+        # Threads for connecting, for what keeps connections of its own on the event loop.
         self.connecting = BlockingPool(threads=2, max_waiting=100, name="connect")
         self._lock = threading.Lock()
         self._told: list[Callable[[], None]] = []
@@ -112,14 +115,14 @@ class Database:
         asynchronous: bool = False,
         at_once: bool = False,
     ) -> Link:
-        """A connection past the pool, with the limits of all, which the caller closes."""
+        """A connection beside the pool, with the same limits, which the caller closes."""
         chosen = {} if self.pooled else {**self._settings, **(settings or {})}
         return self.connector.connect(
             chosen, purpose=purpose, asynchronous=asynchronous, at_once=at_once
         )
 
     def on_lost(self, tell: Callable[[], None]) -> None:
-        """`tell` is called, on any thread, when all connections so far are to be given up."""
+        """Have `tell` called, on any thread, whenever all connections so far are to be given up."""
         self._told.append(tell)
 
     @property
@@ -129,7 +132,7 @@ class Database:
 
     @property
     def in_use(self) -> int:
-        """Connections of the pool that somebody works with."""
+        """How many connections of the pool are checked out."""
         count: int = self._pool.checkedout()
         return count
 
@@ -139,8 +142,10 @@ class Database:
         return self.connector.generation
 
     def lost(self, link: object = None) -> None:
-        """This connection showed that its server is gone, or takes no writes any more: all that
-        are as old are given up, when they next come to rest. Without one: all there are.
+        """Note that a connection showed that its server is gone or takes no writes any more.
+
+        Every connection that is as old is then given up when it is next taken from the pool.
+        Without a `link` all connections so far are.
         """
         with self._lock:
             known = isinstance(link, Link) and link.generation < self.connector.generation
@@ -151,7 +156,7 @@ class Database:
             tell()
 
     def cut_off(self) -> None:
-        """Whoever waits for the server, on any connection, hears at once that it is gone."""
+        """Break all connections, so that whoever waits for the server fails at once."""
         self.lost()
         for link in self.connector.open_links():
             link.cut()
@@ -163,7 +168,7 @@ class Database:
         return self.connector.connect({} if self.pooled else self._of_pool)
 
     def _note(self, context: Any) -> None:
-        """A read-only server is as good as none: SQLAlchemy alone would keep the connection."""
+        """Treat a read-only server as lost; SQLAlchemy itself would keep the connection."""
         if ends_connection(context.original_exception):
             context.is_disconnect = True
         if context.is_disconnect and context.connection is not None:
@@ -177,14 +182,14 @@ class Database:
 def _sent_together(
     connection: Connection, _: object, statement: str, parameters: Any, *__: object
 ) -> tuple[str, Any]:
-    """What a transaction begins with costs no round trip of its own."""
+    """Send what a transaction begins with in front of its first statement: one round trip less."""
     waiting: list[str] | None = connection.get_execution_options().get(OPENING)
     return (f"{waiting.pop()}; {statement}" if waiting else statement), parameters
 
 
 @contextmanager
 def open_once(url: Secret, *, name: str) -> Iterator[Engine]:
-    """For one piece of work, without a pool; it sets its own limits."""
+    """An engine for one piece of work, without a pool; its user sets the time limits."""
     connector = Connector(url, name=name)
     engine = create_engine(
         _DRIVER, creator=connector.connect, poolclass=NullPool, hide_parameters=True

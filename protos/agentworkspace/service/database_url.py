@@ -1,4 +1,4 @@
-"""A PostgreSQL URL as libpq takes it, of one host or of several."""
+"""Reads a PostgreSQL URL, with one host or several, as libpq's parameters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _MALFORMED: Final = (
 
 
 def connection_parameters(text: str) -> dict[str, str]:
-    """libpq's parameters. Several hosts may stand in the authority (`h1:5432,h2:5432`), in one
-    `?host=h1,h2&port=5432,5432`, or in several `?host=h1:5432&host=h2:5432`.
+    """The URL as libpq's parameters, such as `{"host": "h1,h2", "port": "5432,5432"}`.
 
-    ValueError with fixed text, because libpq's own may quote the password.
+    Several hosts may stand in the authority (`h1:5432,h2:5432`), in one
+    `?host=h1,h2&port=5432,5432`, or in several `?host=h1:5432&host=h2:5432`. ValueError with a
+    fixed text, because libpq's own may quote the password.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -29,13 +30,13 @@ def connection_parameters(text: str) -> dict[str, str]:
     before, mark, query = text[scheme.end() :].partition("?")
     authority, slash, database = before.partition("/")
     user, at, hosts = authority.rpartition("@")
-    # libpq would take what follows the first of several for the host.
+    # Only the last @ ends the user; libpq would take what follows the first @ for the host.
     url = f"postgresql://{user.replace('@', '%40')}{at}{hosts}{slash}{database}"
     try:
         found = parse_dsn(f"{url}{mark}{_one_host(query)}")
     except psycopg2.Error:
         raise ValueError(_MALFORMED) from None
-    # Parts of a password with a slash in it, which libpq would quote when it cannot connect.
+    # A password with a slash in it ends up in these parts, which libpq quotes in its errors.
     if not _PORTS.fullmatch(found.get("port", "")) or "@" in found.get("dbname", ""):
         raise ValueError(_MALFORMED)
     return found

@@ -17,20 +17,21 @@ from agentworkspace.service.secret_file import SecretFile
 
 T = TypeVar("T")
 _SETTING: Final = "setting"
-# Stands for the service's own name in front of what every service has.
+# Stands for the service's name, in the names of settings that every service has.
 _PREFIX: Final = "{SERVICE}"
 
-# What Kubernetes puts into every container for a Service that is called like ours.
+# Variables that Kubernetes sets in every container for a Service that is called like ours.
 _SERVICE_LINK: Final = re.compile(
     r".*(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-# How alike two names must be for one to be the other, misspelt: after our prefix, and as a whole.
+# How alike (0 to 1) two names must be to take one for the other, misspelt: compared after our
+# prefix, and compared as a whole.
 _ALIKE: Final = 0.7
 _VERY_MUCH_ALIKE: Final = 0.9
 
 
 class BadSettings(Exception):
-    """The service must not start. One line for each bad variable, naming it; never its value."""
+    """The service must not start. `problems` names each bad variable, never its value."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -42,11 +43,11 @@ class Setting:
     """One environment variable, as it was declared."""
 
     name: str
-    # As text, as the variable would hold it; empty: there is none.
+    # The default as the variable would hold it; empty: there is none.
     default: str
     meaning: str
     read: Callable[[str], object]
-    # Whether a file may hold it, named by the same variable with _FILE behind it.
+    # Whether a file may hold it, whose path is in the variable of this name with _FILE appended.
     in_file: bool = False
 
     @property
@@ -54,7 +55,7 @@ class Setting:
         return f"{self.name}_FILE"
 
     def read_file(self, path: str) -> SecretFile:
-        """ValueError with what is wrong, never with what the file holds."""
+        """The secret in this file. ValueError says what is wrong, never what the file holds."""
         try:
             return SecretFile(Path(path), self.read)
         except OSError:
@@ -72,13 +73,14 @@ class Shown:
 
 
 def setting(name: str, default: str, read: Callable[[str], T], meaning: str) -> T:
-    """Declares a field and its variable in one line; typed as what `read` returns."""
+    """Declares a dataclass field and its variable; its type is what `read` returns."""
     return cast(T, field(metadata={_SETTING: Setting(name, default, meaning, read)}))
 
 
 def secret_setting(name: str, read: Callable[[str], T], meaning: str) -> T | None:
-    """Likewise for what is confidential: `NAME_FILE` names a file that holds it, which is read
-    again whenever it is needed.
+    """Declares a confidential setting, which may also stand in the file that `NAME_FILE` names.
+
+    That file is read again whenever it has changed.
     """
     optional = values.optional(read)
     return cast(T, field(metadata={_SETTING: Setting(name, "", meaning, optional, in_file=True)}))
@@ -88,9 +90,9 @@ def secret_setting(name: str, read: Callable[[str], T], meaning: str) -> T | Non
 class DeclaredSettings:
     """Settings of one service. Absent and empty mean the same: the default."""
 
-    # In front of the names of its variables, as `REGISTRY`.
+    # The prefix of the service's variables, such as `REGISTRY`.
     SERVICE: ClassVar[str]
-    # Names that begin like ours and are somebody else's.
+    # Variables with our prefix that belong to another program.
     NOT_OURS: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
@@ -100,7 +102,7 @@ class DeclaredSettings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
-        """Read every variable. BadSettings names all that are wrong, not only the first."""
+        """The settings of this environment. BadSettings names all variables that are wrong."""
         found: dict[str, Any] = {}
         problems: list[str] = []
         for attribute, declared in cls.declared().items():
@@ -123,10 +125,10 @@ class DeclaredSettings:
 
     @classmethod
     def shown(cls, environ: Mapping[str, str]) -> list[Shown]:
-        """Every setting, valid or not, as anybody may see it.
+        """Every setting, valid or not, as `check-config` may print it.
 
-        A password may stand in any variable by mistake: what its reader refuses is not shown,
-        and of the rest only what cannot be one.
+        Any variable may hold a password by mistake. So a value that is refused is not shown, and
+        an accepted one only as far as it cannot be secret.
         """
         rows = []
         for each in cls.declared().values():
@@ -138,7 +140,7 @@ class DeclaredSettings:
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """Every variable that says something."""
+        """The names of all variables that are read, those of files included."""
         declared = cls.declared().values()
         return frozenset(each.name for each in declared) | frozenset(
             each.file_name for each in declared if each.in_file
@@ -146,7 +148,7 @@ class DeclaredSettings:
 
     @classmethod
     def misspelt(cls, environ: Mapping[str, str]) -> list[str]:
-        """A sentence for each variable that looks like a setting and is none; never its value.
+        """A sentence for each variable that looks like a misspelt setting, without its value.
 
         `serve` logs them and starts all the same: a variable that a newer or older version knows
         must not take the service down when it is rolled back. `check-config` refuses them.
@@ -172,7 +174,7 @@ class DeclaredSettings:
         return sentences
 
     def contradictions(self) -> list[str]:
-        """What was told and does not fit together."""
+        """A sentence for each combination of settings that makes no sense."""
         return []
 
     @classmethod
@@ -182,7 +184,7 @@ class DeclaredSettings:
 
 
 def refuse(problems: list[str]) -> None:
-    """BadSettings, if there are any."""
+    """Raise BadSettings if there are any problems."""
     if problems:
         raise BadSettings(problems)
 

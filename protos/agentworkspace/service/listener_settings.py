@@ -1,4 +1,4 @@
-"""What the listeners of a service, and the edge behind them, can be told."""
+"""The settings of a service's listeners, and of the edge behind them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerSettings(DeclaredSettings):
-    """Where a service listens, how that is protected, and who may hold how much of it."""
+    """Where a service listens, how that is protected, and what its callers may use of it."""
 
     listen: str = setting("{SERVICE}_LISTEN", "", values.address, "where gRPC is served")
     tls_certificate: Path | None = setting(

@@ -1,4 +1,4 @@
-"""What a session waits for, and who has it: for the operator of a migration that does not go on."""
+"""Tells the operator of a migration that hangs which lock it waits for, and who holds it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-# What is over within a second needs no word.
+# How often to look; a wait that is over before the first look is not reported.
 _LOOK_SECONDS: Final = 1.0
-# Not the statements: their literals may be secrets.
+# The statements of the holders are not read, because their literals may be secrets.
 _HOLDERS: Final = text(
     """
     SELECT holder.pid,
@@ -31,16 +31,16 @@ _HOLDERS: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A session of the database that has, or is to get first, what another one waits for."""
+    """A session that holds the lock for which another one waits, or is before it in the queue."""
 
     pid: int
-    # What it calls itself.
+    # Its application_name, or else its backend type.
     name: str
-    # PostgreSQL's word, such as `idle in transaction`.
+    # As in pg_stat_activity, such as `idle in transaction`.
     state: str
-    # How long its transaction lasts; None outside of one.
+    # How long its transaction has lasted; None outside of one.
     seconds: int | None
-    # None: no table, but the turn.
+    # The table that is locked; None: it is the advisory lock by which migrations take turns.
     relation: str | None
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Watch:
         self._pid = pid
         self._say = say
         self._over = threading.Event()
-        # Of the last look that found anybody.
+        # What the last look found that found anybody.
         self.holders: tuple[Holder, ...] = ()
 
     def look_until_over(self) -> None:
@@ -66,7 +66,7 @@ class Watch:
                 while not self._over.wait(_LOOK_SECONDS):
                     self._look(connection)
         except SQLAlchemyError:
-            # Who cannot look on can still wait.
+            # The migration can go on waiting without being watched.
             self._say("waits for a lock, or not: the database does not say who has it")
 
     def stop(self) -> None:

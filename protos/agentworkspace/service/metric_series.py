@@ -1,4 +1,4 @@
-"""Series that exist before anything has happened: to a query, one that is absent is not zero."""
+"""Metric series that begin at 0: to a query, a series that is absent is not 0."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from agentworkspace.core.installation import version_of
 
 
 def begin_at_zero(metric: Counter | Gauge | Histogram, *values: Iterable[str]) -> None:
-    """Of every combination of the values of its labels, in their order."""
+    """Make the series of every combination of these label values, given in the labels' order."""
     for combination in product(*values):
         metric.labels(*combination)
 
 
 def say_build(registry: CollectorRegistry, service: str) -> None:
-    """agentworkspace_build_info {service, version, python}, which is always 1."""
+    """Register agentworkspace_build_info {service, version, python}, which is always 1."""
     name = f"{service}-service"
     version = version_of(name).removeprefix(f"{name} ")
     Gauge(

@@ -1,9 +1,9 @@
-"""Bring a database to the schema of this version, or say how it differs.
+"""Brings a database to the schema of this version, or says how it differs.
 
-A migration is production traffic: it takes its turn, and gives up early rather than let
-everything behind it wait. It also runs under the release before, which serves on while this one
-starts: a release only adds what that one can do without, and removes what the release before
-stopped using.
+A migration is production traffic: it takes its turn, and gives up early rather than let everything
+behind it wait. The previous release goes on serving while this one starts, on the new schema. So a
+release adds only what the previous one can do without, and removes only what the previous one no
+longer uses.
 """
 
 from __future__ import annotations
@@ -32,29 +32,32 @@ from agentworkspace.service.store_faults import described
 
 _PID: Final = "SELECT pg_backend_pid()"
 _ENVIRONMENT: Final = Path(__file__).with_name("migrations")
-# Waiting for another replica's migration may take as long as that one.
+# The limits while it waits for its turn, which may take as long as another replica's migration.
 _TURN: Final = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 0"
-# Whoever asks for a table that a migration waits for waits behind it: never longer than this.
+# The limits of the migration. Whoever needs a table for which it waits has to wait behind it, which
+# must be short.
 _LIMITS: Final = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'"
 _PAUSE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.5
 PATIENCE: Final = timedelta(minutes=2)
-# lock_not_available, deadlock_detected: those who serve take the same tables, in another order.
+# lock_not_available, deadlock_detected: serving processes lock the same tables in another order.
 _IN_THE_WAY: Final = frozenset({"55P03", "40P01"})
 
 
 class LocksHeld(CommandError):
-    """Somebody holds what a migration needs, for longer than it waits; nothing has changed."""
+    """A lock that the migration needs was held for longer than it waits; nothing has changed."""
 
 
 class NotApplied(CommandError):
-    """The database never came to the revision that was waited for."""
+    """The database did not reach the revision that was waited for in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """A service's own part of a database. `turn` is the number of its advisory lock: any will do
-    that only its migrations take.
+    """A service's own schema of a database.
+
+    `versions` is the directory of its migrations. `turn` is the key of the advisory lock by which
+    they take turns: any number that nothing else uses.
     """
 
     name: str
@@ -70,11 +73,11 @@ def upgrade(
     say: Callable[[str], None] = lambda _: None,
     patience: timedelta = PATIENCE,
 ) -> None:
-    """Apply what is missing, in one transaction. Replicas that start together take turns; the
-    second finds nothing left to do.
+    """Apply the missing migrations, in one transaction.
 
-    `say` is told, on some thread, what it waits for. Raises LocksHeld when the locks are not to be
-    had for so long; between its tries those who wait behind it get through.
+    Replicas that start together take turns, and all but the first find nothing to do. `say` is
+    called, on some thread, with what it waits for. It tries again and again, letting those who wait
+    behind it through in between, and raises LocksHeld after `patience`.
     """
     give_up = time.monotonic() + patience.total_seconds()
     with _engine(schema, url) as engine, engine.connect() as connection:
@@ -88,11 +91,11 @@ def upgrade(
 def _apply(
     schema: Schema, engine: Engine, connection: Connection, say: Callable[[str], None]
 ) -> Sequence[Holder] | None:
-    """One try. None when it is done, else who held a lock that it did not get."""
+    """Try once. None when it is done, else the holders of a lock that it did not get."""
     connection.exec_driver_sql(_TURN)
     with watched(engine, connection.exec_driver_sql(_PID).scalar_one(), say) as watch:
         try:
-            # Of the transaction, not the session: a pooler in transaction mode would leak it.
+            # A transaction's lock, because a pooler in transaction mode would leak a session's.
             connection.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": schema.turn})
             connection.exec_driver_sql(_LIMITS)
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema.name}")
@@ -116,7 +119,7 @@ def _gave_up(held: Sequence[Holder], patience: timedelta) -> str:
 
 
 def check(schema: Schema, url: Secret) -> list[str]:
-    """How the database differs from this version; empty when it does not."""
+    """The differences between the database and this version's models; empty: there are none."""
     with _engine(schema, url) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=_options(schema))
         current, head = context.get_current_revision(), migrations(schema).get_current_head()
@@ -132,10 +135,11 @@ def wait_until_applied(
     patience: timedelta,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Wait until somebody else has applied what this version needs, be the database away or not.
+    """Wait until another process has applied the migrations that this version needs.
 
-    A revision that this version does not know is a later one's, which an earlier one can work on.
-    `say` is told what it waits for, once. Raises NotApplied after `patience`.
+    It also waits while the database does not answer. A revision that this version does not know
+    belongs to a later version, on whose schema this one can work. `say` is called once with each
+    thing that it waits for. Raises NotApplied after `patience`.
     """
     give_up = time.monotonic() + patience.total_seconds()
     told = ""
@@ -150,7 +154,7 @@ def wait_until_applied(
 
 
 def _still_missing(schema: Schema, url: Secret) -> str:
-    """A sentence on what this version needs and does not find; empty when it can work."""
+    """A sentence on what is missing for this version; empty when it can work."""
     try:
         with _engine(schema, url) as engine, engine.connect() as connection:
             current = applied(schema, connection)
@@ -166,7 +170,7 @@ def _still_missing(schema: Schema, url: Secret) -> str:
 
 
 def migrations(schema: Schema) -> ScriptDirectory:
-    """Those that this version has; the last one is their head."""
+    """The migrations that this version has."""
     return ScriptDirectory.from_config(_located(schema))
 
 
@@ -197,7 +201,7 @@ def _engine(schema: Schema, url: Secret) -> AbstractContextManager[Engine]:
 
 
 def _options(schema: Schema) -> dict[str, Any]:
-    """How Alembic sees this schema and no other: another service may share the database."""
+    """Options that make Alembic see this schema only, as services may share a database."""
 
     def is_ours(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         return name == schema.name if kind == "schema" else parents["schema_name"] == schema.name

@@ -1,4 +1,4 @@
-"""Names to addresses, on threads of its own and within a time limit, for one rule about urls."""
+"""Resolves host names within a time limit, and applies the rule for urls to their addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentworkspace.core import public_urls
 from agentworkspace.core.public_urls import Address, parse_destination
 from agentworkspace.core.refusal import Refusal
 
-# The addresses of a host; OSError when it has none or nobody could say.
+# Returns the addresses of a host; OSError when it has none, or they cannot be found out.
 AskForAddresses = Callable[[str], list[Address]]
 
 SECONDS: Final = 2.0
@@ -26,17 +26,18 @@ _MAX_ADDRESSES: Final = 64
 
 
 def ask_system(host: str) -> list[Address]:
-    """Ask the system's resolver, which reads the hosts file too. It may take very long."""
+    """The addresses by the system's resolver, which reads the hosts file too. It may block long."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
     return [ip_address(text) for text in list(texts)[:_MAX_ADDRESSES]]
 
 
 class Names:
-    """Resolves names for one event loop. A name server that never answers holds a thread here
-    and nothing else; when all are held, further names count as unknown once their time is up.
+    """Resolves names for one event loop, on threads of its own.
 
-    The threads are daemons: the end of the process does not wait for a name server.
+    A name server that never answers blocks one of these threads and nothing else; while all are
+    blocked, other names count as unknown after `seconds`. They are daemon threads, so that the end
+    of the process does not wait for a name server.
     """
 
     def __init__(
@@ -56,9 +57,9 @@ class Names:
         self._running = 0
 
     async def addresses(self, host: str) -> list[Address]:
-        """All that the name leads to now; empty when it leads nowhere, or nobody said so in time.
+        """The addresses of the name now; empty when it has none, or the answer took too long.
 
-        Those who ask for the same name at the same time share one question.
+        Those who ask for the same name at the same time share one look-up.
         """
         flight = self._flights.get(host)
         if flight is None:
@@ -105,9 +106,9 @@ class Names:
 
 
 class PublicUrls:
-    """The rule for urls that agents announce, with the name servers asked.
+    """Applies the rule for urls that agents announce, host names included.
 
-    Nothing here blocks the loop or a thread of the callers. Raises URL_FORBIDDEN.
+    Nothing here blocks the loop or a thread of the callers.
     """
 
     def __init__(self, names: Names, *, allow_private: bool) -> None:
@@ -115,8 +116,10 @@ class PublicUrls:
         self._allow_private = allow_private
 
     def host_to_ask_about(self, url: str, field: str) -> str | None:
-        """The host of a url that a name server has to be asked about; refused is what can be told
-        without one. None also of a url of the wrong shape: whoever parsed the request has said so.
+        """The host of a url that must be resolved; None when there is no need to.
+
+        Raises URL_FORBIDDEN when that can be told without a name server. None also for a malformed
+        url, which was refused when the request was parsed.
         """
         destination = parse_destination(url)
         if isinstance(destination, str):
@@ -125,13 +128,13 @@ class PublicUrls:
         return destination.host if destination.address is None else None
 
     async def resolves(self, host: str, field: str) -> bool:
-        """Whether the name has an address now. Refused when any address is forbidden."""
+        """Whether the name has an address now. URL_FORBIDDEN when any of them is forbidden."""
         found = await self._names.addresses(host)
         public_urls.refuse_addresses(host, found, allow_private=self._allow_private, field=field)
         return bool(found)
 
     async def refusal_of(self, url: str, field: str) -> Refusal | None:
-        """The refusal of this url, if there is one; also of a name that does not resolve."""
+        """The refusal of this url, also when its name does not resolve; None if it is allowed."""
         try:
             host = self.host_to_ask_about(url, field)
             if host is None or await self.resolves(host, field):

@@ -1,4 +1,4 @@
-"""How a command ends that is interrupted, or meets a file or a stream that cannot be used."""
+"""The exit status of a command, also when it is interrupted or a file cannot be used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _OUTPUT_TAKES_NO_MORE: Final = (errno.EPIPE, errno.ENOSPC)
 
 
 def outcome(name: str, command: Callable[[], int]) -> int:
-    """The exit status of the command, once all that it printed is written. An OSError becomes a
-    sentence on standard error; Ctrl-C ends without one.
+    """Run the command and flush what it printed; returns the exit status.
+
+    An OSError becomes a sentence on standard error, and Ctrl-C ends it silently with 130.
     """
     try:
         status = command()
@@ -34,6 +35,6 @@ def _told(error: OSError) -> str:
         return f"cannot use {error.filename}: {error.strerror}; name one that this user may use"
     if error.errno not in _OUTPUT_TAKES_NO_MORE:
         return str(error)
-    # Python must not complain of it once more at its end.
+    # Python would report the same fault again when it flushes at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return f"standard output cannot be written: {error.strerror}"

@@ -1,6 +1,4 @@
-"""Lists, a page at a time. A page token is opaque, good for the list and the filters that it came
-from, and for nothing else.
-"""
+"""Pages of a list. A page token is opaque, and valid only for the list and filters it came from."""
 
 from __future__ import annotations
 
@@ -19,12 +17,12 @@ Row = TypeVar("Row")
 
 _DIGEST_BYTES: Final = 12
 _LARGEST: Final = 2**63 - 1
-# Everything else that a command holds selects what is listed.
+# Fields of a command that do not select what is listed; all others do.
 _NO_FILTERS: Final = {"call", "caller", "page_size", "page_token"}
 
 
 class Listing(Protocol):
-    """A dataclass: the command that asks for a page, its filters and who asks."""
+    """The command that asks for a page: a dataclass whose other fields are filters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -36,16 +34,17 @@ class Listing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Some rows of a list, and the token of the next page, which is empty on the last one."""
+    """The rows of a page, and the token of the next one, which is empty on the last page."""
 
     rows: tuple[Row, ...]
     next_page_token: str
 
 
 def place(command: Listing, *readers: Callable[[Any], Any]) -> tuple[Any, ...] | None:
-    """The place behind which the page begins, each part read by its reader; None: the first page.
+    """The place of the row after which the page begins; None: it is the first page.
 
-    INVALID_REQUEST for a token that no earlier page of the same list gave.
+    Each part of it is read by one of `readers`. INVALID_REQUEST for a token that is not of an
+    earlier page of the same list.
     """
     token = command.page_token
     if not token:
@@ -65,19 +64,20 @@ def place(command: Listing, *readers: Callable[[Any], Any]) -> tuple[Any, ...] |
 def page(
     command: Listing, found: Sequence[Row], place_of: Callable[[Row], Sequence[object]]
 ) -> Page[Row]:
-    """What is shown of the rows found, of which one more was asked for than a page holds."""
+    """The page made of the rows found. The query must ask for `page_size + 1` rows."""
     shown = tuple(found[: command.page_size])
     more = len(found) > len(shown)
     return Page(shown, token_of(command, place_of(shown[-1])) if more else "")
 
 
 def token_of(command: Listing, parts: Sequence[object]) -> str:
-    """The token of the page behind this place."""
+    """The token of the page that begins after this place."""
     sealed = json.dumps(list(parts), default=_plain).encode()
     return base64.urlsafe_b64encode(_digest(command, sealed) + sealed).decode().rstrip("=")
 
 
-# Whoever forges a token gets no further than these: what they let through, the database takes.
+# Readers of the parts of a place. A forged token gets no further than these: whatever they let
+# through, the database accepts.
 
 
 def time(part: str) -> datetime:
@@ -112,7 +112,9 @@ def _plain(part: object) -> str:
 
 
 def _digest(command: Listing, sealed: bytes) -> bytes:
-    """Of the filters that were given: one that a later release adds changes no token without it."""
+    """The digest of list, filters and place. Filters at their default are left out, so that one
+    which a later release adds does not invalidate tokens.
+    """
     given = {
         field.name: getattr(command, field.name)
         for field in fields(command)

@@ -1,4 +1,4 @@
-"""What the pools of a process hold, for Prometheus; read when scraped, so that it costs nothing."""
+"""Metrics of a process's connections and threads, which are read when Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREADS: Final = "agentworkspace_thread_pool_threads"
 
 
 class PoolMetrics(Collector):
-    """One per process and registry: Prometheus refuses the same names twice."""
+    """The collector; one for each process and registry, since Prometheus refuses a name twice."""
 
     def __init__(
         self,

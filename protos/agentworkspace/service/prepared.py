@@ -1,8 +1,8 @@
 """Statements that each connection prepares once.
 
-psycopg2 sends text, and PostgreSQL parses and plans text anew whenever it comes: for a lookup by
-key that takes four times as long as the lookup itself. A pooler in transaction mode gives every
-transaction another connection, which knows no statement of ours; there the text goes as it is.
+psycopg2 sends every statement as text, which PostgreSQL parses and plans each time; for a look-up
+by key that takes four times as long as the look-up itself. Through a pooler in transaction mode
+nothing is prepared, because every transaction may be on another connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _PARAMETER: Final = re.compile(r"%\((\w+)\)s::(\w+(?:\[\])?)")
 class Prepared:
     """One statement, whose parameters are all written with their type: `%(hashes)s::bytea[]`.
 
-    `prepare` and `execute` are for connections that this module does not look after.
+    `run` prepares it when needed; `prepare` and `execute` are its SQL, for connections that are not
+    SQLAlchemy's.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -30,7 +31,7 @@ class Prepared:
         given = ", ".join(f"%({parameter})s::{types[parameter]}" for parameter in types)
         self._name = name
         self._text = text
-        # Sent with no parameters, but with their syntax: a % is written twice here, too.
+        # Sent without parameters but through their formatting, so a % must be doubled here, too.
         self.prepare = f"PREPARE {name} AS {planned}"
         self.execute = f"EXECUTE {name} ({given})"
 
@@ -39,14 +40,14 @@ class Prepared:
         if planned is None:
             return connection.exec_driver_sql(self._text, dict(parameters))
         if self._name not in planned:
-            # Outlives a transaction that is rolled back.
+            # A prepared statement stays even when its transaction is rolled back.
             connection.exec_driver_sql(self.prepare)
             planned.add(self._name)
         return connection.exec_driver_sql(self.execute, dict(parameters))
 
 
 def remember_plans(engine: Engine) -> None:
-    """Let the connections of this engine keep what they planned, for as long as they live."""
+    """Have `Prepared.run` prepare statements on the connections of this engine, once on each."""
 
     @event.listens_for(engine, "connect")
     def begin(_driver_connection: object, record: Any) -> None:
@@ -61,11 +62,11 @@ def arrays_of(items: Sequence[NamedTuple]) -> dict[str, list[Any]]:
 
 
 def bytea_array(values: Iterable[bytes | None]) -> str:
-    """An array as PostgreSQL writes one: a single text to bind, where a list costs one for each."""
+    """The text of a PostgreSQL bytea[]: one value to bind, where a list is bound item by item."""
     parts = ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
     return "{" + ",".join(parts) + "}"
 
 
 def plain_array(values: Iterable[object]) -> str:
-    """The same of numbers, ids and moments, whose texts need no quotes."""
+    """The text of an array of numbers, ids or moments, whose texts need no quotes."""
     return "{" + ",".join(map(str, values)) + "}"

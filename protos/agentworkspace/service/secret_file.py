@@ -1,4 +1,4 @@
-"""A secret that lies in a file and may be replaced there while the service runs."""
+"""A secret in a file, which may be replaced while the service runs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ _LONGEST: Final = 65_536
 
 
 def open_to_others(path: Path) -> str:
-    """What is wrong with the mode of a file of keys, and what to do; empty when nothing is.
+    """A sentence when other users have any access to the file, with the remedy; else empty.
 
-    OSError when it cannot be asked.
+    OSError when its mode cannot be read.
     """
-    # Owner and group may read it: Kubernetes hands secrets out by group.
+    # The group may read it, because Kubernetes gives pods access to secrets by group.
     if not path.stat().st_mode & stat.S_IRWXO:
         return ""
     return f"{path} is open to every user of this machine; chmod o= {path}"
 
 
 def as_it_is(secret: Secret | None) -> Secret | None:
-    """The secret as it is now, which stays the same."""
+    """A copy of the secret that does not change when its file does."""
     return None if secret is None else Secret(secret.reveal())
 
 
 class SecretFile(Secret):
-    """Looked at each time that it is revealed, so that a renewal is seen without a restart.
+    """A secret whose file is looked at whenever it is revealed, so that a change needs no restart.
 
-    `check` raises ValueError for a text that is of no use. A first text like that is refused;
-    afterwards the last good one stays in use. `observe` is told of every change; without one the
-    log is.
+    `check` raises ValueError for a text that cannot be used: the constructor raises it too, later
+    the last good text stays in use. `observe` is told of every change; without it, it is logged.
     """
 
     __slots__ = ("_watched",)
@@ -45,7 +44,7 @@ class SecretFile(Secret):
     def __init__(
         self, path: Path, check: Callable[[str], object], observe: Observe | None = None
     ) -> None:
-        """ValueError, which never repeats what the file holds, or OSError."""
+        """Raises OSError or ValueError, which never repeats what the file holds."""
         self._watched = WatchedFiles(
             (path,), partial(_read, path, check), observe or partial(_log, path)
         )
@@ -58,7 +57,7 @@ class SecretFile(Secret):
 
 
 def _read(path: Path, check: Callable[[str], object]) -> str:
-    # Replaced by rename or not, a file that is still being written is empty at most.
+    # A file that is just being written is seen empty at worst, and is refused then.
     with path.open(encoding="utf-8", errors="replace") as file:
         text = file.read(_LONGEST + 1).strip()
     if not text or len(text) > _LONGEST:
@@ -68,7 +67,7 @@ def _read(path: Path, check: Callable[[str], object]) -> str:
 
 
 def _log(path: Path, *, refused: bool) -> None:
-    # The health check reads settings, too, and shall load no more than it needs.
+    # Imported here, because the health check reads settings too, and loads only what it needs.
     import structlog  # noqa: PLC0415
 
     log = structlog.get_logger("agentworkspace.files")

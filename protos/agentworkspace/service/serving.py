@@ -1,4 +1,4 @@
-"""What both composition roots are made of: a process that serves by the settings both have."""
+"""What the composition roots of both services share: one serving process, from its settings."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def tls_of(settings: ServiceSettings) -> ServerTls | None:
 
 
 def control_tls_of(settings: ServiceSettings) -> ServerTls | None:
-    """The same for the control plane's own listener: its own certificate, else that of the other
-    listener, and authorities of its own.
+    """How the control plane's own listener is encrypted; None when it speaks plain text.
+
+    Its certificate is its own, or else that of the other listener; its client CA is always its own.
     """
     certificate, key = settings.control_tls_certificate, settings.control_tls_key
     if certificate is None or key is None:
@@ -57,7 +58,7 @@ def control_tls_of(settings: ServiceSettings) -> ServerTls | None:
 
 
 def require_protected(settings: ServiceSettings) -> None:
-    """ListenRefused or OSError when a listener could not be opened as it is configured."""
+    """Raise ListenRefused or OSError when the settings of a listener are insecure or unusable."""
     listeners = [(settings.listen, tls_of(settings))]
     if settings.control_listen is not None:
         listeners.append((settings.control_listen, control_tls_of(settings)))
@@ -68,7 +69,7 @@ def require_protected(settings: ServiceSettings) -> None:
 
 
 def edge_settings(settings: ServiceSettings, domain: str, *, max_in_flight: int) -> EdgeSettings:
-    """What the edge of a service lets in; `domain` is that of its ErrorInfo."""
+    """The limits of a service's edge; `domain` is that of its ErrorInfo."""
     return EdgeSettings(
         domain=domain,
         unary_ceiling_seconds=settings.deadline_ceiling.total_seconds(),
@@ -107,17 +108,18 @@ def server_settings(settings: ServiceSettings, *, reuse_port: bool) -> ServerSet
 
 
 def serve_metrics(settings: ServiceSettings, process: int) -> None:
-    """Start to answer Prometheus, if that is set; `process` counts those of one service."""
+    """Serve metrics, if that is set, on the configured port plus `process`, the process's index."""
     if settings.metrics_listen is not None:
         host, _, port = settings.metrics_listen.rpartition(":")
         start_http_server(int(port) + process, host.strip("[]"))
 
 
 class Process:
-    """One process of a service: it listens, does what is to be done unasked, and ends in time.
+    """One process of a service: it listens, does its background work, and ends within its grace.
 
-    Made on the event loop that serves it; used once. `domain` is that of its ErrorInfo; `rejected`
-    counts credentials that nobody knows, `reread` is told of a changed file of those that count.
+    It is made on the event loop that serves it, and used once. `domain` is that of its ErrorInfo.
+    `pools` are the thread pools by name. `rejected` counts calls with unknown credentials. `reread`
+    is told of every change of the credentials file.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Process:
     ) -> None:
         if settings.credentials_file is None:
             raise ValueError("no credentials file: config.require_for_serving was not asked")
-        # Holds the exception for which the service must end.
+        # Gets an exception when the service must end because of it.
         self.cannot_serve: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log = structlog.get_logger(schema.name)
         self._grace = settings.stop_grace.total_seconds()
@@ -147,7 +149,7 @@ class Process:
         self._pools = pools
         self._stop = asyncio.Event()
         self._stopping = False
-        # The one end by themselves once `_stop` is set, the others are cancelled after them.
+        # The former end by themselves once `_stop` is set; the latter are cancelled after them.
         self._until_stopped: list[asyncio.Task[None]] = []
         self._cancelled: list[asyncio.Task[None]] = []
         edge = Edge(
@@ -171,7 +173,7 @@ class Process:
 
     @property
     def control_port(self) -> int | None:
-        """Where the control plane's own listener is, when there is one."""
+        """The port of the control plane's own listener; None without one."""
         return self._server.control_port
 
     async def start(self) -> int:
@@ -183,7 +185,7 @@ class Process:
         return port
 
     async def stop(self) -> None:
-        """Finish what runs, write what is remembered, close. Twice is once."""
+        """Finish running calls, write what is held in memory, and close. May be called twice."""
         if self._stopping:
             return
         self._stopping = True
@@ -200,10 +202,10 @@ class Process:
         self._log.info("stopped")
 
     def _begin(self) -> None:
-        """Begin what is done unasked, with `_run`."""
+        """Start the service's background work by `_run`; for subclasses."""
 
     def _run(self, name: str, work: Coroutine[Any, Any, None], *, cancel: bool = False) -> None:
-        """Run this until `_stop` is set; with `cancel`, for what does not look at it."""
+        """Run work that ends when `_stop` is set, or, with `cancel`, that must be cancelled."""
         tasks = self._cancelled if cancel else self._until_stopped
         tasks.append(asyncio.create_task(work, name=name))
 
@@ -211,9 +213,9 @@ class Process:
 async def serve_until_told(
     make: Callable[[], Process], settings: ServiceSettings, *, process: int
 ) -> None:
-    """Serve until SIGTERM or SIGINT, or until the service says that it cannot, by an exception.
+    """Serve until SIGTERM or SIGINT, or raise the exception for which the service cannot serve.
 
-    `process` counts those that share the port.
+    `process` is the index of this process among those that share the port.
     """
     with stop_event() as stop:
         service = make()

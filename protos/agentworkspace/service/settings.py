@@ -1,6 +1,6 @@
-"""What every service of ours can be told.
+"""The settings that every service has.
 
-A service derives one class from ServiceSettings, in its config.py, and declares each variable
+In its config.py, a service derives a class from ServiceSettings and declares each further variable
 there as a field.
 """
 
@@ -21,7 +21,7 @@ MOST_PROCESSES: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings(ListenerSettings):
-    """The settings that all services have, but for those of the listeners."""
+    """The settings that all services have, besides those of the listeners."""
 
     database_url: Secret | None = secret_setting(
         "{SERVICE}_DATABASE_URL",
@@ -109,11 +109,11 @@ class ServiceSettings(ListenerSettings):
     )
 
     def require_for_serving(self, *, embedded: bool) -> None:
-        """BadSettings when `serve` lacks what it cannot do without."""
+        """Raise BadSettings when a setting is missing without which `serve` cannot run."""
         refuse(self.missing(embedded=embedded))
 
     def missing(self, *, embedded: bool) -> list[str]:
-        """What `serve` cannot do without and was not told."""
+        """A sentence for each missing setting without which `serve` cannot run."""
         problems = []
         if self.database_url is None and not embedded:
             name = f"{self.SERVICE}_DATABASE_URL"

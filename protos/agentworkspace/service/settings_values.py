@@ -1,7 +1,7 @@
-"""What the text of a setting may be. Each reader returns the value or raises ValueError.
+"""Readers of settings: each turns the text of a variable into a value, or raises ValueError.
 
-The message of the ValueError says what is wanted and never repeats the text, which may be
-a secret that somebody put under the wrong name.
+The message of the ValueError says what is wanted and never repeats the text, which may be a secret
+that somebody put under the wrong name.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ class WebUrl(str):
 
 
 def visible(value: object, text: str) -> str:
-    """What a list of settings says of a value that its reader took from `text`: nothing that may
-    be secret.
-    """
+    """What `check-config` prints of a value read from `text`: nothing that may be secret."""
     match value:
         case Secret():
             return "set"
@@ -42,7 +40,7 @@ def visible(value: object, text: str) -> str:
             rest = parts.path.rstrip("/") or parts.query
             return f"{parts.scheme}://{parts.netloc}{'/…' if rest else ''}"
         case Path() if not value.exists():
-            # What leads nowhere may be anything.
+            # A path without a file may be anything, even a password.
             return "(set, and nothing is there yet)"
     return text
 
@@ -56,7 +54,7 @@ def address(text: str) -> str:
 
 
 def target(text: str) -> str:
-    """`host:port` of somebody else, so never port 0."""
+    """`host:port` of another server, so never port 0."""
     if address(text).endswith(":0"):
         raise ValueError("must be host:port with the port that is served there")
     return text
@@ -75,13 +73,13 @@ def box_target(text: str) -> str:
 
 
 def database_url(text: str) -> Secret:
-    """A PostgreSQL URL, of one host or of several."""
+    """A PostgreSQL URL with one host or several."""
     connection_parameters(text)
     return Secret(text)
 
 
 def web_url(text: str) -> str:
-    """An http or https URL of a proxy, kept as written: it is compared and handed on."""
+    """An http or https URL of a proxy, kept as written, because it is compared and passed on."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -133,7 +131,7 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def only(allowed: str) -> Callable[[str], str]:
-    """One value, of a variable that others read in more ways than this service can."""
+    """A variable defined elsewhere (OpenTelemetry's), of which only one value is supported."""
 
     def read(text: str) -> str:
         if text != allowed:
@@ -183,7 +181,7 @@ def duration(low: timedelta, high: timedelta) -> Callable[[str], timedelta]:
 
 
 def of_argument(read: Callable[[str], T]) -> Callable[[str], T]:
-    """The same for an argument of a command line: argparse says the rule."""
+    """The same reader for a command-line argument, so that argparse prints its message."""
 
     def read_argument(text: str) -> T:
         try:
@@ -195,5 +193,5 @@ def of_argument(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def optional(read: Callable[[str], T]) -> Callable[[str], T | None]:
-    """Empty means that there is none."""
+    """The same reader, except that an empty text is None."""
     return lambda text: read(text) if text else None

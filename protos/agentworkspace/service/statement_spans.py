@@ -1,4 +1,4 @@
-"""Spans of the statements that are made for a call: their text, never what is bound to them."""
+"""Spans of SQL statements that are made for a call: their text, never their parameters."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE|EXECUTE)\s+([a-z_][\w.]*)")
 
 
 class StatementSpans:
-    """Makes them, for work inside of a recorded call; the service's own rounds have none."""
+    """Makes spans for statements of recorded calls; background work has none."""
 
     def __init__(self, tracer: Tracer | None) -> None:
         self._tracer = tracer
 
     def of(self, statement: str) -> AbstractContextManager[object]:
-        """Around a statement that does not go through SQLAlchemy."""
+        """A span, as a context manager, for a statement that does not go through SQLAlchemy."""
         return tracing.client_span(self._tracer, name_of(statement), attributes_of(statement))
 
     def watch(self, engine: Engine) -> None:
-        """Every statement of this engine; nothing is added to it where nothing records."""
+        """Make spans for every statement of this engine; does nothing without a tracer."""
         if self._tracer is None:
             return
         event.listen(engine, "before_cursor_execute", self._begin)
@@ -50,7 +50,7 @@ class StatementSpans:
     @staticmethod
     def _fail(context: Any) -> None:
         connection = context.connection
-        # A connection that was given up has no notes any more.
+        # SQLAlchemy passes no connection when it has given it up.
         span = None if connection is None else connection.connection.info.pop(_SPAN, None)
         if span is not None:
             tracing.failed(span, context.original_exception)
@@ -58,7 +58,7 @@ class StatementSpans:
 
 
 def name_of(statement: str) -> str:
-    """What it does and to which table, as `SELECT registry.tokens`."""
+    """The span's name: the verb and the table, such as `SELECT registry.tokens`."""
     words = statement.split(maxsplit=1)
     table = _TABLE.search(statement)
     return " ".join([*words[:1], *([table[1]] if table else [])])

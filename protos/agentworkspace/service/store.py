@@ -1,4 +1,4 @@
-"""Transactions. Every fault inside one changes nothing."""
+"""The database as transactions, each rolled back on any exception."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Tx = TypeVar("Tx", bound=Connection)
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _IMPATIENT: Final = "SET LOCAL lock_timeout = 200"
 _UNHURRIED: Final = "SET LOCAL synchronous_commit = off"
-# For what has to be written although the time of its call is over.
+# The time for a write that is made even when the time of its call is over.
 EPILOGUE_SECONDS: Final = 5.0
-# A statement that goes on for so long after its caller has left does no harm.
+# A deadline is not sent to the server when it is shorter than the connection's limit by less.
 _NOT_WORTH_SAYING_SECONDS: Final = 1.0
 
 
@@ -32,11 +32,12 @@ def _unlimited() -> float:
 
 
 class Store(Generic[Tx]):
-    """The database, seen as transactions. Cheap to copy: `within` gives one with a deadline.
+    """The database, seen as transactions. It is cheap to copy; `within` makes one with a deadline.
 
-    The limits of the connection hold at no cost. What a transaction has to set beside them, for
-    a shorter deadline, through a pooler, or for `snapshot`, by which all reads of one `reading`
-    see the same moment, is sent in front of its first statement.
+    `connect` makes the transaction handle that commands get. With `snapshot`, all statements of one
+    `reading` see the database at the same moment. The time limits are set once on a connection;
+    what a transaction must set besides (a shorter deadline, any limit through a pooler, the
+    snapshot) is sent in front of its first statement.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class Store(Generic[Tx]):
         return self.within(lambda: min(self._remaining(), span.total_seconds()))
 
     def after_the_call(self) -> Self:
-        """The same store for the little that must be written even when the call's time is over:
-        what would otherwise stand in the way of others until a lease runs out.
+        """The same store for a short write after the call's time is over, such as to release what
+        would otherwise block others until a lease runs out.
         """
         return self.within(lambda: EPILOGUE_SECONDS)
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """Commit at the end, or roll back on an exception. OutcomeUnknown when that is unclear."""
+        """Commit at the end; roll back on an exception. OutcomeUnknown if the commit broke off."""
         with self._begun() as connection:
             yield connection
             self._commit(connection)
@@ -85,8 +86,8 @@ class Store(Generic[Tx]):
 
     @contextmanager
     def noting(self) -> Iterator[Tx]:
-        """A transaction for what does no harm if a crash of the database forgets it: the commit
-        does not wait for the disk.
+        """A transaction for what may be lost in a crash of the database: its commit does not wait
+        for the disk (`synchronous_commit = off`).
         """
         with self._begun(_UNHURRIED) as connection:
             yield connection
@@ -94,14 +95,14 @@ class Store(Generic[Tx]):
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
-        """Roll back at the end, always: what only reads cannot write by accident."""
+        """A transaction that is always rolled back, so that it cannot write by accident."""
         with self._begun(_SNAPSHOT if self._snapshot else "") as connection:
             yield connection
 
     @contextmanager
     def glance(self) -> Iterator[Tx]:
-        """For one reading statement: without a transaction, which would cost two round trips
-        more. Where limits must be set there has to be one.
+        """For one reading statement, in autocommit, which saves the two round trips of BEGIN and
+        ROLLBACK. Where limits must be set it is a `reading` after all.
         """
         if self._limits() is not None:
             with self.reading() as tx:
@@ -109,7 +110,7 @@ class Store(Generic[Tx]):
             return
         connection = self._connect(self.database.engine)
         try:
-            # The driver's own switch: SQLAlchemy's costs what it is there to save.
+            # Set on the driver, because SQLAlchemy's own isolation level costs as much as it saves.
             driver: Any = connection.connection.driver_connection
             driver.autocommit = True
             yield connection
@@ -145,7 +146,7 @@ class Store(Generic[Tx]):
             connection.close()
 
     def _limits(self) -> Limits | None:
-        """A call's own limits; None when the connection's hold. DEADLINE when out of time."""
+        """The limits to send; None when those of the connection do. DEADLINE when out of time."""
         remaining = self._remaining()
         if remaining <= 0:
             raise out_of_time()

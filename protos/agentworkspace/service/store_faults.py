@@ -1,4 +1,4 @@
-"""What a database fault means: try again, or refuse, and with which reason. Never a decision."""
+"""What a fault of the database means: try again, refuse with which reason, or a fault of ours."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ NO_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})
 NOT_MIGRATED: Final = (
     "the database has no schema, or an older one: run this service's `migrate`; nothing was decided"
 )
-# The server goes away (57P), takes no writes (25006) or ended an idle transaction (25P03): this
-# connection is of no use any more, nor is any other to the same server.
+# The server goes away (08, 57P), takes no writes (25006) or ended an idle transaction (25P03). This
+# connection cannot be used any more, nor can any other to the same server.
 _ENDS_CONNECTION: Final = ("08", "57P", "25006", "25P03")
-# Also: out of connections, memory or disk, an operator stepped in, a system error.
+# Also out of connections, memory or disk (53), operator intervention (57), a system error (58).
 _AWAY: Final = (*_ENDS_CONNECTION, "53", "57", "58")
 
 
@@ -41,16 +41,17 @@ class OutcomeUnknown(Exception):
 
 
 class StoreFault(Exception):
-    """A statement of ours was wrong. Says what PostgreSQL said first: the rest of its text may
-    quote the statement with its values.
+    """A statement of ours was wrong. The text is only PostgreSQL's primary message, since the rest
+    may quote the statement with its values.
     """
 
 
 def attempt(work: Callable[[], T], *, tries: int = TRIES) -> T:
-    """Run a use case. What changed nothing, a lost race or a connection that broke before its
-    commit, is run again; what is left becomes a Refusal, unless it is a fault of ours.
+    """Run a use case, again after a fault that changed nothing: a lost race, or a connection that
+    broke before its commit.
 
-    What a use case of several transactions committed before, it finds again by its request id.
+    A last fault is raised as a Refusal, or as StoreFault when it is a fault of ours. A use case of
+    several transactions must find by its request id what it has committed before.
     """
     for left in reversed(range(tries)):
         try:
@@ -66,7 +67,7 @@ def attempt(work: Callable[[], T], *, tries: int = TRIES) -> T:
 
 
 def what_a_client_may_see(error: Exception) -> Refusal:
-    """The refusal for anything that a servicer let out: its own text is only that of a Refusal."""
+    """The refusal for any exception of a servicer. Only a Refusal's own text reaches the client."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, TimeoutError):
@@ -75,7 +76,7 @@ def what_a_client_may_see(error: Exception) -> Refusal:
             "the deadline passed before the answer was ready; a change may have been made: repeat"
             " the call with the same request_id and more time",
         )
-    # A command's store faults were worded where it ran; this is for work outside of commands.
+    # Commands turn their faults into refusals in `attempt`; this is for work outside of commands.
     return refusal_of(error) or internal()
 
 
@@ -122,7 +123,7 @@ def store_unavailable(
 
 
 def out_of_time() -> Refusal:
-    """The call's time was used up before the database had answered."""
+    """The refusal when the call's time was used up before the database had answered."""
     return Refusal(SharedReason.DEADLINE, "the database did not answer in time; call again")
 
 
@@ -137,7 +138,7 @@ def is_lost(error: DBAPIError) -> bool:
 
 
 def ends_connection(error: BaseException | None) -> bool:
-    """Whether a connection that reported this, the driver's own, is of no use any more."""
+    """Whether this error of the driver means that its connection cannot be used any more."""
     code: str | None = getattr(error, "pgcode", None)
     if code:
         return code.startswith(_ENDS_CONNECTION)
@@ -146,12 +147,12 @@ def ends_connection(error: BaseException | None) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """For the log: no statement and no value of a row."""
+    """The fault for the log, without statements and values."""
     if not isinstance(error, DBAPIError):
         return type(error).__name__
     code = sqlstate(error)
     if not code and is_lost(error):
-        # libpq's own words: the host, the port and what is wrong there, never the password.
+        # libpq's message names host, port and what is wrong there, never the password.
         return next(iter(str(error.orig).strip().splitlines()), "no answer")
     diagnosis = getattr(error.orig, "diag", None)
     said: str | None = getattr(diagnosis, "message_primary", None)
@@ -159,7 +160,7 @@ def described(error: BaseException) -> str:
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """The five characters PostgreSQL gave, or empty when it could not say anything."""
+    """The SQLSTATE of the error; empty when the server gave none."""
     code: str | None = getattr(error.orig, "pgcode", None)
     return code or ""
 

@@ -19,14 +19,14 @@ _CLOCK: Final = "SELECT clock_timestamp()"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """Its clock, and the migration that it is at; none: it was never migrated."""
+    """The database's clock and its migration; an empty `revision`: it was never migrated."""
 
     time: datetime
     revision: str
 
 
 def database_state(store: Store[Any], schema: Schema) -> DatabaseState:
-    """As it is now. Raises what every transaction raises."""
+    """The state as it is now. Raises what every transaction raises."""
     with store.reading() as tx:
         time = tx.exec_driver_sql(_CLOCK).scalar_one()
         return DatabaseState(time, applied(schema, tx) or "")
@@ -38,7 +38,7 @@ AnswerT = TypeVar("AnswerT", registry.GetSystemInfoResponse, provision.GetSystem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemInfo:
-    """What fills the answer of either service; `now` is the clock of the process."""
+    """Fills the answer of either service; `now` is the clock of the process."""
 
     schema: Schema
     last_migration: str
@@ -46,13 +46,13 @@ class SystemInfo:
 
     @classmethod
     def of(cls, schema: Schema, now: Callable[[], datetime]) -> SystemInfo:
-        """Reads what this version's last migration is."""
+        """The info of a service, with the last migration that this version has."""
         return cls(
             schema=schema, last_migration=migrations(schema).get_current_head() or "", now=now
         )
 
     def fill(self, answer: AnswerT, state: DatabaseState, caller: Caller) -> AnswerT:
-        """The answer, with all that both services say."""
+        """Set the fields that the answers of both services have, and return the answer."""
         answer.version = package_version()
         answer.process_time.FromDatetime(self.now())
         answer.database_time.FromDatetime(state.time)

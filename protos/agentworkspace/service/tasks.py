@@ -1,4 +1,4 @@
-"""Running a few things again and again, through every fault, until the service stops."""
+"""Background work: repeats tasks, whatever fails, until the service stops."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from agentworkspace.service.metric_series import begin_at_zero
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`work` again and again, `every` seconds, and at once when `wake` is set.
+    """Calls `work` every `every` seconds, and at once when `wake` is set.
 
-    `work` answers whether there is more to do at once. While there is, it takes at most `share`
-    of the time, and leaves the rest to those who call. `at_stop`: once more when the service
-    stops, until there is no more to do, so that what is remembered gets written.
+    `work` returns whether there is more to do at once. While there is, it takes at most `share` of
+    the time, to leave the rest to calls. `at_stop`: it is also called when the service stops, until
+    there is no more to do, so that what it holds in memory gets written.
     """
 
     name: str
@@ -31,9 +31,11 @@ class Task:
 
 
 class Tasks:
-    """Runs them side by side. A task that fails is tried again; it is logged when it begins to
-    fail and when it is well again, not every time. `known` faults say all in their own text.
-    `faults` counts all, by the task's name.
+    """Runs tasks side by side. A task that fails is tried again.
+
+    That is logged when it begins to fail and when it works again, not every time. Faults of the
+    types in `known` are logged by their text, others with a traceback. `faults` counts all, by the
+    name of the task.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Tasks:
 
 
 async def first_of(seconds: float, *events: asyncio.Event) -> None:
-    """Wait until any of the events is set, or the time is over."""
+    """Wait until any of the events is set, or so many seconds have passed."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The bridge from the event loop to the synchronous core: a small pool, with a bounded queue."""
+"""Runs blocking work for the event loop: a small thread pool with a bounded queue."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def overloaded() -> Refusal:
 
 
 class BlockingPool:
-    """Runs blocking functions on `threads` threads, each with the context of its call.
+    """Runs blocking functions on `threads` threads, each in the context of its call.
 
-    A call that is given up while it waits is never started; one that has started runs to its
-    end, and what it changed stays changed.
+    Work whose call is cancelled while it waits is never started; once started, it runs to its end,
+    and what it changes stays changed.
     """
 
     def __init__(self, *, threads: int, max_waiting: int, name: str = "command") -> None:
@@ -45,7 +45,7 @@ class BlockingPool:
         return self._held
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Refusal OVERLOADED when the queue is full."""
+        """Run `work` on a thread and return its result. OVERLOADED when the queue is full."""
         if self._held >= self._limit:
             raise overloaded()
         return await self._started(partial(work, *args, **kwargs))
@@ -64,7 +64,7 @@ class BlockingPool:
         return asyncio.wrap_future(future)
 
     async def end(self, seconds: float) -> bool:
-        """Drop what waits, and give what runs this long. False when something still runs then."""
+        """Drop what waits, and wait this long for what runs. False when something still runs."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         if self._held:
             self._emptied = asyncio.Event()
@@ -75,7 +75,7 @@ class BlockingPool:
 
     def _released_from(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
         def released(_future: object) -> None:
-            # Runs on the worker's thread; the count belongs to the loop.
+            # This runs on the worker's thread, but only the event loop may change the count.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._release)
 

@@ -1,4 +1,4 @@
-"""Whether the database takes writes, found out by making one every second."""
+"""Finds out whether the database takes writes, by making one every second, and tells health."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from agentworkspace.service.store_faults import ends_connection
 from agentworkspace.service.thread_pool import BlockingPool
 
 EVERY_SECONDS: Final = 1.0
-# Without a write for so long, health says NOT_SERVING.
+# When no write succeeded for so long, health says NOT_SERVING.
 LATE_SECONDS: Final = 3.0
-# A server that is there has ended the statement itself long before; only a commit may still hang,
-# where the disk does, and whoever waits for one of those should not be cut off too soon.
+# When a write has no answer for so long, all connections are cut. A server that is there ends the
+# statement itself long before. Only a commit can hang longer, with its disk, and calls that wait
+# for one should not be cut off too soon.
 PATIENCE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 1.0
-# A lock on a row of ours is a write: it takes a transaction id, and a commit that reaches the disk
-# (and the replicas, where commits wait for them). Nobody waits for it, and nothing grows by it.
+# Locking a row is a write: it takes a transaction id, and a commit that reaches the disk (and the
+# replicas, where commits wait for them). It blocks nobody and adds nothing to the table.
 _WRITE: Final = (
     "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000;"
     " SELECT FROM {schema}.alembic_version FOR NO KEY UPDATE SKIP LOCKED"
@@ -31,9 +32,10 @@ _WRITE: Final = (
 
 
 class WriteWatch:
-    """Tells health: serving once the service is ready and while a write can be made.
+    """Has health say SERVING once the service is ready and for as long as writes succeed.
 
-    On a connection and a thread of its own, so that no load of calls is taken for a dead server.
+    `tell` sets health. It has a connection and a thread of its own, so that a heavy load of calls
+    is not mistaken for a dead server.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class WriteWatch:
         self.takes_writes = False
 
     async def ready(self) -> None:
-        """All else that serving needs is there. Twice is once."""
+        """Note that everything else that serving needs is there. May be called twice."""
         self._is_ready = True
         await self._tell_health()
 
@@ -70,7 +72,7 @@ class WriteWatch:
             await self._pool.end(0.0)
 
     async def _try(self, stopping: asyncio.Task[bool]) -> None:
-        """One write. While nothing is heard of it, health is told the truth all the same."""
+        """Make one write. While it has no answer, health is updated all the same."""
         clock = asyncio.get_running_loop().time
         writing = asyncio.create_task(self._pool.run(self._write))
         cut_off_at = clock() + PATIENCE_SECONDS
@@ -86,7 +88,7 @@ class WriteWatch:
                 await self._note(TimeoutError())
                 if self._waits_for_answer and clock() >= cut_off_at:
                     self._database.cut_off()
-        # Its thread ends by itself, or when the service cuts everything off at its end.
+        # A write that still runs ends by itself, or when the connections are cut at the end.
         writing.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _note(self, fault: BaseException | None) -> None:
@@ -110,7 +112,7 @@ class WriteWatch:
             self._log.info("serving" if serving else "not serving")
 
     def _write(self) -> None:
-        """Refused by a server that is read-only; ended by one that is there and cannot write."""
+        """Write once. Raises psycopg2.Error from a server that is read-only, stuck or gone."""
         link = self._usable()
         self._waits_for_answer = True
         try:
