@@ -126,6 +126,6 @@ async def test_when_no_replica_serves_a_call_fails_at_once_as_unavailable() -> N
                 await say_on(channel)(Text(), timeout=20)
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     assert failure_from(failure.value).message == (
-        "every server behind this name is up, and says NOT_SERVING: mostly its database takes no"
-        " writes. Call again in a while; if it lasts, look into the services' log"
+        "every server behind this name is up, and says NOT_SERVING, most often because its database"
+        " takes no writes. Call again in a while; if it lasts, look into the service's log"
     )

@@ -4,8 +4,8 @@ Where OpenTelemetry is installed, each call carries the W3C trace context that i
 unary call has a span of its own if the program records spans.
 
 Every unary request that has a request_id field is sent with one. A unary call that may be made
-twice (see `agentworkspace.rpc.idempotency`) is repeated while the server is unavailable; any other
-call is made once.
+twice (see `agentworkspace.rpc.idempotency`) is repeated, in four attempts at most, when the server
+is unavailable or has shed it; any other call is made once.
 
 An address that begins with `dns:` (`dns:///registry-headless:7101`) means every server behind the
 name: calls go to each in turn, except to those whose health check says that they do not serve.

@@ -39,8 +39,8 @@ _RETRY_INFO_CODES: Final = frozenset(
 # Replaces gRPC's own message when every server behind a `dns:` name is up and says that it does
 # not serve.
 NONE_SERVES: Final = (
-    "every server behind this name is up, and says NOT_SERVING: mostly its database takes no"
-    " writes. Call again in a while; if it lasts, look into the services' log"
+    "every server behind this name is up, and says NOT_SERVING, most often because its database"
+    " takes no writes. Call again in a while; if it lasts, look into the service's log"
 )
 _NONE_SERVES_IN_GRPC: Final = "backend unhealthy"
 # Only for UNIMPLEMENTED without a reason: our servers name a reason with everything they refuse.

@@ -69,7 +69,8 @@ class EdgeFailures:
     def share_used_up(self, whose: str, what: str, limit: int) -> RpcFailure:
         return self._make(
             SharedReason.RATE_LIMITED,
-            f"the {whose} has {limit} {what} running, which is its share; end some, or come back",
+            f"the {whose} has {limit} {what} running, the most that it may; end some, or call again"
+            " later",
             retry_after=_SHARE_RETRY_AFTER,
             of=whose,
             what=what,

@@ -27,7 +27,8 @@ class Health(health.aio.HealthServicer):
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         if self._watchers >= MOST_WATCHERS:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watch already; call Check instead"
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many clients watch already; call Check instead",
             )
         self._watchers += 1
         try:

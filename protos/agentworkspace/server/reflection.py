@@ -58,7 +58,8 @@ class _Bounded:
     ) -> AsyncIterator[Any]:
         if self._looking >= MOST_LOOKING:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many look already; come back in a moment"
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many clients use reflection already; call again in a moment",
             )
         self._looking += 1
         try:

@@ -67,7 +67,7 @@ class Watch:
                     self._look(connection)
         except SQLAlchemyError:
             # The migration can go on waiting without being watched.
-            self._say("waits for a lock, or not: the database does not say who has it")
+            self._say("goes on without seeing which locks it waits for: the database does not tell")
 
     def stop(self) -> None:
         self._over.set()

@@ -137,7 +137,7 @@ def _directory(value: Mapping[str, Any]) -> Directory:
 def _file(value: Mapping[str, Any]) -> File:
     mode = _text(value["mode"])
     if not _MODE.fullmatch(mode) or int(mode, 8) & ~_WIDEST_MODE:
-        raise TypeError(f"mode {mode!r} lets others in, or is none")
+        raise TypeError(f"mode {mode!r} must be octal, and give access to the owner alone")
     secret = value["secret"]
     if not isinstance(secret, bool):
         raise TypeError("secret is neither true nor false")

@@ -36,8 +36,8 @@ class Verified:
     """What was verified.
 
     `pruned`, `signed_since` and `agreed` are numbers of seals, 0 for none: everything up to
-    `pruned` was pruned, seals from `signed_since` on are signed, and `agreed` is the newest that is in the
-    log. `unsealed` rows wait for their seal. `chains` are the seals with which chains begin.
+    `pruned` was pruned, seals from `signed_since` on are signed, and `agreed` is the newest that
+    is in the log. `unsealed` rows wait for their seal. `chains` are the seals that begin a chain.
     """
 
     seals: int = 0
