@@ -74,7 +74,7 @@ _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a well-formed url leads. `host` is in lower case; `address` is None if it is a name."""
+    """Where a well-formed url leads. `host` is in lower case; a name has no `address`."""
 
     host: str
     port: int

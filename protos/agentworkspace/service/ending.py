@@ -16,7 +16,7 @@ from agentworkspace.server.server import RpcServer
 from agentworkspace.service.database import Database
 from agentworkspace.service.thread_pool import BlockingPool
 
-# How much of the grace is kept for closing, after the calls: at most so long, and at most so much.
+# What closing keeps of the grace, after the calls: at most so many seconds, and at most this share.
 _CLOSING_SECONDS: Final = 2.0
 _CLOSING_SHARE: Final = 0.25
 # How long to wait for work whose connections were cut, which ends in much less.

@@ -23,7 +23,7 @@ _IMPATIENT: Final = "SET LOCAL lock_timeout = 200"
 _UNHURRIED: Final = "SET LOCAL synchronous_commit = off"
 # The time for a write that is made even when the time of its call is over.
 EPILOGUE_SECONDS: Final = 5.0
-# A deadline is not sent to the server when it is shorter than the connection's limit by less.
+# A deadline is sent to the server only when it is shorter than the connection's limit by this.
 _NOT_WORTH_SAYING_SECONDS: Final = 1.0
 
 

@@ -25,7 +25,7 @@ _LONGEST_ERROR: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The launch of this box. ValueError when id, address or incarnation is of no use.
+    """The launch of this box. ValueError when the id, address or incarnation is malformed.
 
     address: the registry's `host:port`; `https://host:port` for TLS with the system's authorities.
     registry_ca: the registry's authorities as PEM text, which a launch hands out, or the path of a
