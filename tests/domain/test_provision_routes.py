@@ -15,6 +15,7 @@ SWITCHES = [
     "ANTHROPIC_BEDROCK_BASE_URL", "ANTHROPIC_VERTEX_BASE_URL", "ANTHROPIC_FOUNDRY_BASE_URL",
     "ANTHROPIC_FOUNDRY_API_KEY", "AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_UNIX_SOCKET",
     "CLAUDE_CODE_HOST_CREDS_FILE", "CLAUDE_CODE_CUSTOM_OAUTH_URL", "CLAUDE_CONFIG_DIR",
+    "_CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL",
 ]  # fmt: skip
 SWITCHED = "would lead claude-code to another endpoint, vendor or set of settings"
 
@@ -59,6 +60,8 @@ def test_a_name_of_another_program_is_an_ordinary_secret(name: str) -> None:
         ("hermes", "kimi-coding/kimi-k2", {"KIMI_API_KEY": "own"}),
         ("openclaw", "moonshot/kimi-k2.6", {}),
         ("openclaw", "moonshot:kimi-k2.6", {"KIMI_API_KEY": "own"}),
+        ("google-adk", "platform:gemini-2.5-pro", {}),
+        ("google-adk", "gemini-2.5-pro", {"GOOGLE_API_KEY": "own"}),
     ],
 )
 def test_another_programs_settings_and_proxies_never_reach_its_box(
@@ -67,6 +70,7 @@ def test_another_programs_settings_and_proxies_never_reach_its_box(
     for name in {
         "hermes": ["HERMES_HOME", "HERMES_MANAGED_DIR", "HERMES_IGNORE_USER_CONFIG"],
         "openclaw": ["OPENCLAW_CONFIG_PATH", "OPENCLAW_DEBUG_PROXY_URL"],
+        "google-adk": ["USE_LITELLM_PROXY", "LITELLM_PROXY_API_BASE", "LITELLM_PROXY_API_KEY"],
     }[runtime]:
         tenant, workspace = ({name: "x"}, own) if scope == "tenant" else ({}, {**own, name: "x"})
         decision = launch(runtime, model, tenant=tenant, workspace=workspace)

@@ -37,6 +37,14 @@ class Lure:
     rare: bool = False
 
 
+def _by_proxy(runtime: str, *names: str) -> list[Lure]:
+    """One of them is shown in each campaign, the other spellings in the long one."""
+    return [
+        Lure(runtime=runtime, mode=MANAGED, variables={name: _PLAIN}, rare=name != names[0])
+        for name in names
+    ]
+
+
 def _claude(mode: str, **variables: str) -> Lure:
     return Lure(runtime="claude-code", mode=mode, variables=variables)
 
@@ -108,15 +116,17 @@ _CLAUDE: Final = (
         ANTHROPIC_FOUNDRY_AUTH_TOKEN=STRAY,
     ),
     *(
-        _claude(
-            MANAGED,
-            **{
+        Lure(
+            runtime="claude-code",
+            mode=MANAGED,
+            variables={
                 f"CLAUDE_CODE_USE_{cloud}": "1",
                 f"ANTHROPIC_{endpoint}_BASE_URL": STRANGER,
                 f"CLAUDE_CODE_SKIP_{cloud}_AUTH": "1",
                 "ANTHROPIC_AWS_WORKSPACE_ID": "w",
+                **_REGION,
             },
-            **_REGION,
+            rare=cloud != "BEDROCK",
         )
         for cloud, endpoint in {
             "BEDROCK": "BEDROCK",
@@ -134,17 +144,22 @@ _CLAUDE: Final = (
             ".claude/settings.json": json.dumps({"env": {"ANTHROPIC_BASE_URL": STRANGER}}),
         },
     ),
+    # Anthropic's own host is shown the key of whoever stands at the base url.
+    _claude(MANAGED, _CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL="1"),
+    _claude(BY_VENDOR, _CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL="1"),
     _claude(MANAGED, ANTHROPIC_BASE_URL=STRANGER),
     _claude(MANAGED, ANTHROPIC_MODEL="claude-stray"),
     # Beside names that the answer sets, which come first.
     _claude(MANAGED, ANTHROPIC_MODEL="", ANTHROPIC_DEFAULT_MODEL="claude-stray"),
     *(
-        _claude(
-            MANAGED,
-            **{
+        Lure(
+            runtime="claude-code",
+            mode=MANAGED,
+            variables={
                 "ANTHROPIC_MODEL": short,
                 f"ANTHROPIC_DEFAULT_{short.upper()}_MODEL": "claude-stray",
             },
+            rare=short != "opus",
         )
         for short in ("opus", "haiku", "fable")
     ),
@@ -156,10 +171,7 @@ _CLAUDE: Final = (
     _claude(BY_OAUTH, ANTHROPIC_DEFAULT_SONNET_MODEL="claude-stray"),
     _claude(BY_OAUTH, CLAUDE_CODE_CUSTOM_OAUTH_URL="https://claude.fedstart.com"),
     _claude(BY_VENDOR, ANTHROPIC_AUTH_TOKEN=STRAY),
-    *(
-        _claude(MANAGED, **{name: _PLAIN})
-        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY")
-    ),
+    *_by_proxy("claude-code", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"),
 )
 
 
@@ -175,19 +187,8 @@ _CODEX: Final = (
     _codex(MANAGED, OPENAI_SPIFFE_ID=STRANGER),
     _codex(BY_OAUTH, CODEX_API_KEY=STRAY),
     _codex(BY_OAUTH, CODEX_ACCESS_TOKEN=STRAY),
-    *(
-        _codex(MANAGED, **{name: _PLAIN})
-        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    ),
+    *_by_proxy("codex", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
 )
-
-
-def _by_proxy(runtime: str, *names: str) -> list[Lure]:
-    """A slow program shows one of them in each campaign, the other spellings in the long one."""
-    return [
-        Lure(runtime=runtime, mode=MANAGED, variables={name: _PLAIN}, rare=name != names[0])
-        for name in names
-    ]
 
 
 def _hermes(mode: str, **variables: str) -> Lure:
@@ -223,6 +224,14 @@ _ADK: Final = (
     _adk(MANAGED, ADK_MODEL="openai/stray"),
     _adk(MANAGED, OPENAI_BASE_URL=STRANGER),
     _adk(MANAGED, OPENAI_CUSTOM_HEADERS=f"Authorization: Bearer {STRAY}"),
+    # LiteLLM sends whatever it is asked to this one, and with this key if there is one.
+    _adk(MANAGED, USE_LITELLM_PROXY="true", LITELLM_PROXY_API_BASE=STRANGER),
+    _adk(
+        MANAGED,
+        USE_LITELLM_PROXY="true",
+        LITELLM_PROXY_API_BASE=STRANGER,
+        LITELLM_PROXY_API_KEY=STRAY,
+    ),
     _adk(BY_KEY, GOOGLE_GENAI_USE_VERTEXAI="1"),
     _adk(BY_KEY, GOOGLE_GENAI_USE_ENTERPRISE="1"),
     *_by_proxy("google-adk", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"),
@@ -236,11 +245,15 @@ def _openclaw(mode: str, **variables: str) -> Lure:
 _OPENCLAW: Final = (
     _openclaw(MANAGED, OPENCLAW_STATE_DIR="/nowhere"),
     _openclaw(MANAGED, OPENCLAW_CONFIG_PATH="/nowhere/openclaw.json"),
-    _openclaw(
-        MANAGED,
-        OPENCLAW_DEBUG_PROXY_ENABLED="1",
-        OPENCLAW_DEBUG_PROXY_REQUIRE="1",
-        OPENCLAW_DEBUG_PROXY_URL=_PLAIN,
+    Lure(
+        runtime="openclaw",
+        mode=MANAGED,
+        variables={
+            "OPENCLAW_DEBUG_PROXY_ENABLED": "1",
+            "OPENCLAW_DEBUG_PROXY_REQUIRE": "1",
+            "OPENCLAW_DEBUG_PROXY_URL": _PLAIN,
+        },
+        rare=True,
     ),
     *_by_proxy("openclaw", "HTTPS_PROXY", "https_proxy"),
 )
@@ -280,7 +293,7 @@ UNSHOWN: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "codex": {
         "CODEX_SQLITE_HOME": _SETTINGS,
-        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": "for renewing a login, which lasts longer than a test",
+        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": "takes the refresh token of a login that has run out",
         "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "for leaving a login",
         "CODEX_APP_SERVER_LOGIN_ISSUER": _UNSEEN,
         "CODEX_APP_SERVER_CHATGPT_BASE_URL": _UNSEEN,
@@ -310,9 +323,6 @@ UNSHOWN: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "google-adk": {
         "GOOGLE_VERTEX_BASE_URL": "takes effect beside GOOGLE_GENAI_USE_VERTEXAI, which is shown",
-        "USE_LITELLM_PROXY": _UNSEEN,
-        "LITELLM_PROXY_API_BASE": _UNSEEN,
-        "LITELLM_PROXY_API_KEY": _UNSEEN,
         "OPENAI_ORGANIZATION": "goes along as a header, with the same key to the same host",
         "OPENAI_PROJECT": "goes along as a header, with the same key to the same host",
         "GOOGLE_GEMINI_BASE_URL": _TENANTS_OWN,
