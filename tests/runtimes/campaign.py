@@ -135,7 +135,8 @@ class Campaign:
         if not anew and self.answers.knows(case, launched):
             return []
         # What a lure points to lies in the home of every box: it must not matter.
-        seen = self._seen(case, launched, files_of(case.runtime))
+        done = self._run(case, launched, files_of(case.runtime))
+        seen = _about(case, done, launched)
         if not seen:
             self.answers.add(case, launched)
         return seen
@@ -144,11 +145,10 @@ class Campaign:
         """Set behind our back, just before the program, it must change what is seen."""
         launched = self.launcher.launch(case)
         behind = ["env", *(f"{name}={value}" for name, value in lure.variables.items())]
-        seen = self._seen(case, launched, lure.files, behind=behind, seconds=lure.seconds)
-        if not seen:
-            yield "it changes nothing, so refusing it proves nothing"
+        done = self._run(case, launched, lure.files, behind=behind, seconds=lure.seconds)
+        return about_a_lure(case, lure, done, launched)
 
-    def _seen(
+    def _run(
         self,
         case: Case,
         launched: Launched,
@@ -156,14 +156,24 @@ class Campaign:
         *,
         behind: Iterable[str] = (),
         seconds: float = SECONDS,
-    ) -> list[str]:
+    ) -> Run:
         program = self.programs[case.run_by]
         command = through_the_runner(program, behind)
-        done: Run = run(
-            self.rig, program, command, launched.environment, files=files, seconds=seconds
-        )
-        secrets = {**launched.secrets, "the stranger's key": STRAY}
-        return complaints(case, done, secrets, launched.workspace)
+        return run(self.rig, program, command, launched.environment, files=files, seconds=seconds)
+
+
+def about_a_lure(case: Case, lure: Lure, done: Run, launched: Launched) -> list[str]:
+    """What is to complain about a run that had to go astray."""
+    if done.code is None and lure.seconds == SECONDS:
+        return ["the program did not end, which proves nothing: the machine may be slow"]
+    if not _about(case, done, launched):
+        return ["it changes nothing, so refusing it proves nothing"]
+    return []
+
+
+def _about(case: Case, done: Run, launched: Launched) -> list[str]:
+    secrets = {**launched.secrets, "the stranger's key": STRAY}
+    return complaints(case, done, secrets, launched.workspace)
 
 
 def first_of_each_mode(cases: Iterable[Case]) -> list[Case]:

@@ -15,12 +15,12 @@ from tests.runtimes import older, results
 from tests.runtimes.answers import KNOWN
 from tests.runtimes.arrivals import Arrival
 from tests.runtimes.boxes import Run
-from tests.runtimes.campaign import first_of_each_mode
+from tests.runtimes.campaign import about_a_lure, first_of_each_mode
 from tests.runtimes.cases import BY_KEY, CASES, MANAGED, PLATFORM, USAGE_TOKEN
 from tests.runtimes.further import SHIPPED, edited_catalogue
 from tests.runtimes.hostile import catalogue, routes_of, temptations
 from tests.runtimes.launches import Launched
-from tests.runtimes.lures import LURES, STRANGER, UNSHOWN
+from tests.runtimes.lures import LURES, STRANGER, UNSHOWN, Lure
 from tests.runtimes.programs import programs
 from tests.runtimes.values import parts_of, value_of
 from tests.runtimes.verdict import complaints
@@ -32,6 +32,9 @@ WORKSPACE = "8970e341-19c0-4003-89a7-67a61aa47fb6"
 MANAGED_CLAUDE = next(
     case for case in CASES if (case.runtime, case.mode) == ("claude-code", MANAGED)
 )
+
+
+LURE = Lure(runtime="claude-code", mode=MANAGED, variables={"ANTHROPIC_BASE_URL": STRANGER})
 
 
 def call(**changed: Any) -> Arrival:
@@ -238,6 +241,35 @@ def test_a_hostile_tenant_sets_every_route_and_credential_but_what_it_may_choose
     own = temptations(document, replace(MANAGED_CLAUDE, mode="byok by key"))
     assert "CLAUDE_CODE_USE_VERTEX" in own
     assert not {"ANTHROPIC_BASE_URL", "HTTPS_PROXY"} & set(own)
+
+
+@pytest.mark.parametrize(
+    ("lure", "done", "said"),
+    [
+        (LURE, {"arrivals": (call(host="api.anthropic.com", port=443),)}, []),
+        (LURE, {"arrivals": (call(),)}, ["it changes nothing, so refusing it proves nothing"]),
+        (
+            LURE,
+            {"code": None, "output": ""},
+            ["the program did not end, which proves nothing: the machine may be slow"],
+        ),
+        # It waits for ever for what the lure names: nobody waits so long for it.
+        (replace(LURE, seconds=20), {"code": None, "output": ""}, []),
+    ],
+)
+def test_a_lure_bites_when_something_else_is_seen_not_when_it_takes_long(
+    lure: Lure, done: dict[str, Any], said: list[str]
+) -> None:
+    usual: dict[str, Any] = {"output": KNOWN, "code": 0, "arrivals": (), "asked": frozenset()}
+    launched = Launched(
+        workspace=WORKSPACE,
+        environment={},
+        provision="",
+        steps=frozenset(),
+        passing={},
+        secrets=SECRETS,
+    )
+    assert about_a_lure(MANAGED_CLAUDE, lure, Run(**{**usual, **done}), launched) == said
 
 
 def test_a_login_is_guarded_in_all_its_parts() -> None:
