@@ -37,26 +37,17 @@ HEARTBEAT: Final = "agentworkspace.registry.v1.RegistrationService/Heartbeat"
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 CLAIM: Final = [
     "SELECT provision.workspaces",
-    "SELECT provision.provisions",
     "SELECT provision.platform_credentials",
-    "INSERT provision.provisions",
+    "PREPARE provision.provisions",
+    "EXECUTE claim",
     "COMMIT",
 ]
-DELIVERY: Final = [
-    "SELECT provision.workspaces",
-    "UPDATE provision.provisions",
-    "WITH provision.provisions",
-    "INSERT provision.audit_events",
-    "COMMIT",
-]
+DELIVERY: Final = ["SELECT provision.workspaces", "PREPARE unnest", "EXECUTE deliver", "COMMIT"]
 BEGINNING: Final = [
-    "SELECT registry.workspaces",
-    "SELECT registry.requests",
-    "UPDATE registry.tokens",
-    "WITH registry.registrations",
-    "INSERT registry.tokens",
-    "INSERT registry.requests",
-    "INSERT registry.audit_events",
+    "PREPARE registry.workspaces",
+    "EXECUTE lock_for_launching",
+    "PREPARE unnest",
+    "EXECUTE begin",
     "COMMIT",
 ]
 TRACE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -133,14 +124,16 @@ def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
     assert begun.wire.parent_span_id == asked.wire.span_id
     assert answered.attributes["rpc.grpc.status_code"] == 0
     assert answered.attributes["agentworkspace.caller"] == "control-plane"
-    of_provision, of_registry = below(spans, answered), below(spans, begun)
     # The claim and the delivery, one transaction each, with the registry's call between them.
-    assert of_provision == [*CLAIM, BEGIN, *DELIVERY]
-    assert of_registry == BEGINNING
+    assert below(spans, answered) == ["batch claim", BEGIN, "batch deliver"]
+    assert below(spans, begun) == ["batch begin"]
+    assert below(spans, named(spans, "batch claim", INTERNAL)) == CLAIM
+    assert below(spans, named(spans, "batch deliver", INTERNAL)) == DELIVERY
+    assert below(spans, named(spans, "batch begin", INTERNAL)) == BEGINNING
     # And the server itself was sent nothing else.
-    assert sent.transactions(workspace_id, "INSERT INTO provision.provisions") == [CLAIM]
-    assert sent.transactions(workspace_id, "state='ENV_DELIVERED'") == [DELIVERY]
-    assert sent.transactions(workspace_id, "UPDATE registry.tokens") == [BEGINNING]
+    assert sent.transactions(workspace_id, "EXECUTE claim") == [CLAIM]
+    assert sent.transactions(workspace_id, "EXECUTE deliver") == [DELIVERY]
+    assert sent.transactions(workspace_id, "EXECUTE begin") == [BEGINNING]
     for statement in [each for each in spans if "db.query.text" in each.attributes]:
         assert statement.attributes["db.system.name"] == "postgresql"
         assert workspace_id not in statement.attributes["db.query.text"]
@@ -175,7 +168,8 @@ def test_what_a_box_asks_shows_each_statement_also_those_that_are_prepared_and_s
         "COMMIT",
     ]
     assert sent.transactions(workspace_id, "EXECUTE redeem") == [registered]
-    assert below(spans, named(spans, HEARTBEAT, SERVER)) == ["batch heartbeat"]
+    # A line did not know the box, whose token was never used before.
+    assert below(spans, named(spans, HEARTBEAT, SERVER)) == ["batch known box", "batch heartbeat"]
     beaten = below(spans, named(spans, "batch heartbeat", INTERNAL))
     (own,) = sent.transactions(workspace_id, "EXECUTE beat")
     assert beaten[-len(own) :] == own

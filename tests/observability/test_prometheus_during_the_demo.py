@@ -25,6 +25,8 @@ MAYBE: Final = {"ProvisionLaunchesRefused", "AgentworkspaceBackgroundFaults"}
 
 def alerts_after(prometheus: Prometheus, directory: Path) -> set[str]:
     with demo.running_stage(Installation(directory)) as stage:
+        # An increase needs a sample from before.
+        prometheus.until("count(count by (job) (agentworkspace_build_info)) >= 2")
         for play in demo.INCIDENTS:
             play(stage, Narrative())
         # What both services count now is scraped, and judged.

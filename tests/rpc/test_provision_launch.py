@@ -365,6 +365,7 @@ def test_launches_and_payers_are_counted_without_naming_anybody(pair: Pair) -> N
         "task",
         "file",
         "pool",
+        "queue",
         "state",
         "kind",
         "le",

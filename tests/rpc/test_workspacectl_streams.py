@@ -81,7 +81,8 @@ def test_with_a_closed_error_the_exit_code_still_says_it(pair: Pair) -> None:
 
 def test_ctrl_c_ends_a_call_that_waits_without_a_word(pair: Pair) -> None:
     pair.registry.on("ListRegistrations", None)
-    with started(pair, LIST) as run:
+    # Longer than a busy machine takes to see that it asked.
+    with started(pair, f"{LIST} --timeout 600") as run:
         until(lambda: pair.registry.asked, 60)
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=60)
