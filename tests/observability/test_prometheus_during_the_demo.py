@@ -20,7 +20,11 @@ from tests.services import free_address
 PLAYED: Final = {"ProvisionSharedKeyRefused", "RegistryTokensCompromised"}
 # Incidents 2 and 8 are refused launches, and incident 4 ends the registry for a moment. How much of
 # that stands out, depends on how fast it is played.
-MAYBE: Final = {"ProvisionLaunchesRefused", "AgentworkspaceBackgroundFaults"}
+MAYBE: Final = {
+    "AgentworkspaceBackgroundFaults",
+    "AgentworkspaceServiceDown",
+    "ProvisionLaunchesRefused",
+}
 
 
 def alerts_after(prometheus: Prometheus, directory: Path) -> set[str]:
