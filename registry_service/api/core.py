@@ -6,7 +6,7 @@ the commonest questions without a thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -224,10 +224,7 @@ class HotCalls:
         new_secret: NewSecret,
     ) -> None:
         self.lines = lines
-
-        def on_line(questions: Sequence[Hashes]) -> Awaitable[Sequence[Checked]]:
-            return _known(lines, questions)
-
+        on_line = partial(_known, lines)
         self.known: Coalescer[Hashes, Checked] = batches.queue("known", on_line)
         # Apart from `known`, so that a call about one token does not wait for one about a thousand.
         self.many_known: Coalescer[Hashes, Checked] = batches.queue(

@@ -98,14 +98,20 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     return held
 
 
+def said_nothing_new(running: Running) -> tuple[Workspace, int]:
+    """A workspace whose box sent a heartbeat that a line answered, and when it was heard before."""
+    _until_lines(running)
+    workspace, token = up(running)
+    before = heard(workspace)
+    workspace.heartbeat(token)
+    return workspace, before
+
+
 def test_a_heartbeat_that_says_nothing_new_is_written_behind_and_kept_until_it_is(
     registry_database: str, tmp_path: Path, held: Held
 ) -> None:
     with serving(registry_database, tmp_path) as running:
-        _until_lines(running)
-        workspace, token = up(running)
-        before = heard(workspace)
-        workspace.heartbeat(token)
+        workspace, before = said_nothing_new(running)
         eventually(lambda: held.asked > 1)
         assert heard(workspace) == before
         # It took no thread: the only batch was the first heartbeat, which was new.
@@ -118,10 +124,7 @@ def test_a_stop_writes_the_heartbeats_that_wait(
     registry_database: str, tmp_path: Path, held: Held
 ) -> None:
     with serving(registry_database, tmp_path) as running:
-        _until_lines(running)
-        workspace, token = up(running)
-        before = heard(workspace)
-        workspace.heartbeat(token)
+        workspace, before = said_nothing_new(running)
         eventually(lambda: held.asked > 0)
         assert heard(workspace) == before
         held.let = True
