@@ -64,6 +64,8 @@ POLICY: Final[Policy] = {
     _REGISTRATION + "WhoAmI": _BY_BOX,
     _WORKSPACES + "AdmitWorkspace": _BY_LAUNCHER,
     _WORKSPACES + "BeginIncarnation": _BY_LAUNCHER,
+    _WORKSPACES + "BatchAdmitWorkspaces": _BY_LAUNCHER,
+    _WORKSPACES + "BatchBeginIncarnations": _BY_LAUNCHER,
     _WORKSPACES + "GetRegistration": _BY_LAUNCHER,
     _WORKSPACES + "ListRegistrations": _BY_LAUNCHER,
     _WORKSPACES + "RetireWorkspace": _BY_LAUNCHER,

@@ -55,6 +55,24 @@ class Workspaces(WorkspaceRegistryServiceServicer):
         return render.begun(answer)
 
     @override
+    async def BatchAdmitWorkspaces(
+        self, request: pb.BatchAdmitWorkspacesRequest, context: object
+    ) -> pb.BatchAdmitWorkspacesResponse:
+        commands = parse.batch_admit_workspaces(request, calls.current())
+        core = self._core
+        return render.batch_admitted(await core.ask_all(core.hot.admissions, commands))
+
+    @override
+    async def BatchBeginIncarnations(
+        self, request: pb.BatchBeginIncarnationsRequest, context: object
+    ) -> pb.BatchBeginIncarnationsResponse:
+        core = self._core
+        commands = parse.batch_begin_incarnations(
+            request, calls.current(), new_id=core.sources.new_id
+        )
+        return render.batch_begun(await core.ask_all(core.hot.launches, commands))
+
+    @override
     async def GetRegistration(
         self, request: pb.GetRegistrationRequest, context: object
     ) -> pb.GetRegistrationResponse:

@@ -51,11 +51,14 @@ class AdmitWorkspace:
     # as suspended: a registry that was restored from a backup may have forgotten both.
     remembered_incarnation: int = 0
     suspended: bool = False
+    # Whether the answer says how the workspace stands, which costs a batch a statement.
+    with_registration: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedWorkspace:
-    registration: Registration
+    # None only where a batch was not asked for it.
+    registration: Registration | None
     # The first api token; None when none was asked for, or when the workspace was known before and
     # this is no repetition of the request that first asked for one.
     issued: Issued | None

@@ -53,14 +53,19 @@ def run(
     try:
         with store.impatient() as tx:
             admitted = admissions.admit(tx, [draft.new for draft in drafts.values()])
-            views = registration_view.read_many(tx, list(admitted)) if admitted else {}
+            viewed = [
+                commands[place].workspace_id
+                for place in drafts
+                if commands[place].with_registration and commands[place].workspace_id in admitted
+            ]
+            views = registration_view.read_many(tx, viewed) if viewed else {}
     except DBAPIError as error:
         # Another transaction stores the same thing, so none of these was admitted.
         if isinstance(error, IntegrityError) or is_busy(error):
             return [None] * len(commands)
         raise
     return [
-        _answer(drafts[place], admitted[command.workspace_id], views[command.workspace_id])
+        _answer(drafts[place], admitted[command.workspace_id], views.get(command.workspace_id))
         if place in drafts and command.workspace_id in admitted
         else None
         for place, command in enumerate(commands)
@@ -105,7 +110,9 @@ def _draft(command: AdmitWorkspace, new_secret: NewSecret) -> _Draft:
     return _Draft(new, secret)
 
 
-def _answer(draft: _Draft, token: Token | None, registration: Registration) -> AdmittedWorkspace:
+def _answer(
+    draft: _Draft, token: Token | None, registration: Registration | None
+) -> AdmittedWorkspace:
     issued = None
     if token:
         issued = Issued(token=token, plaintext=draft.secret, delivery=Delivery.ENCLOSED)

@@ -24,11 +24,13 @@ LONGEST_PAGE_TOKEN: Final = 1024
 class RequestFields:
     """Reads the kinds of fields that both services have; each service's subclass adds its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: str = "") -> None:
+        """`within` is the path of a request that is part of another, such as `requests[3].`."""
+        self._within = within
         self._violations: list[Violation] = []
 
     def refuse(self, field: str, description: str) -> None:
-        self._violations.append(Violation(field, description))
+        self._violations.append(Violation(self._within + field, description))
 
     def refuse_all(self, violations: Iterable[Violation]) -> None:
         self._violations += violations

@@ -53,15 +53,19 @@ class Batches:
         *,
         most: int | None = None,
         lanes: int = 1,
+        beside: int = 1,
         max_waiting: int | None = None,
         left: Left[Item, Answer] = dropped,
     ) -> Coalescer[Item, Answer]:
-        """A queue whose batches run on the event loop; at most `most` in one, `lanes` at once."""
+        """A queue whose batches run on the event loop; at most `most` in one, `lanes` at once, a
+        further one once `beside` calls wait.
+        """
         made = Coalescer(
             run,
             max_batch=min(self._max_batch, most or self._max_batch),
             max_waiting=max_waiting or self._max_waiting,
             lanes=lanes,
+            beside=beside,
             observe=self._sizes.labels(name).observe,
             left=left,
             name=f"batch {name}",
@@ -77,6 +81,7 @@ class Batches:
         *,
         most: int | None = None,
         lanes: int = 1,
+        beside: int = 1,
         left: Left[Item, Answer] = dropped,
         begun: bool = False,
     ) -> Coalescer[Item, Answer]:
@@ -89,4 +94,6 @@ class Batches:
             return start(attempt, partial(run, items))
 
         room = sys.maxsize if begun else None
-        return self.queue(name, on_pool, most=most, lanes=lanes, max_waiting=room, left=left)
+        return self.queue(
+            name, on_pool, most=most, lanes=lanes, beside=beside, max_waiting=room, left=left
+        )

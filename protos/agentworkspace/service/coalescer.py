@@ -71,7 +71,8 @@ class Coalescer(Generic[Item, Answer]):
 
     `run` is called with 1 to `max_batch` items, and never cancelled. When it raises, every item of
     the batch fails with that; otherwise each item has its own answer or its own exception. `lanes`
-    is how many batches may run at once. `observe` is told the size of each batch. The span of a
+    is how many batches may run at once; one begins beside another once `beside` items wait.
+    `observe` is told the size of each batch. The span of a
     batch is called `name`; its parent is one of the calls in it, and it links to the others.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
@@ -85,6 +86,7 @@ class Coalescer(Generic[Item, Answer]):
         max_batch: int,
         max_waiting: int,
         lanes: int = 1,
+        beside: int = 1,
         observe: Callable[[int], None] = lambda size: None,
         left: Left[Item, Answer] = dropped,
         name: str = "batch",
@@ -96,6 +98,7 @@ class Coalescer(Generic[Item, Answer]):
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._lanes = lanes
+        self._beside = beside
         self._observe = observe
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
         self._busy = 0
@@ -109,16 +112,31 @@ class Coalescer(Generic[Item, Answer]):
 
     async def ask(self, item: Item) -> Answer:
         """The answer to this item. Refusal OVERLOADED when too many wait already."""
-        if len(self._waiting) >= self._max_waiting:
+        self._require_room(1)
+        return await self._queued(item)
+
+    async def ask_all(self, items: Sequence[Item]) -> list[Answer | BaseException]:
+        """The answer to each item, or its own failure. Refusal OVERLOADED as for one."""
+        self._require_room(len(items))
+        return await asyncio.gather(*map(self._queued, items), return_exceptions=True)
+
+    def _require_room(self, items: int) -> None:
+        if len(self._waiting) + items > self._max_waiting:
             self._forget_the_gone()
-            if len(self._waiting) >= self._max_waiting:
+            if len(self._waiting) + items > self._max_waiting:
                 raise overloaded()
+
+    def _queued(self, item: Item) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         span = None if self._tracer is None else tracing.current()
         self._waiting.append(_Waiting(item, answer, span))
-        if self._busy < self._lanes:
+        if self._wants_lane(self._busy):
             self._open_lane()
-        return await answer
+        return answer
+
+    def _wants_lane(self, busy: int) -> bool:
+        """Whether another batch begins while so many run."""
+        return not busy or (busy < self._lanes and len(self._waiting) >= self._beside)
 
     def _open_lane(self) -> None:
         self._busy += 1
@@ -130,7 +148,7 @@ class Coalescer(Generic[Item, Answer]):
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while batch := self._next_batch():
+            while self._wants_lane(self._busy - 1) and (batch := self._next_batch()):
                 self._observe(len(batch))
                 began = loop.time()
                 await self._answer(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
@@ -52,6 +52,19 @@ class Commanding(Generic[S]):
         """Let a call share a batch."""
         require_time()
         return await queue.ask(item)
+
+    async def ask_all(
+        self, queue: Coalescer[Item, Answer | None], items: Sequence[Item]
+    ) -> list[Answer | None]:
+        """Let the items of one call share a batch. None for each that the batch did not answer, or
+        could not; if that is all of them, what the first one met is raised.
+        """
+        require_time()
+        answers = await queue.ask_all(items)
+        failures = [each for each in answers if isinstance(each, BaseException)]
+        if len(failures) == len(answers):
+            raise failures[0]
+        return [None if isinstance(each, BaseException) else each for each in answers]
 
     async def finish(
         self, command: Callable[Concatenate[S, P], T], *args: P.args, **kwargs: P.kwargs

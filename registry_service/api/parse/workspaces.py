@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from agentworkspace.core.ids import RequestId
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
+from agentworkspace.rpc import calls
 from agentworkspace.rpc.calls import Call
 from registry_service.api import wire_enums
 from registry_service.api.parse.fields import Fields, origin_of
@@ -22,10 +24,13 @@ from registry_service.domain.standing import BootstrapPolicy
 
 SHORTEST_TICKET: Final = timedelta(seconds=1)
 LONGEST_TICKET: Final = timedelta(hours=24)
+LARGEST_BATCH: Final = 100
 
 
-def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorkspace:
-    fields = Fields()
+def admit_workspace(
+    request: pb.AdmitWorkspaceRequest, call: Call, *, within: str = ""
+) -> AdmitWorkspace:
+    fields = Fields(within)
     command = AdmitWorkspace(
         origin=origin_of(call),
         caller=call.require_caller(),
@@ -45,14 +50,24 @@ def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorks
     return fields.finish(command)
 
 
+def batch_admit_workspaces(
+    request: pb.BatchAdmitWorkspacesRequest, call: Call
+) -> list[AdmitWorkspace]:
+    return [
+        replace(admit_workspace(each, own, within=path), with_registration=False)
+        for (path, own), each in zip(_parts(request, call), request.requests, strict=True)
+    ]
+
+
 def begin_incarnation(
     request: pb.BeginIncarnationRequest,
     call: Call,
     *,
     new_id: Callable[[], str],
+    within: str = "",
 ) -> BeginIncarnation:
     """A launch without a request_id is given a fresh one; such a launch cannot be repeated."""
-    fields = Fields()
+    fields = Fields(within)
     command = BeginIncarnation(
         origin=origin_of(call),
         caller=call.require_caller(),
@@ -71,6 +86,15 @@ def begin_incarnation(
         only_if_needed=request.only_if_needed,
     )
     return fields.finish(command)
+
+
+def batch_begin_incarnations(
+    request: pb.BatchBeginIncarnationsRequest, call: Call, *, new_id: Callable[[], str]
+) -> list[BeginIncarnation]:
+    return [
+        begin_incarnation(each, own, new_id=new_id, within=path)
+        for (path, own), each in zip(_parts(request, call), request.requests, strict=True)
+    ]
 
 
 def get_registration(request: pb.GetRegistrationRequest, call: Call) -> GetRegistration:
@@ -127,6 +151,23 @@ def diagnose(
         policy=policy,
     )
     return fields.finish(command)
+
+
+def _parts(
+    request: pb.BatchAdmitWorkspacesRequest | pb.BatchBeginIncarnationsRequest, call: Call
+) -> Iterator[tuple[str, Call]]:
+    """Of each request of a batch: its path, and the call with its own correlation id."""
+    count, ids = len(request.requests), request.correlation_ids
+    fields = Fields()
+    if not 1 <= count <= LARGEST_BATCH:
+        fields.refuse("requests", f"must be 1 to {LARGEST_BATCH}")
+    if len(ids) > count:
+        fields.refuse("correlation_ids", "must be no more than there are requests")
+    fields.finish(None)
+    for index in range(count):
+        own = ids[index] if index < len(ids) else None
+        correlation_id = calls.correlation_id_of(own, lambda: call.correlation_id)
+        yield f"requests[{index}].", replace(call, correlation_id=correlation_id)
 
 
 def _first_token(fields: Fields, token: pb.FirstToken) -> FirstToken:

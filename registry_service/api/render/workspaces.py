@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
@@ -81,8 +81,30 @@ def page(found: RegistrationPage) -> pb.ListRegistrationsResponse:
 
 def admitted(answer: AdmittedWorkspace) -> pb.AdmitWorkspaceResponse:
     return pb.AdmitWorkspaceResponse(
-        workspace=registration(answer.registration),
+        workspace=registration(answer.registration) if answer.registration else None,
         issued=tokens.issued(answer.issued) if answer.issued else None,
+    )
+
+
+def batch_admitted(
+    answers: Sequence[AdmittedWorkspace | None],
+) -> pb.BatchAdmitWorkspacesResponse:
+    return pb.BatchAdmitWorkspacesResponse(
+        results=[
+            pb.BatchAdmission(
+                admitted=answer is not None,
+                issued=tokens.issued(answer.issued) if answer and answer.issued else None,
+            )
+            for answer in answers
+        ]
+    )
+
+
+def batch_begun(
+    answers: Sequence[BegunIncarnation | None],
+) -> pb.BatchBeginIncarnationsResponse:
+    return pb.BatchBeginIncarnationsResponse(
+        results=[begun(answer) if answer else pb.BeginIncarnationResponse() for answer in answers]
     )
 
 

@@ -664,6 +664,148 @@ class BeginIncarnationResponse(_message.Message):
 Global___BeginIncarnationResponse: _TypeAlias = BeginIncarnationResponse  # noqa: Y015
 
 @_typing.final
+class BatchAdmitWorkspacesRequest(_message.Message):
+    """Introduces several workspaces at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CORRELATION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdmitWorkspaceRequest]:
+        """The workspaces, 1 to 100; each as for AdmitWorkspace."""
+
+    @_builtins.property
+    def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The correlation id of each, for logs and the audit, as `x-correlation-id` would carry it; one that is missing or not
+        acceptable is that of this call.
+        """
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___AdmitWorkspaceRequest] | None = ...,
+        correlation_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_ids", b"correlation_ids", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAdmitWorkspacesRequest: _TypeAlias = BatchAdmitWorkspacesRequest  # noqa: Y015
+
+@_typing.final
+class BatchAdmitWorkspacesResponse(_message.Message):
+    """One result for each workspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchAdmission]:
+        """As many as there were requests, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchAdmission] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAdmitWorkspacesResponse: _TypeAlias = BatchAdmitWorkspacesResponse  # noqa: Y015
+
+@_typing.final
+class BatchAdmission(_message.Message):
+    """What became of one of several admissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADMITTED_FIELD_NUMBER: _builtins.int
+    ISSUED_FIELD_NUMBER: _builtins.int
+    admitted: _builtins.bool
+    """True: the workspace is known from now on. False: it is not answered here; ask by AdmitWorkspace."""
+    @_builtins.property
+    def issued(self) -> _token_pb2.Issued:
+        """The first token, when one was asked for; else absent."""
+
+    def __init__(
+        self,
+        *,
+        admitted: _builtins.bool = ...,
+        issued: _token_pb2.Issued | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued", b"issued"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "issued", b"issued"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAdmission: _TypeAlias = BatchAdmission  # noqa: Y015
+
+@_typing.final
+class BatchBeginIncarnationsRequest(_message.Message):
+    """Begins several launches at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CORRELATION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___BeginIncarnationRequest]:
+        """The launches, 1 to 100; each as for BeginIncarnation."""
+
+    @_builtins.property
+    def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The correlation id of each, for logs and the audit, as `x-correlation-id` would carry it; one that is missing or not
+        acceptable is that of this call.
+        """
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___BeginIncarnationRequest] | None = ...,
+        correlation_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_ids", b"correlation_ids", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchBeginIncarnationsRequest: _TypeAlias = BatchBeginIncarnationsRequest  # noqa: Y015
+
+@_typing.final
+class BatchBeginIncarnationsResponse(_message.Message):
+    """One result for each launch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BeginIncarnationResponse]:
+        """As many as there were requests, in their order. One whose `incarnation` is 0 is not answered here; ask by
+        BeginIncarnation.
+        """
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BeginIncarnationResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchBeginIncarnationsResponse: _TypeAlias = BatchBeginIncarnationsResponse  # noqa: Y015
+
+@_typing.final
 class GetRegistrationRequest(_message.Message):
     """Asks how one workspace stands."""
 

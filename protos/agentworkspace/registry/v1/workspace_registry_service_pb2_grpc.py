@@ -45,6 +45,16 @@ class WorkspaceRegistryServiceStub(object):
                 request_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationRequest.SerializeToString,
                 response_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationResponse.FromString,
                 _registered_method=True)
+        self.BatchAdmitWorkspaces = channel.unary_unary(
+                '/agentworkspace.registry.v1.WorkspaceRegistryService/BatchAdmitWorkspaces',
+                request_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesRequest.SerializeToString,
+                response_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesResponse.FromString,
+                _registered_method=True)
+        self.BatchBeginIncarnations = channel.unary_unary(
+                '/agentworkspace.registry.v1.WorkspaceRegistryService/BatchBeginIncarnations',
+                request_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsRequest.SerializeToString,
+                response_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsResponse.FromString,
+                _registered_method=True)
         self.GetRegistration = channel.unary_unary(
                 '/agentworkspace.registry.v1.WorkspaceRegistryService/GetRegistration',
                 request_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.GetRegistrationRequest.SerializeToString,
@@ -94,6 +104,30 @@ class WorkspaceRegistryServiceServicer(object):
         INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
         newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
         REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchAdmitWorkspaces(self, request, context):
+        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
+        repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+
+        Caller: launcher.
+        Idempotency: as AdmitWorkspace, each by its own request_id.
+        Errors: none beyond those of every call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchBeginIncarnations(self, request, context):
+        """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
+        refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+
+        Caller: launcher (provision_service; nobody else should).
+        Idempotency: as BeginIncarnation, each by its own request_id.
+        Errors: none beyond those of every call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +190,16 @@ def add_WorkspaceRegistryServiceServicer_to_server(servicer, server):
                     servicer.BeginIncarnation,
                     request_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationRequest.FromString,
                     response_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationResponse.SerializeToString,
+            ),
+            'BatchAdmitWorkspaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchAdmitWorkspaces,
+                    request_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesRequest.FromString,
+                    response_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesResponse.SerializeToString,
+            ),
+            'BatchBeginIncarnations': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchBeginIncarnations,
+                    request_deserializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsRequest.FromString,
+                    response_serializer=agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsResponse.SerializeToString,
             ),
             'GetRegistration': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRegistration,
@@ -233,6 +277,60 @@ class WorkspaceRegistryService(object):
             '/agentworkspace.registry.v1.WorkspaceRegistryService/BeginIncarnation',
             agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationRequest.SerializeToString,
             agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BeginIncarnationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchAdmitWorkspaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agentworkspace.registry.v1.WorkspaceRegistryService/BatchAdmitWorkspaces',
+            agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesRequest.SerializeToString,
+            agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchAdmitWorkspacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchBeginIncarnations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agentworkspace.registry.v1.WorkspaceRegistryService/BatchBeginIncarnations',
+            agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsRequest.SerializeToString,
+            agentworkspace_dot_registry_dot_v1_dot_workspace__registry__service__pb2.BatchBeginIncarnationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

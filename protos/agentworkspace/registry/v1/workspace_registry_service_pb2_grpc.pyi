@@ -53,6 +53,22 @@ class WorkspaceRegistryServiceStub:
     newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
+    BatchAdmitWorkspaces: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchAdmitWorkspacesRequest, _workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]
+    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
+    repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+
+    Caller: launcher.
+    Idempotency: as AdmitWorkspace, each by its own request_id.
+    Errors: none beyond those of every call.
+    """
+    BatchBeginIncarnations: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchBeginIncarnationsRequest, _workspace_registry_service_pb2.BatchBeginIncarnationsResponse]
+    """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
+    refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+
+    Caller: launcher (provision_service; nobody else should).
+    Idempotency: as BeginIncarnation, each by its own request_id.
+    Errors: none beyond those of every call.
+    """
     GetRegistration: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.GetRegistrationRequest, _workspace_registry_service_pb2.GetRegistrationResponse]
     """Returns how a workspace stands.
 
@@ -107,6 +123,22 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
     newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+    """
+    BatchAdmitWorkspaces: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchAdmitWorkspacesRequest, _workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]  # type: ignore[assignment]
+    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
+    repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+
+    Caller: launcher.
+    Idempotency: as AdmitWorkspace, each by its own request_id.
+    Errors: none beyond those of every call.
+    """
+    BatchBeginIncarnations: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchBeginIncarnationsRequest, _workspace_registry_service_pb2.BatchBeginIncarnationsResponse]  # type: ignore[assignment]
+    """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
+    refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+
+    Caller: launcher (provision_service; nobody else should).
+    Idempotency: as BeginIncarnation, each by its own request_id.
+    Errors: none beyond those of every call.
     """
     GetRegistration: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.GetRegistrationRequest, _workspace_registry_service_pb2.GetRegistrationResponse]  # type: ignore[assignment]
     """Returns how a workspace stands.
@@ -171,6 +203,34 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         INCARNATION_FENCED (a replay, but the incarnation was fenced since), INCARNATION_SUPERSEDED (a replay, but a
         newer launch has begun), INVALID_REQUEST (minimum_incarnation is out of reach), TOKEN_HASH_IN_USE,
         REQUEST_ID_REUSED, TENANT_FORBIDDEN.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchAdmitWorkspaces(
+        self,
+        request: _workspace_registry_service_pb2.BatchAdmitWorkspacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workspace_registry_service_pb2.BatchAdmitWorkspacesResponse, _abc.Awaitable[_workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]]:
+        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
+        repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+
+        Caller: launcher.
+        Idempotency: as AdmitWorkspace, each by its own request_id.
+        Errors: none beyond those of every call.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchBeginIncarnations(
+        self,
+        request: _workspace_registry_service_pb2.BatchBeginIncarnationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workspace_registry_service_pb2.BatchBeginIncarnationsResponse, _abc.Awaitable[_workspace_registry_service_pb2.BatchBeginIncarnationsResponse]]:
+        """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
+        refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+
+        Caller: launcher (provision_service; nobody else should).
+        Idempotency: as BeginIncarnation, each by its own request_id.
+        Errors: none beyond those of every call.
         """
 
     @_abc_1.abstractmethod
