@@ -12,7 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Interval,
-    Uuid,
+    Row,
     bindparam,
     case,
     func,
@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from agentworkspace.service.prepared import Prepared, arrays_of
+from agentworkspace.service.prepared import Prepared, array, arrays_of, columns
 from provision_service.domain.lifecycle import ProvisionReason, ProvisionState, WorkspaceStatus
 from provision_service.domain.records import Billing, ManifestEntry, Provision
 from provision_service.storage.documents import billing_document, manifest_document
@@ -32,6 +32,7 @@ from provision_service.storage.provisions import (
     OPEN,
     UNFINISHED,
     provision_of,
+    stored_provision,
     with_current_inputs,
 )
 
@@ -94,10 +95,12 @@ FROM unnest(
     %(request_id)s::text[], %(caller)s::text[], %(reason)s::text[], %(input_revision)s::bigint[]
 ) AS item (provision_id, workspace_id, tenant_id, request_id, caller, reason, input_revision)
 WHERE NOT EXISTS (
+    -- With an OFFSET it is asked for each item by index; joined, a plan may read every launch.
     SELECT FROM provision.provisions p
     WHERE p.workspace_id = item.workspace_id
         AND ((p.complete_time IS NULL AND p.state IN ('CLAIMED', 'ENV_DELIVERED'))
              OR (p.caller = item.caller AND p.request_id = item.request_id))
+    OFFSET 0
 )
 RETURNING provision_id::text
 """,
@@ -116,11 +119,6 @@ _RENEW: Final = (
         lease_expire_time=_NEW_LEASE,
     )
 )
-# By name, since a prepared `*` fails once a migration adds a column; ids as text.
-_COLUMNS: Final = [
-    f"{column.name}::text" if isinstance(column.type, Uuid) else column.name
-    for column in ProvisionRow.__table__.columns
-]
 # The environment of a new incarnation goes out: every other launch of the workspace that is not
 # over ends, and the workspace no longer asks to be launched.
 _DELIVER: Final = Prepared(
@@ -143,7 +141,9 @@ WITH wanted AS MATERIALIZED (
         manifest = wanted.manifest,
         deliver_time = coalesce(p.deliver_time, clock_timestamp())
     FROM wanted
-    WHERE p.provision_id = wanted.provision_id AND p.complete_time IS NULL
+    WHERE p.provision_id = wanted.provision_id
+        -- Not `IS NULL`, by which a plan may read the index of all open claims.
+        AND coalesce(p.complete_time, 'infinity') = 'infinity'
         AND p.state IN ('CLAIMED', 'ENV_DELIVERED') AND p.lease_expire_time > clock_timestamp()
     RETURNING p.*
 ), superseded AS (
@@ -165,7 +165,7 @@ WITH wanted AS MATERIALIZED (
            correlation_id
     FROM wanted JOIN delivered USING (provision_id)
 )
-SELECT {", ".join(_COLUMNS)} FROM delivered
+SELECT {columns(ProvisionRow.__table__, but=("billing", "manifest"))} FROM delivered
 """,  # noqa: S608 - only names of columns are put in
 )
 
@@ -176,7 +176,7 @@ def met(tx: Connection, *, workspace_id: str, caller: str, request_id: str) -> C
     rows = tx.execute(_CLAIMS, asked).all()
     own = open_claim = None
     for row in rows:
-        provision = provision_of(row)
+        provision = stored_provision(row)
         if provision.caller == caller and provision.request_id == request_id:
             own = provision
         if row.complete_time is None and row.state in OPEN:
@@ -315,14 +315,24 @@ def deliver_all(tx: Connection, items: Sequence[Delivery]) -> dict[str, Provisio
     """The environments go out; by id, the launches whose claim is still held."""
     parameters: dict[str, Any] = {
         **arrays_of(items),
-        "billing": [json.dumps(billing_document(item.billing)) for item in items],
-        "manifest": [json.dumps(manifest_document(item.manifest)) for item in items],
-        "facts": [json.dumps(dict(item.facts)) for item in items],
-        "unfinished": list(UNFINISHED),
+        "billing": array(json.dumps(billing_document(item.billing)) for item in items),
+        "manifest": array(json.dumps(manifest_document(item.manifest)) for item in items),
+        "facts": array(json.dumps(dict(item.facts)) for item in items),
+        "unfinished": array(UNFINISHED),
     }
-    current = {item.provision_id: item.current_input_revision for item in items}
-    found = (provision_of(row, current[row.provision_id]) for row in _DELIVER.run(tx, parameters))
-    return {provision.id: provision for provision in found}
+    by_id = {item.provision_id: item for item in items}
+    found = _DELIVER.run(tx, parameters)
+    return {row.provision_id: _delivered(row, by_id[row.provision_id]) for row in found}
+
+
+def _delivered(row: Row[Any], item: Delivery) -> Provision:
+    """The launch as it is stored by now; what was just written is not read back."""
+    return provision_of(
+        row,
+        current_input_revision=item.current_input_revision,
+        billing=item.billing,
+        manifest=item.manifest,
+    )
 
 
 def supersede_all(tx: Connection, workspace_id: str) -> None:

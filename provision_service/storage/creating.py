@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from agentworkspace.core.secret import Secret
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, array
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import Workspace
 from provision_service.domain.registry_port import Admission
@@ -135,7 +135,7 @@ def add(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Workspace]:
 
 def _of_workspaces(items: Sequence[NewWorkspace]) -> dict[str, Any]:
     requests = [item.request for item in items]
-    return {
+    columns: dict[str, list[Any]] = {
         "workspace_id": [item.admission.workspace_id for item in items],
         "tenant_id": [item.admission.tenant_id for item in items],
         "spec": [json.dumps(spec_values(item.spec)) for item in items],
@@ -145,7 +145,7 @@ def _of_workspaces(items: Sequence[NewWorkspace]) -> dict[str, Any]:
         ],
         "not_before": [item.not_before for item in items],
         "request_id": [request[0].request_id if request else None for request in requests],
-        "digest": bytea_array(request[1] if request else None for request in requests),
+        "digest": [request[1] if request else None for request in requests],
         "caller": [item.caller for item in items],
         "method": [item.method for item in items],
         "correlation_id": [item.correlation_id for item in items],
@@ -154,6 +154,7 @@ def _of_workspaces(items: Sequence[NewWorkspace]) -> dict[str, Any]:
             for item in items
         ],
     }
+    return {name: array(values) for name, values in columns.items()}
 
 
 def _of_secrets(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Any]:
@@ -163,8 +164,8 @@ def _of_secrets(tx: Transaction, items: Sequence[NewWorkspace]) -> dict[str, Any
         for key, value in item.secrets.items():
             place = SecretPlace(tenant_id=at.tenant_id, workspace_id=at.workspace_id, key=key)
             rows.append(secrets.columns(tx, place, value, item.providers.get(key)))
-    sealed = {name: [row[name] for row in rows] for name in _SEALED}
-    return sealed | {"owner": [row["workspace_id"] for row in rows]}
+    sealed = {name: array(row[name] for row in rows) for name in _SEALED}
+    return sealed | {"owner": array(row["workspace_id"] for row in rows)}
 
 
 def _workspace(item: NewWorkspace, row: Any) -> Workspace:

@@ -13,6 +13,8 @@ from provision_service.domain.lifecycle import (
     ProvisionState,
 )
 from provision_service.domain.records import (
+    Billing,
+    ManifestEntry,
     Provision,
     ProvisionError,
 )
@@ -79,13 +81,13 @@ class Progress(NamedTuple):
 def find(tx: Connection, provision_id: str) -> tuple[Provision, datetime] | None:
     """One launch, and the database's clock."""
     row = tx.execute(_FIND, {"provision_id": provision_id}).one_or_none()
-    return None if row is None else (provision_of(row), row.now)
+    return None if row is None else (stored_provision(row), row.now)
 
 
 def newest(tx: Connection, workspace_id: str) -> Provision | None:
     """The launch of a workspace's newest incarnation; None before any."""
     row = tx.execute(_NEWEST, {"workspace_id": workspace_id}).one_or_none()
-    return None if row is None else provision_of(row)
+    return None if row is None else stored_provision(row)
 
 
 def progress(tx: Connection, workspace_ids: list[str]) -> dict[str, Progress]:
@@ -119,7 +121,7 @@ def page(
     if after is not None:
         query = query.where(tuple_(_P.create_time, _P.provision_id) < tuple_(*after))
     query = query.order_by(_P.create_time.desc(), _P.provision_id.desc()).limit(limit)
-    return [provision_of(row) for row in tx.execute(query)]
+    return [stored_provision(row) for row in tx.execute(query)]
 
 
 def set_state(tx: Connection, provision_id: str, state: ProvisionState, **values: Any) -> None:
@@ -186,10 +188,24 @@ def mark_observed(tx: Connection, workspace_ids: list[str]) -> None:
     )
 
 
-def provision_of(row: Row[Any], current_input_revision: int | None = None) -> Provision:
-    """The launch in a row; without `current_input_revision` the row has that as a column."""
-    if current_input_revision is None:
-        current_input_revision = row.current_input_revision
+def stored_provision(row: Row[Any]) -> Provision:
+    """The launch in a row of `with_current_inputs`."""
+    return provision_of(
+        row,
+        current_input_revision=row.current_input_revision,
+        billing=billing_from(row.billing),
+        manifest=manifest_from(row.manifest),
+    )
+
+
+def provision_of(
+    row: Row[Any],
+    *,
+    current_input_revision: int,
+    billing: Billing | None,
+    manifest: tuple[ManifestEntry, ...],
+) -> Provision:
+    """The launch in a row, with the parts that are documents."""
     changed = row.complete_time is None and current_input_revision != row.input_revision
     is_over = row.state in (_S.FAILED.value, _S.SUPERSEDED.value)
     error = None
@@ -205,8 +221,8 @@ def provision_of(row: Row[Any], current_input_revision: int | None = None) -> Pr
         state=ProvisionState(row.state),
         incarnation=row.incarnation,
         input_revision=row.input_revision,
-        billing=billing_from(row.billing),
-        manifest=manifest_from(row.manifest),
+        billing=billing,
+        manifest=manifest,
         rerun_required=row.rerun_required or (changed and not is_over),
         outcome=ProvisionOutcome(row.outcome) if row.outcome else None,
         error=error,

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.prepared import Prepared, array, bytea_array
 from provision_service.domain.records import SecretEntry
 from provision_service.domain.scope import Scope
 from provision_service.domain.secrets import MergedSecrets, StoredSecret, merge
@@ -42,23 +43,29 @@ _MERGED = _OF_TENANT.where(
     or_(_S.workspace_id.is_(None), _S.workspace_id == bindparam("workspace_id"))
 )
 # Two branches, since each can use an index; one condition for both could use none.
-_SEEN_BY_MANY: Final = """
+_SEEN_BY_MANY: Final = Prepared(
+    "seen_by_many",
+    """
 SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprint,
     provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
-FROM provision.secrets AS s WHERE tenant_id = ANY(%(tenants)s) AND workspace_id IS NULL
+FROM provision.secrets AS s WHERE tenant_id = ANY(%(tenants)s::text[]) AND workspace_id IS NULL
 UNION ALL
 SELECT key, tenant_id, workspace_id::text, ciphertext, nonce, key_id, fingerprint,
     provider, EXISTS (
     SELECT FROM provision.platform_credentials AS p WHERE p.fingerprint = s.fingerprint
 ) AS comingled
 FROM provision.secrets AS s WHERE workspace_id = ANY(%(workspaces)s::uuid[])
-"""
-_COMINGLED: Final = """
+""",
+)
+_COMINGLED: Final = Prepared(
+    "comingled",
+    """
 SELECT fingerprint FROM provision.platform_credentials
 WHERE fingerprint = ANY(%(fingerprints)s::bytea[])
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +95,11 @@ def read_merged(tx: Transaction, *, tenant_id: str, workspace_id: str | None) ->
 def read_merged_of_many(tx: Transaction, workspaces: Mapping[str, str]) -> dict[str, MergedSecrets]:
     """What each workspace sees, decrypted, by its id. `workspaces` maps ids to their tenants'."""
     tenants = sorted(set(workspaces.values()))
-    asked = {"tenants": tenants, "workspaces": list(workspaces)}
+    asked = {"tenants": array(tenants), "workspaces": array(workspaces)}
     keyring = tx.vault.keyring
     of_tenants: dict[str, list[StoredSecret]] = {tenant_id: [] for tenant_id in tenants}
     own: dict[str, list[StoredSecret]] = {workspace_id: [] for workspace_id in workspaces}
-    for row in tx.exec_driver_sql(_SEEN_BY_MANY, asked):
+    for row in _SEEN_BY_MANY.run(tx, asked):
         opened = _opened(tx, keyring, row.tenant_id, row)
         if row.workspace_id is None:
             of_tenants[row.tenant_id].append(opened)
@@ -205,7 +212,7 @@ def comingled_keys(tx: Transaction, secrets: Mapping[Key, Secret]) -> frozenset[
     by_fingerprint: dict[bytes, list[Key]] = {}
     for key, value in secrets.items():
         by_fingerprint.setdefault(tx.fingerprints.of(value), []).append(key)
-    rows = tx.exec_driver_sql(_COMINGLED, {"fingerprints": list(by_fingerprint)})
+    rows = _COMINGLED.run(tx, {"fingerprints": bytea_array(by_fingerprint)})
     found = {bytes(row.fingerprint) for row in rows}
     return frozenset(key for one in found for key in by_fingerprint[one])
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Row, Text, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from agentworkspace.service.prepared import Prepared, array, columns
 from provision_service.domain.billing import BillingMode
 from provision_service.storage.encryption import Sealed
 from provision_service.storage.models import TenantRow
@@ -16,8 +17,12 @@ from provision_service.storage.models import TenantRow
 # Built once: building a statement costs more than running it.
 _ENSURE = insert(TenantRow).on_conflict_do_nothing()
 _FIND = select(TenantRow.__table__).where(TenantRow.tenant_id == bindparam("tenant_id"))
-_FIND_MANY = select(TenantRow.__table__).where(
-    TenantRow.tenant_id == func.any(bindparam("tenant_ids", type_=ARRAY(Text())))
+_FIND_MANY = Prepared(
+    "find_tenants",
+    f"""
+SELECT {columns(TenantRow.__table__)} FROM provision.tenants
+WHERE tenant_id = ANY(%(tenant_ids)s::text[])
+""",  # noqa: S608 - only names of columns are put in
 )
 _LOCK = _FIND.with_for_update(key_share=True)
 
@@ -45,7 +50,7 @@ def find(tx: Connection, tenant_id: str, *, lock_it: bool = False) -> TenantFact
 
 def find_many(tx: Connection, tenant_ids: Collection[str]) -> dict[str, TenantFacts]:
     """The facts of those that are known."""
-    rows = tx.execute(_FIND_MANY, {"tenant_ids": list(tenant_ids)})
+    rows = _FIND_MANY.run(tx, {"tenant_ids": array(tenant_ids)})
     return {row.tenant_id: tenant_facts(row, row.input_revision) for row in rows}
 
 

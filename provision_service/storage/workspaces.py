@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from agentworkspace.core.ids import uuids_beginning_with
+from agentworkspace.service.prepared import Prepared, array, columns
 from provision_service.domain.lifecycle import WorkspaceStatus
 from provision_service.domain.records import LastError, Workspace
 from provision_service.storage.documents import last_error_document
@@ -55,8 +56,15 @@ _FIND_MANY = _query().where(
     _W.workspace_id == func.any(bindparam("workspace_ids", type_=ARRAY(Uuid(as_uuid=False))))
 )
 _LOCK = _FIND.with_for_update(of=_W, key_share=True)
-_LOCK_FREE = _FIND_MANY.order_by(_W.workspace_id).with_for_update(
-    of=_W, key_share=True, skip_locked=True
+_LOCK_FREE = Prepared(
+    "lock_free",
+    f"""
+SELECT {columns(_W.__table__, "w")}, default_billing, usage_token_ciphertext, usage_token_nonce,
+       usage_token_key_id, t.input_revision AS tenant_input_revision
+FROM provision.workspaces w JOIN provision.tenants t USING (tenant_id)
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[])
+ORDER BY workspace_id FOR NO KEY UPDATE OF w SKIP LOCKED
+""",  # noqa: S608 - only names of columns are put in
 )
 
 
@@ -90,7 +98,7 @@ def lock(tx: Connection, workspace_id: str) -> Held | None:
 
 def lock_free(tx: Connection, workspace_ids: Sequence[str]) -> dict[str, Held]:
     """Lock those of these workspaces that nobody else has locked, waiting for none; by id."""
-    rows = tx.execute(_LOCK_FREE, {"workspace_ids": list(workspace_ids)})
+    rows = _LOCK_FREE.run(tx, {"workspace_ids": array(workspace_ids)})
     return {row.workspace_id: held_of(row) for row in rows}
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, arrays_of
+from agentworkspace.service.prepared import Prepared, array, arrays_of
 from registry_service.domain.tokens import Token
 from registry_service.storage import tokens, workspaces
 from registry_service.storage.workspaces import Known
@@ -150,7 +150,7 @@ class Begun:
 
 def lock(tx: Connection, workspace_ids: Sequence[WorkspaceId]) -> dict[WorkspaceId, Known]:
     """Lock these workspaces; returns those that exist and that no other transaction holds."""
-    rows = _LOCK.run(tx, {"workspace_ids": list(workspace_ids)})
+    rows = _LOCK.run(tx, {"workspace_ids": array(workspace_ids)})
     found = map(workspaces.known_of, rows)
     return {known.workspace.workspace_id: known for known in found}
 

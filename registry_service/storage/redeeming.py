@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import RequestId, TenantId, TokenId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, arrays_of, bytea_array
+from agentworkspace.service.prepared import Prepared, array, arrays_of, bytea_array
 from registry_service.domain.admission_line import AdmissionLine
 from registry_service.domain.tokens import Outcome, Token
 from registry_service.storage import tokens
@@ -137,7 +137,7 @@ def lock(tx: Connection, shown: Sequence[tuple[WorkspaceId, bytes]]) -> frozense
     outstanding ticket. Returns those that no other transaction holds.
     """
     parameters = {
-        "workspace_ids": [workspace_id for workspace_id, _ in shown],
+        "workspace_ids": array(workspace_id for workspace_id, _ in shown),
         "tickets": bytea_array(ticket for _, ticket in shown),
     }
     rows = _LOCK.run(tx, parameters)

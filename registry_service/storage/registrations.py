@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TenantId, WorkspaceId
-from agentworkspace.service.prepared import Prepared, arrays_of, plain_array
+from agentworkspace.service.prepared import Prepared, array, arrays_of
 
 # `changed` is set where something changes that a watcher wants to know; see its column. In a batch
 # these statements skip rows that another transaction holds, that a newer incarnation wrote or whose
@@ -189,7 +189,7 @@ def arrive(
     tx: Connection, arrivals: Sequence[Arrival], *, alone: bool = False
 ) -> frozenset[WorkspaceId]:
     """Which of them were written; pass at most one a workspace. `alone`: under a lock."""
-    cards = [_json(arrival.agent_card) for arrival in arrivals]
+    cards = array(_json(arrival.agent_card) for arrival in arrivals)
     parameters = {**arrays_of(arrivals), "agent_card": cards, "alone": alone}
     return _ids(_REGISTER.run(tx, parameters))
 
@@ -204,9 +204,9 @@ def note_heard(tx: Connection, heard: Mapping[WorkspaceId, Heard]) -> frozenset[
     another transaction holds the rows of the others.
     """
     parameters = {
-        "workspace_ids": plain_array(heard),
-        "incarnations": plain_array(each.incarnation for each in heard.values()),
-        "times": plain_array(each.time for each in heard.values()),
+        "workspace_ids": array(heard),
+        "incarnations": array(each.incarnation for each in heard.values()),
+        "times": array(each.time for each in heard.values()),
     }
     return _ids(_HEARD.run(tx, parameters))
 
@@ -249,7 +249,7 @@ def mark_offline(
     """Mark those OFFLINE that count as up, but reported last before this time. Returns the ones
     that this transaction, and no other, marked; at most `limit`.
     """
-    parameters = {"among": plain_array(among), "before": before, "limit": limit}
+    parameters = {"among": array(among), "before": before, "limit": limit}
     return [
         Silence(
             workspace_id=WorkspaceId(str(row.workspace_id)),

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import WorkspaceId
-from agentworkspace.service.prepared import Prepared, bytea_array
+from agentworkspace.service.prepared import Prepared, array, bytea_array
 from registry_service.domain.standing import Workspace
 from registry_service.domain.tokens import Token, TokenKind
 from registry_service.storage import tokens, workspaces
@@ -123,7 +123,7 @@ class Bearers:
 def snapshots(tx: Connection, shown: Sequence[Shown]) -> list[Snapshot]:
     """One snapshot for each, in order. It is one statement, however many there are."""
     parameters = {
-        "workspace_ids": [item.workspace_id for item in shown],
+        "workspace_ids": array(item.workspace_id for item in shown),
         "bearers": bytea_array(item.bearer for item in shown),
         "tickets": bytea_array(item.ticket for item in shown),
         "wanted": bytea_array(item.wanted for item in shown),

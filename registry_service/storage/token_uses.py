@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from agentworkspace.core.ids import TokenId
-from agentworkspace.service.prepared import plain_array
+from agentworkspace.service.prepared import array
 
 _STATES: Final = """
 SELECT token_id, revoke_time IS NOT NULL AS revoked, first_use_time IS NOT NULL AS used
@@ -88,7 +88,7 @@ def redeem(tx: Connection, ticket_id: TokenId, now: datetime) -> bool:
 
 def write_last_uses(tx: Connection, uses: Mapping[TokenId, datetime]) -> frozenset[TokenId]:
     """Returns those that were written; another transaction holds the others."""
-    parameters = {"token_ids": plain_array(uses), "times": plain_array(uses.values())}
+    parameters = {"token_ids": array(uses), "times": array(uses.values())}
     rows = tx.exec_driver_sql(_LAST_USES, parameters)
     return _ids(rows)
 

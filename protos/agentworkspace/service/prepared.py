@@ -8,10 +8,11 @@ nothing is prepared, because every transaction may be on another connection.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, CursorResult, Engine, event
+from sqlalchemy import Connection, CursorResult, Engine, FromClause, Uuid, event
 
 _PLANNED: Final = "planned"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s::(\w+(?:\[\])?)")
@@ -54,19 +55,60 @@ def remember_plans(engine: Engine) -> None:
         record.info[_PLANNED] = set()
 
 
-def arrays_of(items: Sequence[NamedTuple]) -> dict[str, list[Any]]:
+def columns(table: FromClause, alias: str = "", *, but: Collection[str] = ()) -> str:
+    """All columns of a table by name, ids as text, for a prepared statement: a `*` fails once a
+    migration adds a column.
+    """
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(
+        f"{prefix}{column.name}::text AS {column.name}"
+        if isinstance(column.type, Uuid)
+        else f"{prefix}{column.name}"
+        for column in table.columns
+        if column.name not in but
+    )
+
+
+def arrays_of(items: Sequence[NamedTuple]) -> dict[str, str]:
     """What unnest() takes of one or more items of one kind: by field, its value of each item. So a
     parameter is called as the field, and is an array of its type.
     """
-    return dict(zip(items[0]._fields, map(list, zip(*items, strict=True)), strict=True))
+    return dict(zip(items[0]._fields, map(array, zip(*items, strict=True)), strict=True))
+
+
+def array(values: Iterable[object]) -> str:
+    """The text of an array of any type that is used here. It is one value to bind, where PostgreSQL
+    reads a list as one expression for each item, which takes longer than many a statement.
+    """
+    listed = tuple(values)
+    try:
+        inner = '","'.join(listed)  # type: ignore[arg-type]
+    except TypeError:
+        inner = "\\"
+    # Texts without anything to escape need no look at each.
+    if listed and "\\" not in inner and inner.count('"') == 2 * (len(listed) - 1):
+        return f'{{"{inner}"}}'
+    return "{" + ",".join(map(_element, listed)) + "}"
+
+
+def _element(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'
+        case bytes():
+            return f'"\\\\x{value.hex()}"'
+        case timedelta():
+            return f'"{value.days} days {value.seconds}.{value.microseconds:06} s"'
+        case bool():
+            return "t" if value else "f"
+        case _:
+            return f'"{value}"'
 
 
 def bytea_array(values: Iterable[bytes | None]) -> str:
-    """The text of a PostgreSQL bytea[]: one value to bind, where a list is bound item by item."""
+    """The same as `array`, faster: for calls that ask about up to 1000 hashes."""
     parts = ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
     return "{" + ",".join(parts) + "}"
-
-
-def plain_array(values: Iterable[object]) -> str:
-    """The text of an array of numbers, ids or moments, whose texts need no quotes."""
-    return "{" + ",".join(map(str, values)) + "}"
