@@ -168,7 +168,13 @@ class Provisioning(Process):
             metrics=metrics,
             new_id=new_id,
             wake_outbox=self._background.wake_outbox,
-            hot=HotCalls(batches, store=self._store, pool=self._pool, deployment=deployment),
+            hot=HotCalls(
+                batches,
+                store=self._store,
+                pool=self._pool,
+                deployment=deployment,
+                registry=registry,
+            ),
         )
 
     @override

@@ -25,20 +25,16 @@ from provision_service.commands import (
     update_workspace,
 )
 from provision_service.commands.create_workspace import CreateWorkspaceResult
-from provision_service.domain.plan import EnvironmentPlan
-from provision_service.domain.records import Billing, Provision
+from provision_service.domain.records import Billing
 from provision_service.launch import (
     complete_provision,
-    deliver,
     extend_provision,
     provision_workspace,
 )
-from provision_service.launch.deliver import Ready
 from provision_service.launch.provision_workspace import (
     ProvisionWorkspace,
     ProvisionWorkspaceResult,
 )
-from provision_service.storage.store import Store
 
 _URL: Final = "workspace.url"
 
@@ -66,15 +62,17 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         return render.created(result)
 
     async def _created(self, command: create_workspace.CreateWorkspace) -> CreateWorkspaceResult:
-        """Store it in a batch with other creates, or alone where the batch answers None."""
+        """Made in a batch with other creates, or alone where the batch answers None."""
         core = self._core
-        stored = await core.ask(core.hot.creates, command)
-        if stored is None:
+        made = await core.ask(core.hot.creates, command)
+        if isinstance(made, CreateWorkspaceResult):
+            return made
+        if made is None:
             return await core.run(
                 create_workspace.run, command, core.deployment, core.registry, core.prober
             )
         return await core.finish(
-            create_workspace.answer, command, core.deployment, core.registry, stored=stored
+            create_workspace.answer, command, core.deployment, core.registry, stored=made
         )
 
     @override
@@ -132,32 +130,18 @@ class Workspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     async def _launched(
         self, command: provision_workspace.ProvisionWorkspace
     ) -> ProvisionWorkspaceResult:
-        """Claim and deliver in batches with other launches, or alone where a batch answers None."""
+        """Made in a batch with other launches, or alone where the batch answers None."""
         core = self._core
-        taken = await core.ask(core.hot.claims, command)
-        if taken is None:
+        made = await core.ask(core.hot.launches, command)
+        if isinstance(made, ProvisionWorkspaceResult):
+            return made
+        if made is None:
             return await core.run(
                 provision_workspace.run, command, core.deployment, core.registry, core.prober
             )
-
-        def begin(store: Store) -> Ready | ProvisionWorkspaceResult:
-            with provision_workspace.remembered(store, command):
-                return provision_workspace.begin_claimed(
-                    store, command, core.deployment, core.registry, taken=taken
-                )
-
-        begun = await core.finish(begin)
-        if isinstance(begun, ProvisionWorkspaceResult):
-            return begun
-        found = await core.hot.deliveries.ask(begun)
-        if found is not None:
-            return provision_workspace.delivered(begun, found)
-
-        def hand_out(store: Store) -> tuple[Provision, EnvironmentPlan]:
-            with provision_workspace.remembered(store, command):
-                return deliver.deliver(store, core.deployment, begun)
-
-        return provision_workspace.delivered(begun, await core.finish(hand_out))
+        return await core.finish(
+            provision_workspace.go_on, command, core.deployment, core.registry, begun=made
+        )
 
     @override
     async def ExtendProvision(

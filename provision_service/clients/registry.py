@@ -28,11 +28,13 @@ from provision_service.domain.registry_port import (
     Admission,
     Admitted,
     Bearer,
+    FirstAdmission,
     FirstToken,
     Incarnation,
     Launch,
     Registration,
     RegistrationPage,
+    RegistryOlder,
     RegistryRefused,
     RegistryUnavailable,
 )
@@ -91,37 +93,40 @@ class RegistryClient:
         timeout: timedelta,
     ) -> Admitted:
         """AdmitWorkspace."""
-        request = pb.AdmitWorkspaceRequest(
-            workspace_id=admission.workspace_id,
-            tenant_id=admission.tenant_id,
-            request_id=request_id,
-            ticket_required=admission.ticket_required,
-            evidence_required=admission.evidence_required,
-            remembered_incarnation=admission.remembered_incarnation,
-            suspended=admission.suspended,
-        )
-        if first_token is not None:
-            request.first_token.label = first_token.label
-            request.first_token.token_sha256 = first_token.token_sha256 or ""
+        request = _admission(admission, request_id, first_token)
         return answers.admitted(
             self._call(self._launches, self._workspaces.AdmitWorkspace, request, timeout)
         )
 
+    def admit_many(
+        self, items: Sequence[FirstAdmission], *, timeout: timedelta
+    ) -> list[Admitted | None]:
+        """BatchAdmitWorkspaces."""
+        request = pb.BatchAdmitWorkspacesRequest(
+            requests=[
+                _admission(each.admission, each.request_id, each.first_token) for each in items
+            ],
+            correlation_ids=[each.correlation_id for each in items],
+        )
+        method = self._workspaces.BatchAdmitWorkspaces
+        found = self._call(self._launches, method, request, timeout)
+        return [answers.admitted(each) if each.admitted else None for each in found.results]
+
     def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         """BeginIncarnation."""
-        ttl = Duration()
-        ttl.FromTimedelta(launch.ticket_ttl)
-        request = pb.BeginIncarnationRequest(
-            workspace_id=launch.workspace_id,
-            request_id=launch.request_id,
-            ticket_ttl=ttl,
-            minimum_incarnation=launch.minimum_incarnation,
-            lift_suspension=launch.lift_suspension,
-            only_if_needed=launch.only_if_needed,
+        method = self._workspaces.BeginIncarnation
+        return answers.incarnation(self._call(self._launches, method, _launch(launch), timeout))
+
+    def begin_many(
+        self, launches: Sequence[Launch], *, correlation_ids: Sequence[str], timeout: timedelta
+    ) -> list[Incarnation | None]:
+        """BatchBeginIncarnations."""
+        request = pb.BatchBeginIncarnationsRequest(
+            requests=map(_launch, launches), correlation_ids=correlation_ids
         )
-        return answers.incarnation(
-            self._call(self._launches, self._workspaces.BeginIncarnation, request, timeout)
-        )
+        method = self._workspaces.BatchBeginIncarnations
+        found = self._call(self._launches, method, request, timeout)
+        return [answers.incarnation(each) if each.incarnation else None for each in found.results]
 
     def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:
         """RetireWorkspace."""
@@ -240,6 +245,37 @@ class RegistryClient:
         return response
 
 
+def _admission(
+    admission: Admission, request_id: str, first_token: FirstToken | None
+) -> pb.AdmitWorkspaceRequest:
+    request = pb.AdmitWorkspaceRequest(
+        workspace_id=admission.workspace_id,
+        tenant_id=admission.tenant_id,
+        request_id=request_id,
+        ticket_required=admission.ticket_required,
+        evidence_required=admission.evidence_required,
+        remembered_incarnation=admission.remembered_incarnation,
+        suspended=admission.suspended,
+    )
+    if first_token is not None:
+        request.first_token.label = first_token.label
+        request.first_token.token_sha256 = first_token.token_sha256 or ""
+    return request
+
+
+def _launch(launch: Launch) -> pb.BeginIncarnationRequest:
+    ttl = Duration()
+    ttl.FromTimedelta(launch.ticket_ttl)
+    return pb.BeginIncarnationRequest(
+        workspace_id=launch.workspace_id,
+        request_id=launch.request_id,
+        ticket_ttl=ttl,
+        minimum_incarnation=launch.minimum_incarnation,
+        lift_suspension=launch.lift_suspension,
+        only_if_needed=launch.only_if_needed,
+    )
+
+
 def _failed(breaker: Breaker, name: str, failure: RpcFailure, *, refused: bool) -> Exception:
     reason = failure.reason.removeprefix(_REASON_PREFIX)
     if refused:
@@ -250,6 +286,9 @@ def _failed(breaker: Breaker, name: str, failure: RpcFailure, *, refused: bool) 
         breaker.answered()
         log.error("the registry refuses this service", method=name, reason=reason)
         return RegistryUnavailable("the registry refuses the credential of this service")
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
+        breaker.answered()
+        return RegistryOlder(f"the registry does not know {name}")
     tell = log.warning if breaker.failed() else log.debug
     tell("the registry did not answer", method=name, code=failure.code.name)
     return RegistryUnavailable(f"the registry did not answer ({failure.code.name})")

@@ -49,7 +49,7 @@ _RELAUNCH: Final = {
 }
 
 
-def admitted(response: pb.AdmitWorkspaceResponse) -> Admitted:
+def admitted(response: pb.AdmitWorkspaceResponse | pb.BatchAdmission) -> Admitted:
     if not response.HasField("issued"):
         return Admitted()
     return Admitted(

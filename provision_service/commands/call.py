@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -17,11 +20,18 @@ from provision_service.storage.models import SCHEMA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """The caller and the call's names; `method` is the full gRPC method, empty for workers."""
+    """The caller and the call's names; `method` is the full gRPC method, empty for workers.
+    `deadline` is in seconds of `time.monotonic()`.
+    """
 
     caller: Caller
     method: str = ""
     correlation_id: str = ""
+    deadline: float = math.inf
+
+    def can_wait(self, span: timedelta) -> bool:
+        """Whether as much is left of its time."""
+        return self.deadline - time.monotonic() > span.total_seconds()
 
 
 SYSTEM: Final = Call(caller=Caller("system", frozenset({"admin", "launcher"}), None))

@@ -12,6 +12,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.commands import access, first_token, idempotency, new_workspace
 from provision_service.commands.call import Call
 from provision_service.commands.deployment import Deployment
+from provision_service.commands.first_token import FirstTokenAnswer
 from provision_service.commands.new_workspace import Decided, Draft
 from provision_service.domain.decision import Decision
 from provision_service.domain.lifecycle import WorkspaceStatus
@@ -225,24 +226,36 @@ def answer(
     """After the commit: the first token, or why there is none."""
     workspace = stored.workspace
     if workspace.remove_time is not None:
-        answer = first_token.FirstTokenAnswer(
+        token = FirstTokenAnswer(
             error=f"{SharedReason.WORKSPACE_REMOVED}: the workspace was removed since"
         )
     else:
-        answer = first_token.ask(
+        token = first_token.ask(
             store,
             deployment,
             registry,
-            _admission(deployment, workspace.id, workspace.tenant_id, stored.decision),
+            admission_of(deployment, stored),
             token_sha256=command.auth_token_sha256,
         )
+    return result_of(stored, token, probed)
+
+
+def result_of(
+    stored: Stored, token: FirstTokenAnswer, probed: tuple[Notice, ...] = ()
+) -> CreateWorkspaceResult:
+    workspace = stored.workspace
     return CreateWorkspaceResult(
-        workspace=replace(workspace, admitted=workspace.admitted or answer.admitted),
+        workspace=replace(workspace, admitted=workspace.admitted or token.admitted),
         billing=decide.billing_of(stored.decision, workspace.spec),
-        auth_token=answer.token,
-        auth_token_error=answer.error,
+        auth_token=token.token,
+        auth_token_error=token.error,
         warnings=(*stored.warnings, *probed),
     )
+
+
+def admission_of(deployment: Deployment, stored: Stored) -> Admission:
+    """What the registry is told of a workspace that was stored."""
+    return _admission(deployment, stored.workspace.id, stored.workspace.tenant_id, stored.decision)
 
 
 def _admission(

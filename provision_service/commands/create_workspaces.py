@@ -1,4 +1,4 @@
-"""Creates many workspaces at once, in four statements and one commit."""
+"""Creates many workspaces at once: four statements and one commit, and one call to the registry."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentworkspace.core.refusal import Refusal
-from provision_service.commands import create_workspace, new_workspace
-from provision_service.commands.create_workspace import CreateWorkspace, Stored
+from provision_service.commands import create_workspace, first_token, new_workspace
+from provision_service.commands.create_workspace import (
+    CreateWorkspace,
+    CreateWorkspaceResult,
+    Stored,
+)
 from provision_service.commands.deployment import Deployment
 from provision_service.commands.new_workspace import Decided, Draft
+from provision_service.domain.registry_port import FirstAdmission, FirstToken, Registry
 from provision_service.launch import decide
 from provision_service.launch.decide import Files
 from provision_service.storage import creating, secrets, tenants
@@ -59,6 +64,40 @@ def run(
     return [stored.get(place) for place in range(len(commands))]
 
 
+def finish(
+    store: Store,
+    commands: Sequence[CreateWorkspace],
+    stored: Sequence[Stored | None],
+    deployment: Deployment,
+    registry: Registry,
+) -> list[CreateWorkspaceResult | Stored | None]:
+    """The results of those that were stored: with a first token, or why there is none, by one call
+    to the registry. Stored as it was for each that `create_workspace.answer` has to ask for alone.
+    """
+    asked = {
+        place: _admission(command, each, deployment)
+        for place, (command, each) in enumerate(zip(commands, stored, strict=True))
+        if each is not None and not command.auth_token_sha256
+    }
+    found: list[CreateWorkspaceResult | Stored | None] = list(stored)
+    if asked:
+        answers = first_token.ask_all(store, deployment, registry, list(asked.values()))
+        for place, answer in zip(asked, answers, strict=True):
+            each = stored[place]
+            if each is not None and answer is not None:
+                found[place] = create_workspace.result_of(each, answer)
+    return found
+
+
+def _admission(command: CreateWorkspace, stored: Stored, deployment: Deployment) -> FirstAdmission:
+    return FirstAdmission(
+        admission=create_workspace.admission_of(deployment, stored),
+        request_id=first_token.request_id_with_token(stored.workspace.id),
+        first_token=FirstToken(label=first_token.LABEL),
+        correlation_id=command.call.correlation_id,
+    )
+
+
 def _asked(
     store: Store, commands: Sequence[CreateWorkspace], deployment: Deployment, files: Files
 ) -> dict[int, _Asked]:
@@ -82,6 +121,8 @@ def _asked(
 def _wanted(command: CreateWorkspace, deployment: Deployment, files: Files) -> Draft | None:
     """The draft; None when the command needs more than a batch does."""
     if command.validate_only or command.spec.parent_id:
+        return None
+    if not command.call.can_wait(deployment.admit_budget):
         return None
     if new_workspace.has_probes(deployment, files, command.spec.template):
         return None

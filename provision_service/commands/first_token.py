@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,9 +17,12 @@ from provision_service.commands.deployment import Deployment
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
     Admission,
+    Admitted,
     Delivery,
+    FirstAdmission,
     FirstToken,
     Registry,
+    RegistryOlder,
     RegistryRefused,
     RegistryUnavailable,
 )
@@ -36,6 +40,12 @@ class FirstTokenAnswer:
     token: Secret | None = None
     error: str = ""
     admitted: bool = False
+
+
+_UNANSWERED: Final = FirstTokenAnswer(
+    error=f"{Reason.REGISTRY_UNAVAILABLE}: the registry did not answer; it will be told of the"
+    " workspace when it is back"
+)
 
 
 def request_id_with_token(workspace_id: str) -> str:
@@ -81,19 +91,50 @@ def ask(
             timeout=deployment.admit_budget,
         )
     except RegistryUnavailable:
-        return FirstTokenAnswer(
-            error=f"{Reason.REGISTRY_UNAVAILABLE}: the registry did not answer; it will be told"
-            " of the workspace when it is back"
-        )
+        return _UNANSWERED
     except RegistryRefused as refused:
         if refused.reason == TOKEN_HASH_IN_USE:
             with store.transaction() as tx:
                 outbox.drop_first_token(tx, workspace_id)
         return FirstTokenAnswer(error=f"{refused.reason}: {refused.message}")
-    # The token is made, and only this answer carries it: a database that fails now must not
-    # swallow it. The message then stays in the outbox, and admitting again changes nothing.
-    with contextlib.suppress(SQLAlchemyError), store.after_the_call().noting() as tx:
-        outbox.confirm_admission(tx, workspace_id)
+    _confirm(store.after_the_call(), [workspace_id])
+    return _answer(admitted)
+
+
+def ask_all(
+    store: Store,
+    deployment: Deployment,
+    registry: Registry,
+    asked: Sequence[FirstAdmission],
+) -> list[FirstTokenAnswer | None]:
+    """`ask` for several at once, in order; none of them brings a hash of its own. None for each
+    that is to be asked for alone.
+    """
+    try:
+        admitted = registry.admit_many(asked, timeout=deployment.admit_budget)
+    except (RegistryOlder, RegistryRefused):
+        return [None] * len(asked)
+    except RegistryUnavailable:
+        return [_UNANSWERED] * len(asked)
+    known = [
+        item.admission.workspace_id
+        for item, each in zip(asked, admitted, strict=True)
+        if each is not None
+    ]
+    if known:
+        _confirm(store, known)
+    return [None if each is None else _answer(each) for each in admitted]
+
+
+def _confirm(store: Store, workspace_ids: Sequence[str]) -> None:
+    """The tokens are made, and only the answers at hand carry them: a database that fails now must
+    not swallow them. The messages then stay in the outbox, and admitting again changes nothing.
+    """
+    with contextlib.suppress(SQLAlchemyError), store.noting() as tx:
+        outbox.confirm_admissions(tx, workspace_ids)
+
+
+def _answer(admitted: Admitted) -> FirstTokenAnswer:
     if admitted.delivery is Delivery.ALREADY_DELIVERED:
         return FirstTokenAnswer(
             error="ALREADY_DELIVERED: an earlier answer carried the first token and it was used",

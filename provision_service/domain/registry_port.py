@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentworkspace.core.secret import Secret
 
 
 class RegistryUnavailable(Exception):
     """The registry did not answer in time, or could not: whether it acted is not known."""
+
+
+class RegistryOlder(RegistryUnavailable):
+    """The registry answered that it does not know the method: it is of an earlier version."""
 
 
 class RegistryRefused(Exception):
@@ -110,6 +114,15 @@ class Launch:
     only_if_needed: bool = False
 
 
+class FirstAdmission(NamedTuple):
+    """One of many admissions with a first token; `correlation_id` of the call that it is for."""
+
+    admission: Admission
+    request_id: str
+    first_token: FirstToken
+    correlation_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incarnation:
     """A launch has begun, unless `skipped`: then none was needed, and nothing changed.
@@ -197,8 +210,22 @@ class Registry(Protocol):
         """AdmitWorkspace."""
         ...
 
+    def admit_many(
+        self, items: Sequence[FirstAdmission], *, timeout: timedelta
+    ) -> list[Admitted | None]:
+        """BatchAdmitWorkspaces, in order. None: not answered there; `admit` tells why."""
+        ...
+
     def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         """BeginIncarnation."""
+        ...
+
+    def begin_many(
+        self, launches: Sequence[Launch], *, correlation_ids: Sequence[str], timeout: timedelta
+    ) -> list[Incarnation | None]:
+        """BatchBeginIncarnations, in order. None: not answered there; `begin_incarnation` tells
+        why.
+        """
         ...
 
     def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +17,7 @@ from provision_service.domain.registry_port import (
     Incarnation,
     Launch,
     Registry,
+    RegistryOlder,
     RegistryRefused,
     RegistryUnavailable,
 )
@@ -58,6 +60,29 @@ def begin(
         return begun
     _close(store, call, taken, refusal)
     raise refusal
+
+
+def begin_many(
+    deployment: Deployment, registry: Registry, calls: Sequence[Call], taken: Sequence[Claimed]
+) -> list[Incarnation | None]:
+    """BeginIncarnation for many launches, in order. None for each that `begin` has to begin, or to
+    end, alone. Raises RegistryUnavailable.
+    """
+    try:
+        return registry.begin_many(
+            [_launch(deployment, each) for each in taken],
+            correlation_ids=[call.correlation_id for call in calls],
+            timeout=deployment.launch_budget,
+        )
+    except (RegistryOlder, RegistryRefused):
+        return [None] * len(taken)
+
+
+def give_up(store: Store, call: Call, taken: Claimed) -> Refusal:
+    """Release the claim of a launch for which the registry did not answer; REGISTRY_UNAVAILABLE."""
+    refusal = unavailable("did not answer")
+    _close(store, call, taken, refusal)
+    return refusal
 
 
 def let_go(store: Store, call: Call, taken: Claimed) -> None:

@@ -50,7 +50,7 @@ def deliver(
         if provision is None:
             raise _lost(ready.taken)
         if not held.workspace.admitted:
-            outbox.confirm_admission(tx, workspace.id)
+            outbox.confirm_admissions(tx, [workspace.id])
     return provision, env
 
 

@@ -1,10 +1,11 @@
-"""Claims and delivers many launches at once: four statements for the claims, two for the
-deliveries, and one commit each.
+"""Makes many launches at once: four statements for the claims, two for the deliveries, one commit
+each, and one call to the registry in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from agentworkspace.core.refusal import Refusal
 from provision_service.commands import access
@@ -15,15 +16,24 @@ from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.probing import ProbesPolicy
 from provision_service.domain.records import Provision
+from provision_service.domain.registry_port import Registry, RegistryUnavailable
 from provision_service.launch import begin, decide, deliver
 from provision_service.launch.claim import Claimed
 from provision_service.launch.decide import Files
 from provision_service.launch.deliver import Ready
-from provision_service.launch.provision_workspace import ProvisionWorkspace
+from provision_service.launch.provision_workspace import (
+    ProvisionWorkspace,
+    ProvisionWorkspaceResult,
+    delivered,
+)
 from provision_service.storage import claims, secrets, workspaces
 from provision_service.storage.claims import NewClaim
 from provision_service.storage.store import Store, Transaction
 from provision_service.storage.workspace_records import Held
+
+# What became of one of many: the answer, how far it came, None where nothing has begun, or why the
+# registry ended it.
+Launched: TypeAlias = ProvisionWorkspaceResult | Ready | Claimed | Refusal | None
 
 
 def claim(
@@ -32,7 +42,8 @@ def claim(
     """The claim of each command, in their order.
 
     None for a command that `provision_workspace` would refuse, join, skip, repeat, wait for or
-    probe a vendor for: nothing was claimed, and it has to be run alone.
+    probe a vendor for, and for a call with less time than the registry may take: nothing was
+    claimed, and it has to be run alone.
     """
     files = Files(deployment)
     asked = _asked(commands, deployment, files)
@@ -57,13 +68,63 @@ def claim(
     return [taken.get(place) for place in range(len(commands))]
 
 
-def let_go(store: Store, left: Sequence[tuple[ProvisionWorkspace, Claimed | None]]) -> None:
+def go_on(
+    store: Store,
+    commands: Sequence[ProvisionWorkspace],
+    taken: Sequence[Claimed | None],
+    deployment: Deployment,
+    registry: Registry,
+) -> list[Launched]:
+    """Begin and hand out what was claimed, as far as that goes for all at once.
+
+    A command without a claim is answered None. A claim that the registry did not begin, and a
+    launch that was begun and not handed out, are answered as they are: `provision_workspace.go_on`
+    goes on with each of them alone. A registry that does not answer ends them all; their claims
+    are released.
+    """
+    found: list[Launched] = list(taken)
+    claimed = {place: each for place, each in enumerate(taken) if each is not None}
+    if not claimed:
+        return found
+    calls = [commands[place].call for place in claimed]
+    try:
+        begun = begin.begin_many(deployment, registry, calls, list(claimed.values()))
+    except RegistryUnavailable:
+        for place, each in claimed.items():
+            found[place] = begin.give_up(store, commands[place].call, each)
+        return found
+    ready = {
+        place: Ready(call=call, taken=each, incarnation=one.number, ticket=one.ticket)
+        for (place, each), call, one in zip(claimed.items(), calls, begun, strict=True)
+        if one is not None and one.ticket is not None
+    }
+    found = [ready.get(place, each) for place, each in enumerate(found)]
+    if ready:
+        for place, (one, handed) in zip(
+            ready, _handed_out(store, list(ready.values()), deployment), strict=True
+        ):
+            found[place] = delivered(one, handed) if handed else one
+    return found
+
+
+def let_go(store: Store, left: Sequence[tuple[ProvisionWorkspace, Launched]]) -> None:
     """Release the claims of those whose callers left before they were told of them: nobody goes
     on with these, and others would join a launch that nobody makes.
     """
-    for command, taken in left:
-        if taken:
-            begin.let_go(store, command.call, taken)
+    for command, found in left:
+        if isinstance(found, Claimed):
+            begin.let_go(store, command.call, found)
+
+
+def _handed_out(
+    store: Store, ready: Sequence[Ready], deployment: Deployment
+) -> Iterator[tuple[Ready, tuple[Provision, EnvironmentPlan] | None]]:
+    """Each with what was handed out; with None where that has to be done alone."""
+    try:
+        handed = hand_out(store, ready, deployment)
+    except Exception:  # noqa: BLE001 - whose fault it is will be seen when each is run alone
+        handed = [None] * len(ready)
+    return zip(ready, handed, strict=True)
 
 
 def hand_out(
@@ -82,8 +143,8 @@ def hand_out(
             for place, one in held.items()
             if one.workspace.incarnation <= ready[place].incarnation
         ]
-        delivered = claims.deliver_all(tx, deliveries) if deliveries else {}
-    found = [delivered.get(each.taken.provision_id) for each in ready]
+        stored = claims.deliver_all(tx, deliveries) if deliveries else {}
+    found = [stored.get(each.taken.provision_id) for each in ready]
     return [
         (provision, env) if provision else None
         for provision, env in zip(found, environments, strict=True)
@@ -103,7 +164,11 @@ def _asked(
         return {}
     first: dict[str, int] = {}
     for place, command in enumerate(commands):
-        if not command.validate_only and command.reason is not ProvisionReason.RESUME:
+        if (
+            not command.validate_only
+            and command.reason is not ProvisionReason.RESUME
+            and command.call.can_wait(deployment.launch_budget)
+        ):
             first.setdefault(command.workspace_id, place)
     return {place: commands[place] for place in first.values()}
 

@@ -96,7 +96,7 @@ def run(
     files = Files(deployment)
     if command.validate_only:
         return _validate(store, command, deployment, files, prober)
-    with remembered(store, command):
+    with _remembered(store, command):
         _require_admin(command)
         probed = _probe(store, command, deployment, files, prober)
         request = _request(command, _fenced_incarnation(command, deployment, registry))
@@ -106,14 +106,41 @@ def run(
             return _joined(taken.provision)
         if isinstance(taken, Skipped):
             return _skipped(command, taken.workspace, taken.decision)
-        begun = begin_claimed(store, command, deployment, registry, taken=taken, probed=probed)
-        if isinstance(begun, ProvisionWorkspaceResult):
-            return begun
-        return delivered(begun, deliver.deliver(store, deployment, begun))
+        return _go_on(store, command, deployment, registry, begun=taken, probed=probed)
+
+
+def go_on(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    *,
+    begun: Claimed | Ready,
+) -> ProvisionWorkspaceResult:
+    """The rest of a launch that was claimed, or begun, together with others."""
+    with _remembered(store, command):
+        return _go_on(store, command, deployment, registry, begun=begun)
+
+
+def _go_on(
+    store: Store,
+    command: ProvisionWorkspace,
+    deployment: Deployment,
+    registry: Registry,
+    *,
+    begun: Claimed | Ready,
+    probed: tuple[Notice, ...] = (),
+) -> ProvisionWorkspaceResult:
+    if isinstance(begun, Claimed):
+        ready = _begin(store, command, deployment, registry, taken=begun, probed=probed)
+        if isinstance(ready, ProvisionWorkspaceResult):
+            return ready
+        begun = ready
+    return delivered(begun, deliver.deliver(store, deployment, begun))
 
 
 @contextmanager
-def remembered(store: Store, command: ProvisionWorkspace) -> Iterator[None]:
+def _remembered(store: Store, command: ProvisionWorkspace) -> Iterator[None]:
     """A refusal in the block is kept as the workspace's `last_error`."""
     try:
         yield
@@ -154,14 +181,14 @@ def _fenced_incarnation(
     return seen.incarnation if seen.fenced else 0
 
 
-def begin_claimed(
+def _begin(
     store: Store,
     command: ProvisionWorkspace,
     deployment: Deployment,
     registry: Registry,
     *,
     taken: Claimed,
-    probed: tuple[Notice, ...] = (),
+    probed: tuple[Notice, ...],
 ) -> Ready | ProvisionWorkspaceResult:
     """The launch that is ready to be delivered, or the answer where nothing is handed out."""
     begun = begin.begin(store, deployment, registry, command.call, taken)

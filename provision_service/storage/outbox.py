@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum, unique
@@ -10,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from agentworkspace.service.prepared import Prepared
+from agentworkspace.service.prepared import Prepared, array
 from provision_service.domain.registry_port import Admission
 from provision_service.storage.models_internal import OutboxRow
 from provision_service.storage.store import Store
@@ -21,14 +22,15 @@ INSERT INTO provision.outbox (workspace_id, tenant_id, op, payload, next_attempt
 VALUES (%(workspace_id)s, %(tenant_id)s, 'RETIRE', '{}', clock_timestamp() + %(not_before)s)
 """
 # Prepared, since every create ends with it.
-_CONFIRM_ADMISSION: Final = Prepared(
-    "confirm_admission",
+_CONFIRM_ADMISSIONS: Final = Prepared(
+    "confirm_admissions",
     """
 WITH told AS (
-    DELETE FROM provision.outbox WHERE workspace_id = %(workspace_id)s::uuid AND op = 'ADMIT'
+    DELETE FROM provision.outbox
+    WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND op = 'ADMIT'
 )
 UPDATE provision.workspaces SET admitted = true
-WHERE workspace_id = %(workspace_id)s::uuid AND NOT admitted
+WHERE workspace_id = ANY(%(workspace_ids)s::uuid[]) AND NOT admitted
 """,
 )
 
@@ -115,9 +117,9 @@ def pending_admission(tx: Connection, workspace_id: str) -> Message | None:
     return None if row is None else _message(row)
 
 
-def confirm_admission(tx: Connection, workspace_id: str) -> None:
-    """The registry knows the workspace: forget the message and say so on the workspace."""
-    _CONFIRM_ADMISSION.run(tx, {"workspace_id": workspace_id})
+def confirm_admissions(tx: Connection, workspace_ids: Sequence[str]) -> None:
+    """The registry knows these workspaces: forget the messages and say so on the workspaces."""
+    _CONFIRM_ADMISSIONS.run(tx, {"workspace_ids": array(workspace_ids)})
 
 
 def forget(tx: Connection, seq: int) -> None:

@@ -85,7 +85,7 @@ def _deliver(store: Store, deployment: Deployment, registry: Registry, message: 
                 outbox.drop_first_token(tx, message.admission.workspace_id)
         raise
     with store.transaction() as tx:
-        outbox.confirm_admission(tx, message.admission.workspace_id)
+        outbox.confirm_admissions(tx, [message.admission.workspace_id])
 
 
 def _wait(attempts: int, jitter: float) -> timedelta:

@@ -352,7 +352,7 @@ def test_a_database_that_fails_after_the_token_was_made_does_not_swallow_it(
         raise OperationalError("UPDATE", {}, Exception("connection lost"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(outbox, "confirm_admission", lost)
+        broken.setattr(outbox, "confirm_admissions", lost)
         created = world.try_create()
     assert created.auth_token is not None
     make_due(world)
