@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 Word = TypeVar("Word", bound=StrEnum)
 Number = TypeVar("Number", bound=int)
@@ -42,4 +42,5 @@ def number(table: Mapping[Word, Number], word: Word | None, unspecified: Number)
 
 def number_of_text(table: Mapping[Word, Number], text: str, unspecified: Number) -> Number:
     """The number of a stored text; `unspecified` for an empty or unknown one."""
-    return next((number for word, number in table.items() if word == text), unspecified)
+    # A StrEnum's word equals its text, and so is found by it.
+    return cast("Mapping[str, Number]", table).get(text, unspecified)
