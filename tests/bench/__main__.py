@@ -173,7 +173,8 @@ def _about(server: Server) -> dict[str, Any]:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "grpcio": grpc.__version__,
-        "postgres": database.describe(server),
+        "postgres": database.describe(server)
+        + (", huge pages" if server.huge_pages else ", no huge pages"),
         "load before": _load(),
     }
 

@@ -14,7 +14,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "checkpoint_timeout": "15min",
     "max_connections": "200",
 }
+_HUGE_PAGES: Final = Path("/proc/sys/vm/nr_hugepages")
+# Of 2 MB: a little more than the shared_buffers above.
+_HUGE_PAGES_WANTED: Final = 1200
 TENANTS: Final = 100
 # One of a workspace's tokens is its box's; the others are api tokens.
 TOKENS_A_WORKSPACE: Final = 4
@@ -91,6 +94,7 @@ class Server:
 
     directory: Path
     sockets: Path
+    huge_pages: bool = False
 
     def url(self, database: str) -> str:
         return embedded_postgres.database_url(self.sockets, database)
@@ -187,9 +191,26 @@ class Server:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Server]:
-    """A server in this directory, until the block ends."""
-    with embedded_postgres.running(directory, SETTINGS) as sockets:
-        yield Server(directory=directory, sockets=sockets)
+    """A server in this directory, until the block ends; in huge pages, where they may be had."""
+    with _huge_pages() as huge, embedded_postgres.running(directory, SETTINGS) as sockets:
+        yield Server(directory=directory, sockets=sockets, huge_pages=huge)
+
+
+@contextmanager
+def _huge_pages() -> Iterator[bool]:
+    """Room in pages of 2 MB for PostgreSQL's shared memory, as its documentation advises for as
+    much of it. Whether there is; only root may make room, and it is given back.
+    """
+    before = int(_HUGE_PAGES.read_text()) if _HUGE_PAGES.exists() else 0
+    if before < _HUGE_PAGES_WANTED and os.access(_HUGE_PAGES, os.W_OK):
+        with suppress(OSError):
+            _HUGE_PAGES.write_text(str(_HUGE_PAGES_WANTED))
+    try:
+        yield _HUGE_PAGES.exists() and int(_HUGE_PAGES.read_text()) >= _HUGE_PAGES_WANTED
+    finally:
+        if before < _HUGE_PAGES_WANTED and os.access(_HUGE_PAGES, os.W_OK):
+            with suppress(OSError):
+                _HUGE_PAGES.write_text(str(before))
 
 
 def token(number: int) -> str:
