@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 import pytest
 
 from agentworkspace.core.secret import Secret
-from agentworkspace.service.prepared import Prepared, arrays_of, bytea_array
+from agentworkspace.service.prepared import Prepared, array, arrays_of, bytea_array
 from registry_service.storage import checks, standings, steady
 from registry_service.storage.lines import PLANS
 from registry_service.storage.store import Store, open_store
@@ -126,15 +126,42 @@ ITEMS = [Item(b"\x00'", Kind.QUOTED, None), Item(None, Kind.PLAIN, timedelta(min
 
 def test_items_become_an_array_of_each_field() -> None:
     assert arrays_of(ITEMS) == {
-        "digest": [b"\x00'", None],
-        "kind": [Kind.QUOTED, Kind.PLAIN],
-        "span": [None, timedelta(minutes=2)],
+        "digest": """{"\\\\x0027",NULL}""",
+        "kind": """{"it's \\"{,}\\" ","PLAIN"}""",
+        "span": """{NULL,"0 days 120.000000 s"}""",
     }
     assert arrays_of(ITEMS[1:]) == {
-        "digest": [None],
-        "kind": [Kind.PLAIN],
-        "span": [timedelta(minutes=2)],
+        "digest": "{NULL}",
+        "kind": """{"PLAIN"}""",
+        "span": """{"0 days 120.000000 s"}""",
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["plain", "two words", ""], "text"),
+        (
+            ['"', "\\", '\\"', "{,}", "NULL", "null", None, "tab\tand\nline", "ä 🙂", "%s %(a)s"],
+            "text",
+        ),
+        ([None], "text"),
+        (["", ""], "text"),
+        ([True, False, None], "boolean"),
+        ([0, -1, 2**62, None], "bigint"),
+        ([timedelta(days=400, microseconds=1), timedelta(0), None], "interval"),
+        ([datetime(2026, 11, 30, 1, 2, 3, 4, tzinfo=UTC), None], "timestamptz"),
+        (['{"a": "b\\"c", "d": "e\\\\f"}', "[]"], "text"),
+    ],
+)
+def test_an_array_arrives_as_it_was(store: Store, values: list[object], kind: str) -> None:
+    echo = Prepared(f"echo_{kind}", f"SELECT %(values)s::{kind}[] AS found")
+    with store.transaction() as connection:
+        assert echo.run(connection, {"values": array(values)}).one().found == values
+
+
+def test_an_array_of_nothing_is_one() -> None:
+    assert array([]) == "{}"
 
 
 @pytest.mark.parametrize("count", [1, 2])
