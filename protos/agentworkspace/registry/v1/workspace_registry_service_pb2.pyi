@@ -677,8 +677,8 @@ class BatchAdmitWorkspacesRequest(_message.Message):
 
     @_builtins.property
     def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The correlation id of each, for logs and the audit, as `x-correlation-id` would carry it; one that is missing or not
-        acceptable is that of this call.
+        """The correlation id of each for the audit, as `agentworkspace-correlation-id` would carry it, and no more of them
+        than there are requests. Where one is missing or not acceptable, this call's own stands for it.
         """
 
     def __init__(
@@ -761,8 +761,8 @@ class BatchBeginIncarnationsRequest(_message.Message):
 
     @_builtins.property
     def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The correlation id of each, for logs and the audit, as `x-correlation-id` would carry it; one that is missing or not
-        acceptable is that of this call.
+        """The correlation id of each for the audit, as `agentworkspace-correlation-id` would carry it, and no more of them
+        than there are requests. Where one is missing or not acceptable, this call's own stands for it.
         """
 
     def __init__(

@@ -110,8 +110,8 @@ class WorkspaceRegistryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchAdmitWorkspaces(self, request, context):
-        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
-        repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse,
+        repeat or wait for has an empty result: ask for that one by itself, which does nothing twice and says why.
 
         Caller: launcher.
         Idempotency: as AdmitWorkspace, each by its own request_id.
@@ -123,7 +123,8 @@ class WorkspaceRegistryServiceServicer(object):
 
     def BatchBeginIncarnations(self, request, context):
         """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
-        refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+        refuse, skip, repeat or wait for has an empty result: ask for that one by itself, which begins nothing twice and
+        says why.
 
         Caller: launcher (provision_service; nobody else should).
         Idempotency: as BeginIncarnation, each by its own request_id.

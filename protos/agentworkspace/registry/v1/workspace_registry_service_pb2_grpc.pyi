@@ -54,8 +54,8 @@ class WorkspaceRegistryServiceStub:
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     BatchAdmitWorkspaces: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchAdmitWorkspacesRequest, _workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]
-    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
-    repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse,
+    repeat or wait for has an empty result: ask for that one by itself, which does nothing twice and says why.
 
     Caller: launcher.
     Idempotency: as AdmitWorkspace, each by its own request_id.
@@ -63,7 +63,8 @@ class WorkspaceRegistryServiceStub:
     """
     BatchBeginIncarnations: _grpc.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchBeginIncarnationsRequest, _workspace_registry_service_pb2.BatchBeginIncarnationsResponse]
     """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
-    refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+    refuse, skip, repeat or wait for has an empty result: ask for that one by itself, which begins nothing twice and
+    says why.
 
     Caller: launcher (provision_service; nobody else should).
     Idempotency: as BeginIncarnation, each by its own request_id.
@@ -125,8 +126,8 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     REQUEST_ID_REUSED, TENANT_FORBIDDEN.
     """
     BatchAdmitWorkspaces: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchAdmitWorkspacesRequest, _workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]  # type: ignore[assignment]
-    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
-    repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+    """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse,
+    repeat or wait for has an empty result: ask for that one by itself, which does nothing twice and says why.
 
     Caller: launcher.
     Idempotency: as AdmitWorkspace, each by its own request_id.
@@ -134,7 +135,8 @@ class WorkspaceRegistryServiceAsyncStub(WorkspaceRegistryServiceStub):
     """
     BatchBeginIncarnations: _aio.UnaryUnaryMultiCallable[_workspace_registry_service_pb2.BatchBeginIncarnationsRequest, _workspace_registry_service_pb2.BatchBeginIncarnationsResponse]  # type: ignore[assignment]
     """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
-    refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+    refuse, skip, repeat or wait for has an empty result: ask for that one by itself, which begins nothing twice and
+    says why.
 
     Caller: launcher (provision_service; nobody else should).
     Idempotency: as BeginIncarnation, each by its own request_id.
@@ -211,8 +213,8 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workspace_registry_service_pb2.BatchAdmitWorkspacesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workspace_registry_service_pb2.BatchAdmitWorkspacesResponse, _abc.Awaitable[_workspace_registry_service_pb2.BatchAdmitWorkspacesResponse]]:
-        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse or
-        repeat has an empty result: ask for that one by itself, which does nothing twice and says why.
+        """AdmitWorkspace for up to 100 workspaces at once; one result each, in order. Whatever AdmitWorkspace would refuse,
+        repeat or wait for has an empty result: ask for that one by itself, which does nothing twice and says why.
 
         Caller: launcher.
         Idempotency: as AdmitWorkspace, each by its own request_id.
@@ -226,7 +228,8 @@ class WorkspaceRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workspace_registry_service_pb2.BatchBeginIncarnationsResponse, _abc.Awaitable[_workspace_registry_service_pb2.BatchBeginIncarnationsResponse]]:
         """BeginIncarnation for up to 100 workspaces at once; one result each, in order. Whatever BeginIncarnation would
-        refuse, skip or repeat has an empty result: ask for that one by itself, which begins nothing twice and says why.
+        refuse, skip, repeat or wait for has an empty result: ask for that one by itself, which begins nothing twice and
+        says why.
 
         Caller: launcher (provision_service; nobody else should).
         Idempotency: as BeginIncarnation, each by its own request_id.
