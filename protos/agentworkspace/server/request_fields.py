@@ -8,7 +8,7 @@ must not be used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from agentworkspace.core import ids
 from agentworkspace.core.ids import TenantId, WorkspaceId
@@ -24,16 +24,22 @@ LONGEST_PAGE_TOKEN: Final = 1024
 class RequestFields:
     """Reads the kinds of fields that both services have; each service's subclass adds its own."""
 
-    def __init__(self, within: str = "") -> None:
-        """`within` is the path of a request that is part of another, such as `requests[3].`."""
-        self._within = within
-        self._violations: list[Violation] = []
+    def __init__(self, *, path: str = "", violations: list[Violation] | None = None) -> None:
+        self._path = path
+        self._violations: list[Violation] = [] if violations is None else violations
+
+    def within(self, path: str) -> Self:
+        """Reads a request that is part of this one, at a path such as `requests[3].`. What is wrong
+        with it is refused with the rest.
+        """
+        return type(self)(path=self._path + path, violations=self._violations)
 
     def refuse(self, field: str, description: str) -> None:
-        self._violations.append(Violation(self._within + field, description))
+        self._violations.append(Violation(self._path + field, description))
 
     def refuse_all(self, violations: Iterable[Violation]) -> None:
-        self._violations += violations
+        for each in violations:
+            self.refuse(each.field, each.description)
 
     def finish(self, read: T) -> T:
         """Return `read`, or raise INVALID_REQUEST if any field was wrong."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from itertools import zip_longest
+from typing import Final, TypeVar
 
 from agentworkspace.core.ids import RequestId
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
@@ -26,75 +27,44 @@ SHORTEST_TICKET: Final = timedelta(seconds=1)
 LONGEST_TICKET: Final = timedelta(hours=24)
 LARGEST_BATCH: Final = 100
 
+Part = TypeVar("Part", pb.AdmitWorkspaceRequest, pb.BeginIncarnationRequest)
 
-def admit_workspace(
-    request: pb.AdmitWorkspaceRequest, call: Call, *, within: str = ""
-) -> AdmitWorkspace:
-    fields = Fields(within)
-    command = AdmitWorkspace(
-        origin=origin_of(call),
-        caller=call.require_caller(),
-        workspace_id=fields.workspace_id(request.workspace_id),
-        tenant_id=fields.tenant_id(request.tenant_id),
-        request_id=fields.request_id(request.request_id),
-        first_token=_first_token(fields, request.first_token)
-        if request.HasField("first_token")
-        else None,
-        ticket_required=request.ticket_required,
-        evidence_required=request.evidence_required,
-        remembered_incarnation=fields.at_least_zero(
-            request.remembered_incarnation, "remembered_incarnation"
-        ),
-        suspended=request.suspended,
-    )
-    return fields.finish(command)
+
+def admit_workspace(request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorkspace:
+    fields = Fields()
+    return fields.finish(_admission(fields, request, call))
 
 
 def batch_admit_workspaces(
     request: pb.BatchAdmitWorkspacesRequest, call: Call
 ) -> list[AdmitWorkspace]:
-    return [
-        replace(admit_workspace(each, own, within=path), with_registration=False)
-        for (path, own), each in zip(_parts(request, call), request.requests, strict=True)
-    ]
+    fields = Fields()
+    return fields.finish(
+        [
+            replace(_admission(part, each, own), with_registration=False)
+            for each, part, own in _parts(fields, request.requests, request.correlation_ids, call)
+        ]
+    )
 
 
 def begin_incarnation(
-    request: pb.BeginIncarnationRequest,
-    call: Call,
-    *,
-    new_id: Callable[[], str],
-    within: str = "",
+    request: pb.BeginIncarnationRequest, call: Call, *, new_id: Callable[[], str]
 ) -> BeginIncarnation:
     """A launch without a request_id is given a fresh one; such a launch cannot be repeated."""
-    fields = Fields(within)
-    command = BeginIncarnation(
-        origin=origin_of(call),
-        caller=call.require_caller(),
-        workspace_id=fields.workspace_id(request.workspace_id),
-        request_id=fields.request_id(request.request_id) or RequestId(new_id()),
-        ticket_ttl=fields.span(
-            request.ticket_ttl, "ticket_ttl", at_least=SHORTEST_TICKET, at_most=LONGEST_TICKET
-        )
-        if request.HasField("ticket_ttl")
-        else TICKET_TTL,
-        ticket_sha256=fields.sha256(request.ticket_sha256, "ticket_sha256"),
-        lift_suspension=request.lift_suspension,
-        minimum_incarnation=fields.at_least_zero(
-            request.minimum_incarnation, "minimum_incarnation"
-        ),
-        only_if_needed=request.only_if_needed,
-    )
-    return fields.finish(command)
+    fields = Fields()
+    return fields.finish(_launch(fields, request, call, new_id))
 
 
 def batch_begin_incarnations(
     request: pb.BatchBeginIncarnationsRequest, call: Call, *, new_id: Callable[[], str]
 ) -> list[BeginIncarnation]:
-    return [
-        begin_incarnation(each, own, new_id=new_id, within=path)
-        for (path, own), each in zip(_parts(request, call), request.requests, strict=True)
-    ]
+    fields = Fields()
+    return fields.finish(
+        [
+            _launch(part, each, own, new_id)
+            for each, part, own in _parts(fields, request.requests, request.correlation_ids, call)
+        ]
+    )
 
 
 def get_registration(request: pb.GetRegistrationRequest, call: Call) -> GetRegistration:
@@ -154,20 +124,59 @@ def diagnose(
 
 
 def _parts(
-    request: pb.BatchAdmitWorkspacesRequest | pb.BatchBeginIncarnationsRequest, call: Call
-) -> Iterator[tuple[str, Call]]:
-    """Of each request of a batch: its path, and the call with its own correlation id."""
-    count, ids = len(request.requests), request.correlation_ids
-    fields = Fields()
-    if not 1 <= count <= LARGEST_BATCH:
+    fields: Fields, requests: Sequence[Part], correlation_ids: Sequence[str], call: Call
+) -> Iterator[tuple[Part, Fields, Call]]:
+    """Each request of a batch, who reads it, and the call with the correlation id of its own."""
+    if not 1 <= len(requests) <= LARGEST_BATCH:
         fields.refuse("requests", f"must be 1 to {LARGEST_BATCH}")
-    if len(ids) > count:
+    if len(correlation_ids) > len(requests):
         fields.refuse("correlation_ids", "must be no more than there are requests")
     fields.finish(None)
-    for index in range(count):
-        own = ids[index] if index < len(ids) else None
-        correlation_id = calls.correlation_id_of(own, lambda: call.correlation_id)
-        yield f"requests[{index}].", replace(call, correlation_id=correlation_id)
+    for index, (each, arrived) in enumerate(zip_longest(requests, correlation_ids)):
+        correlation_id = calls.correlation_id_of(arrived, lambda: call.correlation_id)
+        own = replace(call, correlation_id=correlation_id)
+        yield each, fields.within(f"requests[{index}]."), own
+
+
+def _admission(fields: Fields, request: pb.AdmitWorkspaceRequest, call: Call) -> AdmitWorkspace:
+    return AdmitWorkspace(
+        origin=origin_of(call),
+        caller=call.require_caller(),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        tenant_id=fields.tenant_id(request.tenant_id),
+        request_id=fields.request_id(request.request_id),
+        first_token=_first_token(fields, request.first_token)
+        if request.HasField("first_token")
+        else None,
+        ticket_required=request.ticket_required,
+        evidence_required=request.evidence_required,
+        remembered_incarnation=fields.at_least_zero(
+            request.remembered_incarnation, "remembered_incarnation"
+        ),
+        suspended=request.suspended,
+    )
+
+
+def _launch(
+    fields: Fields, request: pb.BeginIncarnationRequest, call: Call, new_id: Callable[[], str]
+) -> BeginIncarnation:
+    return BeginIncarnation(
+        origin=origin_of(call),
+        caller=call.require_caller(),
+        workspace_id=fields.workspace_id(request.workspace_id),
+        request_id=fields.request_id(request.request_id) or RequestId(new_id()),
+        ticket_ttl=fields.span(
+            request.ticket_ttl, "ticket_ttl", at_least=SHORTEST_TICKET, at_most=LONGEST_TICKET
+        )
+        if request.HasField("ticket_ttl")
+        else TICKET_TTL,
+        ticket_sha256=fields.sha256(request.ticket_sha256, "ticket_sha256"),
+        lift_suspension=request.lift_suspension,
+        minimum_incarnation=fields.at_least_zero(
+            request.minimum_incarnation, "minimum_incarnation"
+        ),
+        only_if_needed=request.only_if_needed,
+    )
 
 
 def _first_token(fields: Fields, token: pb.FirstToken) -> FirstToken:
