@@ -39,6 +39,8 @@ LAUNCHER: Final = Caller("control-plane", frozenset({"admin"}), None)
 WIRE: Final = calls.Call("/test/Method", "test-1", caller=LAUNCHER)
 CALL: Final = Call(caller=LAUNCHER, correlation_id="test-1")
 KIB: Final = 1024
+ADMISSION: Final = {"workspace_id": ID, "tenant_id": "acme"}
+LAUNCH: Final = {"workspace_id": ID}
 
 
 def text(least: int, most: int) -> tuple[list[Any], list[Any]]:
@@ -101,11 +103,16 @@ REQUESTS: Final = {
                    lambda r: parse_boxes.heartbeat(r, WIRE, policy=BootstrapPolicy.ADAPTIVE))),
         ("", Asked(boxes.UpdateCardRequest, {"workspace_id": ID},
                    lambda r: parse_boxes.update_card(r, WIRE))),
-        ("", Asked(registrations.AdmitWorkspaceRequest, {"workspace_id": ID, "tenant_id": "acme"},
+        ("", Asked(registrations.AdmitWorkspaceRequest, ADMISSION,
                    lambda r: parse_registrations.admit_workspace(
                        r, WIRE))),
-        ("", Asked(registrations.BeginIncarnationRequest, {"workspace_id": ID},
+        ("", Asked(registrations.BeginIncarnationRequest, LAUNCH,
                    lambda r: parse_registrations.begin_incarnation(
+                       r, WIRE, new_id=lambda: ID))),
+        ("", Asked(registrations.BatchAdmitWorkspacesRequest, {},
+                   lambda r: parse_registrations.batch_admit_workspaces(r, WIRE))),
+        ("", Asked(registrations.BatchBeginIncarnationsRequest, {},
+                   lambda r: parse_registrations.batch_begin_incarnations(
                        r, WIRE, new_id=lambda: ID))),
         ("", Asked(registrations.ListRegistrationsRequest, {},
                    lambda r: parse_registrations.list_registrations(
@@ -199,6 +206,10 @@ RANGES: Final = [
     Range("BeginIncarnationRequest", "ticket_ttl", "1 s to 24 hours",
           ["1s", "86400s"], ["0.5s", "86401s"]),
     Range("BeginIncarnationRequest", "ticket_sha256", "64 lower-case hex digits", [DIGEST], ["0"]),
+    Range("BatchAdmitWorkspacesRequest", "requests", "1 to 100",
+          [[ADMISSION], [ADMISSION] * 100], [[], [ADMISSION] * 101]),
+    Range("BatchBeginIncarnationsRequest", "requests", "1 to 100",
+          [[LAUNCH], [LAUNCH] * 100], [[], [LAUNCH] * 101]),
     Range("ListRegistrationsRequest", "page_size", "Not negative", [0, 200, 2**31 - 1], [-1]),
     Range("ListRegistrationsRequest", "page_token", "at most 1024 characters", *text(0, 1024)),
     Range("ListRegistrationsRequest", "workspace_ids", "at most 200 of them",

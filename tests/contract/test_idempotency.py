@@ -34,13 +34,20 @@ def comments() -> dict[str, str]:
 
 
 def methods_that_take_a_request_id() -> set[str]:
+    """Those that take one, and those that take several requests of which each has its own."""
     files = FileDescriptorSet.FromString(PROTOSET.read_bytes()).file
-    messages = {
-        f".{file.package}.{message.name}"
+    fields = {
+        f".{file.package}.{message.name}": message.field
         for file in files
         for message in file.message_type
-        if any(field.name == REQUEST_ID for field in message.field)
     }
+    with_one = {
+        name for name, own in fields.items() if any(field.name == REQUEST_ID for field in own)
+    }
+    with_several = {
+        name for name, own in fields.items() if any(field.type_name in with_one for field in own)
+    }
+    messages = with_one | with_several
     return {
         f"/{file.package}.{service.name}/{method.name}"
         for file in files

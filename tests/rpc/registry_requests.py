@@ -26,6 +26,10 @@ from tests.rpc.registry_server import ADMIN, LAUNCHER, VERIFIER
 Metadata = tuple[tuple[str, str], ...]
 METHODS: Final = sorted(method_names(SERVICES))
 STREAMING: Final = frozenset({"WatchRevocations"})
+# Their requests hold others, in `requests`.
+BATCHES: Final = frozenset(
+    {"BatchValidateTokens", "BatchAdmitWorkspaces", "BatchBeginIncarnations"}
+)
 BOX_METHODS: Final = frozenset({"Register", "Heartbeat", "UpdateCard", "Deregister", "WhoAmI"})
 
 
@@ -65,6 +69,12 @@ REQUESTS: Final[Mapping[str, Callable[[str, str], Message]]] = {
     ),
     "BeginIncarnation": lambda workspace, token: workspaces.BeginIncarnationRequest(
         workspace_id=workspace, request_id=str(uuid.uuid4())
+    ),
+    "BatchAdmitWorkspaces": lambda workspace, token: workspaces.BatchAdmitWorkspacesRequest(
+        requests=[REQUESTS["AdmitWorkspace"](workspace, token)]
+    ),
+    "BatchBeginIncarnations": lambda workspace, token: workspaces.BatchBeginIncarnationsRequest(
+        requests=[REQUESTS["BeginIncarnation"](workspace, token)]
     ),
     "GetRegistration": lambda workspace, token: workspaces.GetRegistrationRequest(
         workspace_id=workspace

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from agentworkspace.registry.v1 import token_service_pb2 as tokens
 from agentworkspace.registry.v1 import workspace_registry_service_pb2 as workspaces
 from tests.rpc.registry_requests import (
+    BATCHES,
     BOX_METHODS,
     METHODS,
     REQUESTS,
@@ -35,7 +36,8 @@ FOR_ANY_CALLER = {"GetSystemInfo"}
 # There is no field in their requests.
 EMPTY = {"WhoAmI", "WatchRevocations", *FOR_ANY_CALLER}
 NOTHING_REQUIRED = {"ListRegistrations", "ListAuditEvents", *EMPTY}
-CHECKS = {"ValidateToken", "BatchValidateTokens"}
+# They answer for a workspace of another tenant as for none.
+ANSWER_FOR_NONE = BATCHES | {"ValidateToken"}
 JUNK = "awi_" + "A" * 43 + "000000"
 
 
@@ -43,6 +45,11 @@ def fields_of(method: str, *types: int) -> list[Any]:
     """The fields of the method's request that are of one of these types."""
     request: Message = REQUESTS[short(method)](str(uuid.uuid4()), str(uuid.uuid4()))
     return [each for each in request.DESCRIPTOR.fields if each.type in types]
+
+
+def innermost(method: str, request: Any) -> tuple[str, Any]:
+    """The request itself, or the first of a batch, and its path."""
+    return ("requests[0].", request.requests[0]) if short(method) in BATCHES else ("", request)
 
 
 def every(but: Iterable[str] = (), *, having: int | None = None) -> pytest.MarkDecorator:
@@ -144,14 +151,11 @@ def fails(running: Running, method: str, request: Any, metadata: Any) -> Failed:
 @every(but=EMPTY)
 def test_every_malformed_id_is_named(running: Running, known: Known, method: str) -> None:
     request = known.request(method)
-    ids = [field.name for field in request.DESCRIPTOR.fields if field.name.endswith("_id")]
-    if short(method) == "BatchValidateTokens":
-        request.requests[0].workspace_id = "not-an-id"
-        wrong = {"requests[0].workspace_id"}
-    else:
-        for name in ids:
-            setattr(request, name, "Not An Id")
-        wrong = set(ids)
+    path, part = innermost(method, request)
+    ids = [field.name for field in part.DESCRIPTOR.fields if field.name.endswith("_id")]
+    for name in ids:
+        setattr(part, name, "Not An Id")
+    wrong = {path + name for name in ids}
     failure = fails(running, method, request, rightful(method))
     assert failure.code is StatusCode.INVALID_ARGUMENT
     assert failure.reason == "INVALID_REQUEST"
@@ -169,11 +173,12 @@ def test_a_list_of_workspaces_is_short_and_names_the_malformed(running: Running)
     assert fails(running, method, request, rightful(method)).fields == ["workspace_ids"]
 
 
-@every(but=EMPTY | {"BatchValidateTokens", "ListRegistrations"})
+@every(but=EMPTY | {"ListRegistrations"})
 def test_an_id_in_capitals_is_not_canonical(running: Running, known: Known, method: str) -> None:
     request = known.request(method)
-    request.workspace_id = known.workspace_id.upper()
-    assert fails(running, method, request, rightful(method)).fields == ["workspace_id"]
+    path, part = innermost(method, request)
+    part.workspace_id = known.workspace_id.upper()
+    assert fails(running, method, request, rightful(method)).fields == [f"{path}workspace_id"]
 
 
 @every()
@@ -273,14 +278,14 @@ def foreign(method: str) -> Any:
     return bearer(secret_of(f"globex-{role}"))
 
 
-@every(but=BOX_METHODS | STREAMING | CHECKS | FOR_ANY_CALLER)
+@every(but=BOX_METHODS | STREAMING | ANSWER_FOR_NONE | FOR_ANY_CALLER)
 def test_another_tenants_credential(running: Running, known: Known, method: str) -> None:
     failure = fails(running, method, known.request(method), foreign(method))
     assert failure.code is StatusCode.PERMISSION_DENIED
     assert failure.reason == "TENANT_FORBIDDEN"
 
 
-@every(but=BOX_METHODS | STREAMING | CHECKS | FOR_ANY_CALLER)
+@every(but=BOX_METHODS | STREAMING | ANSWER_FOR_NONE | FOR_ANY_CALLER)
 def test_another_tenants_ids_cannot_be_told_from_unknown_ones(
     running: Running, known: Known, method: str
 ) -> None:
@@ -326,9 +331,10 @@ def test_a_nul_character_in_any_text_is_refused_before_the_database(
     running: Running, known: Known, method: str
 ) -> None:
     request = known.request(method)
-    for each in request.DESCRIPTOR.fields:
+    _, part = innermost(method, request)
+    for each in part.DESCRIPTOR.fields:
         if each.type == each.TYPE_STRING and not each.is_repeated and each.name != "token":
-            setattr(request, each.name, "a\0b")
+            setattr(part, each.name, "a\0b")
     failure = failed(lambda: call(running.channel, method, request, rightful(method)))
     assert failure.code in (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED)
 

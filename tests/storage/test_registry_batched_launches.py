@@ -101,6 +101,8 @@ def test_an_admission_in_a_batch_leaves_what_a_single_one_leaves(
     expected = admit_workspace.run(world.store, alone, new_secret=new_secret)
     (answer,) = admit(world, together)
     assert answer is not None
+    assert answer.registration is not None
+    assert expected.registration is not None
     assert left_behind(world, together.workspace_id) == left_behind(world, alone.workspace_id)
     assert (
         replace(

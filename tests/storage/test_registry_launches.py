@@ -58,6 +58,7 @@ def test_admission_makes_a_workspace_and_its_first_token_together(world: World) 
     assert admitted.issued is not None
     assert admitted.issued.plaintext is not None
     assert len(admitted.issued.plaintext.reveal()) >= 40
+    assert admitted.registration is not None
     assert admitted.registration.state is RegistrationState.PENDING
     assert isinstance(world.validate(admitted.issued.plaintext, workspace_id), Principal)
 
@@ -70,7 +71,9 @@ def test_admitting_a_known_workspace_changes_nothing_but_may_require_tickets(
     assert world.admit(workspace_id).issued is None
     assert world.rows() == before
     world.admit(workspace_id, ticket_required=True)
-    assert world.admit(workspace_id).registration.ticket_required
+    again = world.admit(workspace_id).registration
+    assert again is not None
+    assert again.ticket_required
 
 
 def test_nobody_mints_by_admitting_twice(world: World) -> None:
