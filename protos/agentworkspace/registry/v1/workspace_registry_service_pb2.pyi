@@ -673,7 +673,9 @@ class BatchAdmitWorkspacesRequest(_message.Message):
     CORRELATION_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdmitWorkspaceRequest]:
-        """The workspaces, 1 to 100; each as for AdmitWorkspace."""
+        """The workspaces, 1 to 100; each as for AdmitWorkspace. One with a token_sha256, a remembered_incarnation or
+        suspended is never answered here.
+        """
 
     @_builtins.property
     def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
