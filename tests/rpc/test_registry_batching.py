@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -41,10 +42,12 @@ def on_threads(
 
 @asynccontextmanager
 async def a_coalescer(
-    database: Database, *, max_batch: int = 100, max_waiting: int = 100
+    database: Database, *, max_batch: int = 100, max_waiting: int = 100, **more: Any
 ) -> AsyncIterator[Coalescer[int, int]]:
     pool = BlockingPool(threads=2, max_waiting=10)
-    yield Coalescer(on_threads(pool, database.answer), max_batch=max_batch, max_waiting=max_waiting)
+    yield Coalescer(
+        on_threads(pool, database.answer), max_batch=max_batch, max_waiting=max_waiting, **more
+    )
     for _ in range(100):
         database.let.release()
     assert await pool.end(5)
@@ -184,11 +187,132 @@ def test_an_answer_whose_caller_left_meanwhile_is_handed_over_before_the_next_ba
     asyncio.run(story())
 
 
-def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten() -> None:
+def test_the_items_of_one_call_are_answered_in_order_each_with_its_own_failure() -> None:
+    async def story() -> None:
+        database = Database()
+        database.let.release()
+        async with a_coalescer(database) as queue:
+            first, second, third = await queue.ask_all([1, -2, 3])
+            assert (first, third) == (10, 30)
+            assert isinstance(second, ValueError)
+            assert database.batches == [[1, -2, 3]]
+
+    asyncio.run(story())
+
+
+def test_the_items_of_one_call_fit_all_or_none_waits() -> None:
+    async def story() -> None:
+        database = Database()
+        async with a_coalescer(database, max_waiting=3) as queue:
+            first = await asked(queue, 1)
+            await database.until_entered()
+            second = await asked(queue, 2)
+            with pytest.raises(Refusal) as caught:
+                await queue.ask_all([3, 4, 5])
+            assert caught.value.reason is SharedReason.OVERLOADED
+            assert queue.waiting == 1
+            both = asyncio.create_task(queue.ask_all([6, 7]))
+            await asyncio.sleep(0)
+            database.let.release()
+            database.let.release()
+            assert await asyncio.gather(*first, *second) == [10, 20]
+            assert await both == [60, 70]
+            assert database.batches == [[1], [2, 6, 7]]
+
+    asyncio.run(story())
+
+
+def test_the_items_of_a_call_that_was_given_up_are_left_out_and_make_room() -> None:
+    async def story() -> None:
+        database = Database()
+        async with a_coalescer(database, max_waiting=3) as queue:
+            (first,) = await asked(queue, 1)
+            await database.until_entered()
+            many = asyncio.create_task(queue.ask_all([2, 3, 4]))
+            await asyncio.sleep(0)
+            many.cancel()
+            await asyncio.sleep(0)
+            others = asyncio.create_task(queue.ask_all([5, 6]))
+            await asyncio.sleep(0)
+            database.let.release()
+            database.let.release()
+            assert await first == 10
+            assert await others == [50, 60]
+            assert many.cancelled()
+            assert database.batches == [[1], [5, 6]]
+
+    asyncio.run(story())
+
+
+def test_the_items_of_a_call_that_leaves_while_they_are_worked_on_are_handed_over() -> None:
+    async def story() -> None:
+        database, told = Database(), list[tuple[int, int]]()
+
+        async def left(gone: Sequence[tuple[int, int]]) -> None:
+            told.extend(gone)
+
+        async with a_coalescer(database, left=left) as queue:
+            many = asyncio.create_task(queue.ask_all([1, -2, 3]))
+            await database.until_entered()
+            many.cancel()
+            (later,) = await asked(queue, 4)
+            database.let.release()
+            database.let.release()
+            assert await later == 40
+            assert told == [(1, 10), (3, 30)]
+
+    asyncio.run(story())
+
+
+def test_a_second_batch_begins_beside_the_first_once_so_many_wait() -> None:
+    async def story() -> None:
+        database = Database()
+        async with a_coalescer(database, lanes=2, beside=3) as queue:
+            first = await asked(queue, 1)
+            await database.until_entered()
+            rest = await asked(queue, 2, 3)
+            # Whatever is ready to run has run by now, and begun nothing.
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert queue.waiting == 2
+            rest += await asked(queue, 4)
+            await database.until_entered()
+            assert database.batches == [[1], [2, 3, 4]]
+            third = await asked(queue, 5, 6, 7, 8)
+            # There is no third beside them.
+            assert queue.waiting == 4
+            for _ in range(3):
+                database.let.release()
+            assert await asyncio.gather(*first, *rest) == [10, 20, 30, 40]
+            assert await asyncio.gather(*third) == [50, 60, 70, 80]
+
+    asyncio.run(story())
+
+
+def test_too_few_for_a_batch_beside_are_not_forgotten_when_both_end() -> None:
+    async def story() -> None:
+        database = Database()
+        async with a_coalescer(database, lanes=2, beside=3) as queue:
+            first = await asked(queue, 1)
+            await database.until_entered()
+            second = await asked(queue, 2, 3, 4)
+            await database.until_entered()
+            last = await asked(queue, 5)
+            for _ in range(3):
+                database.let.release()
+            async with asyncio.timeout(20):
+                assert await asyncio.gather(*first, *second, *last) == [10, 20, 30, 40, 50]
+            assert database.batches[2:] == [[5]]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("lanes", [{}, {"lanes": 2}, {"lanes": 2, "beside": 4}], ids=str)
+def test_an_item_that_arrives_just_as_a_lane_ends_is_not_forgotten(lanes: dict[str, Any]) -> None:
     async def story() -> None:
         pool = BlockingPool(threads=2, max_waiting=100)
         queue: Coalescer[int, int] = Coalescer(
-            on_threads(pool, list), max_batch=3, max_waiting=1000
+            on_threads(pool, list), max_batch=3, max_waiting=1000, **lanes
         )
 
         async def caller(start: int) -> None:
