@@ -71,10 +71,10 @@ REQUESTS: Final[Mapping[str, Callable[[str, str], Message]]] = {
         workspace_id=workspace, request_id=str(uuid.uuid4())
     ),
     "BatchAdmitWorkspaces": lambda workspace, token: workspaces.BatchAdmitWorkspacesRequest(
-        requests=[REQUESTS["AdmitWorkspace"](workspace, token)]
+        requests=[workspaces.AdmitWorkspaceRequest(workspace_id=workspace, tenant_id="acme")]
     ),
     "BatchBeginIncarnations": lambda workspace, token: workspaces.BatchBeginIncarnationsRequest(
-        requests=[REQUESTS["BeginIncarnation"](workspace, token)]
+        requests=[workspaces.BeginIncarnationRequest(workspace_id=workspace)]
     ),
     "GetRegistration": lambda workspace, token: workspaces.GetRegistrationRequest(
         workspace_id=workspace

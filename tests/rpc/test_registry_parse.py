@@ -7,17 +7,24 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import Struct
 
-from agentworkspace.core.refusal import Refusal, SharedReason
+from agentworkspace.core.caller import Caller
+from agentworkspace.core.refusal import Refusal, SharedReason, Violation
 from agentworkspace.registry.v1 import registration_service_pb2 as box
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.calls import Call
 from agentworkspace.server.request_fields import DEFAULT_PAGE, LARGEST_PAGE
-from registry_service.api.parse import registration
+from registry_service.api.parse import registration, workspaces
 from registry_service.api.parse.fields import Fields
 from registry_service.api.render.workspaces import _card
 from registry_service.domain.standing import BootstrapPolicy
 
 WORKSPACE = "0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11"
 CALL = Call("/agentworkspace.registry.v1.RegistrationService/Register", "test-1")
+LAUNCHER = Call(
+    "/agentworkspace.registry.v1.WorkspaceRegistryService/BatchAdmitWorkspaces",
+    "test-1",
+    caller=Caller("control-plane", frozenset({"launcher"}), None),
+)
 
 
 def register(**fields: Any) -> Any:
@@ -129,3 +136,39 @@ def test_a_negative_page_is_refused() -> None:
     fields.page_size(-1)
     with pytest.raises(Refusal):
         fields.finish(None)
+
+
+def test_a_batch_is_not_told_how_its_workspaces_stand() -> None:
+    one = pb.AdmitWorkspaceRequest(workspace_id=WORKSPACE, tenant_id="acme")
+    (command,) = workspaces.batch_admit_workspaces(
+        pb.BatchAdmitWorkspacesRequest(requests=[one]), LAUNCHER
+    )
+    assert not command.with_registration
+    assert workspaces.admit_workspace(one, LAUNCHER).with_registration
+
+
+def test_launches_of_a_batch_without_a_request_id_get_one_each() -> None:
+    ids = iter(["first", "second"])
+    commands = workspaces.batch_begin_incarnations(
+        pb.BatchBeginIncarnationsRequest(
+            requests=[pb.BeginIncarnationRequest(workspace_id=WORKSPACE)] * 2
+        ),
+        LAUNCHER,
+        new_id=lambda: next(ids),
+    )
+    assert [command.request_id for command in commands] == ["first", "second"]
+
+
+def test_what_is_wrong_with_a_part_is_refused_with_the_rest_and_under_its_path() -> None:
+    fields = Fields()
+    fields.refuse("whole", "is wrong")
+    part = fields.within("parts[1].")
+    part.refuse("field", "is wrong")
+    part.within("inner.").refuse_all([Violation("deep", "is wrong, too")])
+    with pytest.raises(Refusal) as caught:
+        fields.finish(None)
+    assert caught.value.violations == (
+        Violation("whole", "is wrong"),
+        Violation("parts[1].field", "is wrong"),
+        Violation("parts[1].inner.deep", "is wrong, too"),
+    )

@@ -127,6 +127,18 @@ def test_an_admission_in_a_batch_leaves_what_a_single_one_leaves(
         assert lives[0] == lives[1]
 
 
+def test_only_who_asks_is_told_how_the_workspace_stands(world: World) -> None:
+    asking, silent = admission(), admission(with_registration=False)
+    told, untold = admit(world, asking, silent)
+    assert told is not None
+    assert told.registration is not None
+    assert told.registration.workspace_id == asking.workspace_id
+    assert untold is not None
+    assert untold.registration is None
+    assert untold.issued is not None
+    assert left_behind(world, silent.workspace_id) == left_behind(world, asking.workspace_id)
+
+
 def test_an_admission_that_is_not_that_simple_is_left_as_it_was(world: World) -> None:
     known, retired = world.workspace(), world.workspace()
     retire(world, retired)
@@ -305,6 +317,10 @@ def test_a_batch_takes_few_statements_however_large(world: World, count: int) ->
         answers = admit(world, *commands)
     assert None not in answers
     assert len(sent) == 2
+    with statements(world.store.database.engine) as sent:
+        unseen = admit(world, *(admission(with_registration=False) for _ in range(count)))
+    assert None not in unseen
+    assert len(sent) == 1
     with statements(world.store.database.engine) as sent:
         launched = begin(world, *map(launch_of, ids))
     assert None not in launched
