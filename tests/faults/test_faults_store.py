@@ -19,6 +19,7 @@ import pytest
 from agentworkspace.service import embedded_postgres
 from tests.postgres import migration_of
 from tests.rounds import TIMES
+from tests.rpc.registry_batches import admission, admit_all, begin_all, launch
 from tests.rpc.registry_requests import Failed, failed
 from tests.rpc.registry_server import SERVING, Running, serving, until_serving
 from tests.rpc.registry_story import Workspace, new_id, sha256
@@ -116,6 +117,8 @@ def test_sessions_terminated_during_admissions_admit_each_box_once(
 CALLS: dict[str, Call] = {
     "AdmitWorkspace": lambda workspace: workspace.admit(first_token=True),
     "BeginIncarnation": lambda workspace: workspace.launch(),
+    "BatchAdmitWorkspaces": lambda workspace: admit_all(workspace.running, admission(workspace)),
+    "BatchBeginIncarnations": lambda workspace: begin_all(workspace.running, launch(workspace)),
     "MintToken": lambda workspace: workspace.mint(),
     "Register": lambda workspace: workspace.register(),
     "ListTokens": lambda workspace: workspace.tokens(),
