@@ -84,7 +84,8 @@ class Settings(ServiceSettings):
         "REGISTRY_MAX_WAITING",
         "1024",
         values.whole(1, 1_000_000),
-        "calls that may wait for the threads, or for one kind of batch; more are OVERLOADED",
+        "calls that may wait for the threads, or for one kind of batch (a call for many counts as"
+        " many); more are OVERLOADED",
     )
     max_batch: int = setting(
         "REGISTRY_MAX_BATCH",
