@@ -149,9 +149,10 @@ def batch_span(tracer: Tracer, name: str, waiting: Sequence[SpanContext]) -> Ite
     """A span around work that is done for several calls at once.
 
     Its parent is the first of those calls that is recorded, and it links to the others that are.
-    No span is made when none of them is recorded.
+    No span is made when none of them is recorded. A call waits once for each of its items.
     """
-    recorded = [each for each in waiting if each.trace_flags.sampled]
+    calls = {each.span_id: each for each in waiting}
+    recorded = [each for each in calls.values() if each.trace_flags.sampled]
     if not recorded:
         yield
         return
@@ -159,7 +160,7 @@ def batch_span(tracer: Tracer, name: str, waiting: Sequence[SpanContext]) -> Ite
     with tracer.start_as_current_span(
         name,
         trace.set_span_in_context(trace.NonRecordingSpan(first), _context.Context()),
-        attributes={"agentworkspace.calls": len(waiting)},
+        attributes={"agentworkspace.calls": len(calls)},
         links=[trace.Link(each) for each in others],
         record_exception=False,
         set_status_on_exception=False,
