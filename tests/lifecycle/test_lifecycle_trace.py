@@ -10,6 +10,7 @@ from typing import Final
 import grpc
 import pytest
 
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc.errors import CORRELATION_KEY
 from tests.lifecycle import collector as collectors
 from tests.lifecycle.collector import Collector, Span, collecting
@@ -24,25 +25,26 @@ from tests.lifecycle.processes import Pair, pair
 from tests.lifecycle.statement_log import StatementLog, logging_statements
 from tests.postgres import PostgresServer
 from tests.rpc.provision_server import USAGE_TOKEN
+from tests.rpc.registry_batches import admission
 from tests.rpc.registry_requests import failed
 from tests.rpc.registry_server import CALLERS, LAUNCHER, secret_of
 from tests.rpc.registry_story import SECONDS
 
 StatusCode = grpc.StatusCode
 PROVISION: Final = "agentworkspace.provision.v1.WorkspaceService/ProvisionWorkspace"
-BEGIN: Final = "agentworkspace.registry.v1.WorkspaceRegistryService/BeginIncarnation"
+BEGIN: Final = "agentworkspace.registry.v1.WorkspaceRegistryService/BatchBeginIncarnations"
+BATCH_ADMIT: Final = "agentworkspace.registry.v1.WorkspaceRegistryService/BatchAdmitWorkspaces"
 VALIDATE: Final = "agentworkspace.registry.v1.TokenService/ValidateToken"
 REGISTER: Final = "agentworkspace.registry.v1.RegistrationService/Register"
 HEARTBEAT: Final = "agentworkspace.registry.v1.RegistrationService/Heartbeat"
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 CLAIM: Final = [
-    "SELECT provision.workspaces",
-    "SELECT provision.platform_credentials",
-    "PREPARE provision.provisions",
-    "EXECUTE claim",
+    *("PREPARE provision.workspaces", "EXECUTE lock_free"),
+    *("PREPARE provision.platform_credentials", "EXECUTE seen_by_many"),
+    *("PREPARE provision.provisions", "EXECUTE claim"),
     "COMMIT",
 ]
-DELIVERY: Final = ["SELECT provision.workspaces", "PREPARE unnest", "EXECUTE deliver", "COMMIT"]
+DELIVERY: Final = ["EXECUTE lock_free", "PREPARE unnest", "EXECUTE deliver", "COMMIT"]
 BEGINNING: Final = [
     "PREPARE registry.workspaces",
     "EXECUTE lock_for_launching",
@@ -120,15 +122,15 @@ def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
     assert answered.service == asked.service == "provision-service"
     assert begun.service == "registry-service"
     assert answered.wire.parent_span_id.hex() == PARENT
-    assert asked.wire.parent_span_id == answered.wire.span_id
+    batch = named(spans, "batch launch", INTERNAL)
+    assert asked.wire.parent_span_id == batch.wire.span_id
     assert begun.wire.parent_span_id == asked.wire.span_id
     assert answered.attributes["rpc.grpc.status_code"] == 0
     assert answered.attributes["agentworkspace.caller"] == "control-plane"
     # The claim and the delivery, one transaction each, with the registry's call between them.
-    assert below(spans, answered) == ["batch claim", BEGIN, "batch deliver"]
+    assert below(spans, answered) == ["batch launch"]
+    assert below(spans, batch) == [*CLAIM, BEGIN, *DELIVERY]
     assert below(spans, begun) == ["batch begin"]
-    assert below(spans, named(spans, "batch claim", INTERNAL)) == CLAIM
-    assert below(spans, named(spans, "batch deliver", INTERNAL)) == DELIVERY
     assert below(spans, named(spans, "batch begin", INTERNAL)) == BEGINNING
     # And the server itself was sent nothing else.
     assert sent.transactions(workspace_id, "EXECUTE claim") == [CLAIM]
@@ -145,7 +147,7 @@ def test_a_trace_of_one_launch_shows_both_services_and_each_statement(
     ]
     assert {line["method"].rpartition("/")[2] for line in lines if line["event"] == "call"} == {
         "ProvisionWorkspace",
-        "BeginIncarnation",
+        "BatchBeginIncarnations",
     }
 
 
@@ -227,3 +229,15 @@ def test_calls_that_share_a_batch_are_linked_to_it(both: Pair, collector: Collec
     assert batches
     assert all(each.name.startswith("batch ") for each in batches)
     assert all(below(spans, each) for each in batches), "the batch shows its statement"
+
+
+def test_a_call_for_many_is_the_one_parent_of_their_batch(both: Pair, collector: Collector) -> None:
+    admissions = [admission(workspace_at(both.registry)) for _ in range(3)]
+    both.registry.workspaces.BatchAdmitWorkspaces(
+        pb.BatchAdmitWorkspacesRequest(requests=admissions), metadata=LAUNCHER, timeout=SECONDS
+    )
+    spans = collector.until(lambda all_: BATCH_ADMIT in {each.name for each in all_})
+    batch = named(spans, "batch admit", INTERNAL)
+    assert batch.wire.parent_span_id == named(spans, BATCH_ADMIT, SERVER).wire.span_id
+    assert list(batch.wire.links) == []
+    assert batch.attributes["agentworkspace.calls"] == 1
