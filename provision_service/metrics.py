@@ -19,6 +19,8 @@ from provision_service.storage.provisions import ON_THEIR_WAY
 OUTCOMES: Final = ("delivered", "joined", "skipped", "validated", "refused")
 REGISTRY_CALLS: Final = (
     "AdmitWorkspace",
+    "BatchAdmitWorkspaces",
+    "BatchBeginIncarnations",
     "BeginIncarnation",
     "GetRegistration",
     "ListRegistrations",
