@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from agentworkspace.core.refusal import Refusal
 from agentworkspace.provision.v1 import billing_service_pb2, resolution_pb2, workspace_pb2
 from agentworkspace.provision.v1 import workspace_service_pb2 as pb
 from agentworkspace.registry.v1 import registration_service_pb2
-from agentworkspace.rpc import calls
+from agentworkspace.rpc import calls, wire_enums
 from provision_service.api.parse import billing
 from provision_service.commands.call import Call
 from registry_service.api.parse import registration
@@ -25,6 +26,16 @@ WORKSPACE = "0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11"
 WIRE = calls.Call("/agentworkspace.registry.v1.RegistrationService/Register", "test-1")
 CALL = Call(caller=Caller("control-plane", frozenset({"admin"}), None), correlation_id="test-1")
 PUSH, POLL = workspace_pb2.DELIVERY_MODE_PUSH, workspace_pb2.DELIVERY_MODE_POLL
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@pytest.mark.parametrize(("text", "number"), [("red", 7), ("blue", 8), ("", 0), ("RED", 0)])
+def test_a_stored_text_has_the_number_of_its_word(text: str, number: int) -> None:
+    assert wire_enums.number_of_text({Colour.RED: 7, Colour.BLUE: 8}, text, 0) == number
 
 
 def registered_mode(**fields: Any) -> str:

@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import pytest
+from sqlalchemy import Column, MetaData, String, Table, Uuid
 
 from agentworkspace.core.secret import Secret
-from agentworkspace.service.prepared import Prepared, array, arrays_of, bytea_array
+from agentworkspace.service.prepared import Prepared, array, arrays_of, bytea_array, columns
 from registry_service.storage import checks, standings, steady
 from registry_service.storage.lines import PLANS
 from registry_service.storage.store import Store, open_store
@@ -19,6 +20,17 @@ BETWEEN = Prepared(
     "between",
     "SELECT n FROM generate_series(%(low)s::bigint, %(high)s::bigint) AS n "
     "WHERE n <> ALL(%(without)s::bigint[]) AND n >= %(low)s::bigint",
+)
+BOXES = Table(
+    "boxes",
+    MetaData(),
+    Column("box_id", Uuid, primary_key=True),
+    Column("name", String),
+    Column("note", String),
+)
+BY_NAME = Prepared(
+    "by_name",
+    f"SELECT {columns(BOXES)} FROM boxes WHERE name = %(name)s::text",  # noqa: S608
 )
 WANTED = {"low": 1, "high": 4, "without": [3]}
 KNOWN_PLANS = "SELECT name FROM pg_prepared_statements ORDER BY name"
@@ -54,6 +66,24 @@ def test_a_plan_outlives_the_transaction_that_made_it_and_was_rolled_back(store:
         BETWEEN.run(connection, WANTED)
     with store.reading() as connection:
         assert BETWEEN.run(connection, WANTED).scalars().all() == [1, 2, 4]
+
+
+def test_columns_are_listed_by_name_and_ids_come_as_text() -> None:
+    assert columns(BOXES) == "box_id::text AS box_id, name, note"
+    assert columns(BOXES, "b", but=("note",)) == "b.box_id::text AS box_id, b.name"
+
+
+def test_a_plan_with_named_columns_outlives_a_migration_that_adds_one(store: Store) -> None:
+    found = ("0b6ae4a6-6c0b-4ee7-9d0a-1f6b8f2f5a11", "one", None)
+    with store.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE boxes (box_id uuid, name text, note text)")
+        connection.exec_driver_sql("INSERT INTO boxes VALUES (%s, %s, %s)", found)
+        assert [tuple(row) for row in BY_NAME.run(connection, {"name": "one"})] == [found]
+    with store.transaction() as connection:
+        connection.exec_driver_sql("ALTER TABLE boxes ADD COLUMN more text")
+    with store.reading() as connection:
+        assert [tuple(row) for row in BY_NAME.run(connection, {"name": "one"})] == [found]
+        assert connection.exec_driver_sql(KNOWN_PLANS).scalars().all() == ["by_name"]
 
 
 def test_through_a_pooler_the_text_goes_as_it_is(registry_database: str) -> None:
