@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agentworkspace.core.refusal import SharedReason
 from agentworkspace.core.secret import Secret
+from agentworkspace.service.store_faults import OutcomeUnknown
 from provision_service.commands.deployment import Deployment
 from provision_service.domain.refusals import Reason
 from provision_service.domain.registry_port import (
@@ -130,7 +131,7 @@ def _confirm(store: Store, workspace_ids: Sequence[str]) -> None:
     """The tokens are made, and only the answers at hand carry them: a database that fails now must
     not swallow them. The messages then stay in the outbox, and admitting again changes nothing.
     """
-    with contextlib.suppress(SQLAlchemyError), store.noting() as tx:
+    with contextlib.suppress(SQLAlchemyError, OutcomeUnknown), store.noting() as tx:
         outbox.confirm_admissions(tx, workspace_ids)
 
 
