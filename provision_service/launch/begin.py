@@ -22,7 +22,7 @@ from provision_service.domain.registry_port import (
     RegistryUnavailable,
 )
 from provision_service.launch.claim import Claimed
-from provision_service.storage import claims, outbox
+from provision_service.storage import claims, outbox, workspaces
 from provision_service.storage.store import Store
 
 _UNKNOWN: Final = SharedReason.WORKSPACE_UNKNOWN.value
@@ -78,11 +78,17 @@ def begin_many(
         return [None] * len(taken)
 
 
-def give_up(store: Store, call: Call, taken: Claimed) -> Refusal:
-    """Release the claim of a launch for which the registry did not answer; REGISTRY_UNAVAILABLE."""
+def give_up(store: Store, taken: Sequence[Claimed]) -> frozenset[str]:
+    """Release the claims of launches for which the registry did not answer. Returns the ids of
+    those that were released; one whose workspace somebody holds is left as it is.
+    """
     refusal = unavailable("did not answer")
-    _close(store, call, taken, refusal)
-    return refusal
+    with store.after_the_call().transaction() as tx:
+        free = workspaces.lock_free(tx, [each.workspace.id for each in taken])
+        released = [each.provision_id for each in taken if each.workspace.id in free]
+        for provision_id in released:
+            claims.release(tx, provision_id, code=_code(refusal), message=refusal.message)
+    return frozenset(released)
 
 
 def let_go(store: Store, call: Call, taken: Claimed) -> None:
@@ -94,8 +100,11 @@ def _close(store: Store, call: Call, taken: Claimed, refusal: Refusal) -> None:
     close = claims.refuse if refusal.reason in _FENCED else claims.release
     with store.after_the_call().transaction() as tx:
         access.lock_workspace(tx, call, taken.workspace.id)
-        code = f"ERROR_REASON_{refusal.reason}"
-        close(tx, taken.provision_id, code=code, message=refusal.message)
+        close(tx, taken.provision_id, code=_code(refusal), message=refusal.message)
+
+
+def _code(refusal: Refusal) -> str:
+    return f"ERROR_REASON_{refusal.reason}"
 
 
 def _withdrawn(store: Store, call: Call, taken: Claimed) -> bool:

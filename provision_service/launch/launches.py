@@ -79,8 +79,8 @@ def go_on(
 
     A command without a claim is answered None. A claim that the registry did not begin, and a
     launch that was begun and not handed out, are answered as they are: `provision_workspace.go_on`
-    goes on with each of them alone. A registry that does not answer ends them all; their claims
-    are released.
+    goes on with each of them alone. A registry that does not answer ends all whose claims can be
+    released at once.
     """
     found: list[Launched] = list(taken)
     claimed = {place: each for place, each in enumerate(taken) if each is not None}
@@ -90,9 +90,11 @@ def go_on(
     try:
         begun = begin.begin_many(deployment, registry, calls, list(claimed.values()))
     except RegistryUnavailable:
-        for place, each in claimed.items():
-            found[place] = begin.give_up(store, commands[place].call, each)
-        return found
+        released = _given_up(store, list(claimed.values()))
+        return [
+            begin.unavailable("did not answer") if each and each.provision_id in released else each
+            for each in taken
+        ]
     ready = {
         place: Ready(call=call, taken=each, incarnation=one.number, ticket=one.ticket)
         for (place, each), call, one in zip(claimed.items(), calls, begun, strict=True)
@@ -114,6 +116,14 @@ def let_go(store: Store, left: Sequence[tuple[ProvisionWorkspace, Launched]]) ->
     for command, found in left:
         if isinstance(found, Claimed):
             begin.let_go(store, command.call, found)
+
+
+def _given_up(store: Store, claimed: Sequence[Claimed]) -> frozenset[str]:
+    """The ids of the launches whose claims were released; the others have to be ended alone."""
+    try:
+        return begin.give_up(store, claimed)
+    except Exception:  # noqa: BLE001 - whose fault it is will be seen when each is run alone
+        return frozenset()
 
 
 def _handed_out(
