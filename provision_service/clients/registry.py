@@ -61,6 +61,9 @@ TRIAL_SECONDS: Final = 2.0
 _OWN_CREDENTIAL: Final = frozenset(
     {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 )
+# A registry of an earlier version lacks these. That it lacks any other means that there is no
+# registry at the address.
+_NEWER: Final = frozenset({"BatchAdmitWorkspaces", "BatchBeginIncarnations"})
 
 
 def _ignore(_method: str, _outcome: str, _seconds: float) -> None:
@@ -286,8 +289,8 @@ def _failed(breaker: Breaker, name: str, failure: RpcFailure, *, refused: bool) 
         breaker.answered()
         log.error("the registry refuses this service", method=name, reason=reason)
         return RegistryUnavailable("the registry refuses the credential of this service")
-    if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-        breaker.answered()
+    if failure.code is grpc.StatusCode.UNIMPLEMENTED and name in _NEWER:
+        # The breaker learns from the unary calls that follow.
         return RegistryOlder(f"the registry does not know {name}")
     tell = log.warning if breaker.failed() else log.debug
     tell("the registry did not answer", method=name, code=failure.code.name)
