@@ -17,12 +17,14 @@ from provision_service.domain.registry_port import (
     Admitted,
     Bearer,
     Delivery,
+    FirstAdmission,
     FirstToken,
     Incarnation,
     Launch,
     Registration,
     RegistrationPage,
     RegistrationState,
+    RegistryOlder,
     RegistryRefused,
     RegistryUnavailable,
 )
@@ -40,10 +42,14 @@ class ScriptedRegistry:
 
     `before` and `after` are called around every call with its name: what they raise is
     what the call raises, so a test can crash a launch, or act in the middle of it.
+
+    A call for many does what single ones would do, but answers None for each item that a single one
+    would refuse, skip or repeat; of these it does nothing. `older`: it knows no such calls.
     """
 
     def __init__(self) -> None:
         self.down = False
+        self.older = False
         self.calls: list[str] = []
         self.admitted: dict[str, str] = {}
         self.first_tokens: dict[str, FirstToken] = {}
@@ -63,6 +69,8 @@ class ScriptedRegistry:
         self.registrations: dict[str, Registration] = {}
         self.bearers: dict[str, Bearer] = {}
         self.refusals: dict[str, RegistryRefused] = {}
+        # Of the items of calls for many.
+        self.correlation_ids: list[str] = []
         self.before: Callable[[str], None] = lambda _call: None
         self.after: Callable[[str], None] = lambda _call: None
         self._lock = Lock()
@@ -79,6 +87,17 @@ class ScriptedRegistry:
             yield
         self.after(name)
 
+    @contextmanager
+    def _call_for_many(self, name: str) -> Iterator[None]:
+        if self.older:
+            self.calls.append(name)
+            raise RegistryOlder
+        with self._call(name):
+            yield
+
+    def _is_refused(self, single: str, workspace_id: str) -> bool:
+        return single in self.refusals or workspace_id in self.retired
+
     def admit(
         self,
         admission: Admission,
@@ -88,50 +107,88 @@ class ScriptedRegistry:
         timeout: timedelta,
     ) -> Admitted:
         del request_id, timeout
-        workspace_id = admission.workspace_id
         with self._call("admit"):
-            if workspace_id in self.retired:
-                raise RegistryRefused("WORKSPACE_REMOVED", "retired")
-            self.admitted[workspace_id] = admission.tenant_id
-            self.admissions.append(admission)
-            if first_token is None:
-                return Admitted()
-            if first_token.token_sha256 == USED_HASH:
-                raise RegistryRefused("TOKEN_HASH_IN_USE", "used before")
-            self.first_tokens[workspace_id] = first_token
-            if first_token.token_sha256 is not None:
-                return Admitted(delivery=Delivery.CALLER_MADE)
-            if workspace_id in self.known_before:
-                return Admitted()
-            if workspace_id in self.used_first_tokens:
-                return Admitted(delivery=Delivery.ALREADY_DELIVERED)
-            return Admitted(delivery=Delivery.ENCLOSED, plaintext=Secret(f"awa_{new_id()}_{1:06}"))
+            return self._admit(admission, first_token)
+
+    def admit_many(
+        self, items: Sequence[FirstAdmission], *, timeout: timedelta
+    ) -> list[Admitted | None]:
+        del timeout
+        self.correlation_ids += [each.correlation_id for each in items]
+        with self._call_for_many("admit_many"):
+            return [
+                None
+                if self._is_refused("admit", each.admission.workspace_id)
+                or each.admission.workspace_id in self.admitted.keys() | self.known_before
+                else self._admit(each.admission, each.first_token)
+                for each in items
+            ]
+
+    def _admit(self, admission: Admission, first_token: FirstToken | None) -> Admitted:
+        workspace_id = admission.workspace_id
+        if workspace_id in self.retired:
+            raise RegistryRefused("WORKSPACE_REMOVED", "retired")
+        self.admitted[workspace_id] = admission.tenant_id
+        self.admissions.append(admission)
+        if first_token is None:
+            return Admitted()
+        if first_token.token_sha256 == USED_HASH:
+            raise RegistryRefused("TOKEN_HASH_IN_USE", "used before")
+        self.first_tokens[workspace_id] = first_token
+        if first_token.token_sha256 is not None:
+            return Admitted(delivery=Delivery.CALLER_MADE)
+        if workspace_id in self.known_before:
+            return Admitted()
+        if workspace_id in self.used_first_tokens:
+            return Admitted(delivery=Delivery.ALREADY_DELIVERED)
+        return Admitted(delivery=Delivery.ENCLOSED, plaintext=Secret(f"awa_{new_id()}_{1:06}"))
 
     def begin_incarnation(self, launch: Launch, *, timeout: timedelta) -> Incarnation:
         del timeout
-        workspace_id, request_id = launch.workspace_id, launch.request_id
         with self._call("begin_incarnation"):
-            self.launches.append(launch)
-            if workspace_id in self.retired:
-                raise RegistryRefused("WORKSPACE_REMOVED", "retired")
-            if workspace_id not in self.admitted:
-                raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
-            self.ticket_ttls.append(launch.ticket_ttl)
-            if request_id not in self.begun:
-                if workspace_id in self.suspended and not launch.lift_suspension:
-                    raise RegistryRefused("WORKSPACE_SUSPENDED", "suspended")
-                self.suspended.discard(workspace_id)
-                number = self.incarnations.get(workspace_id, 0)
-                if launch.only_if_needed and workspace_id in self.healthy:
-                    return Incarnation(number=number, ticket=None, skipped=True)
-                number = max(number, launch.minimum_incarnation) + 1
-                self.incarnations[workspace_id] = number
-                self.begun[request_id] = (workspace_id, number)
-            number = self.begun[request_id][1]
-            if number != self.incarnations[workspace_id]:
-                raise RegistryRefused("INCARNATION_SUPERSEDED", "a newer launch has begun")
-            ticket = None if request_id in self.redeemed else Secret(f"awt_{new_id()}")
-            return Incarnation(number=number, ticket=ticket)
+            return self._begin(launch)
+
+    def begin_many(
+        self, launches: Sequence[Launch], *, correlation_ids: Sequence[str], timeout: timedelta
+    ) -> list[Incarnation | None]:
+        del timeout
+        self.correlation_ids += correlation_ids
+        with self._call_for_many("begin_many"):
+            return [self._begin(each) if self._is_new(each) else None for each in launches]
+
+    def _is_new(self, launch: Launch) -> bool:
+        workspace_id = launch.workspace_id
+        return (
+            not self._is_refused("begin_incarnation", workspace_id)
+            and workspace_id in self.admitted
+            and launch.request_id not in self.begun
+            and (launch.lift_suspension or workspace_id not in self.suspended)
+            and not (launch.only_if_needed and workspace_id in self.healthy)
+        )
+
+    def _begin(self, launch: Launch) -> Incarnation:
+        workspace_id, request_id = launch.workspace_id, launch.request_id
+        self.launches.append(launch)
+        if workspace_id in self.retired:
+            raise RegistryRefused("WORKSPACE_REMOVED", "retired")
+        if workspace_id not in self.admitted:
+            raise RegistryRefused("WORKSPACE_UNKNOWN", "never heard of it")
+        self.ticket_ttls.append(launch.ticket_ttl)
+        if request_id not in self.begun:
+            if workspace_id in self.suspended and not launch.lift_suspension:
+                raise RegistryRefused("WORKSPACE_SUSPENDED", "suspended")
+            self.suspended.discard(workspace_id)
+            number = self.incarnations.get(workspace_id, 0)
+            if launch.only_if_needed and workspace_id in self.healthy:
+                return Incarnation(number=number, ticket=None, skipped=True)
+            number = max(number, launch.minimum_incarnation) + 1
+            self.incarnations[workspace_id] = number
+            self.begun[request_id] = (workspace_id, number)
+        number = self.begun[request_id][1]
+        if number != self.incarnations[workspace_id]:
+            raise RegistryRefused("INCARNATION_SUPERSEDED", "a newer launch has begun")
+        ticket = None if request_id in self.redeemed else Secret(f"awt_{new_id()}")
+        return Incarnation(number=number, ticket=ticket)
 
     def retire(self, *, workspace_id: str, tenant_id: str, timeout: timedelta) -> None:
         del tenant_id, timeout

@@ -23,3 +23,18 @@ def statements(engine: Engine) -> Iterator[list[str]]:
         yield sent
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def commits(engine: Engine) -> Iterator[list[None]]:
+    """One entry for each transaction that is committed until the block ends."""
+    made: list[None] = []
+
+    def note(_: Any) -> None:
+        made.append(None)
+
+    event.listen(engine, "commit", note)
+    try:
+        yield made
+    finally:
+        event.remove(engine, "commit", note)

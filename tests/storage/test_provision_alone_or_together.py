@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,15 +24,23 @@ from provision_service.commands import (
     register_platform_credential,
     set_tenant_billing,
 )
-from provision_service.commands.create_workspace import CreateWorkspace
+from provision_service.commands.create_workspace import (
+    CreateWorkspace,
+    CreateWorkspaceResult,
+    Stored,
+)
 from provision_service.commands.register_platform_credential import RegisterPlatformCredential
 from provision_service.commands.set_tenant_billing import SetTenantBilling
 from provision_service.domain.lifecycle import ProvisionReason
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.probing import Template
-from provision_service.launch import deliver, launches, provision_workspace
+from provision_service.launch import launches, provision_workspace
+from provision_service.launch.claim import Claimed
 from provision_service.launch.deliver import Ready
-from provision_service.launch.provision_workspace import ProvisionWorkspace
+from provision_service.launch.provision_workspace import (
+    ProvisionWorkspace,
+    ProvisionWorkspaceResult,
+)
 from provision_service.storage.schema import SCHEMA
 from provision_service.storage.store import database
 from tests.postgres import PostgresServer
@@ -211,6 +221,7 @@ class Random:
             lambda world: world.registry.retired.add(which),
             lambda world: world.registry.admitted.pop(which, None),
             lambda world: setattr(world.registry, "down", True),
+            lambda world: setattr(world.registry, "older", True),
         )
         if self.dice.random() < 0.3:
             return self.dice.choice(told)
@@ -268,51 +279,46 @@ def alone(world: World, command: Command) -> Any:
     return answer(lambda: run(store, command, deployment, registry, world.prober))
 
 
-def created(world: World, commands: Sequence[CreateWorkspace]) -> dict[int, Any]:
-    """As the servicer does it: the answers of those whom the batch stored."""
+def created(
+    world: World, commands: Sequence[CreateWorkspace], whole: Counter[str]
+) -> dict[int, Any]:
+    """As the servicer does it: the answers of those whom the batch stored. `whole` counts those
+    with which nobody had to go on alone.
+    """
     store, deployment, registry = world.store, world.deployment, world.registry
-    found = create_workspaces.run(store, commands, deployment)
+    stored = create_workspaces.run(store, commands, deployment)
+    made = create_workspaces.finish(store, commands, stored, deployment, registry)
+
+    def go_on(command: CreateWorkspace, stored: Stored) -> CreateWorkspaceResult:
+        return create_workspace.answer(store, command, deployment, registry, stored=stored)
+
+    whole["creates"] += sum(isinstance(each, CreateWorkspaceResult) for each in made)
     return {
-        place: answer(
-            lambda stored=stored, command=commands[place]: create_workspace.answer(  # type: ignore[misc]
-                store, command, deployment, registry, stored=stored
-            )
-        )
-        for place, stored in enumerate(found)
-        if stored is not None
+        place: answer(partial(go_on, command, each)) if isinstance(each, Stored) else shown(each)
+        for place, (command, each) in enumerate(zip(commands, made, strict=True))
+        if each is not None
     }
 
 
-def launched(world: World, commands: Sequence[ProvisionWorkspace]) -> dict[int, Any]:
+def launched(
+    world: World, commands: Sequence[ProvisionWorkspace], whole: Counter[str]
+) -> dict[int, Any]:
     """As the servicer does it: the answers of those whom the batch claimed."""
     store, deployment, registry = world.store, world.deployment, world.registry
-    answers: dict[int, Any] = {}
-    ready: dict[int, Ready] = {}
-    for place, taken in enumerate(launches.claim(store, commands, deployment)):
-        if taken is None:
-            continue
-        try:
-            with provision_workspace.remembered(store, commands[place]):
-                begun = provision_workspace.begin_claimed(
-                    store, commands[place], deployment, registry, taken=taken
-                )
-        except Refusal as refusal:
-            answers[place] = shown(refusal)
-            continue
-        if isinstance(begun, Ready):
-            ready[place] = begun
-        else:
-            answers[place] = shown(begun)
-    delivered = launches.hand_out(store, list(ready.values()), deployment) if ready else []
-    for (place, one), found in zip(ready.items(), delivered, strict=True):
+    taken = launches.claim(store, commands, deployment)
+    made = launches.go_on(store, commands, taken, deployment, registry)
 
-        def hand_out(one: Ready = one, found: Any = found) -> Any:
-            return provision_workspace.delivered(
-                one, found or deliver.deliver(store, deployment, one)
-            )
+    def go_on(command: ProvisionWorkspace, begun: Claimed | Ready) -> ProvisionWorkspaceResult:
+        return provision_workspace.go_on(store, command, deployment, registry, begun=begun)
 
-        answers[place] = answer(hand_out)
-    return answers
+    whole["launches"] += sum(isinstance(each, ProvisionWorkspaceResult) for each in made)
+    return {
+        place: answer(partial(go_on, command, each))
+        if isinstance(each, Claimed | Ready)
+        else shown(each)
+        for place, (command, each) in enumerate(zip(commands, made, strict=True))
+        if each is not None
+    }
 
 
 @pytest.mark.parametrize("seed", range(2 * TIMES))
@@ -320,16 +326,16 @@ def test_alone_or_together_nothing_differs(worlds: tuple[World, World], seed: in
     one_by_one, together = worlds
     for world in worlds:
         begin(world)
-    dice, shared = Random(seed), [0, 0]
+    dice, shared, whole = Random(seed), [0, 0], Counter[str]()
     for step in range(_STEPS):
         count = dice.dice.randrange(1, 13)
         commands: Sequence[Any]
         if step % 2:
             commands = [dice.launch() for _ in range(count)]
-            answers = launched(together, commands)
+            answers = launched(together, commands, whole)
         else:
             commands = [dice.create() for _ in range(count)]
-            answers = created(together, commands)
+            answers = created(together, commands, whole)
             dice.known += [each.workspace_id for each in commands]
         shared[step % 2] += len(answers)
         # Those that a batch left to be run alone come after it.
@@ -345,9 +351,10 @@ def test_alone_or_together_nothing_differs(worlds: tuple[World, World], seed: in
             )
         ]
         for world in worlds:
-            world.registry.down = False
+            world.registry.down = world.registry.older = False
         for event in [dice.event() for _ in range(dice.dice.randrange(4))]:
             for world in worlds:
                 event(world)
     assert min(shared) > 0
     assert sum(shared) > _STEPS // 2
+    assert min(whole["creates"], whole["launches"]) > 0

@@ -1,6 +1,7 @@
 """Creates and launches of which a batch has stored something, while there is no room for the rest.
 
 Nothing is then refused as if it had not begun, and no claim is left with nobody to go on with it.
+A registry of an earlier version leaves the rest of each to its own call.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ class Crowd:
             new_id=new_id,
             wake_outbox=lambda: None,
             hot=HotCalls(
-                batches, store=lambda: world.store, pool=self.pool, deployment=world.deployment
+                batches,
+                store=lambda: world.store,
+                pool=self.pool,
+                deployment=world.deployment,
+                registry=world.registry,
             ),
         )
         self.workspaces = Workspaces(core)
@@ -145,6 +150,7 @@ async def crowd(world: World) -> AsyncIterator[Crowd]:
 @pytest.mark.parametrize("method", ["create", "launch"])
 def test_what_was_stored_is_not_refused_for_lack_of_room(world: World, method: str) -> None:
     workspace = world.create()
+    world.registry.older = True
 
     async def story() -> None:
         async with crowd(world) as crowded:
@@ -162,7 +168,7 @@ def test_what_was_stored_is_not_refused_for_lack_of_room(world: World, method: s
 def test_a_claim_whose_caller_ran_out_of_time_is_released(world: World, leaves: bool) -> None:
     """Before the registry is asked; `leaves`: the call is cancelled, too."""
     workspace = world.create()
-    world.registry.down = True
+    world.registry.older = world.registry.down = True
 
     async def story() -> None:
         async with crowd(world) as crowded:
@@ -183,6 +189,7 @@ def test_a_claim_whose_caller_ran_out_of_time_is_released(world: World, leaves: 
 
 def test_a_claim_whose_caller_left_before_it_heard_of_it_is_released(world: World) -> None:
     left, stays = world.create(), world.create()
+    world.registry.older = True
 
     async def story() -> None:
         async with crowd(world) as crowded:

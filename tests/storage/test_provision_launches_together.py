@@ -15,7 +15,7 @@ from agentworkspace.core.secret import Secret
 from provision_service.domain.lifecycle import ProvisionReason, ProvisionState
 from provision_service.domain.plan import EnvironmentPlan
 from provision_service.domain.records import Provision
-from provision_service.launch import deliver, launches, provision_workspace
+from provision_service.launch import begin, deliver, launches, provision_workspace
 from provision_service.launch.claim import Claimed
 from provision_service.launch.deliver import Ready
 from provision_service.launch.provision_workspace import (
@@ -71,11 +71,9 @@ def claim(world: World, *commands: ProvisionWorkspace) -> list[Claimed | None]:
 
 
 def begun(world: World, command: ProvisionWorkspace, taken: Claimed) -> Ready:
-    ready = provision_workspace.begin_claimed(
-        world.store, command, world.deployment, world.registry, taken=taken
-    )
-    assert isinstance(ready, Ready)
-    return ready
+    one = begin.begin(world.store, world.deployment, world.registry, command.call, taken)
+    assert one.ticket is not None
+    return Ready(call=command.call, taken=taken, incarnation=one.number, ticket=one.ticket)
 
 
 def hand_out(world: World, *ready: Ready) -> list[tuple[Provision, EnvironmentPlan] | None]:
