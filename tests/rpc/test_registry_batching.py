@@ -222,6 +222,18 @@ def test_the_items_of_one_call_fit_all_or_none_waits() -> None:
     asyncio.run(story())
 
 
+def test_a_call_for_more_than_there_ever_is_room_for_is_let_in_where_nobody_waits() -> None:
+    async def story() -> None:
+        database = Database()
+        async with a_coalescer(database, max_waiting=2) as queue:
+            many = asyncio.create_task(queue.ask_all([1, 2, 3]))
+            await database.until_entered()
+            database.let.release()
+            assert await many == [10, 20, 30]
+
+    asyncio.run(story())
+
+
 def test_the_items_of_a_call_that_was_given_up_are_left_out_and_make_room() -> None:
     async def story() -> None:
         database = Database()

@@ -121,10 +121,16 @@ class Coalescer(Generic[Item, Answer]):
         return await asyncio.gather(*map(self._queued, items), return_exceptions=True)
 
     def _require_room(self, items: int) -> None:
-        if len(self._waiting) + items > self._max_waiting:
+        if self._lacks_room(items):
             self._forget_the_gone()
-            if len(self._waiting) + items > self._max_waiting:
+            if self._lacks_room(items):
                 raise overloaded()
+
+    def _lacks_room(self, items: int) -> bool:
+        """A call for more than there ever is room for is let in where nobody waits: it would be told
+        for ever to come back.
+        """
+        return bool(self._waiting) and len(self._waiting) + items > self._max_waiting
 
     def _queued(self, item: Item) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
