@@ -127,8 +127,8 @@ class Coalescer(Generic[Item, Answer]):
                 raise overloaded()
 
     def _lacks_room(self, items: int) -> bool:
-        """A call for more than there ever is room for is let in where nobody waits: it would be told
-        for ever to come back.
+        """A call for more than there ever is room for is let in where nobody waits: otherwise it
+        would be told for ever to come back.
         """
         return bool(self._waiting) and len(self._waiting) + items > self._max_waiting
 

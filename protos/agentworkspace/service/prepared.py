@@ -8,9 +8,10 @@ nothing is prepared, because every transaction may be on another connection.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from types import NoneType
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, FromClause, Uuid, event
 
@@ -81,31 +82,31 @@ def array(values: Iterable[object]) -> str:
     reads a list as one expression for each item, which takes longer than many a statement.
     """
     listed = tuple(values)
-    try:
-        inner = '","'.join(listed)  # type: ignore[arg-type]
-    except TypeError:
-        inner = "\\"
-    # Texts without anything to escape need no look at each.
-    if listed and "\\" not in inner and inner.count('"') == 2 * (len(listed) - 1):
-        return f'{{"{inner}"}}'
-    return "{" + ",".join(map(_element, listed)) + "}"
+    kinds = set(map(type, listed))
+    if kinds == {str}:
+        inner = '","'.join(cast("tuple[str, ...]", listed))
+        # Texts without anything to escape need no look at each.
+        if "\\" not in inner and inner.count('"') == 2 * (len(listed) - 1):
+            return f'{{"{inner}"}}'
+    return "{" + ",".join([_WRITERS.get(type(each), _quoted)(each) for each in listed]) + "}"
 
 
-def _element(value: object) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            return f'"{escaped}"'
-        case bytes():
-            return f'"\\\\x{value.hex()}"'
-        case timedelta():
-            return f'"{value.days} days {value.seconds}.{value.microseconds:06} s"'
-        case bool():
-            return "t" if value else "f"
-        case _:
-            return f'"{value}"'
+def _quoted(value: object) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _span(value: timedelta) -> str:
+    return f'"{value.days} days {value.seconds}.{value.microseconds:06} s"'
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
+    NoneType: lambda _: "NULL",
+    bool: lambda value: "t" if value else "f",
+    int: str,
+    bytes: lambda value: f'"\\\\x{value.hex()}"',
+    timedelta: _span,
+}
 
 
 def bytea_array(values: Iterable[bytes | None]) -> str:
