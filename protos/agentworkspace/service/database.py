@@ -82,8 +82,9 @@ class Database:
         }
         self._of_pool = {
             **self._settings,
-            # Prepared statements are parsed once, but planned anew: tables grow, and values differ.
-            "plan_cache_mode": "force_custom_plan",
+            # To plan one of the large prepared statements takes longer than to run it. Each is
+            # written so that one plan serves for any parameters; ANALYZE has it planned anew.
+            "plan_cache_mode": "force_generic_plan",
         }
         # Threads for connecting, for what keeps connections of its own on the event loop.
         self.connecting = BlockingPool(threads=2, max_waiting=100, name="connect")
