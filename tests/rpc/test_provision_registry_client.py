@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,18 +18,22 @@ import pytest
 from agentworkspace.client.channel import blocking_channel
 from agentworkspace.core.secret import Secret
 from agentworkspace.core.secret import Secret as WireSecret
+from agentworkspace.registry.v1 import workspace_registry_service_pb2 as pb
 from agentworkspace.rpc import calls
 from agentworkspace.service.declared_settings import BadSettings
 from provision_service.clients.registry import RegistryClient
 from provision_service.domain.registry_port import (
     Admission,
     Delivery,
+    FirstAdmission,
     FirstToken,
     Launch,
     RegistrationState,
+    RegistryOlder,
     RegistryRefused,
     RegistryUnavailable,
 )
+from provision_service.metrics import REGISTRY_CALLS
 from provision_service.wiring import registry_token
 from tests.rpc.registry_server import Running, secret_of, serving
 
@@ -94,6 +100,67 @@ def test_a_workspace_is_admitted_launched_and_retired(registry: Running) -> None
     assert not client.is_workspace_token(token=token, timeout=SOON)
 
 
+def new_admission(workspace_id: str) -> FirstAdmission:
+    return FirstAdmission(
+        admission=Admission(
+            workspace_id=workspace_id,
+            tenant_id="acme",
+            ticket_required=True,
+            evidence_required=False,
+        ),
+        request_id=str(uuid.uuid4()),
+        first_token=FirstToken(label="first"),
+        correlation_id=f"for-{workspace_id}",
+    )
+
+
+def new_launch(workspace_id: str) -> Launch:
+    return Launch(
+        workspace_id=workspace_id,
+        request_id=str(uuid.uuid4()),
+        ticket_ttl=timedelta(minutes=45),
+        minimum_incarnation=6,
+    )
+
+
+def test_many_are_admitted_and_launched_in_order_and_what_is_no_news_is_not_answered(
+    registry: Running,
+) -> None:
+    client = client_of(registry.address)
+    first, second, known, unknown = (str(uuid.uuid4()) for _ in range(4))
+    admitted(client, known)
+    answers = client.admit_many(
+        [new_admission(each) for each in (first, known, second)], timeout=SOON
+    )
+    tokens = [None if each is None else each.plaintext for each in answers]
+    assert [token is None for token in tokens] == [False, True, False]
+    for answer, workspace_id in ((answers[0], first), (answers[2], second)):
+        assert answer is not None
+        assert answer.delivery is Delivery.ENCLOSED
+        assert answer.plaintext is not None
+        assert client.is_workspace_token(token=answer.plaintext, timeout=SOON)
+        stands = client.get_registration(workspace_id=workspace_id, timeout=SOON)
+        assert stands.tenant_id == "acme"
+    launches = [new_launch(each) for each in (second, unknown, first)]
+    ids = ["one", "two", "three"]
+    begun = client.begin_many(launches, correlation_ids=ids, timeout=SOON)
+    assert [None if each is None else each.number for each in begun] == [7, None, 7]
+    tickets = {each.ticket.reveal() for each in begun if each is not None and each.ticket}
+    assert len(tickets) == 2
+    assert all(ticket.startswith("awt_") for ticket in tickets)
+    # What was begun before is answered by itself, with the same launch.
+    assert client.begin_many(launches, correlation_ids=ids, timeout=SOON) == [None] * 3
+    assert client.begin_incarnation(launches[0], timeout=SOON).number == 7
+
+
+def test_a_registry_refuses_a_batch_that_is_too_large_as_a_whole(registry: Running) -> None:
+    client = client_of(registry.address)
+    launches = [new_launch(str(uuid.uuid4())) for _ in range(101)]
+    with pytest.raises(RegistryRefused) as refused:
+        client.begin_many(launches, correlation_ids=(), timeout=SOON)
+    assert refused.value.reason == "INVALID_REQUEST"
+
+
 def test_what_the_registry_refuses_is_a_reason(registry: Running) -> None:
     client = client_of(registry.address)
     with pytest.raises(RegistryRefused) as refused:
@@ -151,7 +218,15 @@ def test_every_call_is_observed_by_name_and_outcome(registry: Running) -> None:
     client.list_changed_registrations(after=0, page_token="", timeout=SOON)
     with pytest.raises(RegistryRefused):
         client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
-    assert seen == [("ListRegistrations", "ok"), ("GetRegistration", "refused")]
+    client.admit_many([new_admission(str(uuid.uuid4()))], timeout=SOON)
+    client.begin_many([new_launch(str(uuid.uuid4()))], correlation_ids=(), timeout=SOON)
+    assert seen == [
+        ("ListRegistrations", "ok"),
+        ("GetRegistration", "refused"),
+        ("BatchAdmitWorkspaces", "ok"),
+        ("BatchBeginIncarnations", "ok"),
+    ]
+    assert {method for method, _ in seen} <= set(REGISTRY_CALLS)
 
 
 @pytest.fixture
@@ -203,6 +278,55 @@ def test_after_five_failures_nobody_asks_any_more_for_that_purpose_alone() -> No
     )
     with pytest.raises(RegistryUnavailable, match="did not answer"):
         client.retire(workspace_id=str(uuid.uuid4()), tenant_id="acme", timeout=SOON)
+
+
+@pytest.fixture
+def earlier() -> Iterator[str]:
+    """The address of a registry that knows RetireWorkspace and nothing else."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    retire = grpc.unary_unary_rpc_method_handler(
+        lambda _request, _context: pb.RetireWorkspaceResponse(),
+        request_deserializer=pb.RetireWorkspaceRequest.FromString,
+        response_serializer=pb.RetireWorkspaceResponse.SerializeToString,
+    )
+    name = pb.DESCRIPTOR.services_by_name["WorkspaceRegistryService"].full_name
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(name, {"RetireWorkspace": retire})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def asked_for_many(client: RegistryClient) -> None:
+    """Both of the methods that an earlier registry lacks."""
+    with pytest.raises(RegistryOlder, match="does not know BatchAdmitWorkspaces"):
+        client.admit_many([new_admission(str(uuid.uuid4()))], timeout=SOON)
+    with pytest.raises(RegistryOlder, match="does not know BatchBeginIncarnations"):
+        client.begin_many([new_launch(str(uuid.uuid4()))], correlation_ids=(), timeout=SOON)
+
+
+def test_a_registry_of_an_earlier_version_is_one_that_answers(earlier: str) -> None:
+    client = client_of(earlier)
+    for _ in range(10):
+        asked_for_many(client)
+    assert not client._launches.wants_trial
+    client.retire(workspace_id=str(uuid.uuid4()), tenant_id="acme", timeout=SOON)
+
+
+def test_a_server_that_is_no_registry_does_not_pass_for_an_earlier_one(earlier: str) -> None:
+    """It lacks what every registry has; what only an earlier one may lack proves nothing."""
+    client = client_of(earlier)
+
+    def stands() -> object:
+        with contextlib.suppress(RegistryOlder):
+            client.begin_many([new_launch(str(uuid.uuid4()))], correlation_ids=(), timeout=SOON)
+        return client.get_registration(workspace_id=str(uuid.uuid4()), timeout=SOON)
+
+    fails_five_times(stands)
+    with pytest.raises(RegistryUnavailable, match="has not been answering"):
+        client.admit_many([new_admission(str(uuid.uuid4()))], timeout=SOON)
 
 
 def test_a_trial_of_our_own_ends_it_and_no_call_does(registry: Running) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,9 @@ from typing import Final
 import psycopg2
 import pytest
 
+from tests.lifecycle.launches import create, launch, workspace_at
 from tests.lifecycle.lives import Lives, Replicas, broken_promises
-from tests.lifecycle.processes import pair
+from tests.lifecycle.processes import nursery_of, pair, provision_process, registry_process
 from tests.postgres import PostgresServer
 from tests.rounds import TIMES
 from tests.upgrade.releases import (
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.timeout(120 * TIMES)
 
 SEED = random.SystemRandom().randrange(2**32)
 LIVES: Final = 3 * TIMES
+AT_ONCE: Final = 12
 SERVICES: Final = ("registry", "provision")
 
 
@@ -89,6 +92,32 @@ def test_the_earlier_release_serves_on_the_new_schema(
         with lives.going_on(replicas):
             lives.until_more_have_lived(LIVES)
         assert broken_promises(lives.ledger, replicas) == []
+
+
+def test_provision_of_this_release_creates_and_launches_at_the_earlier_registry(
+    earlier: Release, databases: Databases, tmp_path: Path
+) -> None:
+    """Which lacks the calls for many: each is made by itself then, and none is refused."""
+    databases.migrated_by(this_release())
+    homes = (tmp_path / "old", tmp_path / "new")
+    for home in homes:
+        home.mkdir()
+    with (
+        nursery_of(homes[0], earlier.root) as old,
+        nursery_of(homes[1]) as new,
+        ExitStack() as stack,
+        ThreadPoolExecutor(AT_ONCE) as callers,
+    ):
+        registry = registry_process(old, stack, databases.registry, {})
+        provision = provision_process(new, stack, databases.provision, registry.address, {})
+        made = list(callers.map(lambda _: create(provision), range(AT_ONCE)))
+        assert [answer.auth_token_error for answer in made] == [""] * AT_ONCE
+        ids = [answer.workspace.id for answer in made]
+        begun = list(callers.map(lambda each: launch(provision, each), ids))
+        assert [answer.env["WORKSPACE_ID"] for answer in begun] == ids
+        for answer in begun:
+            box = workspace_at(registry, answer.env["WORKSPACE_ID"])
+            assert box.register(ticket=answer.env["WORKSPACE_BOOTSTRAP_TICKET"]).auth_token
 
 
 def test_a_release_takes_over_under_load_and_nothing_is_lost(
