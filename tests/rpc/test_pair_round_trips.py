@@ -108,3 +108,11 @@ def test_a_launch_takes_five_statements_here_and_two_in_the_registry(pair: Pair)
         launched(pair, workspace_id)
     assert sent == {"provision-service": 5, "registry-service": 2}
     assert calls(pair) - before == {"BatchBeginIncarnations": 1}
+
+
+def test_both_take_thirteen_statements_and_two_calls(pair: Pair) -> None:
+    before = calls(pair)
+    with statements() as sent:
+        launched(pair, created(pair))
+    assert sent.total() == 13
+    assert (calls(pair) - before).total() == 2
