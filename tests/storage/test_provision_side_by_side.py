@@ -133,6 +133,24 @@ def test_the_claim_of_a_caller_who_leaves_is_released_when_nothing_was_begun(
     asyncio.run(story())
 
 
+def test_a_claim_is_released_when_its_caller_leaves_in_the_moment_of_the_answer(
+    world: World,
+) -> None:
+    """The answer is there, and the caller is cancelled before it wakes up to hear it."""
+    left = world.create().id
+    del world.registry.admitted[left]
+
+    async def story() -> None:
+        async with crowd(world) as crowded:
+            _, first = crowded.launch(left)
+            crowded.then = lambda: asyncio.get_running_loop().call_soon(first.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            await until(lambda: crowded.launches_of(left) == [("FAILED", False)])
+
+    asyncio.run(story())
+
+
 def test_the_workspace_of_a_caller_who_leaves_is_made_and_its_request_gets_the_token(
     world: World,
 ) -> None:

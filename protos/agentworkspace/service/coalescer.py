@@ -76,7 +76,8 @@ class Coalescer(Generic[Item, Answer]):
     batch is called `name`; its parent is one of the calls in it, and it links to the others.
 
     A caller that is cancelled (its deadline passed, it hung up) is left out of the batch if it
-    has not been sent. If it has, `left` is given its item and its answer, before the next batch.
+    has not been sent. If it has, `left` is given its item and its answer, as a rule before the next
+    batch.
     """
 
     def __init__(
@@ -113,7 +114,14 @@ class Coalescer(Generic[Item, Answer]):
     async def ask(self, item: Item) -> Answer:
         """The answer to this item. Refusal OVERLOADED when too many wait already."""
         self._require_room(1)
-        return await self._queued(item)
+        answer = self._queued(item)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                # Cancelled in the moment between the answer and hearing of it.
+                self._keep(asyncio.create_task(self._tell_left(item, answer.result())))
+            raise
 
     async def ask_all(self, items: Sequence[Item]) -> list[Answer | BaseException]:
         """The answer to each item, or its own failure. Refusal OVERLOADED as for one."""
@@ -147,9 +155,14 @@ class Coalescer(Generic[Item, Answer]):
     def _open_lane(self) -> None:
         self._busy += 1
         # A batch belongs to no call, so it does not run in the context of the first one.
-        lane = asyncio.create_task(self._work(), context=contextvars.Context())
-        self._tasks.add(lane)
-        lane.add_done_callback(self._tasks.discard)
+        self._keep(asyncio.create_task(self._work(), context=contextvars.Context()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_left(self, item: Item, answer: Answer) -> None:
+        await self._left([(item, answer)])
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
