@@ -18,9 +18,10 @@ from agentworkspace.client.channel import aio_channel, blocking_channel
 from agentworkspace.client.repeats import Repeats
 from agentworkspace.provision.v1 import workspace_service_pb2 as provision
 from agentworkspace.registry.v1 import token_service_pb2 as pb
+from agentworkspace.registry.v1 import workspace_registry_service_pb2
 from agentworkspace.registry.v1.token_service_pb2_grpc import TokenServiceStub
 from agentworkspace.rpc.errors import RpcFailure, to_trailing
-from agentworkspace.rpc.idempotency import with_request_id
+from agentworkspace.rpc.idempotency import may_be_repeated, with_request_id
 
 StatusCode = grpc.StatusCode
 
@@ -210,3 +211,20 @@ def test_only_a_field_of_that_name_is_filled_in() -> None:
     own = provision.CreateWorkspaceRequest(request_id="mine")
     assert with_request_id(own, "id") is own
     assert with_request_id(provision.CreateWorkspaceRequest(), "id").request_id == "id"
+
+
+@pytest.mark.parametrize(
+    ("request_ids", "repeated"),
+    [(["a", "b"], True), (["a", ""], False), (["", ""], False), ([], False)],
+)
+def test_a_call_for_many_is_repeated_when_each_of_them_is_recognised(
+    request_ids: list[str], repeated: bool
+) -> None:
+    method = "/agentworkspace.registry.v1.WorkspaceRegistryService/BatchBeginIncarnations"
+    request = workspace_registry_service_pb2.BatchBeginIncarnationsRequest(
+        requests=[
+            workspace_registry_service_pb2.BeginIncarnationRequest(request_id=each)
+            for each in request_ids
+        ]
+    )
+    assert may_be_repeated(method, request) is repeated

@@ -52,10 +52,12 @@ def may_be_repeated(method: str, request: object) -> bool:
     """Whether a second call does no harm even when the first one was carried out.
 
     That is so when the method changes nothing, and when the request carries a request_id, by which
-    the service recognises the repeat. It is not so for a method that is merely idempotent: between
-    the two calls somebody else may have changed the same thing.
+    the service recognises the repeat, or consists of requests that all do. It is not so for a
+    method that is merely idempotent: between the two calls somebody else may have changed the same
+    thing.
     """
-    return method in CHANGES_NOTHING or bool(getattr(request, REQUEST_ID, ""))
+    parts = getattr(request, "requests", None) or (request,)
+    return method in CHANGES_NOTHING or all(getattr(each, REQUEST_ID, "") for each in parts)
 
 
 def with_request_id(request: Request, request_id: str) -> Request:
