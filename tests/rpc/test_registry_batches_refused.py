@@ -139,17 +139,12 @@ def test_without_a_store_the_whole_call_fails(tmp_path: Path, kind: Kind) -> Non
 
 
 @of_either
-def test_a_call_for_more_than_may_wait_is_refused_and_does_nothing(
+def test_a_call_for_more_than_may_ever_wait_is_done_where_nobody_waits(
     registry_database: str, tmp_path: Path, kind: Kind
 ) -> None:
     with serving(registry_database, tmp_path, environment={"REGISTRY_MAX_WAITING": "2"}) as running:
-        fleet = fleet_for(kind, running, 3)
-        asked = list(map(kind.one, fleet))
-        refused = failed(lambda: kind.ask(running, asked))
-        assert (refused.code, refused.reason) == (StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-        assert refused.retry_seconds is not None
-        assert not any(is_done(kind, each) for each in fleet)
-        assert all(map(kind.is_done, kind.ask(running, asked[:2])))
+        asked = list(map(kind.one, fleet_for(kind, running, 3)))
+        assert [kind.is_done(each) for each in kind.ask(running, asked)] == [True, True, True]
 
 
 @of_either
@@ -235,6 +230,27 @@ def asked_for(
     """The call as a future."""
     request = kind.message(requests=list(map(kind.one, fleet)))
     return kind.call(running).future(request, metadata=LAUNCHER, timeout=seconds)
+
+
+@of_either
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_call_that_finds_no_room_beside_those_that_wait_is_refused_and_does_nothing(
+    registry_database: str, tmp_path: Path, kind: Kind, count: int
+) -> None:
+    with serving(registry_database, tmp_path, environment={"REGISTRY_MAX_WAITING": "2"}) as running:
+        working, waiting = fleet_for(kind, running, 1), fleet_for(kind, running, 1)
+        fleet = fleet_for(kind, running, count)
+        with held_back(running, kind) as held:
+            first = asked_for(kind, running, working)
+            held.until_entered()
+            second = asked_for(kind, running, waiting)
+            eventually(lambda: held.queue.waiting == 1)
+            refused = failed(lambda: kind.ask(running, list(map(kind.one, fleet))))
+        assert (refused.code, refused.reason) == (StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert refused.retry_seconds is not None
+        for call in (first, second):
+            assert [kind.is_done(each) for each in call.result(SECONDS).results] == [True]
+        assert not any(is_done(kind, each) for each in fleet)
 
 
 @of_either
