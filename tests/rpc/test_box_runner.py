@@ -244,10 +244,12 @@ async def test_a_box_that_was_replaced_ends_its_command_and_all_it_started(
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.parametrize("before", ["", "sleep 0.3;"], ids=["at once", "after its parent ended"])
 async def test_a_command_that_daemonizes_stays_a_box_until_it_is_told_to_end(
-    registry: BoxRegistry, environ: dict[str, str], tmp_path: Path
+    registry: BoxRegistry, environ: dict[str, str], tmp_path: Path, before: str
 ) -> None:
-    daemon = f"(setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 300' &) ; exit 0"
+    session = f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 300'"
+    daemon = f"({{ {before} {session}; }} &) ; exit 0"
     async with running(environ, "sh", "-c", daemon) as run:
         await run.until_said("the command lives on in the background")
         await registry.until_beats(3)

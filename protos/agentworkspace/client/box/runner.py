@@ -32,6 +32,10 @@ TOLD_TO_STOP: Final = 3
 KILLED: Final = 128 + signal.SIGKILL
 # How long `--start-anyway` waits for the registry before it starts the command all the same.
 START_ANYWAY_SECONDS: Final = 5.0
+# A daemon's first process often ends before the second has made a session of its own. So long after
+# a command's end, what it left may still become a daemon.
+_SETTLE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.05
 
 Say = Callable[[str], None]
 
@@ -72,6 +76,8 @@ class Runner:
         self._is_admitted = False
         self._is_daemon = False
         self._ended: Exception | None = None
+        # Until when (time.monotonic) what the command left may become a daemon; None while it runs.
+        self._settled: float | None = None
         # When (time.monotonic) whatever still runs is killed; None while nothing has to end.
         self._deadline: float | None = None
 
@@ -165,15 +171,29 @@ class Runner:
                 names = ", ".join(sorted({each.name for each in daemons}))
                 self._say(f"the command lives on in the background: {names}")
             return
+        elif command.status == 0 and self._settles():
+            return
         # What the command left running gets its time to end, too.
         command.send_to_all(signal.SIGTERM)
         self._begin_to_end()
+
+    def _settles(self) -> bool:
+        """Whether the command has ended so lately that what it left may become a daemon."""
+        now = time.monotonic()
+        if self._settled is None:
+            self._settled = now + _SETTLE_SECONDS
+        return now < self._settled
 
     def _begin_to_end(self) -> None:
         self._deadline = time.monotonic() + self._options.grace_seconds
 
     def _seconds_left(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        """Until somebody has to look again; None where an event will say so."""
+        if self._deadline is not None:
+            return max(0.0, self._deadline - time.monotonic())
+        # That a process makes a session of its own is no event.
+        waits = self._settled is not None and not self._is_daemon
+        return _LOOK_SECONDS if waits else None
 
     def _leave(self) -> None:
         try:
