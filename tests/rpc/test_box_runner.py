@@ -261,6 +261,17 @@ async def test_a_command_that_daemonizes_stays_a_box_until_it_is_told_to_end(
     assert not is_alive(pid)
 
 
+async def test_what_a_daemon_that_soon_ends_leaves_behind_ends_with_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    left = f"(setsid sleep 0.3 &) ; sleep 300 & echo $! > {tmp_path}/pid; exit 0"
+    async with running(environ, "sh", "-c", left) as run:
+        await run.until_said("the command lives on in the background: sleep")
+        status, _, _ = await run.ended()
+    assert status == 0
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
 @pytest.mark.parametrize("status", [0, 4])
 async def test_what_a_command_leaves_behind_when_it_is_done_ends_with_it(
     environ: dict[str, str], tmp_path: Path, status: int

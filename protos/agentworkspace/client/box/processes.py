@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -15,7 +16,10 @@ from typing import Final
 
 # The runner ignores these signals; the command must start with their default actions.
 _DEFAULTS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU)
-_LOOK_SECONDS: Final = 0.05
+# How often to look for what no event tells of.
+LOOK_SECONDS: Final = 0.05
+# A daemon's first process often ends before the second has made a session of its own.
+_SETTLE_SECONDS: Final = 1.0
 # What is still there so long after SIGKILL is another user's, or hangs in the kernel.
 _KILL_SECONDS: Final = 5.0
 
@@ -51,6 +55,8 @@ class Command:
         except OSError as error:
             raise CannotStart(f"cannot start {words[0]}: {error.strerror}", 126) from error
         self.status: int | None = None
+        # By time.monotonic; infinity while the command runs.
+        self._settled = math.inf
         self._terminal = _terminal_of(os.getpgrp())
         self._give_terminal(self.pid)
 
@@ -65,6 +71,7 @@ class Command:
                 return True
             if pid == self.pid:
                 self.status = _as_exit_status(status)
+                self._settled = time.monotonic() + _SETTLE_SECONDS
                 self._give_terminal(os.getpgrp())
 
     def hand_on(self, number: int) -> None:
@@ -78,6 +85,10 @@ class Command:
         """Descendants in sessions of their own, which is how daemons live."""
         own = os.getsid(0)
         return [each for each in descendants() if each.session != own]
+
+    def settles(self) -> bool:
+        """Whether what it left may yet become a daemon: it runs, or has only just ended."""
+        return time.monotonic() < self._settled
 
     def send_to_all(self, number: int) -> None:
         """Send a signal to everything that the command started, daemons included.
@@ -97,7 +108,7 @@ class Command:
             if time.monotonic() >= give_up:
                 return False
             self.send_to_all(signal.SIGKILL)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)
         return True
 
     def _give_terminal(self, group: int) -> None:

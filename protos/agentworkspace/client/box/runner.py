@@ -23,7 +23,7 @@ from agentworkspace.client.box.files import (
     environment_of,
     write,
 )
-from agentworkspace.client.box.processes import CannotStart, Command
+from agentworkspace.client.box.processes import LOOK_SECONDS, CannotStart, Command
 from agentworkspace.client.box.recipe import Recipe
 from agentworkspace.client.box.signals import ENDING, Events
 from agentworkspace.rpc.errors import RpcFailure
@@ -32,10 +32,6 @@ TOLD_TO_STOP: Final = 3
 KILLED: Final = 128 + signal.SIGKILL
 # How long `--start-anyway` waits for the registry before it starts the command all the same.
 START_ANYWAY_SECONDS: Final = 5.0
-# A daemon's first process often ends before the second has made a session of its own. So long after
-# a command's end, what it left may still become a daemon.
-_SETTLE_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.05
 
 Say = Callable[[str], None]
 
@@ -76,8 +72,6 @@ class Runner:
         self._is_admitted = False
         self._is_daemon = False
         self._ended: Exception | None = None
-        # Until when (time.monotonic) what the command left may become a daemon; None while it runs.
-        self._settled: float | None = None
         # When (time.monotonic) whatever still runs is killed; None while nothing has to end.
         self._deadline: float | None = None
 
@@ -148,52 +142,43 @@ class Runner:
     def _accompany(self, command: Command) -> None:
         """Wait until everything that the command started has ended, or the grace period is over."""
         while command.reap():
+            settles = False
             if self._deadline is None:
-                self._see_whether_it_is_over(command)
+                settles = self._see_whether_it_is_over(command)
             elif time.monotonic() >= self._deadline:
                 self._say(f"still running after {self._options.grace_seconds:g} s; killing it")
                 return
-            number = self._events.next(self._seconds_left())
+            number = self._events.next(LOOK_SECONDS if settles else self._seconds_left())
             if number is not None:
                 command.hand_on(number)
             if number == signal.SIGTERM and self._deadline is None:
                 self._say("handed SIGTERM on to the command")
                 self._begin_to_end()
 
-    def _see_whether_it_is_over(self, command: Command) -> None:
+    def _see_whether_it_is_over(self, command: Command) -> bool:
+        """Begin to end the command where it is over; True where it may be over without an event."""
         if self._ended is not None:
             self._say(f"{_why(self._ended)}; ending the command")
         elif command.status is None:
-            return
+            return False
         elif command.status == 0 and (daemons := command.daemons()):
             if not self._is_daemon:
                 self._is_daemon = True
                 names = ", ".join(sorted({each.name for each in daemons}))
                 self._say(f"the command lives on in the background: {names}")
-            return
-        elif command.status == 0 and self._settles():
-            return
+            return False
+        elif command.status == 0 and command.settles():
+            return True
         # What the command left running gets its time to end, too.
         command.send_to_all(signal.SIGTERM)
         self._begin_to_end()
-
-    def _settles(self) -> bool:
-        """Whether the command has ended so lately that what it left may become a daemon."""
-        now = time.monotonic()
-        if self._settled is None:
-            self._settled = now + _SETTLE_SECONDS
-        return now < self._settled
+        return False
 
     def _begin_to_end(self) -> None:
         self._deadline = time.monotonic() + self._options.grace_seconds
 
     def _seconds_left(self) -> float | None:
-        """Until somebody has to look again; None where an event will say so."""
-        if self._deadline is not None:
-            return max(0.0, self._deadline - time.monotonic())
-        # That a process makes a session of its own is no event.
-        waits = self._settled is not None and not self._is_daemon
-        return _LOOK_SECONDS if waits else None
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _leave(self) -> None:
         try:
