@@ -133,14 +133,14 @@ def a_lock_is_held_for_long(watched: Watched) -> None:
     token = workspace.register().auth_token
     read = registry_pb.GetRegistrationRequest(workspace_id=workspace.workspace_id)
     beat = registration_service_pb2.HeartbeatRequest(workspace_id=workspace.workspace_id)
-    crowded = 'ALERTS{alertname="AgentworkspaceThreadsUsedUp", alertstate="firing"}'
+    used_up = 'ALERTS{alertname="AgentworkspaceThreadsUsedUp", alertstate="firing"}'
     while "AgentworkspaceSlow" not in watched.prometheus.fired():
         with watched.transaction("registry", "LOCK TABLE registry.registrations"):
             stub: Any = watched.registry.workspaces.GetRegistration
             waiting = [stub.future(read, metadata=LAUNCHER, timeout=SECONDS) for _ in range(50)]
             stub = watched.registry.boxes.Heartbeat
             waiting.append(stub.future(beat, metadata=bearer(token), timeout=SECONDS))
-            watched.prometheus.until(crowded)
+            watched.prometheus.until(used_up)
         for each in waiting:
             each.result()
 

@@ -245,12 +245,14 @@ def test_a_call_that_finds_no_room_beside_those_that_wait_is_refused_and_does_no
             held.until_entered()
             second = asked_for(kind, running, waiting)
             eventually(lambda: held.queue.waiting == 1)
-            refused = failed(lambda: kind.ask(running, list(map(kind.one, fleet))))
+            asked = list(map(kind.one, fleet))
+            refused = failed(lambda: kind.ask(running, asked))
         assert (refused.code, refused.reason) == (StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert refused.retry_seconds is not None
         for call in (first, second):
             assert [kind.is_done(each) for each in call.result(SECONDS).results] == [True]
         assert not any(is_done(kind, each) for each in fleet)
+        assert all(map(kind.is_done, kind.ask(running, asked)))
 
 
 @of_either
